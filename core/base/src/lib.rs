@@ -1,0 +1,16 @@
+//! Nouns of every layer: ids, time, chance, limits with units, codec, hash slots, log records.
+//!
+//! Everything here is a plain value with no behaviour that could differ between two machines: no clock, no
+//! socket, no global. The other packages of `core/` build on these nouns and on nothing else that is shared.
+
+pub mod codec;
+pub mod ids;
+pub mod limits;
+pub mod record;
+pub mod rng;
+pub mod slot;
+pub mod time;
+
+pub use ids::{ClientId, Index, LaneId, NodeId, ShardId, Term};
+pub use slot::Slot;
+pub use time::{Instant, Stamp};

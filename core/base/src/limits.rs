@@ -1,0 +1,38 @@
+//! Every cap in one place, with its unit, related to the others at compile time.
+
+/// The largest bulk string that a client may send, as Redis' `proto-max-bulk-len`.
+pub const BULK_BYTES_MAX: usize = 512 * MIB;
+/// The most arguments that one command may have, as in Redis.
+pub const ARGS_COUNT_MAX: usize = 1024 * 1024;
+/// The longest inline command and the longest line of a header, as in Redis.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// The largest request as a whole; one value of the largest size and its command fit.
+pub const REQUEST_BYTES_MAX: usize = 1024 * MIB;
+/// What an unauthenticated client may send in one bulk string.
+pub const BULK_BYTES_UNAUTHENTICATED_MAX: usize = 16 * 1024;
+/// How many arguments an unauthenticated client may send.
+pub const ARGS_COUNT_UNAUTHENTICATED_MAX: usize = 10;
+/// Commands queued by MULTI on one connection.
+pub const QUEUED_COMMANDS_MAX: usize = 1024 * 1024;
+/// Databases per node, as Redis' default.
+pub const DATABASE_COUNT: u8 = 16;
+/// The largest database count a file may claim.
+pub const SHARD_COUNT_MAX: u16 = 1024;
+/// A log entry is closed when it has reached this size; one larger command makes a larger entry.
+pub const ENTRY_BYTES_SOFT: usize = MIB;
+/// The largest log entry: one request and its frame.
+pub const ENTRY_BYTES_MAX: usize = REQUEST_BYTES_MAX + MIB;
+/// The largest string value, as in Redis.
+pub const STRING_BYTES_MAX: usize = 512 * MIB;
+/// Buckets of the WATCH table of each shard.
+pub const WATCH_BUCKET_COUNT: usize = 65_536;
+/// Dead keys that one applied entry may remove besides its own work.
+pub const EXPIRED_PER_ENTRY_MAX: usize = 64;
+/// One mebibyte in bytes.
+pub const MIB: usize = 1024 * 1024;
+
+const _: () =
+    assert!(BULK_BYTES_MAX < REQUEST_BYTES_MAX, "a request holds at least one bulk string of the largest size");
+const _: () = assert!(STRING_BYTES_MAX <= BULK_BYTES_MAX, "what can be stored can be sent in one piece");
+const _: () = assert!(ENTRY_BYTES_SOFT < ENTRY_BYTES_MAX, "an entry closes before it is full");
+const _: () = assert!(WATCH_BUCKET_COUNT.is_power_of_two(), "a bucket is the low bits of a hash");

@@ -1,0 +1,40 @@
+//! What a node asks its storage to make durable, and what storage gives back at the next start.
+//!
+//! A [`Record`] is one fact about one shard. Payloads are opaque here: storage frames, sums and orders them.
+//! FORMAT.md draws the bytes.
+
+use crate::{Index, NodeId, ShardId, Term};
+use bytes::Bytes;
+
+/// One fact to be made durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A log entry. On replay it replaces the entry of its index and drops all behind it, unless a newer record
+    /// (by `seq`) already stands there.
+    Append { shard: ShardId, term: Term, index: Index, entry: Bytes },
+    /// The Raft term and vote of a shard.
+    HardState { shard: ShardId, term: Term, vote: Option<NodeId> },
+    /// A snapshot of a shard is complete and durable: entries up to `index` are no longer needed.
+    SnapMark { shard: ShardId, term: Term, index: Index },
+    /// Covers what stands before it, so that rot there is told from a torn tail.
+    Seal,
+}
+
+/// What was found of one shard at start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveredShard {
+    pub term: Term,
+    pub vote: Option<NodeId>,
+    /// Last index and term that the newest complete snapshot covers, if there is one.
+    pub snapshot: Option<(Index, Term)>,
+    /// Entries behind the snapshot, in order, without gaps.
+    pub entries: Vec<RecoveredEntry>,
+}
+
+/// One log entry found at start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredEntry {
+    pub term: Term,
+    pub index: Index,
+    pub entry: Bytes,
+}

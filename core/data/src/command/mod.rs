@@ -1,0 +1,103 @@
+//! The command table as data: one row per command, and how a name finds its row.
+//!
+//! A new command is one function beside its family and one row in that family's table. The `id` of a row stands in
+//! log entries: it is never changed and never used again for another command.
+
+use crate::{Context, Keyspace, Refused, Reply};
+
+/// What a command answers.
+pub type Outcome = Result<Reply, Refused>;
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Command {
+    /// The name in lower case; subcommands are the business of the row.
+    pub name: &'static str,
+    /// The stable number that log entries carry.
+    pub id: u16,
+    /// As in Redis: the exact number of arguments with the name, or the least if negative.
+    pub arity: i16,
+    /// Flags as COMMAND INFO shows them, separated by blanks.
+    pub flags: &'static str,
+    /// Where the keys stand.
+    pub keys: Keys,
+    /// Who runs it, and how.
+    pub run: Run,
+    /// One sentence for COMMAND DOCS.
+    pub summary: &'static str,
+    /// The group that COMMAND DOCS names: string, generic, connection, server, transactions.
+    pub group: &'static str,
+    /// The version of Redis in which the command appeared.
+    pub since: &'static str,
+}
+
+/// Positions of the keys among the arguments (the name is argument 0), as COMMAND INFO shows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys {
+    pub first: i16,
+    pub last: i16,
+    pub step: i16,
+}
+
+/// Who runs a command.
+#[derive(Clone, Copy, Debug)]
+pub enum Run {
+    /// Reads one shard; no log entry.
+    Read(fn(&Keyspace, &Context, &[&[u8]]) -> Outcome),
+    /// Changes one shard through its log.
+    Write(fn(&mut Keyspace, &Context, &[&[u8]]) -> Outcome),
+    /// Asks every shard and merges the answers.
+    Scatter(Scatter),
+    /// The connection's own business: the edge answers (HELLO, SELECT, MULTI, ..).
+    Session,
+    /// The node's business: the binary answers (INFO, CONFIG, CLIENT LIST, ..).
+    Node,
+}
+
+/// Commands without keys that concern every shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scatter {
+    DbSize,
+    Keys,
+    Scan,
+    RandomKey,
+    FlushDb,
+    FlushAll,
+}
+
+impl Keys {
+    /// A command without keys.
+    pub const NONE: Self = Self { first: 0, last: 0, step: 0 };
+    /// Argument 1 alone.
+    pub const ONE: Self = Self { first: 1, last: 1, step: 1 };
+    /// Arguments 1 and 2.
+    pub const TWO: Self = Self { first: 1, last: 2, step: 1 };
+    /// All arguments.
+    pub const ALL: Self = Self { first: 1, last: -1, step: 1 };
+    /// Every other argument from the first.
+    pub const PAIRS: Self = Self { first: 1, last: -1, step: 2 };
+
+    /// The positions of the keys in a command of `argc` arguments, the name included.
+    pub fn positions(self, argc: usize) -> impl Iterator<Item = usize> {
+        let last = if self.last < 0 { argc.saturating_sub(usize::from(self.last.unsigned_abs())) } else { usize::from(self.last.unsigned_abs()) };
+        let first = usize::from(self.first.unsigned_abs());
+        let step = usize::from(self.step.unsigned_abs()).max(1);
+        let end = if first == 0 { 0 } else { (last + 1).min(argc) };
+        (first.max(1)..end).step_by(step)
+    }
+}
+
+impl Command {
+    /// True if a call with `argc` arguments, the name included, has the right number of them.
+    #[must_use]
+    pub fn accepts(&self, argc: usize) -> bool {
+        let wanted = usize::from(self.arity.unsigned_abs());
+        if self.arity < 0 { argc >= wanted } else { argc == wanted }
+    }
+
+    /// True if it goes through the log.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        matches!(self.run, Run::Write(_) | Run::Scatter(Scatter::FlushDb | Scatter::FlushAll))
+    }
+}

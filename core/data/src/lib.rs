@@ -1,0 +1,18 @@
+//! What a shard is: its replicated state, the command table as data, and one `apply()`.
+//!
+//! A command is a row of [`command::COMMANDS`] with a plain function from the [`keyspace::Keyspace`], a
+//! [`context::Context`] and its arguments to a [`reply::Reply`]; it never sees a connection, a clock or a disk.
+
+pub mod command;
+pub mod context;
+pub mod keyspace;
+pub mod refused;
+pub mod reply;
+pub mod shard;
+
+pub use command::{Command, Run};
+pub use context::Context;
+pub use keyspace::Keyspace;
+pub use refused::Refused;
+pub use reply::{Blob, Reply, Watched};
+pub use shard::ShardState;
