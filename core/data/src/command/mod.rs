@@ -3,6 +3,11 @@
 //! A new command is one function beside its family and one row in that family's table. The `id` of a row stands in
 //! log entries: it is never changed and never used again for another command.
 
+pub mod generic;
+pub mod keyless;
+pub mod server;
+pub mod strings;
+
 use crate::{Context, Keyspace, Refused, Reply};
 
 /// What a command answers.
@@ -79,7 +84,11 @@ impl Keys {
 
     /// The positions of the keys in a command of `argc` arguments, the name included.
     pub fn positions(self, argc: usize) -> impl Iterator<Item = usize> {
-        let last = if self.last < 0 { argc.saturating_sub(usize::from(self.last.unsigned_abs())) } else { usize::from(self.last.unsigned_abs()) };
+        let last = if self.last < 0 {
+            argc.saturating_sub(usize::from(self.last.unsigned_abs()))
+        } else {
+            usize::from(self.last.unsigned_abs())
+        };
         let first = usize::from(self.first.unsigned_abs());
         let step = usize::from(self.step.unsigned_abs()).max(1);
         let end = if first == 0 { 0 } else { (last + 1).min(argc) };
@@ -100,4 +109,21 @@ impl Command {
     pub fn is_write(&self) -> bool {
         matches!(self.run, Run::Write(_) | Run::Scatter(Scatter::FlushDb | Scatter::FlushAll))
     }
+}
+
+/// All commands; families are tables of their own.
+pub fn all() -> impl Iterator<Item = &'static Command> {
+    [strings::COMMANDS, generic::COMMANDS, keyless::COMMANDS, server::COMMANDS].into_iter().flatten()
+}
+
+/// The row of a command by its name in any case.
+#[must_use]
+pub fn find(name: &[u8]) -> Option<&'static Command> {
+    all().find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// The row of a command by the number that log entries carry.
+#[must_use]
+pub fn by_id(id: u64) -> Option<&'static Command> {
+    all().find(|row| u64::from(row.id) == id)
 }

@@ -1,0 +1,79 @@
+//! The ordered index of what dies when, and the removal of what is dead.
+
+use super::{Keyspace, item};
+use base::Stamp;
+use base::slot::Slot;
+use std::collections::BTreeMap;
+
+/// What a write does to a key's expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    /// The key will not expire.
+    Clear,
+    /// The key keeps the expiry it has.
+    Keep,
+    /// The key dies when the shard's stamp reaches this.
+    At(Stamp),
+}
+
+/// Counts of keys by (expiry, database, slot, tag): enough to find a dead key without storing its name twice.
+#[derive(Debug, Default)]
+pub(super) struct ExpiryIndex {
+    counts: BTreeMap<(Stamp, u8, Slot, u32), u32>,
+}
+
+impl ExpiryIndex {
+    pub(super) fn insert(&mut self, at: Stamp, db: u8, slot: Slot, tag: u32) {
+        *self.counts.entry((at, db, slot, tag)).or_insert(0) += 1;
+    }
+
+    pub(super) fn remove(&mut self, at: Stamp, db: u8, slot: Slot, tag: u32) {
+        let key = (at, db, slot, tag);
+        let count = self.counts.get_mut(&key).expect("every key with an expiry is in the index");
+        *count -= 1;
+        if *count == 0 {
+            self.counts.remove(&key);
+        }
+    }
+
+    pub(super) fn clear_db(&mut self, db: u8) {
+        self.counts.retain(|(_, of, _, _), _| *of != db);
+    }
+
+    fn first(&self) -> Option<(Stamp, u8, Slot, u32)> {
+        self.counts.first_key_value().map(|(key, _)| *key)
+    }
+}
+
+impl Keyspace {
+    /// When the next key dies, if any key will.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Stamp> {
+        self.expiry.first().map(|(at, ..)| at)
+    }
+
+    /// Removes up to `max` keys that are dead at the applied stamp; how many it removed.
+    pub fn remove_dead(&mut self, max: usize) -> usize {
+        let mut removed = 0;
+        while removed < max {
+            let Some((at, db, slot, tag)) = self.expiry.first().filter(|(at, ..)| *at <= self.applied.0) else { break };
+            let dead = self.dead_key(at, db, slot, tag);
+            self.take(db, &dead);
+            removed += 1;
+        }
+        removed
+    }
+
+    fn dead_key(&self, at: Stamp, db: u8, slot: Slot, tag: u32) -> Vec<u8> {
+        let table = self.table(db, slot).expect("the index names a table");
+        let mut place = table.seek(tag).expect("the index names a key");
+        while table.tag(place) == tag {
+            let seen = item::view(table.item(place));
+            if seen.expire_at == Some(at) {
+                return seen.key.to_vec();
+            }
+            place += 1;
+        }
+        unreachable!("the expiry index and the table name the same keys")
+    }
+}

@@ -1,0 +1,454 @@
+//! The keys and values of one shard: the part of the replicated state that commands see.
+//!
+//! Sixteen databases of slots; each slot a [`table::Table`]. A key is dead iff its expiry is not later than the last
+//! applied stamp; dead keys are invisible at once and removed by and by from an ordered expiry index. Every change
+//! goes through [`Keyspace::put`] or [`Keyspace::take`], so WATCH, expiry and snapshots can't be forgotten.
+
+mod expiry;
+pub mod item;
+mod snapshot;
+pub mod table;
+mod walk;
+
+use crate::{Blob, Context, Refused};
+use base::limits::{DATABASE_COUNT, WATCH_BUCKET_COUNT};
+use base::slot::SLOT_COUNT;
+use base::{Index, Slot, Stamp};
+use bytes::Bytes;
+use item::Body;
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+use table::{Place, Table, Tag};
+
+pub use expiry::Ttl;
+pub use snapshot::LoadError;
+pub use walk::ScanPage;
+
+/// Keys and values; see the module.
+#[derive(Debug)]
+pub struct Keyspace {
+    dbs: Vec<Db>,
+    objects: Objects,
+    seed: (u64, u64),
+    expiry: expiry::ExpiryIndex,
+    watch: Box<[Index]>,
+    /// The last applied stamp and index.
+    applied: (Stamp, Index),
+    cut: snapshot::Cut,
+}
+
+#[derive(Debug, Default)]
+struct Db {
+    tables: Box<[Table]>,
+    len: usize,
+    expiring: usize,
+}
+
+/// Values that don't fit beside their key: large strings, later the other types.
+#[derive(Debug, Default)]
+struct Objects {
+    places: Vec<Option<Object>>,
+    free: Vec<u32>,
+}
+
+#[derive(Clone, Debug)]
+enum Object {
+    Str(Bytes),
+}
+
+/// Strings above this size stand apart from their key and are shared with replies instead of copied.
+const INLINE_STRING_BYTES_MAX: usize = 2048;
+
+/// Where a key belongs.
+#[derive(Clone, Copy, Debug)]
+struct Address {
+    slot: Slot,
+    tag: Tag,
+    bucket: u32,
+}
+
+/// A live key as commands see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Live<'a> {
+    pub key: &'a [u8],
+    pub expire_at: Option<Stamp>,
+    pub value: Value<'a>,
+}
+
+/// A value by its type.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    Str(&'a [u8]),
+    /// A large string, to be shared.
+    Large(&'a Bytes),
+}
+
+impl<'a> Value<'a> {
+    /// The bytes, if it is a string.
+    pub fn string(self) -> Result<&'a [u8], Refused> {
+        match self {
+            Self::Str(bytes) => Ok(bytes),
+            Self::Large(bytes) => Ok(bytes),
+        }
+    }
+
+    /// The string for a reply: small ones copied, large ones shared.
+    pub fn blob(self) -> Result<Blob, Refused> {
+        match self {
+            Self::Str(bytes) => Ok(Blob::from(bytes)),
+            Self::Large(bytes) => Ok(Blob::Shared(bytes.clone())),
+        }
+    }
+
+    /// The name that TYPE tells.
+    #[must_use]
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Str(_) | Self::Large(_) => "string",
+        }
+    }
+}
+
+impl Keyspace {
+    /// An empty keyspace whose hashes are keyed by `seed`, which all replicas share.
+    #[must_use]
+    pub fn new(seed: (u64, u64)) -> Self {
+        Self {
+            dbs: (0..DATABASE_COUNT).map(|_| Db::default()).collect(),
+            objects: Objects::default(),
+            seed,
+            expiry: expiry::ExpiryIndex::default(),
+            watch: vec![Index(0); WATCH_BUCKET_COUNT].into_boxed_slice(),
+            applied: (Stamp(0), Index(0)),
+            cut: snapshot::Cut::default(),
+        }
+    }
+
+    /// The last applied stamp.
+    #[must_use]
+    pub fn applied_stamp(&self) -> Stamp {
+        self.applied.0
+    }
+
+    /// The last applied index.
+    #[must_use]
+    pub fn applied_index(&self) -> Index {
+        self.applied.1
+    }
+
+    /// Time passes: called once per log entry, before its commands.
+    pub fn advance(&mut self, stamp: Stamp, index: Index) {
+        assert!(stamp >= self.applied.0, "a stamp never goes back");
+        assert!(index > self.applied.1, "entries are applied once and in order");
+        self.applied = (stamp, index);
+    }
+
+    /// The live key `key`, or nothing. On a read at a time that no entry has reached, asks for a Tick.
+    #[must_use]
+    pub fn get(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
+        let address = self.address(cx.db, key);
+        let table = self.table(cx.db, address.slot)?;
+        let Place::Found(at) = table.find(address.tag, key) else { return None };
+        self.live(cx, table.item(at))
+    }
+
+    /// The string at `key`: nothing, or an error if it is of another type.
+    pub fn string(&self, cx: &Context, key: &[u8]) -> Result<Option<&[u8]>, Refused> {
+        self.get(cx, key).map(|live| live.value.string()).transpose()
+    }
+
+    /// True if `key` is there and alive.
+    #[must_use]
+    pub fn contains(&self, cx: &Context, key: &[u8]) -> bool {
+        self.get(cx, key).is_some()
+    }
+
+    /// Sets `key` to a string. Any former value, of any type, is replaced.
+    pub fn set_string(&mut self, cx: &Context, key: &[u8], value: &[u8], ttl: Ttl) {
+        let expire_at = match ttl {
+            Ttl::Clear => None,
+            Ttl::At(stamp) => Some(stamp),
+            Ttl::Keep => self.get(cx, key).and_then(|live| live.expire_at),
+        };
+        self.put(cx.db, key, NewValue::Str(value), expire_at);
+    }
+
+    /// Like [`Keyspace::set_string`] for a string that the caller owns; large ones are kept without a copy.
+    pub fn set_owned(&mut self, cx: &Context, key: &[u8], value: Vec<u8>, ttl: Ttl) {
+        if value.len() <= INLINE_STRING_BYTES_MAX {
+            return self.set_string(cx, key, &value, ttl);
+        }
+        let expire_at = match ttl {
+            Ttl::Clear => None,
+            Ttl::At(stamp) => Some(stamp),
+            Ttl::Keep => self.get(cx, key).and_then(|live| live.expire_at),
+        };
+        self.put(cx.db, key, NewValue::Object(Object::Str(Bytes::from(value))), expire_at);
+    }
+
+    /// Takes the string at `key` for change; give it back by [`Keyspace::set_owned`] with [`Ttl::Keep`]. A large
+    /// string that nobody shares is not copied. The stored value reads as empty until then.
+    pub fn take_string(&mut self, cx: &Context, key: &[u8]) -> Result<Vec<u8>, Refused> {
+        let Some(live) = self.get(cx, key) else { return Ok(Vec::new()) };
+        let bytes = match live.value {
+            Value::Str(bytes) => return Ok(bytes.to_vec()),
+            Value::Large(bytes) => bytes.clone(),
+        };
+        let expire_at = live.expire_at;
+        self.put(cx.db, key, NewValue::Str(b""), expire_at);
+        Ok(bytes.into())
+    }
+
+    /// Removes `key`; false if it was not there or dead.
+    pub fn remove(&mut self, cx: &Context, key: &[u8]) -> bool {
+        let alive = self.contains(cx, key);
+        self.take(cx.db, key);
+        alive
+    }
+
+    /// Sets or clears the expiry of a live key; false if there is none. A time that has passed removes the key.
+    pub fn set_expiry(&mut self, cx: &Context, key: &[u8], expire_at: Option<Stamp>) -> bool {
+        if !self.contains(cx, key) {
+            return false;
+        }
+        if expire_at.is_some_and(|at| at <= self.applied.0) {
+            self.take(cx.db, key);
+            return true;
+        }
+        let address = self.address(cx.db, key);
+        let value = match self.find_body(cx.db, address, key) {
+            Some(Body::Str(bytes)) => NewValue::Str(&bytes.to_vec()).build(self, key, expire_at),
+            Some(Body::Object(number)) => item::build(key, Body::Object(number), expire_at, self.cut.epoch()),
+            None => unreachable!("the key is alive"),
+        };
+        self.swap(cx.db, address, key, value, KeepObject::Yes);
+        true
+    }
+
+    /// Copies a live key's value and expiry to `(to_db, to)`, replacing what stands there; false if it isn't there.
+    pub fn copy(&mut self, cx: &Context, from: &[u8], to_db: u8, to: &[u8]) -> bool {
+        let Some(live) = self.get(cx, from) else { return false };
+        let expire_at = live.expire_at;
+        match live.value {
+            Value::Str(bytes) => {
+                let bytes = bytes.to_vec();
+                self.put(to_db, to, NewValue::Str(&bytes), expire_at);
+            }
+            Value::Large(bytes) => {
+                let shared = Object::Str(bytes.clone());
+                self.put(to_db, to, NewValue::Object(shared), expire_at);
+            }
+        }
+        true
+    }
+
+    /// How many keys a database holds, the dead that aren't yet removed among them.
+    #[must_use]
+    pub fn len(&self, db: u8) -> usize {
+        self.dbs[usize::from(db)].len
+    }
+
+    /// How many keys of a database have an expiry.
+    #[must_use]
+    pub fn expiring(&self, db: u8) -> usize {
+        self.dbs[usize::from(db)].expiring
+    }
+
+    /// What WATCH remembers of a key: its bucket and the last index that changed any key of the bucket.
+    #[must_use]
+    pub fn watched(&self, db: u8, key: &[u8]) -> (u32, Index) {
+        let bucket = self.address(db, key).bucket;
+        (bucket, self.watch[bucket as usize])
+    }
+
+    /// True if no key of the bucket has changed since `index`.
+    #[must_use]
+    pub fn unchanged(&self, bucket: u32, index: Index) -> bool {
+        self.watch.get(bucket as usize).is_some_and(|last| *last == index)
+    }
+
+    fn live<'a>(&'a self, cx: &Context, stored: &'a [u8]) -> Option<Live<'a>> {
+        let seen = item::view(stored);
+        if let Some(at) = seen.expire_at {
+            if at <= self.applied.0 {
+                return None;
+            }
+            if at <= cx.stamp {
+                cx.tick_needed.set(true);
+                return None;
+            }
+        }
+        let value = match seen.body {
+            Body::Str(bytes) => Value::Str(bytes),
+            Body::Object(number) => match self.objects.get(number) {
+                Object::Str(bytes) => Value::Large(bytes),
+            },
+        };
+        Some(Live { key: seen.key, expire_at: seen.expire_at, value })
+    }
+
+    fn put(&mut self, db: u8, key: &[u8], value: NewValue<'_>, expire_at: Option<Stamp>) {
+        let address = self.address(db, key);
+        if let NewValue::Str(bytes) = value
+            && self.overwrite(db, address, key, bytes, expire_at)
+        {
+            return;
+        }
+        let built = value.build(self, key, expire_at);
+        self.swap(db, address, key, built, KeepObject::No);
+    }
+
+    /// The fast way: a string of the same length and no expiry on either side is changed in place.
+    fn overwrite(&mut self, db: u8, address: Address, key: &[u8], bytes: &[u8], expire_at: Option<Stamp>) -> bool {
+        let Some(at) = self.place(db, address, key) else { return false };
+        let table = &self.dbs[usize::from(db)].tables[usize::from(address.slot.0)];
+        if expire_at.is_some() || item::view(table.item(at)).expire_at.is_some() {
+            return false;
+        }
+        self.save_first(db, address.slot, at);
+        let table = &mut self.dbs[usize::from(db)].tables[usize::from(address.slot.0)];
+        let done = item::overwrite(table.item_mut(at), bytes);
+        if done {
+            self.touch(address);
+        }
+        done
+    }
+
+    fn swap(&mut self, db: u8, address: Address, key: &[u8], built: Box<[u8]>, keep: KeepObject) {
+        let new_expiry = item::view(&built).expire_at;
+        self.reserve(db);
+        let slot = usize::from(address.slot.0);
+        match self.dbs[usize::from(db)].tables[slot].find(address.tag, key) {
+            Place::Found(at) => {
+                self.save_first(db, address.slot, at);
+                let old = std::mem::replace(self.dbs[usize::from(db)].tables[slot].item_mut(at), built);
+                self.forget(db, address, &old, keep);
+            }
+            Place::Vacant(at) => {
+                let home = &mut self.dbs[usize::from(db)];
+                home.tables[slot].insert(address.tag, at, built);
+                home.len += 1;
+            }
+        }
+        if let Some(at) = new_expiry {
+            self.expiry.insert(at, db, address.slot, address.tag);
+            self.dbs[usize::from(db)].expiring += 1;
+        }
+        self.touch(address);
+    }
+
+    fn take(&mut self, db: u8, key: &[u8]) {
+        let address = self.address(db, key);
+        let Some(at) = self.place(db, address, key) else { return };
+        self.take_at(db, address, at);
+    }
+
+    fn take_at(&mut self, db: u8, address: Address, at: usize) {
+        self.save_first(db, address.slot, at);
+        let home = &mut self.dbs[usize::from(db)];
+        let old = home.tables[usize::from(address.slot.0)].remove(at);
+        home.len -= 1;
+        self.forget(db, address, &old, KeepObject::No);
+        self.touch(address);
+    }
+
+    /// Frees what an item that has left its table held.
+    fn forget(&mut self, db: u8, address: Address, old: &[u8], keep: KeepObject) {
+        let old = item::view(old);
+        if let (Body::Object(number), KeepObject::No) = (old.body, keep) {
+            self.objects.remove(number);
+        }
+        if let Some(at) = old.expire_at {
+            self.expiry.remove(at, db, address.slot, address.tag);
+            self.dbs[usize::from(db)].expiring -= 1;
+        }
+    }
+
+    fn touch(&mut self, address: Address) {
+        self.watch[address.bucket as usize] = self.applied.1;
+    }
+
+    fn reserve(&mut self, db: u8) {
+        let home = &mut self.dbs[usize::from(db)];
+        if home.tables.is_empty() {
+            home.tables = std::iter::repeat_with(Table::default).take(usize::from(SLOT_COUNT)).collect();
+        }
+    }
+
+    fn table(&self, db: u8, slot: Slot) -> Option<&Table> {
+        self.dbs[usize::from(db)].tables.get(usize::from(slot.0))
+    }
+
+    fn place(&self, db: u8, address: Address, key: &[u8]) -> Option<usize> {
+        match self.table(db, address.slot)?.find(address.tag, key) {
+            Place::Found(at) => Some(at),
+            Place::Vacant(_) => None,
+        }
+    }
+
+    fn find_body(&self, db: u8, address: Address, key: &[u8]) -> Option<Body<'_>> {
+        let at = self.place(db, address, key)?;
+        Some(item::view(self.table(db, address.slot)?.item(at)).body)
+    }
+
+    fn address(&self, db: u8, key: &[u8]) -> Address {
+        let mut hasher = SipHasher13::new_with_keys(self.seed.0, self.seed.1);
+        hasher.write(key);
+        let [a, b, c, d, e, f, _, _] = hasher.finish().to_le_bytes();
+        let tag = u32::from_le_bytes([a, b, c, d]).max(1);
+        let bucket = u32::from(u16::from_le_bytes([e, f]) ^ u16::from(db).wrapping_mul(0x9E37));
+        Address { slot: Slot::of(key), tag, bucket }
+    }
+}
+
+/// A value on its way in.
+enum NewValue<'a> {
+    Str(&'a [u8]),
+    Object(Object),
+}
+
+/// Whether the object of a replaced item goes on living in its successor.
+#[derive(Clone, Copy)]
+enum KeepObject {
+    Yes,
+    No,
+}
+
+impl NewValue<'_> {
+    fn build(self, keyspace: &mut Keyspace, key: &[u8], expire_at: Option<Stamp>) -> Box<[u8]> {
+        let epoch = keyspace.cut.epoch();
+        match self {
+            Self::Str(bytes) if bytes.len() <= INLINE_STRING_BYTES_MAX => {
+                item::build(key, Body::Str(bytes), expire_at, epoch)
+            }
+            Self::Str(bytes) => {
+                let number = keyspace.objects.insert(Object::Str(Bytes::copy_from_slice(bytes)));
+                item::build(key, Body::Object(number), expire_at, epoch)
+            }
+            Self::Object(object) => {
+                let number = keyspace.objects.insert(object);
+                item::build(key, Body::Object(number), expire_at, epoch)
+            }
+        }
+    }
+}
+
+impl Objects {
+    fn get(&self, number: u32) -> &Object {
+        self.places[number as usize].as_ref().expect("an item names a live object")
+    }
+
+    fn insert(&mut self, object: Object) -> u32 {
+        if let Some(number) = self.free.pop() {
+            self.places[number as usize] = Some(object);
+            return number;
+        }
+        self.places.push(Some(object));
+        u32::try_from(self.places.len() - 1).expect("memory ends before four thousand million objects")
+    }
+
+    fn remove(&mut self, number: u32) {
+        self.places[number as usize] = None;
+        self.free.push(number);
+    }
+}

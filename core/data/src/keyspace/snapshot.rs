@@ -1,0 +1,230 @@
+//! A consistent image of the keyspace without fork: copy-on-write by key.
+//!
+//! [`Keyspace::begin_cut`] fixes the state as of the last applied index. [`Keyspace::cut_slice`] then walks the keys in
+//! bounded slices; a key that is about to change before the walk has reached it is written out first. Each item's
+//! epoch byte tells whether it has been saved (or was made after the cut), so no second table is needed. Large
+//! strings are shared with the output, not copied.
+
+use super::{Db, Keyspace, NewValue, Object, item};
+use base::codec::{DecodeError, Reader, put_bytes, put_varint};
+use base::slot::{SLOT_COUNT, Slot};
+use base::{Index, Stamp};
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// Progress of the current cut.
+#[derive(Debug, Default)]
+pub(super) struct Cut {
+    epoch: u8,
+    /// Where the walk stands: database and slot; nothing when no cut runs.
+    at: Option<(u8, u16)>,
+    small: Vec<u8>,
+    out: VecDeque<Bytes>,
+    out_bytes: usize,
+}
+
+/// Why a snapshot could not be loaded: damage that its checksums missed, or another version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadError(pub DecodeError);
+
+impl From<DecodeError> for LoadError {
+    fn from(error: DecodeError) -> Self {
+        Self(error)
+    }
+}
+
+/// What the head of a snapshot says besides the keys.
+const HEAD_VERSION: u8 = 1;
+const TAG_KEY: u8 = 1;
+const TAG_END: u8 = 0;
+const PIECE_BYTES: usize = 64 * 1024;
+
+impl Cut {
+    pub(super) fn epoch(&self) -> u8 {
+        self.epoch
+    }
+
+    fn flush_small(&mut self) {
+        if !self.small.is_empty() {
+            let piece = Bytes::from(std::mem::take(&mut self.small));
+            self.out.push_back(piece);
+        }
+    }
+
+    fn save(&mut self, db: u8, seen: item::View<'_>, objects: &super::Objects) {
+        let before = self.small.len();
+        self.small.extend_from_slice(&[TAG_KEY, db]);
+        put_varint(&mut self.small, seen.expire_at.map_or(0, |at| at.0 + 1));
+        put_bytes(&mut self.small, seen.key);
+        match seen.body {
+            item::Body::Str(bytes) => put_bytes(&mut self.small, bytes),
+            item::Body::Object(number) => {
+                let Object::Str(bytes) = objects.get(number);
+                put_varint(&mut self.small, bytes.len() as u64);
+                self.out_bytes += self.small.len() - before + bytes.len();
+                self.flush_small();
+                self.out.push_back(bytes.clone());
+                return;
+            }
+        }
+        self.out_bytes += self.small.len() - before;
+        if self.small.len() >= PIECE_BYTES {
+            self.flush_small();
+        }
+    }
+}
+
+impl Keyspace {
+    /// Starts a cut at the last applied index.
+    pub fn begin_cut(&mut self) {
+        assert!(self.cut.at.is_none(), "one cut at a time");
+        self.cut.epoch = self.cut.epoch.wrapping_add(1);
+        self.cut.at = Some((0, 0));
+        let mut head = vec![HEAD_VERSION];
+        put_varint(&mut head, self.seed.0);
+        put_varint(&mut head, self.seed.1);
+        put_varint(&mut head, self.applied.0.0);
+        put_varint(&mut head, self.applied.1.0);
+        for index in &self.watch {
+            put_varint(&mut head, index.0);
+        }
+        self.cut.out_bytes = head.len();
+        self.cut.out = VecDeque::from([Bytes::from(head)]);
+        self.cut.small = Vec::new();
+    }
+
+    /// Gives a cut up; what it wrote is worthless.
+    pub fn abort_cut(&mut self) {
+        self.cut.at = None;
+        self.cut.small = Vec::new();
+        self.cut.out = VecDeque::new();
+        self.cut.out_bytes = 0;
+        // Items saved by the aborted cut carry its epoch; the next cut has another, so they count as unsaved again.
+    }
+
+    /// True while a cut runs.
+    #[must_use]
+    pub fn cutting(&self) -> bool {
+        self.cut.at.is_some()
+    }
+
+    /// Bytes of the cut that wait to be taken.
+    #[must_use]
+    pub fn cut_backlog_bytes(&self) -> usize {
+        self.cut.out_bytes
+    }
+
+    /// Walks on until about `bytes` were written out or the walk is done; true when it is done.
+    pub fn cut_slice(&mut self, bytes: usize) -> bool {
+        let Some((mut db, mut slot)) = self.cut.at else { return true };
+        let until = self.cut.out_bytes + bytes;
+        while self.cut.out_bytes < until {
+            if usize::from(db) == self.dbs.len() {
+                self.cut.small.push(TAG_END);
+                self.cut.out_bytes += 1;
+                self.cut.flush_small();
+                self.cut.at = None;
+                return true;
+            }
+            let home = &mut self.dbs[usize::from(db)];
+            if slot == SLOT_COUNT || home.tables.is_empty() {
+                (db, slot) = (db + 1, 0);
+                continue;
+            }
+            Self::save_slot(&mut self.cut, &self.objects, home, db, slot);
+            slot += 1;
+        }
+        self.cut.at = Some((db, slot));
+        false
+    }
+
+    /// The next piece of the cut's output.
+    pub fn cut_output(&mut self) -> Option<Bytes> {
+        if self.cut.out.is_empty() {
+            self.cut.flush_small();
+        }
+        let piece = self.cut.out.pop_front()?;
+        self.cut.out_bytes -= piece.len();
+        Some(piece)
+    }
+
+    /// Reads a snapshot back. `body` is what [`Keyspace::cut_output`] gave, joined.
+    pub fn load(body: &[u8]) -> Result<Self, LoadError> {
+        let mut reader = Reader::new(body);
+        match reader.u8()? {
+            HEAD_VERSION => {}
+            other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+        }
+        let mut keyspace = Self::new((reader.varint()?, reader.varint()?));
+        let (stamp, index) = (Stamp(reader.varint()?), Index(reader.varint()?));
+        let mut watch = Vec::with_capacity(keyspace.watch.len());
+        for _ in 0..keyspace.watch.len() {
+            watch.push(Index(reader.varint()?));
+        }
+        loop {
+            match reader.u8()? {
+                TAG_END => break,
+                TAG_KEY => keyspace.load_key(&mut reader)?,
+                other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+            }
+        }
+        keyspace.applied = (stamp, index);
+        keyspace.watch = watch.into_boxed_slice();
+        if reader.is_empty() { Ok(keyspace) } else { Err(LoadError(DecodeError::Overlong)) }
+    }
+
+    fn load_key(&mut self, reader: &mut Reader<'_>) -> Result<(), LoadError> {
+        let db = reader.u8()?;
+        if usize::from(db) >= self.dbs.len() {
+            return Err(DecodeError::Unknown(u64::from(db)).into());
+        }
+        let expiry = reader.varint()?;
+        let expire_at = expiry.checked_sub(1).map(Stamp);
+        let key = reader.bytes()?;
+        let value = reader.bytes()?;
+        self.put(db, key, NewValue::Str(value), expire_at);
+        Ok(())
+    }
+
+    /// Writes the item out if a cut runs that has not saved it: called before every change of an item.
+    pub(super) fn save_first(&mut self, db: u8, slot: Slot, at: usize) {
+        if self.cut.at.is_none() {
+            return;
+        }
+        let stored = self.dbs[usize::from(db)].tables[usize::from(slot.0)].item_mut(at);
+        if item::epoch(stored) != self.cut.epoch {
+            self.cut.save(db, item::view(stored), &self.objects);
+            item::set_epoch(stored, self.cut.epoch);
+        }
+    }
+
+    /// Writes all unsaved items of a database out: called before it is emptied.
+    pub(super) fn save_all_first(&mut self, db: u8) {
+        if self.cut.at.is_none() {
+            return;
+        }
+        let home = &mut self.dbs[usize::from(db)];
+        for slot in 0..u16::try_from(home.tables.len()).unwrap_or(SLOT_COUNT) {
+            Self::save_slot(&mut self.cut, &self.objects, home, db, slot);
+        }
+    }
+
+    pub(super) fn bytes_of<'a>(&'a self, body: item::Body<'a>) -> &'a [u8] {
+        match body {
+            item::Body::Str(bytes) => bytes,
+            item::Body::Object(number) => match self.objects.get(number) {
+                Object::Str(bytes) => bytes,
+            },
+        }
+    }
+
+    fn save_slot(cut: &mut Cut, objects: &super::Objects, home: &mut Db, db: u8, slot: u16) {
+        let epoch = cut.epoch;
+        for stored in home.tables[usize::from(slot)].items_mut() {
+            if item::epoch(stored) != epoch {
+                cut.save(db, item::view(stored), objects);
+                item::set_epoch(stored, epoch);
+            }
+        }
+    }
+}

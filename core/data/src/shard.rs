@@ -1,0 +1,226 @@
+//! The replicated state machine of one shard: log entries in, replies out.
+//!
+//! An entry is `[version u8][stamp varint][kind u8]..`; see [`EntryWriter`] and FORMAT.md. Apply is deterministic: it
+//! sees the entry and the state, nothing else. A command that is refused changes nothing and is part of the log all the
+//! same, since whether it is refused depends on the state at its place.
+
+use crate::command::{self, Command};
+use crate::{Context, Keyspace, Refused, Reply, Run};
+use base::codec::{DecodeError, Reader, put_bytes, put_varint};
+use base::limits::{DATABASE_COUNT, EXPIRED_PER_ENTRY_MAX};
+use base::{Index, Stamp};
+
+/// The state that all replicas of a shard share.
+#[derive(Debug)]
+pub struct ShardState {
+    keyspace: Keyspace,
+}
+
+/// A log entry in the making: commands are added as they arrive.
+#[derive(Debug, Default)]
+pub struct EntryWriter {
+    body: Vec<u8>,
+    count: usize,
+}
+
+/// Why an entry could not be applied; the log is damaged or from another version, and the node must stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadEntry(pub DecodeError);
+
+impl From<DecodeError> for BadEntry {
+    fn from(error: DecodeError) -> Self {
+        Self(error)
+    }
+}
+
+/// The version that entries carry; raised when apply changes its meaning.
+const APPLY_VERSION: u8 = 1;
+const KIND_BATCH: u8 = 1;
+const KIND_GENESIS: u8 = 2;
+const OP_COMMAND: u8 = 1;
+const OP_EXEC: u8 = 2;
+
+impl EntryWriter {
+    /// Adds one command.
+    pub fn command(&mut self, db: u8, command: &Command, args: &[&[u8]]) {
+        self.body.push(OP_COMMAND);
+        self.put_call(db, command, args);
+        self.count += 1;
+    }
+
+    /// Adds a transaction: its watched buckets, then its commands in order.
+    pub fn exec<'a>(
+        &mut self,
+        watched: &[(u32, Index)],
+        calls: impl ExactSizeIterator<Item = (u8, &'a Command, Vec<&'a [u8]>)>,
+    ) {
+        self.body.push(OP_EXEC);
+        put_varint(&mut self.body, watched.len() as u64);
+        for (bucket, index) in watched {
+            put_varint(&mut self.body, u64::from(*bucket));
+            put_varint(&mut self.body, index.0);
+        }
+        put_varint(&mut self.body, calls.len() as u64);
+        for (db, command, args) in calls {
+            self.put_call(db, command, &args);
+        }
+        self.count += 1;
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// True if nothing was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Closes the entry with its stamp. An empty one is a Tick: time alone.
+    #[must_use]
+    pub fn finish(&mut self, stamp: Stamp) -> Vec<u8> {
+        let mut entry = Vec::with_capacity(self.body.len() + 16);
+        entry.push(APPLY_VERSION);
+        put_varint(&mut entry, stamp.0);
+        entry.push(KIND_BATCH);
+        entry.extend_from_slice(&self.body);
+        self.body.clear();
+        self.count = 0;
+        entry
+    }
+
+    fn put_call(&mut self, db: u8, command: &Command, args: &[&[u8]]) {
+        self.body.push(db);
+        put_varint(&mut self.body, u64::from(command.id));
+        put_varint(&mut self.body, args.len() as u64);
+        for arg in args {
+            put_bytes(&mut self.body, arg);
+        }
+    }
+}
+
+/// The first entry of a shard: the seed of its hashes.
+#[must_use]
+pub fn genesis(stamp: Stamp, seed: (u64, u64)) -> Vec<u8> {
+    let mut entry = vec![APPLY_VERSION];
+    put_varint(&mut entry, stamp.0);
+    entry.push(KIND_GENESIS);
+    put_varint(&mut entry, seed.0);
+    put_varint(&mut entry, seed.1);
+    entry
+}
+
+impl Default for ShardState {
+    fn default() -> Self {
+        Self { keyspace: Keyspace::new((0, 0)) }
+    }
+}
+
+impl ShardState {
+    /// The state that a snapshot holds.
+    #[must_use]
+    pub fn with_keyspace(keyspace: Keyspace) -> Self {
+        Self { keyspace }
+    }
+
+    /// The keys and values.
+    #[must_use]
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
+    /// The keyspace, for snapshots alone: commands reach it through entries.
+    pub fn cut(&mut self) -> &mut Keyspace {
+        &mut self.keyspace
+    }
+
+    /// Applies the committed entry at `index`; one reply for each of its commands goes to `replied`.
+    pub fn apply(&mut self, index: Index, entry: &[u8], mut replied: impl FnMut(Reply)) -> Result<(), BadEntry> {
+        let mut reader = Reader::new(entry);
+        match reader.u8()? {
+            APPLY_VERSION => {}
+            other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+        }
+        let stamp = Stamp(reader.varint()?);
+        match reader.u8()? {
+            KIND_GENESIS => {
+                let seed = (reader.varint()?, reader.varint()?);
+                self.keyspace = Keyspace::new(seed);
+                self.keyspace.advance(stamp, index);
+            }
+            KIND_BATCH => {
+                self.keyspace.advance(stamp, index);
+                while !reader.is_empty() {
+                    replied(self.operation(stamp, &mut reader)?);
+                }
+                self.keyspace.remove_dead(EXPIRED_PER_ENTRY_MAX);
+            }
+            other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+        }
+        Ok(())
+    }
+
+    /// Runs a read at `stamp`. Nothing if it met a key that dies only with a Tick: propose one and ask again.
+    #[must_use]
+    pub fn read(&self, cx: &Context, command: &Command, args: &[&[u8]]) -> Option<Reply> {
+        let Run::Read(run) = command.run else { unreachable!("only reads are read") };
+        let reply = Reply::from(run(&self.keyspace, cx, args));
+        (!cx.tick_needed.get()).then_some(reply)
+    }
+
+    fn operation(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
+        match reader.u8()? {
+            OP_COMMAND => self.call(stamp, reader, Skip::No),
+            OP_EXEC => self.transaction(stamp, reader),
+            other => Err(DecodeError::Unknown(u64::from(other)).into()),
+        }
+    }
+
+    fn transaction(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
+        let mut unchanged = true;
+        for _ in 0..reader.varint()? {
+            let bucket = u32::try_from(reader.varint()?).map_err(|_| DecodeError::Overlong)?;
+            unchanged &= self.keyspace.unchanged(bucket, Index(reader.varint()?));
+        }
+        let skip = if unchanged { Skip::No } else { Skip::Yes };
+        let mut replies = Vec::new();
+        for _ in 0..reader.varint()? {
+            replies.push(self.call(stamp, reader, skip)?);
+        }
+        Ok(if unchanged { Reply::Array(replies) } else { Reply::NilArray })
+    }
+
+    fn call(&mut self, stamp: Stamp, reader: &mut Reader<'_>, skip: Skip) -> Result<Reply, BadEntry> {
+        let db = reader.u8()?;
+        if db >= DATABASE_COUNT {
+            return Err(DecodeError::Unknown(u64::from(db)).into());
+        }
+        let id = reader.varint()?;
+        let command = command::by_id(id).ok_or(DecodeError::Unknown(id))?;
+        let argc = reader.len()?;
+        let mut args: smallvec::SmallVec<[&[u8]; 8]> = smallvec::SmallVec::new();
+        for _ in 0..argc {
+            args.push(reader.bytes()?);
+        }
+        if matches!(skip, Skip::Yes) {
+            return Ok(Reply::Nil);
+        }
+        let cx = Context::new(db, stamp);
+        Ok(Reply::from(match command.run {
+            Run::Write(run) => run(&mut self.keyspace, &cx, &args),
+            Run::Read(run) => run(&self.keyspace, &cx, &args),
+            Run::Scatter(scatter) => command::keyless::run(scatter, &mut self.keyspace, &cx, &args),
+            Run::Session | Run::Node => Err(Refused::Text(format!("ERR {} can't be logged", command.name))),
+        }))
+    }
+}
+
+/// Whether a transaction was aborted: its calls are read over.
+#[derive(Clone, Copy)]
+enum Skip {
+    Yes,
+    No,
+}
