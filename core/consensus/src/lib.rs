@@ -1,1 +1,25 @@
-//! (to be written)
+//! How replicas agree. Payloads are opaque: nothing here knows what a key is.
+//!
+//! [`raft`] orders the log entries of a shard. Inputs are calls, effects are values: a [`Write`] names what must be
+//! durable and carries the messages that may leave once it is, so persist-before-send can't be forgotten.
+
+pub mod raft;
+
+use base::record::Record;
+use base::{NodeId, ShardId};
+
+/// Something to make durable, and what may follow it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    pub record: Record,
+    /// Delivered once the record is durable, never before.
+    pub then: Vec<Envelope>,
+}
+
+/// A message on its way to a node's replica of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    pub to: NodeId,
+    pub shard: ShardId,
+    pub message: raft::Message,
+}

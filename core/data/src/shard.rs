@@ -144,7 +144,8 @@ impl ShardState {
             APPLY_VERSION => {}
             other => return Err(DecodeError::Unknown(u64::from(other)).into()),
         }
-        let stamp = Stamp(reader.varint()?);
+        // A new leader proposes before it has applied its log and so may not know the last stamp: take the larger.
+        let stamp = Stamp(reader.varint()?).max(self.keyspace.applied_stamp());
         match reader.u8()? {
             KIND_GENESIS => {
                 let seed = (reader.varint()?, reader.varint()?);

@@ -1,1 +1,16 @@
-//! (to be written)
+//! One machine's behaviour, a lane at a time: inputs are calls, effects are values.
+//!
+//! A [`Lane`] owns some shards and decides what happens to each request: a read is answered from the applied state, a
+//! write joins its shard's open entry, which is proposed at the end of the turn and answered when it has committed. The
+//! driver calls one `on_*` per input and then carries out the [`Outbox`]. There is no clock, thread, socket or file here.
+
+mod clock;
+mod gather;
+mod lane;
+mod outbox;
+mod replica;
+mod routing;
+
+pub use lane::{Lane, LaneConfig, RecoveredReplica};
+pub use outbox::{Event, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotStep, Transaction};
+pub use routing::Routing;

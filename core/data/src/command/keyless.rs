@@ -17,3 +17,12 @@ pub fn run(scatter: Scatter, keyspace: &mut Keyspace, cx: &Context, args: &[&[u8
         _ => Ok(Reply::Nil),
     }
 }
+
+/// One shard's part of a scattered read.
+pub fn read(scatter: Scatter, keyspace: &Keyspace, cx: &Context, args: &[&[u8]], rng: &mut base::rng::Rng) -> Outcome {
+    let _ = (args, rng);
+    match scatter {
+        Scatter::DbSize => Ok(Reply::count(keyspace.len(cx.db))),
+        _ => Ok(Reply::Nil),
+    }
+}

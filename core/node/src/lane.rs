@@ -1,0 +1,358 @@
+//! A lane: the shards of one thread, and the way of every request to its shard and back.
+
+use crate::gather::{Gathers, shard_of_cursor};
+use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, Transaction};
+use crate::replica::{Replica, Waiter};
+use crate::routing::Routing;
+use base::record::RecoveredShard;
+use base::rng::Rng;
+use base::{ClientId, Index, LaneId, NodeId, ShardId, Slot, Term};
+use consensus::Envelope;
+use data::command::{Scatter, keyless};
+use data::{Context, Keyspace, Refused, Reply, Run};
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+
+/// What a lane is told at its start.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneConfig {
+    pub node: NodeId,
+    pub lane: LaneId,
+    pub routing: Routing,
+    /// Seeds this lane's chance; from the operating system in a real process, from the run's seed in the simulator.
+    pub seed: u64,
+}
+
+/// A shard as storage found it.
+#[derive(Debug)]
+pub struct RecoveredReplica {
+    pub shard: ShardId,
+    pub log: RecoveredShard,
+    /// The keys of its snapshot, if it has one.
+    pub keyspace: Option<Keyspace>,
+}
+
+/// One lane; see the module.
+#[derive(Debug)]
+pub struct Lane {
+    config: LaneConfig,
+    /// By shard number; a place is empty if another lane owns the shard.
+    replicas: Vec<Option<Box<Replica>>>,
+    /// Shards whose open entry waits for the end of the turn.
+    dirty: Vec<ShardId>,
+    gathers: Gathers,
+    rng: Rng,
+}
+
+/// How often dead keys are looked for.
+const TICK_MS: u64 = 100;
+
+impl Lane {
+    /// A lane with its shards as they were found; each campaigns at once.
+    pub fn start(config: LaneConfig, recovered: Vec<RecoveredReplica>, out: &mut Outbox) -> Self {
+        let mut rng = Rng::new(config.seed);
+        let mut found: BTreeMap<ShardId, RecoveredReplica> =
+            recovered.into_iter().map(|one| (one.shard, one)).collect();
+        let mut replicas = Vec::new();
+        for shard in config.routing.shards() {
+            if config.routing.lane_of(shard) != config.lane {
+                replicas.push(None);
+                continue;
+            }
+            let (log, keyspace) =
+                found.remove(&shard).map_or((RecoveredShard::default(), None), |one| (one.log, one.keyspace));
+            let seed = (rng.next_u64(), rng.next_u64());
+            let mut replica = Box::new(Replica::new(config.node, shard, seed, log, keyspace));
+            replica.start(out);
+            replicas.push(Some(replica));
+        }
+        assert!(found.is_empty(), "the driver gives each lane its own shards");
+        Self { config, replicas, dirty: Vec::new(), gathers: Gathers::default(), rng }
+    }
+
+    /// A command of a client of this lane.
+    pub fn on_request(&mut self, now: Now, request: Request<'_>, out: &mut Outbox) {
+        let me = self.config.lane;
+        match request.command.run {
+            Run::Scatter(scatter) => self.scatter(now, request, scatter, out),
+            Run::Read(_) | Run::Write(_) => match self.config.routing.shard_of_keys(request.command, request.args) {
+                Err(refused) => out.replies.push((request.client, request.seq, Reply::Error(refused))),
+                Ok(shard) => {
+                    let shard = shard.unwrap_or(ShardId(0));
+                    let owner = self.config.routing.lane_of(shard);
+                    if owner == me {
+                        let waiter = Waiter { lane: me, client: request.client, seq: request.seq, part: false };
+                        self.local(now, shard, waiter, &request, out);
+                    } else {
+                        let request = own(&request);
+                        out.sends.push((owner, LaneMessage::Request { from: me, shard, request }));
+                    }
+                }
+            },
+            Run::Session | Run::Node => unreachable!("the edge and the binary answer these"),
+        }
+    }
+
+    /// A transaction of a client of this lane.
+    pub fn on_transaction(&mut self, now: Now, transaction: Transaction, out: &mut Outbox) {
+        match self.shard_of_transaction(&transaction) {
+            Err(refused) => out.replies.push((transaction.client, transaction.seq, Reply::Error(refused))),
+            Ok(shard) => {
+                let (me, owner) = (self.config.lane, self.config.routing.lane_of(shard));
+                if owner == me {
+                    let waiter = Waiter { lane: me, client: transaction.client, seq: transaction.seq, part: false };
+                    self.log_transaction(now, shard, waiter, &transaction, out);
+                } else {
+                    out.sends.push((owner, LaneMessage::Transaction { from: me, shard, transaction }));
+                }
+            }
+        }
+    }
+
+    /// A message of another lane of this node.
+    pub fn on_lane_message(&mut self, now: Now, message: LaneMessage, out: &mut Outbox) {
+        match message {
+            LaneMessage::Request { from, shard, request } => self.remote(now, from, shard, &request, Part::No, out),
+            LaneMessage::Part { from, shard, request } => self.remote(now, from, shard, &request, Part::Yes, out),
+            LaneMessage::Transaction { from, shard, transaction } => {
+                let waiter = Waiter { lane: from, client: transaction.client, seq: transaction.seq, part: false };
+                self.log_transaction(now, shard, waiter, &transaction, out);
+            }
+            LaneMessage::Reply { client, seq, reply } => out.replies.push((client, seq, reply)),
+            LaneMessage::PartReply { client, seq, shard, reply } => self.on_part(client, seq, shard, reply, out),
+        }
+    }
+
+    /// What a durable write lets go.
+    pub fn on_persisted(&mut self, now: Now, envelope: Envelope, out: &mut Outbox) {
+        let (me, shard) = (self.config.lane, envelope.shard);
+        let replica = self.replicas[usize::from(shard.0)].as_mut().expect("a write comes back to its own lane");
+        let mut answers: SmallVec<[(Waiter, Reply); 4]> = SmallVec::new();
+        let mut local = std::mem::take(&mut out.replies);
+        replica.on_message(now, envelope.message, out, |waiter, reply| {
+            if waiter.lane == me && !waiter.part {
+                local.push((waiter.client, waiter.seq, reply));
+            } else {
+                answers.push((waiter, reply));
+            }
+        });
+        out.replies = local;
+        for (waiter, reply) in answers {
+            self.answer(waiter, shard, reply, out);
+        }
+        self.dirty.push(shard);
+    }
+
+    /// The driver has no more input for now: open entries are proposed.
+    pub fn on_turn_end(&mut self, now: Now, out: &mut Outbox) {
+        while let Some(shard) = self.dirty.pop() {
+            if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
+                replica.propose_open(now, out);
+            }
+        }
+    }
+
+    /// Regular work: dead keys. Call it when [`Outbox::next_deadline`] says so.
+    pub fn on_timer(&mut self, now: Now, out: &mut Outbox) {
+        for replica in self.replicas.iter_mut().flatten() {
+            replica.tick_if_due(now, out);
+        }
+        out.next_deadline = Some(now.boot.plus_ms(TICK_MS));
+    }
+
+    /// Starts a snapshot of each shard that has none running; how many were started.
+    pub fn begin_snapshots(&mut self, out: &mut Outbox) -> usize {
+        self.replicas.iter_mut().flatten().map(|replica| usize::from(replica.begin_snapshot(out))).sum()
+    }
+
+    /// Gives running snapshots a slice; `waiting_bytes` of former slices are not yet written. True while any runs.
+    pub fn snapshot_slice(&mut self, waiting_bytes: usize, out: &mut Outbox) -> bool {
+        let Some(replica) = self.replicas.iter_mut().flatten().find(|replica| replica.cutting()) else { return false };
+        replica.snapshot_slice(waiting_bytes, out);
+        true
+    }
+
+    /// A shard's snapshot is durable under its final name.
+    pub fn on_snapshot_durable(&mut self, shard: ShardId, term: Term, index: Index, out: &mut Outbox) {
+        if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
+            replica.on_snapshot_durable(term, index, out);
+        }
+    }
+
+    /// A shard's snapshot could not be written.
+    pub fn on_snapshot_failed(&mut self, shard: ShardId) {
+        if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
+            replica.abort_snapshot();
+        }
+    }
+
+    /// True once every shard of this lane serves reads.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.replicas.iter().flatten().all(|replica| replica.may_read())
+    }
+
+    /// The keys of the shards of this lane, for INFO and checks.
+    pub fn keyspaces(&self) -> impl Iterator<Item = (ShardId, &Keyspace)> {
+        self.config
+            .routing
+            .shards()
+            .zip(&self.replicas)
+            .filter_map(|(shard, replica)| replica.as_ref().map(|replica| (shard, replica.state().keyspace())))
+    }
+
+    fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
+        let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
+        if let Run::Read(_) = request.command.run
+            && !request.joins
+            && replica.may_read()
+        {
+            let cx = replica.context(now, request.db);
+            if let Some(reply) = replica.state().read(&cx, request.command, request.args) {
+                let reply = name_shard(reply, shard);
+                if waiter.lane == self.config.lane {
+                    out.replies.push((waiter.client, waiter.seq, reply));
+                } else {
+                    self.answer(waiter, shard, reply, out);
+                }
+                return;
+            }
+        }
+        self.log(now, shard, waiter, request, out);
+    }
+
+    fn log(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
+        let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
+        replica.log(waiter, request.db, request.command, request.args);
+        if replica.open_is_full() {
+            replica.propose_open(now, out);
+        }
+        self.soil(shard);
+    }
+
+    fn log_transaction(
+        &mut self,
+        now: Now,
+        shard: ShardId,
+        waiter: Waiter,
+        transaction: &Transaction,
+        out: &mut Outbox,
+    ) {
+        let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
+        replica.log_transaction(waiter, transaction);
+        if replica.open_is_full() {
+            replica.propose_open(now, out);
+        }
+        self.soil(shard);
+    }
+
+    fn soil(&mut self, shard: ShardId) {
+        if self.dirty.last() != Some(&shard) {
+            self.dirty.push(shard);
+        }
+    }
+
+    fn scatter(&mut self, now: Now, request: Request<'_>, scatter: Scatter, out: &mut Outbox) {
+        let routing = self.config.routing;
+        let only = match scatter {
+            Scatter::Scan => Some(shard_of_cursor(routing, request.args.get(1).copied().unwrap_or_default())),
+            _ => None,
+        };
+        let wanted = if only.is_some() { 1 } else { usize::from(routing.shard_count()) };
+        self.gathers.begin(request.client, request.seq, scatter, wanted);
+        let me = self.config.lane;
+        for shard in routing.shards().filter(|shard| only.is_none_or(|only| only == *shard)) {
+            let owner = routing.lane_of(shard);
+            if owner == me {
+                let waiter = Waiter { lane: me, client: request.client, seq: request.seq, part: true };
+                self.part(now, shard, waiter, scatter, &request, out);
+            } else {
+                out.sends.push((owner, LaneMessage::Part { from: me, shard, request: own(&request) }));
+            }
+        }
+    }
+
+    fn part(
+        &mut self,
+        now: Now,
+        shard: ShardId,
+        waiter: Waiter,
+        scatter: Scatter,
+        request: &Request<'_>,
+        out: &mut Outbox,
+    ) {
+        let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
+        if request.command.is_write() || request.joins || !replica.may_read() {
+            return self.log(now, shard, waiter, request, out);
+        }
+        let cx: Context = replica.context(now, request.db);
+        let reply = Reply::from(keyless::read(scatter, replica.state().keyspace(), &cx, request.args, &mut self.rng));
+        self.answer(waiter, shard, reply, out);
+    }
+
+    fn remote(&mut self, now: Now, from: LaneId, shard: ShardId, request: &OwnedRequest, part: Part, out: &mut Outbox) {
+        let OwnedRequest { client, seq, joins, queued: Queued { db, command, args } } = request;
+        let args: SmallVec<[&[u8]; 8]> = args.iter().map(Vec::as_slice).collect();
+        let request = Request { client: *client, seq: *seq, db: *db, joins: *joins, command, args: &args };
+        let waiter = Waiter { lane: from, client: *client, seq: *seq, part: matches!(part, Part::Yes) };
+        match command.run {
+            Run::Scatter(scatter) => self.part(now, shard, waiter, scatter, &request, out),
+            _ => self.local(now, shard, waiter, &request, out),
+        }
+    }
+
+    fn answer(&mut self, waiter: Waiter, shard: ShardId, reply: Reply, out: &mut Outbox) {
+        let Waiter { lane, client, seq, part } = waiter;
+        let here = lane == self.config.lane;
+        match (part, here) {
+            (false, true) => out.replies.push((client, seq, reply)),
+            (true, true) => self.on_part(client, seq, shard, reply, out),
+            (false, false) => out.sends.push((lane, LaneMessage::Reply { client, seq, reply })),
+            (true, false) => out.sends.push((lane, LaneMessage::PartReply { client, seq, shard, reply })),
+        }
+    }
+
+    fn on_part(&mut self, client: ClientId, seq: u64, shard: ShardId, reply: Reply, out: &mut Outbox) {
+        if let Some(reply) = self.gathers.on_part(self.config.routing, client, seq, shard, reply) {
+            out.replies.push((client, seq, reply));
+        }
+    }
+
+    fn shard_of_transaction(&self, transaction: &Transaction) -> Result<ShardId, Refused> {
+        let routing = self.config.routing;
+        let mut found: Option<ShardId> = transaction.watched.first().map(|watched| watched.shard);
+        for queued in &transaction.commands {
+            let args: SmallVec<[&[u8]; 8]> = queued.args.iter().map(Vec::as_slice).collect();
+            let Some(shard) = routing.shard_of_keys(queued.command, &args)? else { continue };
+            match found {
+                Some(first) if first != shard => return Err(Refused::CrossShard { first, second: shard }),
+                _ => found = Some(shard),
+            }
+        }
+        Ok(found.unwrap_or(routing.shard_of(Slot(0))))
+    }
+}
+
+/// Whether an answer is one of several that are merged.
+#[derive(Clone, Copy)]
+enum Part {
+    Yes,
+    No,
+}
+
+fn own(request: &Request<'_>) -> OwnedRequest {
+    let args = request.args.iter().map(|arg| arg.to_vec()).collect();
+    let queued = Queued { db: request.db, command: request.command, args };
+    OwnedRequest { client: request.client, seq: request.seq, joins: request.joins, queued }
+}
+
+/// WATCH's rows don't know their shard: it is told here.
+fn name_shard(reply: Reply, shard: ShardId) -> Reply {
+    match reply {
+        Reply::Watched(mut watched) => {
+            watched.iter_mut().for_each(|one| one.shard = shard);
+            Reply::Watched(watched)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,127 @@
+//! What goes into a lane and what comes out of it.
+
+use base::{ClientId, Index, Instant, LaneId, ShardId, Term};
+use bytes::Bytes;
+use consensus::Write;
+use data::{Command, Reply, Watched};
+
+/// The time of an input, read after it was received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    pub boot: Instant,
+    /// Milliseconds since the Unix epoch; read only at an election.
+    pub wall_ms: u64,
+}
+
+/// One command of one client.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub client: ClientId,
+    pub seq: u64,
+    pub db: u8,
+    /// True if a write of the same client is unanswered: a read then takes its turn behind it.
+    pub joins: bool,
+    pub command: &'static Command,
+    pub args: &'a [&'a [u8]],
+}
+
+/// A transaction of one client: MULTI .. EXEC.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    pub client: ClientId,
+    pub seq: u64,
+    pub watched: Vec<Watched>,
+    pub commands: Vec<Queued>,
+}
+
+/// A command queued by MULTI.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    pub db: u8,
+    pub command: &'static Command,
+    pub args: Vec<Vec<u8>>,
+}
+
+/// A request that travels to another lane.
+#[derive(Clone, Debug)]
+pub struct OwnedRequest {
+    pub client: ClientId,
+    pub seq: u64,
+    pub joins: bool,
+    pub queued: Queued,
+}
+
+/// What lanes of one node tell each other.
+#[derive(Clone, Debug)]
+pub enum LaneMessage {
+    Request {
+        from: LaneId,
+        shard: ShardId,
+        request: OwnedRequest,
+    },
+    Transaction {
+        from: LaneId,
+        shard: ShardId,
+        transaction: Transaction,
+    },
+    /// One shard's part of a scattered command.
+    Part {
+        from: LaneId,
+        shard: ShardId,
+        request: OwnedRequest,
+    },
+    Reply {
+        client: ClientId,
+        seq: u64,
+        reply: Reply,
+    },
+    PartReply {
+        client: ClientId,
+        seq: u64,
+        shard: ShardId,
+        reply: Reply,
+    },
+}
+
+/// A step of writing a shard's snapshot, in order.
+#[derive(Clone, Debug)]
+pub enum SnapshotStep {
+    Begin { shard: ShardId, term: Term, index: Index },
+    Piece { shard: ShardId, bytes: Bytes },
+    End { shard: ShardId },
+}
+
+/// What happened, for logs, metrics and the simulator's assertions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Elected {
+        shard: ShardId,
+        term: Term,
+    },
+    Ready {
+        shard: ShardId,
+        applied: Index,
+    },
+    Applied {
+        shard: ShardId,
+        index: Index,
+        commands: usize,
+    },
+    /// The log holds an entry that this version can't read: the process must stop.
+    BadEntry {
+        shard: ShardId,
+        index: Index,
+    },
+}
+
+/// Effects of the inputs of a turn.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    pub writes: Vec<Write>,
+    pub sends: Vec<(LaneId, LaneMessage)>,
+    pub replies: Vec<(ClientId, u64, Reply)>,
+    pub snapshots: Vec<SnapshotStep>,
+    pub events: Vec<Event>,
+    /// When [`crate::Lane::on_timer`] wants to be called, if ever.
+    pub next_deadline: Option<Instant>,
+}

@@ -1,0 +1,229 @@
+//! One replica of one shard: its Raft group, its state, and the requests that wait for an entry.
+
+use crate::clock::StampClock;
+use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, Transaction};
+use base::limits::ENTRY_BYTES_SOFT;
+use base::record::{Record, RecoveredShard};
+use base::{ClientId, Index, LaneId, NodeId, ShardId};
+use bytes::Bytes;
+use consensus::Write;
+use consensus::raft::{Group, Message, Progress};
+use data::shard::{EntryWriter, genesis};
+use data::{Command, Context, Keyspace, Reply, ShardState};
+use std::collections::VecDeque;
+
+/// Whom an answer is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiter {
+    pub(crate) lane: LaneId,
+    pub(crate) client: ClientId,
+    pub(crate) seq: u64,
+    pub(crate) part: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Replica {
+    shard: ShardId,
+    group: Group,
+    state: ShardState,
+    clock: StampClock,
+    /// The seed that a new shard's first entry will carry.
+    seed: (u64, u64),
+    open: EntryWriter,
+    open_waiters: Vec<Waiter>,
+    /// Waiters of proposed entries, oldest first.
+    proposed: VecDeque<(Index, Vec<Waiter>)>,
+    cutting: Option<Index>,
+}
+
+/// What one turn gives to a running snapshot, and how much of it may wait for the disk.
+const CUT_SLICE_BYTES: usize = 64 * 1024;
+const CUT_BACKLOG_BYTES_MAX: usize = 4 * base::limits::MIB;
+
+impl Replica {
+    pub(crate) fn new(
+        me: NodeId,
+        shard: ShardId,
+        seed: (u64, u64),
+        recovered: RecoveredShard,
+        keyspace: Option<Keyspace>,
+    ) -> Self {
+        Self {
+            shard,
+            group: Group::new(me, shard, recovered),
+            state: keyspace.map_or_else(ShardState::default, ShardState::with_keyspace),
+            clock: StampClock::default(),
+            seed,
+            open: EntryWriter::default(),
+            open_waiters: Vec::new(),
+            proposed: VecDeque::new(),
+            cutting: None,
+        }
+    }
+
+    pub(crate) fn start(&mut self, out: &mut Outbox) {
+        self.group.campaign(&mut out.writes);
+    }
+
+    pub(crate) fn state(&self) -> &ShardState {
+        &self.state
+    }
+
+    pub(crate) fn may_read(&self) -> bool {
+        self.group.may_read()
+    }
+
+    /// A context for a read at `now`.
+    pub(crate) fn context(&mut self, now: Now, db: u8) -> Context {
+        Context::new(db, self.clock.stamp(now))
+    }
+
+    /// Puts a command into the open entry.
+    pub(crate) fn log(&mut self, waiter: Waiter, db: u8, command: &Command, args: &[&[u8]]) {
+        self.open.command(db, command, args);
+        self.open_waiters.push(waiter);
+    }
+
+    /// Puts a transaction into the open entry.
+    pub(crate) fn log_transaction(&mut self, waiter: Waiter, transaction: &Transaction) {
+        let watched: Vec<_> = transaction.watched.iter().map(|w| (w.bucket, w.index)).collect();
+        let calls = transaction
+            .commands
+            .iter()
+            .map(|Queued { db, command, args }| (*db, *command, args.iter().map(Vec::as_slice).collect()));
+        self.open.exec(&watched, calls);
+        self.open_waiters.push(waiter);
+    }
+
+    /// True if the open entry should be proposed before anything joins it.
+    pub(crate) fn open_is_full(&self) -> bool {
+        self.open.len() >= ENTRY_BYTES_SOFT
+    }
+
+    /// Proposes the open entry unless it may go on growing while an earlier one is being synced.
+    pub(crate) fn propose_open(&mut self, now: Now, out: &mut Outbox) {
+        if self.open.is_empty() || (self.group.busy() && !self.open_is_full()) || !self.group.may_read() {
+            return;
+        }
+        let entry = self.open.finish(self.clock.stamp(now));
+        let waiters = std::mem::take(&mut self.open_waiters);
+        self.propose(Bytes::from(entry), waiters, out);
+    }
+
+    /// Lets dead keys go by an entry that carries nothing but time.
+    pub(crate) fn tick_if_due(&mut self, now: Now, out: &mut Outbox) {
+        let stamp = self.clock.stamp(now);
+        let due = self.state.keyspace().next_expiry().is_some_and(|at| at <= stamp);
+        if due && self.open.is_empty() && self.group.may_read() && !self.group.busy() {
+            let entry = self.open.finish(stamp);
+            self.propose(Bytes::from(entry), Vec::new(), out);
+        }
+    }
+
+    pub(crate) fn on_message(
+        &mut self,
+        now: Now,
+        message: Message,
+        out: &mut Outbox,
+        answered: impl FnMut(Waiter, Reply),
+    ) {
+        match self.group.on_message(message) {
+            Progress::None => {}
+            Progress::Elected => self.on_elected(now, out),
+            Progress::Committed => self.apply_committed(out, answered),
+        }
+    }
+
+    /// Starts a snapshot at the last applied entry; false if one runs already or there is nothing to save.
+    pub(crate) fn begin_snapshot(&mut self, out: &mut Outbox) -> bool {
+        let index = self.state.keyspace().applied_index();
+        if self.cutting.is_some() || index == Index(0) {
+            return false;
+        }
+        self.cutting = Some(index);
+        self.state.cut().begin_cut();
+        out.snapshots.push(SnapshotStep::Begin { shard: self.shard, term: self.group.term(), index });
+        true
+    }
+
+    /// A slice of the running snapshot.
+    pub(crate) fn snapshot_slice(&mut self, waiting_bytes: usize, out: &mut Outbox) {
+        if self.cutting.is_none() || waiting_bytes > CUT_BACKLOG_BYTES_MAX {
+            return;
+        }
+        let keyspace = self.state.cut();
+        let walked = !keyspace.cutting() || keyspace.cut_slice(CUT_SLICE_BYTES);
+        while let Some(bytes) = keyspace.cut_output() {
+            out.snapshots.push(SnapshotStep::Piece { shard: self.shard, bytes });
+        }
+        if walked {
+            self.cutting = None;
+            out.snapshots.push(SnapshotStep::End { shard: self.shard });
+        }
+    }
+
+    /// True while a snapshot has not been walked to its end.
+    pub(crate) fn cutting(&self) -> bool {
+        self.cutting.is_some()
+    }
+
+    /// The snapshot's file could not be written: stop cutting.
+    pub(crate) fn abort_snapshot(&mut self) {
+        if self.cutting.take().is_some() {
+            self.state.cut().abort_cut();
+        }
+    }
+
+    /// A snapshot up to `index` is durable.
+    pub(crate) fn on_snapshot_durable(&mut self, term: base::Term, index: Index, out: &mut Outbox) {
+        out.writes.push(Write { record: Record::SnapMark { shard: self.shard, term, index }, then: Vec::new() });
+    }
+
+    fn on_elected(&mut self, now: Now, out: &mut Outbox) {
+        out.events.push(Event::Elected { shard: self.shard, term: self.group.term() });
+        self.clock.elect(now, self.state.keyspace().applied_stamp());
+        // The state of a recovered log is applied only behind this entry, so its stamp must not go below the log's
+        // own: apply takes the larger.
+        let stamp = self.clock.stamp(now);
+        let fresh = self.state.keyspace().applied_index() == Index(0) && self.group.is_empty();
+        if fresh {
+            return self.propose(Bytes::from(genesis(stamp, self.seed)), Vec::new(), out);
+        }
+        let waiters = std::mem::take(&mut self.open_waiters);
+        let entry = self.open.finish(stamp);
+        self.propose(Bytes::from(entry), waiters, out);
+    }
+
+    fn propose(&mut self, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) {
+        let index = self.group.propose(entry, &mut out.writes).expect("only a leader's entry is open");
+        self.proposed.push_back((index, waiters));
+    }
+
+    fn apply_committed(&mut self, out: &mut Outbox, mut answered: impl FnMut(Waiter, Reply)) {
+        let was_ready = self.group.may_read();
+        let mut ready = false;
+        while let Some((index, entry)) = self.group.next_committed() {
+            let mut waiters = Vec::new().into_iter();
+            if self.proposed.front().is_some_and(|(at, _)| *at == index) {
+                waiters = self.proposed.pop_front().expect("it was looked at").1.into_iter();
+            }
+            let commands = waiters.len();
+            let applied = self.state.apply(index, &entry, |reply| {
+                if let Some(waiter) = waiters.next() {
+                    answered(waiter, reply);
+                }
+            });
+            if applied.is_err() {
+                out.events.push(Event::BadEntry { shard: self.shard, index });
+                return;
+            }
+            out.events.push(Event::Applied { shard: self.shard, index, commands });
+            ready = true;
+        }
+        // Entries of an earlier life may carry later stamps than this term's wall clock would.
+        self.clock.at_least(self.state.keyspace().applied_stamp());
+        if ready && !was_ready {
+            out.events.push(Event::Ready { shard: self.shard, applied: self.state.keyspace().applied_index() });
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Slot -> shard -> lane: one immutable value, the same on every lane.
+
+use base::slot::SLOT_COUNT;
+use base::{LaneId, ShardId, Slot};
+use data::{Command, Refused};
+
+/// Which lane owns what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routing {
+    shards: u16,
+    lanes: u16,
+}
+
+impl Routing {
+    /// `shards` equal ranges of slots, dealt out to `lanes` in turn.
+    #[must_use]
+    pub fn new(shards: u16, lanes: u16) -> Self {
+        assert!(shards > 0 && shards <= base::limits::SHARD_COUNT_MAX && lanes > 0, "the command line was checked");
+        Self { shards, lanes }
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shard_count(self) -> u16 {
+        self.shards
+    }
+
+    /// The shard of a slot.
+    #[must_use]
+    pub fn shard_of(self, slot: Slot) -> ShardId {
+        let wide = u32::from(slot.0) * u32::from(self.shards) / u32::from(SLOT_COUNT);
+        ShardId(u16::try_from(wide).expect("a slot below the count gives a shard below the count"))
+    }
+
+    /// The first slot of a shard.
+    #[must_use]
+    pub fn first_slot(self, shard: ShardId) -> Slot {
+        let wide = (u32::from(shard.0) * u32::from(SLOT_COUNT)).div_ceil(u32::from(self.shards));
+        Slot(u16::try_from(wide).expect("a shard below the count starts at a slot below the count"))
+    }
+
+    /// The lane that owns a shard.
+    #[must_use]
+    pub fn lane_of(self, shard: ShardId) -> LaneId {
+        LaneId(shard.0 % self.lanes)
+    }
+
+    /// All shards.
+    pub fn shards(self) -> impl Iterator<Item = ShardId> {
+        (0..self.shards).map(ShardId)
+    }
+
+    /// The one shard of all keys of a command; nothing if it has no keys.
+    pub fn shard_of_keys(self, command: &Command, args: &[&[u8]]) -> Result<Option<ShardId>, Refused> {
+        if self.shards == 1 {
+            return Ok(Some(ShardId(0)));
+        }
+        let mut found = None;
+        for at in command.keys.positions(args.len()) {
+            let shard = self.shard_of(Slot::of(args[at]));
+            match found {
+                None => found = Some(shard),
+                Some(first) if first != shard => return Err(Refused::CrossShard { first, second: shard }),
+                Some(_) => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_cut_the_slots_into_ranges_without_gaps() {
+        for shards in [1, 2, 3, 8, 100, 1024] {
+            let routing = Routing::new(shards, 2);
+            let mut last = ShardId(0);
+            for slot in 0..SLOT_COUNT {
+                let shard = routing.shard_of(Slot(slot));
+                if shard != last {
+                    assert_eq!((shard.0, routing.first_slot(shard)), (last.0 + 1, Slot(slot)));
+                    last = shard;
+                }
+            }
+            assert_eq!(last.0 + 1, shards);
+        }
+    }
+}
