@@ -1,1 +1,17 @@
-fn main() {}
+//! The binary: threads, sockets, files and the command line around the deterministic core.
+
+mod admin;
+mod cli;
+mod clock;
+mod dev;
+mod journal;
+mod keeper;
+mod lane;
+mod shared;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

@@ -1,0 +1,233 @@
+//! `tidegate dev`: recover, start the threads, say that it is ready, and stop in order.
+
+use crate::cli::Dev;
+use crate::clock;
+use crate::journal::Journal;
+use crate::keeper::{self, Task};
+use crate::lane::{Driver, WAKER};
+use crate::shared::{Input, Mailbox, Shared, lock};
+use base::record::RecoveredShard;
+use base::{Index, LaneId, NodeId, ShardId};
+use data::Keyspace;
+use mio::{Poll, Waker};
+use node::{Lane, LaneConfig, Outbox, RecoveredReplica, Routing};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+use storage::{RealDisk, Recovery, SnapshotReader, Wal, WalOptions};
+
+/// Runs a node until it is told to stop.
+pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
+    let listener = bind(options.port)?;
+    let disk = RealDisk::open(&options.dir)?;
+    fix_shape(&options.dir, options.shards)?;
+    let node = node_id(&options.dir)?;
+    let (mut wal, recovery) = Wal::open(disk.clone(), WalOptions::default())?;
+    for line in &recovery.cut {
+        eprintln!("tidegate: {line}");
+    }
+    wal.prepare(2 * keeper::ROOM_BYTES_MIN)?;
+    let journal = Arc::new(Journal::new(wal, slow_sync()?));
+    let port = listener.local_addr()?.port();
+    let (shared, polls) = share(options, port)?;
+    let (keeper_in, keeper_out) = mpsc::channel();
+    let (durable, mut replicas) = recover(&disk, recovery)?;
+    let routing = Routing::new(options.shards, options.lanes);
+
+    let mut listener = Some(mio::net::TcpListener::from_std(listener));
+    let mut lanes = Vec::new();
+    for (number, poll) in (0..options.lanes).zip(polls) {
+        let config = LaneConfig { node, lane: LaneId(number), routing, seed: random()? };
+        let mine = replicas.extract_if(.., |shard, _| routing.lane_of(*shard) == LaneId(number)).map(|(_, one)| one);
+        let mut out = Outbox::default();
+        let lane = Lane::start(config, mine.collect(), &mut out);
+        let parts = (shared.clone(), journal.clone(), keeper_in.clone());
+        lanes.push(Driver::new(LaneId(number), parts.0, parts.1, parts.2, poll, listener.take(), lane, out));
+    }
+    if !replicas.is_empty() {
+        return Err(format!("{} holds {} more shards than asked for", options.dir.display(), replicas.len()).into());
+    }
+
+    std::thread::scope(|scope| -> Result<(), Box<dyn Error>> {
+        let writer = journal.clone();
+        scope.spawn(|| writer.run(&shared));
+        let (keeper_journal, keeper_shared) = (journal.clone(), shared.clone());
+        let after = options.snapshot_after_mib * 1024 * 1024;
+        let shards = options.shards;
+        scope.spawn(move || keeper::run(disk, keeper_journal, &keeper_shared, &keeper_out, durable, shards, after));
+        for lane in &mut lanes {
+            lane.settle();
+            lane.listen()?;
+        }
+        let running: Vec<_> = lanes.into_iter().map(|mut lane| scope.spawn(move || lane.run())).collect();
+        let stopper = shared.clone();
+        let mut signals =
+            signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
+        announce(options, port)?;
+        signals.forever().next();
+        stopper.stopping.store(true, Ordering::Relaxed);
+        eprintln!("tidegate: stopping: finishing what was begun");
+        stopper.mailboxes.iter().for_each(|mailbox| mailbox.put(Input::Stop));
+        for lane in running {
+            lane.join().map_err(|_| "a lane ended by a panic")?;
+        }
+        journal.stop();
+        keeper_in.send(Task::Stop)?;
+        Ok(())
+    })?;
+    let mut wal = lock(journal.wal());
+    if wal.needs_seal() {
+        wal.append(&[base::record::Record::Seal])?;
+        wal.sync()?;
+    }
+    Ok(())
+}
+
+/// Ends the process at once, with a reason: what is on disk is the truth from here.
+pub fn die(reason: &str) -> ! {
+    eprintln!("tidegate: stopped: {reason}");
+    std::process::exit(70)
+}
+
+fn bind(port: u16) -> Result<std::net::TcpListener, Box<dyn Error>> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into()).and_then(|()| socket.listen(1024)).map_err(|error| {
+        format!("{address} can't be listened on: {error}; choose another port by --port, or --port 0 for a free one")
+    })?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn share(options: &Dev, port: u16) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn Error>> {
+    let mut polls = Vec::new();
+    let mut mailboxes = Vec::new();
+    for _ in 0..options.lanes {
+        let poll = Poll::new()?;
+        mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER)?));
+        polls.push(poll);
+    }
+    let shared = Shared {
+        started: Instant::now(),
+        port,
+        dir: options.dir.clone(),
+        requirepass: options.requirepass.as_ref().map(|text| text.clone().into_bytes()),
+        mailboxes,
+        clients: Mutex::new(BTreeMap::new()),
+        next_client: AtomicU64::new(0),
+        commands: AtomicU64::new(0),
+        connections: AtomicU64::new(0),
+        keys: Mutex::new(vec![[(0, 0); 16]; usize::from(options.lanes)]),
+        disk_full: AtomicBool::new(false),
+        stopping: AtomicBool::new(false),
+    };
+    Ok((Arc::new(shared), polls))
+}
+
+type Found = (BTreeMap<ShardId, Index>, BTreeMap<ShardId, RecoveredReplica>);
+
+/// Loads the snapshots that the log builds upon.
+fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>> {
+    let mut durable = BTreeMap::new();
+    let mut replicas = BTreeMap::new();
+    for (shard, log) in recovery.shards {
+        let keyspace = load(disk, shard, &log)?;
+        if let Some((index, _)) = log.snapshot {
+            durable.insert(shard, index);
+        }
+        replicas.insert(shard, RecoveredReplica { shard, log, keyspace });
+    }
+    Ok((durable, replicas))
+}
+
+fn load(disk: &RealDisk, shard: ShardId, log: &RecoveredShard) -> Result<Option<Keyspace>, Box<dyn Error>> {
+    let Some((index, _)) = log.snapshot else { return Ok(None) };
+    let mut reader = SnapshotReader::open(disk, shard, index)?;
+    let mut body = Vec::new();
+    while let Some(block) = reader.next_block()? {
+        body.extend_from_slice(&block);
+    }
+    let keyspace = Keyspace::load(&body).map_err(|error| {
+        format!(
+            "the snapshot of shard {shard} at {index} can't be read: {}; was it written by a newer version?",
+            error.0
+        )
+    })?;
+    Ok(Some(keyspace))
+}
+
+/// The number of shards is fixed when the directory is made.
+fn fix_shape(dir: &Path, shards: u16) -> Result<(), Box<dyn Error>> {
+    let path = dir.join("shards");
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim() == shards.to_string() => Ok(()),
+        Ok(text) => Err(format!(
+            "{} was made with --shards {}, not {shards}; give that number or another --dir",
+            dir.display(),
+            text.trim()
+        )
+        .into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => store(&path, &format!("{shards}\n")),
+        Err(error) => Err(format!("{} can't be read: {error}", path.display()).into()),
+    }
+}
+
+/// This node's id: random, made at its first start.
+fn node_id(dir: &Path) -> Result<NodeId, Box<dyn Error>> {
+    let path = dir.join("node-id");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => u64::from_str_radix(text.trim(), 16)
+            .map(NodeId)
+            .map_err(|_| format!("{} holds no node id; restore it from a copy", path.display()).into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let id = random()?;
+            store(&path, &format!("{id:016x}\n"))?;
+            Ok(NodeId(id))
+        }
+        Err(error) => Err(format!("{} can't be read: {error}", path.display()).into()),
+    }
+}
+
+/// Writes a small file so that it is there in whole or not at all.
+fn store(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
+    let fresh = path.with_extension("tmp");
+    let mut file = std::fs::File::create(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)?;
+    let dir = path.parent().ok_or("a file has a directory")?;
+    std::fs::File::open(dir)?.sync_all()?;
+    Ok(())
+}
+
+fn announce(options: &Dev, port: u16) -> Result<(), Box<dyn Error>> {
+    let pid = std::process::id();
+    let resp = format!("127.0.0.1:{port}");
+    store(&options.dir.join("endpoints.json"), &format!("{{\"resp\":\"{resp}\",\"pid\":{pid}}}\n"))?;
+    store(&options.dir.join("pid"), &format!("{pid}\n"))?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "ready resp={resp} pid={pid}")?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// A test hook: `TIDEGATE_SLOW_SYNC_US` is added to every sync.
+fn slow_sync() -> Result<Duration, Box<dyn Error>> {
+    match std::env::var("TIDEGATE_SLOW_SYNC_US") {
+        Ok(text) => Ok(Duration::from_micros(text.parse().map_err(|_| "TIDEGATE_SLOW_SYNC_US is no number")?)),
+        Err(_) => Ok(Duration::ZERO),
+    }
+}
+
+fn random() -> Result<u64, Box<dyn Error>> {
+    use std::io::Read;
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
+}

@@ -1,0 +1,182 @@
+//! The write-ahead log as the lanes use it: synced inline where that is fast, by a thread of its own else.
+//!
+//! A lane hands over the records of a turn with the messages that may follow them. Where syncs take less than about
+//! 120 µs and nothing is queued, the lane appends and syncs itself, which saves two thread switches. Otherwise the
+//! journal thread does: its next batch is what queued up during its last sync, so batches grow with the load and no timer
+//! is needed. After 20 ms without a write, the thread seals the tail.
+
+use crate::shared::{Input, Shared, lock};
+use base::record::Record;
+use consensus::{Envelope, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use storage::{RealDisk, Wal};
+
+/// The log of a node, shared by its lanes.
+#[derive(Debug)]
+pub struct Journal {
+    wal: Mutex<Wal<RealDisk>>,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    /// Moving average of sync times.
+    sync_ns: AtomicU64,
+    pub syncs: AtomicU64,
+    pub records: AtomicU64,
+    /// Added to each sync: a slow disk for tests.
+    slow_sync: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: Vec<Job>,
+    seal: Seal,
+    stop: bool,
+}
+
+#[derive(Debug)]
+struct Job {
+    lane: usize,
+    writes: Vec<Write>,
+}
+
+/// Whether the tail wants a seal.
+#[derive(Debug, Default, Clone, Copy)]
+enum Seal {
+    #[default]
+    Covered,
+    Wanted(Instant),
+}
+
+/// Below this the lane syncs itself; above twice this the thread does.
+const INLINE_SYNC_NS: u64 = 120_000;
+const SEAL_AFTER: Duration = Duration::from_millis(20);
+
+impl Journal {
+    pub fn new(wal: Wal<RealDisk>, slow_sync: Duration) -> Self {
+        Self {
+            wal: Mutex::new(wal),
+            queue: Mutex::new(Queue::default()),
+            changed: Condvar::new(),
+            sync_ns: AtomicU64::new(if slow_sync.is_zero() { 0 } else { 2 * INLINE_SYNC_NS }),
+            syncs: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            slow_sync,
+        }
+    }
+
+    /// Makes the writes durable here and now if that is the faster way; gives them back otherwise.
+    pub fn inline(&self, writes: Vec<Write>) -> Result<Vec<Envelope>, Vec<Write>> {
+        if self.sync_ns.load(Ordering::Relaxed) > INLINE_SYNC_NS {
+            return Err(writes);
+        }
+        let Ok(mut wal) = self.wal.try_lock() else { return Err(writes) };
+        {
+            let mut queue = lock(&self.queue);
+            if !queue.jobs.is_empty() {
+                return Err(writes);
+            }
+            if matches!(queue.seal, Seal::Covered) {
+                self.changed.notify_one();
+            }
+            queue.seal = Seal::Wanted(Instant::now());
+        }
+        let mut records = Vec::with_capacity(writes.len());
+        let mut then = Vec::with_capacity(writes.len());
+        split(writes, &mut records, &mut then);
+        self.store(&mut wal, &records);
+        Ok(then)
+    }
+
+    /// Queues the writes for the journal thread, which answers to the lane's mailbox.
+    pub fn submit(&self, lane: usize, writes: Vec<Write>) {
+        lock(&self.queue).jobs.push(Job { lane, writes });
+        self.changed.notify_one();
+    }
+
+    /// The journal thread.
+    pub fn run(self: Arc<Self>, shared: &Shared) {
+        let mut records = Vec::new();
+        while let Some(jobs) = self.wait() {
+            let mut wal = lock(&self.wal);
+            if jobs.is_empty() {
+                if wal.needs_seal() {
+                    self.store(&mut wal, &[Record::Seal]);
+                }
+                continue;
+            }
+            let mut released = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                let mut then = Vec::with_capacity(job.writes.len());
+                split(job.writes, &mut records, &mut then);
+                released.push((job.lane, then));
+            }
+            self.store(&mut wal, &records);
+            drop(wal);
+            records.clear();
+            for (lane, then) in released {
+                shared.mailboxes[lane].put(Input::Persisted(then));
+            }
+        }
+    }
+
+    /// Ends the journal thread once its queue is empty, and seals the tail.
+    pub fn stop(&self) {
+        lock(&self.queue).stop = true;
+        self.changed.notify_one();
+    }
+
+    /// The log itself, for the keeper.
+    pub fn wal(&self) -> &Mutex<Wal<RealDisk>> {
+        &self.wal
+    }
+
+    /// Jobs to be stored, or none when the tail is to be sealed; nothing when the journal ends.
+    fn wait(&self) -> Option<Vec<Job>> {
+        let mut queue = lock(&self.queue);
+        loop {
+            if !queue.jobs.is_empty() {
+                queue.seal = Seal::Wanted(Instant::now());
+                return Some(std::mem::take(&mut queue.jobs));
+            }
+            if queue.stop {
+                return None;
+            }
+            queue = match queue.seal {
+                Seal::Covered => self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Seal::Wanted(since) => {
+                    let quiet = since.elapsed();
+                    if quiet >= SEAL_AFTER {
+                        queue.seal = Seal::Covered;
+                        return Some(Vec::new());
+                    }
+                    let waited = self.changed.wait_timeout(queue, SEAL_AFTER - quiet);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Appends and syncs. A failed sync leaves unknown what is on disk, so the process stops: it is never retried.
+    fn store(&self, wal: &mut Wal<RealDisk>, records: &[Record]) {
+        let begun = Instant::now();
+        if let Err(error) = wal.append(records).and_then(|()| wal.sync()) {
+            crate::dev::die(&format!("{error}; nothing of this was acknowledged"));
+        }
+        if !self.slow_sync.is_zero() {
+            std::thread::sleep(self.slow_sync);
+        }
+        let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let average = self.sync_ns.load(Ordering::Relaxed);
+        self.sync_ns.store(average - average / 16 + took / 16, Ordering::Relaxed);
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.records.fetch_add(records.len() as u64, Ordering::Relaxed);
+    }
+}
+
+fn split(writes: Vec<Write>, records: &mut Vec<Record>, then: &mut Vec<Envelope>) {
+    for write in writes {
+        records.push(write.record);
+        then.extend(write.then);
+    }
+}

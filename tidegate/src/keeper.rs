@@ -1,0 +1,154 @@
+//! The keeper: a thread for slow disk work, so that no lane waits for it.
+//!
+//! It prepares log segments ahead of use, writes snapshots, and gives log space back once snapshots cover it. A full
+//! disk is not fatal here: writes are refused until there is room again.
+
+use crate::journal::Journal;
+use crate::shared::{Input, Shared, lock};
+use base::{Index, LaneId, ShardId, Term};
+use node::SnapshotStep;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+use storage::{RealDisk, SnapshotWriter, StorageError};
+
+/// What the keeper is asked.
+#[derive(Debug)]
+pub enum Task {
+    Snapshot { lane: LaneId, step: SnapshotStep },
+    Stop,
+}
+
+#[derive(Debug)]
+struct Keeper<'a> {
+    disk: RealDisk,
+    journal: Arc<Journal>,
+    shared: &'a Shared,
+    writing: BTreeMap<ShardId, Writing>,
+    durable: BTreeMap<ShardId, Index>,
+    shard_count: u16,
+    snapshot_after_bytes: u64,
+    /// True from the request for snapshots until the log has been given back.
+    asked: bool,
+}
+
+#[derive(Debug)]
+struct Writing {
+    term: Term,
+    index: Index,
+    writer: SnapshotWriter<RealDisk>,
+}
+
+/// Room that must be prepared: below this, writes are refused.
+pub const ROOM_BYTES_MIN: u64 = 8 * 1024 * 1024;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs until told to stop.
+pub fn run(
+    disk: RealDisk,
+    journal: Arc<Journal>,
+    shared: &Shared,
+    tasks: &Receiver<Task>,
+    durable: BTreeMap<ShardId, Index>,
+    shard_count: u16,
+    snapshot_after_bytes: u64,
+) {
+    let mut keeper = Keeper {
+        disk,
+        journal,
+        shared,
+        writing: BTreeMap::new(),
+        durable,
+        shard_count,
+        snapshot_after_bytes,
+        asked: false,
+    };
+    loop {
+        match tasks.recv_timeout(LOOK_EVERY) {
+            Ok(Task::Snapshot { lane, step }) => keeper.on_step(lane, step),
+            Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => keeper.look(),
+        }
+    }
+}
+
+impl Keeper<'_> {
+    fn on_step(&mut self, lane: LaneId, step: SnapshotStep) {
+        let mailbox = &self.shared.mailboxes[usize::from(lane.0)];
+        let (shard, done) = match step {
+            SnapshotStep::Begin { shard, term, index } => {
+                let made = SnapshotWriter::create(&self.disk, shard, index, term);
+                (shard, made.map(|writer| drop(self.writing.insert(shard, Writing { term, index, writer }))))
+            }
+            SnapshotStep::Piece { shard, bytes } => {
+                mailbox.snapshot_backlog_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+                let Some(writing) = self.writing.get_mut(&shard) else { return };
+                (shard, bytes.chunks(PIECE_BYTES).try_for_each(|piece| writing.writer.write(piece)))
+            }
+            SnapshotStep::End { shard } => {
+                let Some(Writing { term, index, writer }) = self.writing.remove(&shard) else { return };
+                let finished = writer.finish();
+                if finished.is_ok() {
+                    self.durable.insert(shard, index);
+                    mailbox.put(Input::SnapshotDurable { shard, term, index });
+                }
+                (shard, finished)
+            }
+        };
+        if let Err(error) = done {
+            eprintln!("tidegate: the snapshot of shard {shard} was given up: {error}");
+            self.writing.remove(&shard);
+            self.asked = false;
+            mailbox.put(Input::SnapshotFailed { shard });
+        } else if self.asked && self.writing.is_empty() && self.durable.len() == usize::from(self.shard_count) {
+            self.give_back();
+        }
+    }
+
+    fn look(&mut self) {
+        let mut wal = lock(self.journal.wal());
+        let size = wal.size_bytes();
+        if wal.room_bytes() < 2 * ROOM_BYTES_MIN {
+            match wal.prepare(2 * ROOM_BYTES_MIN) {
+                Ok(()) => self.set_full(wal.room_bytes() < ROOM_BYTES_MIN),
+                Err(error @ StorageError::NoSpace { .. }) => {
+                    if !self.shared.disk_full.load(Ordering::Relaxed) {
+                        eprintln!("tidegate: {error}");
+                    }
+                    self.set_full(wal.room_bytes() < ROOM_BYTES_MIN);
+                }
+                Err(error) => crate::dev::die(&error.to_string()),
+            }
+        } else {
+            self.set_full(false);
+        }
+        drop(wal);
+        if size > self.snapshot_after_bytes && !self.asked && self.writing.is_empty() {
+            self.asked = true;
+            for mailbox in &self.shared.mailboxes {
+                mailbox.put(Input::BeginSnapshots);
+            }
+        }
+    }
+
+    fn set_full(&self, full: bool) {
+        let was = self.shared.disk_full.swap(full, Ordering::Relaxed);
+        if was && !full {
+            eprintln!("tidegate: there is room on the disk again: writes go on");
+        }
+    }
+
+    fn give_back(&mut self) {
+        self.asked = false;
+        let reclaimed = lock(self.journal.wal()).reclaim(&self.durable);
+        match reclaimed {
+            Ok(()) => {}
+            Err(error @ StorageError::NoSpace { .. }) => eprintln!("tidegate: {error}"),
+            Err(error) => crate::dev::die(&error.to_string()),
+        }
+    }
+}
+
+const PIECE_BYTES: usize = 256 * 1024;

@@ -1,0 +1,86 @@
+//! One client connection: its socket, its session, and the bytes on their way in and out.
+
+use base::ClientId;
+use edge::Session;
+use mio::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
+
+/// A connection; see the module.
+#[derive(Debug)]
+pub struct Conn {
+    pub handle: ClientId,
+    /// What CLIENT ID tells.
+    pub number: u64,
+    pub stream: TcpStream,
+    pub session: Session,
+    /// Bytes of an incomplete request, or of requests that wait for the session.
+    pub inbuf: Vec<u8>,
+    /// No use in parsing `inbuf` before it has this many bytes.
+    pub need_bytes: usize,
+    pub out: Vec<u8>,
+    /// Bytes of `out` that are written already.
+    pub written: usize,
+    pub queued_flush: bool,
+    /// The session waits for a reply before it can go on.
+    pub blocked: bool,
+    /// To be closed once everything is written.
+    pub closing: bool,
+    /// The socket said it has more to read than was taken.
+    pub readable: bool,
+}
+
+/// What a read brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    Bytes(usize),
+    /// The socket has nothing more for now.
+    Dry,
+    Ended,
+}
+
+/// A client that doesn't read its replies is dropped when this much waits for it.
+pub const OUT_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// A connection with this much unread output gets no more of its requests read.
+pub const OUT_BYTES_PAUSE: usize = 1024 * 1024;
+
+impl Conn {
+    /// Reads into `buffer`.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Taken {
+        loop {
+            return match self.stream.read(buffer) {
+                Ok(0) => Taken::Ended,
+                Ok(n) => Taken::Bytes(n),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Taken::Dry,
+                Err(_) => Taken::Ended,
+            };
+        }
+    }
+
+    /// Writes what it can; false if the connection is gone.
+    pub fn flush(&mut self) -> bool {
+        while self.written < self.out.len() {
+            match self.stream.write(&self.out[self.written..]) {
+                Ok(0) => return false,
+                Ok(n) => self.written += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(_) => return false,
+            }
+        }
+        self.out.clear();
+        self.written = 0;
+        if self.out.capacity() > KEPT_BYTES {
+            self.out = Vec::new();
+        }
+        true
+    }
+
+    /// Bytes that the client has not yet taken.
+    pub fn unwritten(&self) -> usize {
+        self.out.len() - self.written
+    }
+}
+
+/// An idle connection keeps no more buffer than this.
+const KEPT_BYTES: usize = 256 * 1024;

@@ -1,0 +1,318 @@
+//! The driver of a lane: wait for input, call the core once per item, carry out its outbox once per turn.
+//!
+//! One thread, one readiness loop, no lock on the way of a request. After a busy turn the loop polls some times before
+//! it blocks: else every client would pay for a wake-up.
+
+mod conn;
+pub use conn::Conn;
+mod serve;
+
+use crate::clock;
+use crate::journal::Journal;
+use crate::keeper::Task;
+use crate::shared::{Input, Shared};
+use base::{ClientId, LaneId};
+
+use consensus::Write;
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token};
+use node::{Lane, Outbox};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+/// One lane's thread.
+#[derive(Debug)]
+pub struct Driver {
+    pub id: LaneId,
+    pub shared: Arc<Shared>,
+    pub journal: Arc<Journal>,
+    pub keeper: Sender<Task>,
+    pub poll: Poll,
+    pub listener: Option<TcpListener>,
+    pub lane: Lane,
+    pub out: Outbox,
+    conns: Conns,
+    inputs: Vec<Input>,
+    buffer: Box<[u8]>,
+    /// Connections with output to be written at the end of the turn.
+    flush: Vec<usize>,
+    snapshotting: bool,
+    stopping: bool,
+}
+
+#[derive(Debug, Default)]
+struct Conns {
+    places: Vec<Option<Box<Conn>>>,
+    free: Vec<usize>,
+    generation: u64,
+}
+
+pub const WAKER: Token = Token(usize::MAX);
+const LISTENER: Token = Token(usize::MAX - 1);
+const BUFFER_BYTES: usize = 128 * 1024;
+/// Polls without waiting after a busy turn.
+const SPINS: u32 = 30;
+const PLACE_BITS: u32 = 24;
+
+impl Driver {
+    #[expect(clippy::too_many_arguments, reason = "the parts of a lane meet here and nowhere else")]
+    pub fn new(
+        id: LaneId,
+        shared: Arc<Shared>,
+        journal: Arc<Journal>,
+        keeper: Sender<Task>,
+        poll: Poll,
+        listener: Option<TcpListener>,
+        lane: Lane,
+        out: Outbox,
+    ) -> Self {
+        let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
+        Self {
+            id,
+            shared,
+            journal,
+            keeper,
+            poll,
+            listener,
+            lane,
+            out,
+            conns: Conns::default(),
+            inputs: Vec::new(),
+            buffer,
+            flush: Vec::new(),
+            snapshotting: false,
+            stopping: false,
+        }
+    }
+
+    /// Brings the shards of this lane to where they serve reads: the log is applied.
+    pub fn settle(&mut self) {
+        while !self.lane.ready() {
+            self.end_turn();
+            self.drain_mail();
+        }
+    }
+
+    /// Opens the listener to clients.
+    pub fn listen(&mut self) -> std::io::Result<()> {
+        match &mut self.listener {
+            Some(listener) => self.poll.registry().register(listener, LISTENER, Interest::READABLE),
+            None => Ok(()),
+        }
+    }
+
+    /// The loop; returns when the node stops and nothing is owed any more.
+    pub fn run(&mut self) {
+        let mut events = Events::with_capacity(1024);
+        let mut idle = SPINS;
+        self.out.next_deadline = Some(clock::boot());
+        loop {
+            let timeout = self.timeout(idle);
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != std::io::ErrorKind::Interrupted
+            {
+                crate::dev::die(&format!("polling failed: {error}"));
+            }
+            self.mailbox().sleeping.store(false, Ordering::Relaxed);
+            idle = if events.is_empty() { idle.saturating_add(1) } else { 0 };
+            for event in &events {
+                match event.token() {
+                    WAKER => {}
+                    LISTENER => self.accept(),
+                    Token(place) => self.on_ready(place, event),
+                }
+            }
+            if self.drain_mail() {
+                idle = 0;
+            }
+            self.on_time();
+            self.end_turn();
+            if self.stopping && self.owes_nothing() {
+                return;
+            }
+        }
+    }
+
+    fn timeout(&self, idle: u32) -> Option<Duration> {
+        if idle < SPINS || self.snapshotting {
+            return Some(Duration::ZERO);
+        }
+        let mailbox = self.mailbox();
+        mailbox.sleeping.store(true, Ordering::SeqCst);
+        if mailbox.has_mail() {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self.out.next_deadline?;
+        Some(Duration::from_nanos(deadline.since_ns(clock::boot())))
+    }
+
+    fn on_time(&mut self) {
+        let now = clock::now();
+        if self.out.next_deadline.is_some_and(|at| at <= now.boot) {
+            self.lane.on_timer(now, &mut self.out);
+            self.tell_keys();
+        }
+        if self.snapshotting {
+            let waiting = self.mailbox().snapshot_backlog_bytes.load(Ordering::Relaxed);
+            self.snapshotting = self.lane.snapshot_slice(waiting, &mut self.out);
+        }
+    }
+
+    /// Carries out the outbox until nothing new comes of it, then writes to the clients.
+    fn end_turn(&mut self) {
+        loop {
+            self.lane.on_turn_end(clock::now(), &mut self.out);
+            self.deliver();
+            for (lane, message) in std::mem::take(&mut self.out.sends) {
+                self.shared.mailboxes[usize::from(lane.0)].put(Input::Lane(message));
+            }
+            for step in std::mem::take(&mut self.out.snapshots) {
+                self.hand_to_keeper(step);
+            }
+            self.look_at_events();
+            if self.out.writes.is_empty() {
+                break;
+            }
+            let writes = std::mem::take(&mut self.out.writes);
+            self.persist(writes);
+        }
+        self.flush_all();
+    }
+
+    fn persist(&mut self, writes: Vec<Write>) {
+        match self.journal.inline(writes) {
+            Ok(released) => {
+                let now = clock::now();
+                for envelope in released {
+                    self.lane.on_persisted(now, envelope, &mut self.out);
+                }
+            }
+            Err(writes) => self.journal.submit(usize::from(self.id.0), writes),
+        }
+    }
+
+    fn drain_mail(&mut self) -> bool {
+        let mut inputs = std::mem::take(&mut self.inputs);
+        self.mailbox().take(&mut inputs);
+        let any = !inputs.is_empty();
+        let now = clock::now();
+        for input in inputs.drain(..) {
+            match input {
+                Input::Accepted(stream) => self.admit(stream),
+                Input::Lane(message) => self.lane.on_lane_message(now, message, &mut self.out),
+                Input::Persisted(released) => {
+                    for envelope in released {
+                        self.lane.on_persisted(now, envelope, &mut self.out);
+                    }
+                }
+                Input::SnapshotDurable { shard, term, index } => {
+                    self.lane.on_snapshot_durable(shard, term, index, &mut self.out);
+                }
+                Input::SnapshotFailed { shard } => self.lane.on_snapshot_failed(shard),
+                Input::BeginSnapshots => {
+                    self.lane.begin_snapshots(&mut self.out);
+                    self.snapshotting = true;
+                }
+                Input::Kill(client) => self.kill(client),
+                Input::Stop => self.stopping = true,
+            }
+        }
+        self.inputs = inputs;
+        any
+    }
+
+    fn hand_to_keeper(&mut self, step: node::SnapshotStep) {
+        if let node::SnapshotStep::Piece { bytes, .. } = &step {
+            self.mailbox().snapshot_backlog_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
+        if self.keeper.send(Task::Snapshot { lane: self.id, step }).is_err() {
+            crate::dev::die("the keeper thread has ended");
+        }
+    }
+
+    fn look_at_events(&mut self) {
+        for event in self.out.events.drain(..) {
+            if let node::Event::BadEntry { shard, index } = event {
+                crate::dev::die(&format!(
+                    "shard {shard} can't read its log entry {index}: it was written by another version or is damaged; \
+                     start the version that wrote it"
+                ));
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    let boxes = &self.shared.mailboxes;
+                    let fewest =
+                        (0..boxes.len()).min_by_key(|at| boxes[*at].clients.load(Ordering::Relaxed)).unwrap_or(0);
+                    boxes[fewest].clients.fetch_add(1, Ordering::Relaxed);
+                    boxes[fewest].put(Input::Accepted(TcpStream::from(stream)));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    eprintln!("tidegate: a connection could not be accepted: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn tell_keys(&self) {
+        let mut sums = [(0, 0); 16];
+        for (_, keyspace) in self.lane.keyspaces() {
+            for (db, sum) in (0u8..).zip(&mut sums) {
+                sum.0 += keyspace.len(db);
+                sum.1 += keyspace.expiring(db);
+            }
+        }
+        crate::shared::lock(&self.shared.keys)[usize::from(self.id.0)] = sums;
+    }
+
+    fn mailbox(&self) -> &crate::shared::Mailbox {
+        &self.shared.mailboxes[usize::from(self.id.0)]
+    }
+
+    fn owes_nothing(&self) -> bool {
+        self.out.writes.is_empty() && self.conns.iter().all(|conn| conn.session.pending() == 0)
+    }
+}
+
+impl Conns {
+    fn insert(&mut self, make: impl FnOnce(ClientId) -> Conn) -> usize {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        self.generation += 1;
+        let handle = ClientId((self.generation << PLACE_BITS) | place as u64);
+        self.places[place] = Some(Box::new(make(handle)));
+        place
+    }
+
+    fn get_mut(&mut self, place: usize) -> Option<&mut Conn> {
+        self.places.get_mut(place)?.as_deref_mut()
+    }
+
+    /// The place of a client, if it is still the same client.
+    fn place_of(&self, client: ClientId) -> Option<usize> {
+        let place = usize::try_from(client.0 & ((1 << PLACE_BITS) - 1)).ok()?;
+        self.places.get(place)?.as_ref().filter(|conn| conn.handle == client).map(|_| place)
+    }
+
+    fn remove(&mut self, place: usize) -> Option<Box<Conn>> {
+        let conn = self.places.get_mut(place)?.take()?;
+        self.free.push(place);
+        Some(conn)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Conn> {
+        self.places.iter().filter_map(|place| place.as_deref())
+    }
+}

@@ -1,0 +1,107 @@
+//! What the threads of a node share: mailboxes, counters and the list of clients.
+
+use base::ClientId;
+use consensus::Envelope;
+use node::LaneMessage;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// What reaches a lane from other threads.
+#[derive(Debug)]
+pub enum Input {
+    Accepted(std::net::TcpStream),
+    Lane(LaneMessage),
+    Persisted(Vec<Envelope>),
+    SnapshotDurable { shard: base::ShardId, term: base::Term, index: base::Index },
+    SnapshotFailed { shard: base::ShardId },
+    BeginSnapshots,
+    Kill(ClientId),
+    Stop,
+}
+
+/// A lane's mailbox.
+#[derive(Debug)]
+pub struct Mailbox {
+    inputs: Mutex<Vec<Input>>,
+    /// True while the lane may be blocked in poll: only then is a wake-up worth a system call.
+    pub sleeping: AtomicBool,
+    waker: mio::Waker,
+    /// Connections of the lane.
+    pub clients: AtomicUsize,
+    /// Bytes of snapshots that the keeper has not yet written.
+    pub snapshot_backlog_bytes: AtomicUsize,
+}
+
+impl Mailbox {
+    pub fn new(waker: mio::Waker) -> Self {
+        Self {
+            inputs: Mutex::new(Vec::new()),
+            sleeping: AtomicBool::new(false),
+            waker,
+            clients: AtomicUsize::new(0),
+            snapshot_backlog_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Puts an input in and wakes the lane if it sleeps.
+    pub fn put(&self, input: Input) {
+        lock(&self.inputs).push(input);
+        if self.sleeping.swap(false, std::sync::atomic::Ordering::SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            crate::dev::die(&format!("a lane can't be woken: {error}"));
+        }
+    }
+
+    /// Takes everything that has come.
+    pub fn take(&self, into: &mut Vec<Input>) {
+        std::mem::swap(&mut *lock(&self.inputs), into);
+    }
+
+    /// True if something waits.
+    pub fn has_mail(&self) -> bool {
+        !lock(&self.inputs).is_empty()
+    }
+}
+
+/// One client as CLIENT LIST shows it.
+#[derive(Clone, Debug)]
+pub struct Card {
+    pub lane: usize,
+    pub handle: ClientId,
+    pub addr: SocketAddr,
+    pub laddr: SocketAddr,
+    pub since: Instant,
+    pub name: Vec<u8>,
+    pub lib_name: Vec<u8>,
+    pub lib_ver: Vec<u8>,
+    pub db: u8,
+    pub resp: u8,
+}
+
+/// Counters and lists of the whole node.
+#[derive(Debug)]
+pub struct Shared {
+    pub started: Instant,
+    pub port: u16,
+    pub dir: std::path::PathBuf,
+    pub requirepass: Option<Vec<u8>>,
+    pub mailboxes: Vec<Mailbox>,
+    pub clients: Mutex<BTreeMap<u64, Card>>,
+    pub next_client: AtomicU64,
+    pub commands: AtomicU64,
+    pub connections: AtomicU64,
+    /// Keys and keys with an expiry by database, as the lanes last told: `[lane][db]`.
+    pub keys: Mutex<Vec<[(usize, usize); 16]>>,
+    /// True while the disk has no room for more log.
+    pub disk_full: AtomicBool,
+    pub stopping: AtomicBool,
+}
+
+/// Locks; a thread that panicked holding a lock has already ended the process.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
