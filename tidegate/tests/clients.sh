@@ -36,7 +36,7 @@ cli() { redis-cli -h 127.0.0.1 -p "$port" "$@"; }
 expect() {
     local wanted=$1 got
     shift
-    got=$(cli "$@")
+    got=$(cli "$@" 2>&1) || got="$got (redis-cli failed)"
     if [ "$got" != "$wanted" ]; then
         echo "redis-cli $*: expected '$wanted', got '$got'" >&2
         return 1
@@ -70,7 +70,7 @@ checks=$((checks + 2))
 echo "redis-benchmark: SET, GET, INCR, MSET in pipelines of 1 and 16"
 for pipeline in 1 16; do
     lines=$(redis-benchmark -h 127.0.0.1 -p "$port" -t set,get,incr,mset -c 50 -P "$pipeline" -d 100 -r 1000 -n 5000 --csv \
-        2>"$work/benchmark" | grep -c '^"\(SET\|GET\|INCR\|MSET\)')
+        2>"$work/benchmark" | grep -c '^"\(SET\|GET\|INCR\|MSET\)') || true
     [ "$lines" -eq 4 ] || { echo "redis-benchmark -P $pipeline: $lines of 4 results" >&2; cat "$work/benchmark" >&2; exit 1; }
     checks=$((checks + 1))
 done
