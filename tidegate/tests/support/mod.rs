@@ -1,0 +1,195 @@
+//! A real tidegate process and a client of it, for tests: no fixed port, no sleep, nothing left behind.
+//!
+//! Whoever waits, waits for a condition: a line on stdout, a reply, the end of the process. A read timeout turns a
+//! hang into a failure.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// How long a reply may take before the test gives up.
+const REPLY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// A folder of a test's own, removed at its end.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary folder can be made");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A failed test keeps its folder: it is the evidence.
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// A running node; killed when dropped.
+#[derive(Debug)]
+pub struct Node {
+    child: Child,
+    resp: String,
+}
+
+impl Node {
+    /// Starts `tidegate dev` on a free port and waits for its ready line.
+    pub fn start(dir: &Path) -> Self {
+        let mut child = command(dir, "0").stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
+        let resp = field(&line, "resp").unwrap_or_else(|| panic!("no ready line, but {line:?} and {:?}", child.wait()));
+        assert!(line.starts_with("ready "), "the first line is the ready line: {line:?}");
+        assert_eq!(field(&line, "pid"), Some(child.id().to_string()), "the ready line names the pid: {line:?}");
+        Self { child, resp }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(&self.resp).expect("a ready node takes connections")
+    }
+
+    pub fn port(&self) -> &str {
+        self.resp.rsplit_once(':').expect("an address has a port").1
+    }
+
+    /// kill -9: the process gets no chance to finish anything.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the child is ours");
+        self.child.wait().expect("the child can be waited for");
+    }
+
+    /// SIGTERM, and the end of the process.
+    pub fn terminate(mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
+        assert!(sent.success(), "SIGTERM reached {pid}");
+        self.child.wait().expect("the child can be waited for")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs `tidegate dev` where it must refuse to start, to its end.
+pub fn refused(dir: &Path, port: &str) -> Output {
+    // A node that starts in spite of everything prints its ready line and would run on: then its stdout ends the wait.
+    let mut child =
+        command(dir, port).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let mut line = String::new();
+    let stdout = child.stdout.as_mut().expect("stdout is piped");
+    BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
+    if line.starts_with("ready ") {
+        child.kill().expect("the child is ours");
+        panic!("a second node started: {line}");
+    }
+    child.wait_with_output().expect("the child can be waited for")
+}
+
+fn command(dir: &Path, port: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(["dev", "--port", port, "--dir"]).arg(dir).stdin(Stdio::null());
+    command
+}
+
+/// The value of `name=value` in a line of words.
+fn field(line: &str, name: &str) -> Option<String> {
+    line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(str::to_string)
+}
+
+/// A reply of RESP2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Simple(String),
+    Error(String),
+    Integer(i64),
+    Bulk(Vec<u8>),
+    Null,
+    Array(Vec<Reply>),
+}
+
+impl Reply {
+    pub fn ok() -> Self {
+        Self::Simple("OK".into())
+    }
+
+    pub fn bulk(text: &str) -> Self {
+        Self::Bulk(text.into())
+    }
+}
+
+/// A connection that asks one command at a time.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub fn connect(address: &str) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(REPLY_TIME_MAX))?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// One command and its reply; an error when the node is gone or silent.
+    pub fn ask(&mut self, words: &[&str]) -> std::io::Result<Reply> {
+        let mut frame = format!("*{}\r\n", words.len());
+        for word in words {
+            frame.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        }
+        self.stream.get_mut().write_all(frame.as_bytes())?;
+        self.reply()
+    }
+
+    fn reply(&mut self) -> std::io::Result<Reply> {
+        let line = self.line()?;
+        let (kind, rest) = line.split_at_checked(1).ok_or(std::io::ErrorKind::InvalidData)?;
+        let number = || rest.parse::<i64>().map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e));
+        Ok(match kind {
+            "+" => Reply::Simple(rest.into()),
+            "-" => Reply::Error(rest.into()),
+            ":" => Reply::Integer(number()?),
+            "$" => usize::try_from(number()?).map_or(Ok(Reply::Null), |length| self.bulk(length))?,
+            "*" => usize::try_from(number()?).map_or(Ok(Reply::Null), |count| self.array(count))?,
+            _ => return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, line)),
+        })
+    }
+
+    fn line(&mut self) -> std::io::Result<String> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        let complete = line.strip_suffix("\r\n").map(str::to_string);
+        complete.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn bulk(&mut self, length: usize) -> std::io::Result<Reply> {
+        let mut bytes = vec![0; length + 2];
+        self.stream.read_exact(&mut bytes)?;
+        bytes.truncate(length);
+        Ok(Reply::Bulk(bytes))
+    }
+
+    fn array(&mut self, count: usize) -> std::io::Result<Reply> {
+        (0..count).map(|_| self.reply()).collect::<std::io::Result<Vec<Reply>>>().map(Reply::Array)
+    }
+}
