@@ -1,1 +1,17 @@
-//! (to be written)
+//! Bytes on disk behind [`Disk`]: the write-ahead log, snapshots, recovery. FORMAT.md draws every byte.
+//!
+//! Nothing is trusted that is not readable and checksummed. A failed sync is never retried: the log refuses all further
+//! work and the process must stop.
+
+mod batch;
+mod disk;
+mod error;
+mod recover;
+mod snapshot;
+mod wal;
+
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use error::StorageError;
+pub use recover::Recovery;
+pub use snapshot::{SnapshotReader, SnapshotWriter, remove_older};
+pub use wal::{Wal, WalOptions};

@@ -1,7 +1,6 @@
 //! `tidegate dev`: recover, start the threads, say that it is ready, and stop in order.
 
 use crate::cli::Dev;
-use crate::clock;
 use crate::journal::Journal;
 use crate::keeper::{self, Task};
 use crate::lane::{Driver, WAKER};

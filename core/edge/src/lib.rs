@@ -1,1 +1,7 @@
-//! (to be written)
+//! How outsiders speak: bytes in, requests out; replies in, bytes out. No socket, no clock.
+//!
+//! [`resp`] is Redis' protocol, versions 2 and 3.
+
+pub mod resp;
+
+pub use resp::session::{Call, ExecCall, QueuedCall, Session, SessionConfig, Step};

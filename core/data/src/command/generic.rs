@@ -1,6 +1,233 @@
-//! Keys of any type; ids 200 to 299.
+//! Keys of any type.
 
-use super::Command;
+use super::strings::integer;
+use super::{Command, Keys, Outcome, Run};
+use crate::{Context, Keyspace, Refused, Reply, Watched};
+use base::{ShardId, Stamp};
 
-/// The rows of this family.
-pub static COMMANDS: &[Command] = &[];
+/// The rows of this family; ids 200 to 299.
+pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "del",
+        id: 200,
+        arity: -2,
+        flags: "write",
+        keys: Keys::ALL,
+        run: Run::Write(del),
+        summary: "Deletes one or more keys.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "unlink",
+        id: 201,
+        arity: -2,
+        flags: "write fast",
+        keys: Keys::ALL,
+        run: Run::Write(del),
+        summary: "Deletes one or more keys.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "exists",
+        id: 202,
+        arity: -2,
+        flags: "readonly fast",
+        keys: Keys::ALL,
+        run: Run::Read(exists),
+        summary: "Tells how many of the keys exist.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "touch",
+        id: 203,
+        arity: -2,
+        flags: "readonly fast",
+        keys: Keys::ALL,
+        run: Run::Read(exists),
+        summary: "Tells how many of the keys exist.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "type",
+        id: 204,
+        arity: 2,
+        flags: "readonly fast",
+        keys: Keys::ONE,
+        run: Run::Read(type_of),
+        summary: "Tells the type of the value of a key.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "ttl",
+        id: 205,
+        arity: 2,
+        flags: "readonly fast",
+        keys: Keys::ONE,
+        run: Run::Read(ttl),
+        summary: "Returns the time to live of a key in seconds.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "pttl",
+        id: 206,
+        arity: 2,
+        flags: "readonly fast",
+        keys: Keys::ONE,
+        run: Run::Read(pttl),
+        summary: "Returns the time to live of a key in milliseconds.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "expire",
+        id: 207,
+        arity: -3,
+        flags: "write fast",
+        keys: Keys::ONE,
+        run: Run::Write(expire),
+        summary: "Sets the time to live of a key in seconds.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "pexpire",
+        id: 208,
+        arity: -3,
+        flags: "write fast",
+        keys: Keys::ONE,
+        run: Run::Write(pexpire),
+        summary: "Sets the time to live of a key in milliseconds.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "persist",
+        id: 209,
+        arity: 2,
+        flags: "write fast",
+        keys: Keys::ONE,
+        run: Run::Write(persist),
+        summary: "Takes the expiry of a key away.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "watch",
+        id: 210,
+        arity: -2,
+        flags: "noscript loading stale fast",
+        keys: Keys::ALL,
+        run: Run::Read(watch),
+        summary: "Makes EXEC run only if the keys have not changed.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "rename",
+        id: 211,
+        arity: 3,
+        flags: "write",
+        keys: Keys::TWO,
+        run: Run::Write(rename),
+        summary: "Renames a key, replacing the one of the new name.",
+        group: "generic",
+        since: "1.0.0",
+    },
+];
+
+fn del(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    Ok(Reply::count(args[1..].iter().filter(|key| keyspace.remove(cx, key)).count()))
+}
+
+fn exists(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    Ok(Reply::count(args[1..].iter().filter(|key| keyspace.contains(cx, key)).count()))
+}
+
+fn type_of(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    Ok(Reply::Simple(keyspace.get(cx, args[1]).map_or("none", |live| live.value.type_name())))
+}
+
+fn ttl(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    Ok(left_ms(keyspace, cx, args[1]).map_or_else(|reply| reply, |ms| Reply::Int((ms + 500) / 1000)))
+}
+
+fn pttl(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    Ok(left_ms(keyspace, cx, args[1]).map_or_else(|reply| reply, Reply::Int))
+}
+
+/// Milliseconds to live; else the reply for a key that is not there (-2) or does not expire (-1).
+fn left_ms(keyspace: &Keyspace, cx: &Context, key: &[u8]) -> Result<i64, Reply> {
+    let live = keyspace.get(cx, key).ok_or(Reply::Int(-2))?;
+    let at = live.expire_at.ok_or(Reply::Int(-1))?;
+    Ok(i64::try_from(at.0.saturating_sub(cx.stamp.0)).unwrap_or(i64::MAX))
+}
+
+fn expire(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    expire_in(keyspace, cx, args, 1000, "expire")
+}
+
+fn pexpire(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    expire_in(keyspace, cx, args, 1, "pexpire")
+}
+
+fn expire_in(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], unit_ms: i64, command: &'static str) -> Outcome {
+    let bad = || Refused::InvalidExpire(command);
+    let ms = integer(args[2])?.checked_mul(unit_ms).ok_or_else(bad)?;
+    let now = i64::try_from(cx.stamp.0).map_err(|_| bad())?;
+    let at = Stamp(u64::try_from(now.checked_add(ms).ok_or_else(bad)?).unwrap_or(0));
+    let Some(live) = keyspace.get(cx, args[1]) else { return Ok(Reply::Int(0)) };
+    let former = live.expire_at;
+    for option in &args[3..] {
+        let holds = match option.to_ascii_lowercase().as_slice() {
+            b"nx" if args.len() == 4 => former.is_none(),
+            b"xx" => former.is_some(),
+            b"gt" => former.is_some_and(|former| at > former),
+            b"lt" => former.is_none_or(|former| at < former),
+            b"nx" => {
+                return Err(Refused::Text(
+                    "ERR NX and XX, GT or LT options at the same time are not compatible".to_owned(),
+                ));
+            }
+            other => {
+                let option = String::from_utf8_lossy(other).into_owned();
+                return Err(Refused::Text(format!("ERR Unsupported option {option}")));
+            }
+        };
+        if !holds {
+            return Ok(Reply::Int(0));
+        }
+    }
+    Ok(Reply::Int(i64::from(keyspace.set_expiry(cx, args[1], Some(at)))))
+}
+
+fn persist(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    let expires = keyspace.get(cx, args[1]).is_some_and(|live| live.expire_at.is_some());
+    Ok(Reply::Int(i64::from(expires && keyspace.set_expiry(cx, args[1], None))))
+}
+
+fn watch(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    let seen = |key: &&[u8]| {
+        // Looking asks for a Tick if the key is dead by now: its removal must not count as a later change.
+        let _ = keyspace.contains(cx, key);
+        let (bucket, index) = keyspace.watched(cx.db, key);
+        Watched { shard: ShardId(0), bucket, index }
+    };
+    Ok(Reply::Watched(args[1..].iter().map(seen).collect()))
+}
+
+fn rename(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    if !keyspace.contains(cx, args[1]) {
+        return Err(Refused::NoSuchKey);
+    }
+    if args[1] != args[2] {
+        keyspace.copy(cx, args[1], cx.db, args[2]);
+        keyspace.remove(cx, args[1]);
+    }
+    Ok(Reply::Ok)
+}

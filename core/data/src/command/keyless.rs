@@ -1,28 +1,134 @@
 //! Commands that concern every shard: each shard runs its part here, the node merges.
 
-use super::{Command, Outcome, Scatter};
-use crate::{Context, Keyspace, Reply};
+use super::glob::glob;
+use super::strings::integer;
+use super::{Command, Keys, Outcome, Run, Scatter};
+use crate::{Context, Keyspace, Refused, Reply};
+use base::limits::DATABASE_COUNT;
+use base::rng::Rng;
 
 /// The rows of this family; ids 300 to 349.
-pub static COMMANDS: &[Command] = &[];
+pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "dbsize",
+        id: 300,
+        arity: 1,
+        flags: "readonly fast",
+        keys: Keys::NONE,
+        run: Run::Scatter(Scatter::DbSize),
+        summary: "Returns the number of keys in the database.",
+        group: "server",
+        since: "1.0.0",
+    },
+    Command {
+        name: "keys",
+        id: 301,
+        arity: 2,
+        flags: "readonly",
+        keys: Keys::NONE,
+        run: Run::Scatter(Scatter::Keys),
+        summary: "Returns all key names that match a pattern.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "scan",
+        id: 302,
+        arity: -2,
+        flags: "readonly",
+        keys: Keys::NONE,
+        run: Run::Scatter(Scatter::Scan),
+        summary: "Iterates over the key names in the database.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "randomkey",
+        id: 303,
+        arity: 1,
+        flags: "readonly",
+        keys: Keys::NONE,
+        run: Run::Scatter(Scatter::RandomKey),
+        summary: "Returns a random key name from the database.",
+        group: "generic",
+        since: "1.0.0",
+    },
+    Command {
+        name: "flushdb",
+        id: 304,
+        arity: -1,
+        flags: "write",
+        keys: Keys::NONE,
+        run: Run::Scatter(Scatter::FlushDb),
+        summary: "Removes all keys from the current database.",
+        group: "server",
+        since: "1.0.0",
+    },
+    Command {
+        name: "flushall",
+        id: 305,
+        arity: -1,
+        flags: "write",
+        keys: Keys::NONE,
+        run: Run::Scatter(Scatter::FlushAll),
+        summary: "Removes all keys from all databases.",
+        group: "server",
+        since: "1.0.0",
+    },
+];
 
-/// One shard's part of a scattered command.
+/// One shard's part of a scattered command that stands in the log.
 pub fn run(scatter: Scatter, keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
-    let _ = args;
     match scatter {
-        Scatter::FlushDb => {
-            keyspace.flush(cx.db);
+        Scatter::FlushDb | Scatter::FlushAll => {
+            let known = match args.get(1).map(|word| word.to_ascii_lowercase()) {
+                None => true,
+                Some(word) => args.len() == 2 && matches!(word.as_slice(), b"async" | b"sync"),
+            };
+            if !known {
+                return Err(Refused::Syntax);
+            }
+            let dbs = if scatter == Scatter::FlushDb { cx.db..cx.db + 1 } else { 0..DATABASE_COUNT };
+            dbs.for_each(|db| keyspace.flush(db));
             Ok(Reply::Ok)
         }
-        _ => Ok(Reply::Nil),
+        Scatter::DbSize | Scatter::Keys | Scatter::Scan | Scatter::RandomKey => {
+            let seed = keyspace.applied_index().0;
+            read(scatter, keyspace, cx, args, &mut Rng::new(seed))
+        }
     }
 }
 
 /// One shard's part of a scattered read.
-pub fn read(scatter: Scatter, keyspace: &Keyspace, cx: &Context, args: &[&[u8]], rng: &mut base::rng::Rng) -> Outcome {
-    let _ = (args, rng);
+pub fn read(scatter: Scatter, keyspace: &Keyspace, cx: &Context, args: &[&[u8]], rng: &mut Rng) -> Outcome {
     match scatter {
         Scatter::DbSize => Ok(Reply::count(keyspace.len(cx.db))),
-        _ => Ok(Reply::Nil),
+        Scatter::RandomKey => Ok(keyspace.random_key(cx, rng).map_or(Reply::Nil, |key| Reply::bulk(&key))),
+        Scatter::Keys => {
+            let page = keyspace.scan(cx, 0, usize::MAX, |live| glob(args[1], live.key))?;
+            Ok(Reply::Array(page.keys.iter().map(|key| Reply::bulk(key)).collect()))
+        }
+        Scatter::Scan => scan(keyspace, cx, args),
+        Scatter::FlushDb | Scatter::FlushAll => unreachable!("a flush stands in the log"),
     }
+}
+
+fn scan(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    let cursor = std::str::from_utf8(args[1]).ok().and_then(|text| text.parse().ok()).ok_or(Refused::InvalidCursor)?;
+    let (mut pattern, mut count, mut kind): (&[u8], usize, Option<Vec<u8>>) = (b"*", 10, None);
+    for pair in args[2..].chunks(2) {
+        let [name, value] = pair else { return Err(Refused::Syntax) };
+        match name.to_ascii_lowercase().as_slice() {
+            b"match" => pattern = value,
+            b"count" => count = usize::try_from(integer(value)?).ok().filter(|n| *n > 0).ok_or(Refused::Syntax)?,
+            b"type" => kind = Some(value.to_ascii_lowercase()),
+            _ => return Err(Refused::Syntax),
+        }
+    }
+    let page = keyspace.scan(cx, cursor, count, |live| {
+        let typed = kind.as_ref().is_none_or(|kind| kind == live.value.type_name().as_bytes());
+        typed && glob(pattern, live.key)
+    })?;
+    let keys = page.keys.iter().map(|key| Reply::bulk(key)).collect();
+    Ok(Reply::Array(vec![Reply::text(page.cursor), Reply::Array(keys)]))
 }

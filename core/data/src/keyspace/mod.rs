@@ -216,11 +216,8 @@ impl Keyspace {
             return true;
         }
         let address = self.address(cx.db, key);
-        let value = match self.find_body(cx.db, address, key) {
-            Some(Body::Str(bytes)) => NewValue::Str(&bytes.to_vec()).build(self, key, expire_at),
-            Some(Body::Object(number)) => item::build(key, Body::Object(number), expire_at, self.cut.epoch()),
-            None => unreachable!("the key is alive"),
-        };
+        let body = self.find_body(cx.db, address, key).expect("the key is alive");
+        let value = item::build(key, body, expire_at, self.cut.epoch());
         self.swap(cx.db, address, key, value, KeepObject::Yes);
         true
     }

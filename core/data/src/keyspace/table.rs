@@ -211,9 +211,12 @@ mod tests {
 
     fn tag_of(rng: &mut Rng, key: u64) -> Tag {
         // Few tags, so that equal tags and long clusters are common.
-        let spread = if key % 3 == 0 { 0xFFFF_FFF0 } else { 1 };
+        let spread = if key.is_multiple_of(3) { 0xFFFF_FFF0 } else { 1 };
         let _ = rng;
-        u32::try_from(spread + key % 7).unwrap().wrapping_mul(if key % 5 == 0 { 1 } else { 0x0101_0101 }).max(1)
+        u32::try_from(spread + key % 7)
+            .unwrap()
+            .wrapping_mul(if key.is_multiple_of(5) { 1 } else { 0x0101_0101 })
+            .max(1)
     }
 
     #[test]

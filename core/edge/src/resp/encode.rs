@@ -1,0 +1,138 @@
+//! Replies as bytes, in RESP2 or RESP3.
+
+use data::Reply;
+
+/// The version that a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proto {
+    Two,
+    Three,
+}
+
+/// Appends `reply` to `out`.
+pub fn encode(reply: &Reply, proto: Proto, out: &mut Vec<u8>) {
+    match reply {
+        Reply::Bulk(blob) => bulk(blob.as_bytes(), out),
+        Reply::Ok => out.extend_from_slice(b"+OK\r\n"),
+        Reply::Int(n) => int(b':', *n, out),
+        Reply::Simple(text) => line(b'+', text.as_bytes(), out),
+        Reply::Nil if proto == Proto::Two => out.extend_from_slice(b"$-1\r\n"),
+        Reply::NilArray if proto == Proto::Two => out.extend_from_slice(b"*-1\r\n"),
+        Reply::Nil | Reply::NilArray => out.extend_from_slice(b"_\r\n"),
+        Reply::Double(value) => double(*value, proto, out),
+        Reply::Bool(value) => match (proto, value) {
+            (Proto::Two, true) => out.extend_from_slice(b":1\r\n"),
+            (Proto::Two, false) => out.extend_from_slice(b":0\r\n"),
+            (Proto::Three, true) => out.extend_from_slice(b"#t\r\n"),
+            (Proto::Three, false) => out.extend_from_slice(b"#f\r\n"),
+        },
+        Reply::Verbatim(text) if proto == Proto::Two => bulk(text.as_bytes(), out),
+        Reply::Verbatim(text) => {
+            length(b'=', text.len() + 4, out);
+            out.extend_from_slice(b"txt:");
+            out.extend_from_slice(text.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        Reply::Array(items) => list(b'*', items, proto, out),
+        Reply::Set(items) => list(if proto == Proto::Two { b'*' } else { b'~' }, items, proto, out),
+        Reply::Map(pairs) => {
+            match proto {
+                Proto::Two => length(b'*', pairs.len() * 2, out),
+                Proto::Three => length(b'%', pairs.len(), out),
+            }
+            for (key, value) in pairs {
+                encode(key, proto, out);
+                encode(value, proto, out);
+            }
+        }
+        Reply::Error(refused) => line(b'-', refused.to_string().as_bytes(), out),
+        Reply::Watched(_) => out.extend_from_slice(b"+OK\r\n"),
+    }
+}
+
+fn list(kind: u8, items: &[Reply], proto: Proto, out: &mut Vec<u8>) {
+    length(kind, items.len(), out);
+    for item in items {
+        encode(item, proto, out);
+    }
+}
+
+fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
+    out.reserve(bytes.len() + 16);
+    length(b'$', bytes.len(), out);
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// One line; line breaks inside would end the reply early, so they become blanks.
+fn line(kind: u8, text: &[u8], out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend(text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
+    out.extend_from_slice(b"\r\n");
+}
+
+fn length(kind: u8, n: usize, out: &mut Vec<u8>) {
+    int(kind, i64::try_from(n).unwrap_or(i64::MAX), out);
+}
+
+fn int(kind: u8, n: i64, out: &mut Vec<u8>) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    let mut rest = n.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10).to_le_bytes()[0];
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.push(kind);
+    if n < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn double(value: f64, proto: Proto, out: &mut Vec<u8>) {
+    let text = match value {
+        v if v.is_nan() => "nan".to_owned(),
+        v if v.is_infinite() => if v > 0.0 { "inf" } else { "-inf" }.to_owned(),
+        v => v.to_string(),
+    };
+    match proto {
+        Proto::Two => bulk(text.as_bytes(), out),
+        Proto::Three => line(b',', text.as_bytes(), out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both(reply: &Reply) -> (String, String) {
+        let as_text = |proto| {
+            let mut out = Vec::new();
+            encode(reply, proto, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        (as_text(Proto::Two), as_text(Proto::Three))
+    }
+
+    #[test]
+    fn replies_look_as_each_protocol_wants() {
+        let expect = |reply: Reply, two: &str, three: &str| assert_eq!(both(&reply), (two.into(), three.into()));
+        expect(Reply::Nil, "$-1\r\n", "_\r\n");
+        expect(Reply::NilArray, "*-1\r\n", "_\r\n");
+        expect(Reply::Int(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n");
+        expect(Reply::bulk(b"abc"), "$3\r\nabc\r\n", "$3\r\nabc\r\n");
+        expect(Reply::Double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n");
+        expect(Reply::Bool(true), ":1\r\n", "#t\r\n");
+        expect(Reply::Map(vec![(Reply::Int(1), Reply::Ok)]), "*2\r\n:1\r\n+OK\r\n", "%1\r\n:1\r\n+OK\r\n");
+        expect(Reply::Set(vec![Reply::Int(1)]), "*1\r\n:1\r\n", "~1\r\n:1\r\n");
+        expect(Reply::Verbatim("a".into()), "$1\r\na\r\n", "=5\r\ntxt:a\r\n");
+        let error = Reply::Error(data::Refused::Text("ERR a\r\nb".into()));
+        expect(error, "-ERR a  b\r\n", "-ERR a  b\r\n");
+    }
+}

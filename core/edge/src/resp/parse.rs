@@ -1,0 +1,293 @@
+//! Finds one request at the front of a buffer: a multibulk frame or an inline command.
+//!
+//! One pass, no allocation for up to eight arguments, nothing allocated by a length that the client merely claims.
+
+use base::limits::{ARGS_COUNT_MAX, ARGS_COUNT_UNAUTHENTICATED_MAX, BULK_BYTES_MAX, BULK_BYTES_UNAUTHENTICATED_MAX};
+use base::limits::{INLINE_BYTES_MAX, REQUEST_BYTES_MAX};
+use smallvec::SmallVec;
+
+/// The arguments of a request, in the buffer they came in.
+pub type Args<'a> = SmallVec<[&'a [u8]; 8]>;
+
+/// What stands at the front of a buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed<'a> {
+    Complete {
+        args: Args<'a>,
+        used: usize,
+    },
+    /// A line of words; the bytes must be taken apart by [`words`].
+    Inline {
+        line: &'a [u8],
+        used: usize,
+    },
+    /// Nothing to do: a blank line or an empty array.
+    Empty {
+        used: usize,
+    },
+    /// No use in trying again with fewer bytes than this.
+    Partial {
+        need_at_least: usize,
+    },
+    Invalid(Invalid),
+}
+
+/// What is wrong with a request; the connection can't go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalid {
+    MultibulkLength,
+    BulkLength,
+    ExpectedDollar(u8),
+    TooBigInline,
+    TooBigMultibulk,
+    UnbalancedQuotes,
+    UnauthenticatedMultibulk,
+    UnauthenticatedBulk,
+    TooBigRequest,
+}
+
+impl std::fmt::Display for Invalid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ERR Protocol error: ")?;
+        match self {
+            Self::MultibulkLength => f.write_str("invalid multibulk length"),
+            Self::BulkLength => f.write_str("invalid bulk length"),
+            Self::ExpectedDollar(got) => write!(f, "expected '$', got '{}'", char::from(*got).escape_default()),
+            Self::TooBigInline => f.write_str("too big inline request"),
+            Self::TooBigMultibulk => f.write_str("too big mbulk count string"),
+            Self::UnbalancedQuotes => f.write_str("unbalanced quotes in request"),
+            Self::UnauthenticatedMultibulk => f.write_str("unauthenticated multibulk length"),
+            Self::UnauthenticatedBulk => f.write_str("unauthenticated bulk length"),
+            Self::TooBigRequest => f.write_str("request is larger than 1 GB"),
+        }
+    }
+}
+
+/// Whether the client has proved who it is: strangers get small limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    Known,
+    Stranger,
+}
+
+/// Parses what stands at the front of `buf`.
+#[must_use]
+pub fn parse(buf: &[u8], trust: Trust) -> Parsed<'_> {
+    match buf.first() {
+        None => Parsed::Partial { need_at_least: 1 },
+        Some(b'*') => multibulk(buf, trust),
+        Some(_) => inline(buf),
+    }
+}
+
+fn multibulk(buf: &[u8], trust: Trust) -> Parsed<'_> {
+    let (count, mut at) = match number(buf, 1, Invalid::MultibulkLength) {
+        Number::Is(count, at) => (count, at),
+        Number::Partial => return partial_line(buf.len(), Invalid::TooBigMultibulk),
+        Number::Bad(why) => return Parsed::Invalid(why),
+    };
+    if count <= 0 {
+        return Parsed::Empty { used: at };
+    }
+    let Ok(count) = usize::try_from(count) else { return Parsed::Invalid(Invalid::MultibulkLength) };
+    if count > ARGS_COUNT_MAX {
+        return Parsed::Invalid(Invalid::MultibulkLength);
+    }
+    if trust == Trust::Stranger && count > ARGS_COUNT_UNAUTHENTICATED_MAX {
+        return Parsed::Invalid(Invalid::UnauthenticatedMultibulk);
+    }
+    let mut args = Args::new();
+    for _ in 0..count {
+        match bulk(buf, at, trust) {
+            Ok((arg, next)) => {
+                args.push(arg);
+                at = next;
+            }
+            Err(stop) => return stop,
+        }
+    }
+    Parsed::Complete { args, used: at }
+}
+
+fn bulk(buf: &[u8], at: usize, trust: Trust) -> Result<(&[u8], usize), Parsed<'_>> {
+    match buf.get(at) {
+        None => return Err(Parsed::Partial { need_at_least: buf.len() + 1 }),
+        Some(b'$') => {}
+        Some(other) => return Err(Parsed::Invalid(Invalid::ExpectedDollar(*other))),
+    }
+    let (len, start) = match number(buf, at + 1, Invalid::BulkLength) {
+        Number::Is(len, start) => (len, start),
+        Number::Partial => return Err(partial_line(buf.len() - at, Invalid::BulkLength).moved(buf.len(), at)),
+        Number::Bad(why) => return Err(Parsed::Invalid(why)),
+    };
+    let len = usize::try_from(len).ok().filter(|len| *len <= BULK_BYTES_MAX);
+    let Some(len) = len else { return Err(Parsed::Invalid(Invalid::BulkLength)) };
+    if trust == Trust::Stranger && len > BULK_BYTES_UNAUTHENTICATED_MAX {
+        return Err(Parsed::Invalid(Invalid::UnauthenticatedBulk));
+    }
+    let end = start + len;
+    if end > REQUEST_BYTES_MAX {
+        return Err(Parsed::Invalid(Invalid::TooBigRequest));
+    }
+    match buf.get(start..end + 2) {
+        Some(bytes) => Ok((&bytes[..len], end + 2)),
+        None => Err(Parsed::Partial { need_at_least: end + 2 }),
+    }
+}
+
+impl Parsed<'_> {
+    fn moved(self, len: usize, _at: usize) -> Self {
+        match self {
+            Self::Partial { .. } => Self::Partial { need_at_least: len + 1 },
+            other => other,
+        }
+    }
+}
+
+enum Number {
+    Is(i64, usize),
+    Partial,
+    Bad(Invalid),
+}
+
+/// A decimal number and its CRLF at `at`.
+fn number(buf: &[u8], at: usize, bad: Invalid) -> Number {
+    let (negative, mut at) = if buf.get(at) == Some(&b'-') { (true, at + 1) } else { (false, at) };
+    let first = at;
+    let mut value = 0i64;
+    while let Some(byte) = buf.get(at) {
+        match byte {
+            b'0'..=b'9' if at - first < DIGITS_MAX => value = value * 10 + i64::from(byte - b'0'),
+            b'\r' if at > first => {
+                return if buf.len() > at + 1 {
+                    Number::Is(if negative { -value } else { value }, at + 2)
+                } else {
+                    Number::Partial
+                };
+            }
+            _ => return Number::Bad(bad),
+        }
+        at += 1;
+    }
+    Number::Partial
+}
+
+/// More digits than any length has.
+const DIGITS_MAX: usize = 18;
+
+fn partial_line<'a>(have: usize, too_long: Invalid) -> Parsed<'a> {
+    if have > INLINE_BYTES_MAX { Parsed::Invalid(too_long) } else { Parsed::Partial { need_at_least: have + 1 } }
+}
+
+fn inline(buf: &[u8]) -> Parsed<'_> {
+    let Some(end) = buf.iter().take(INLINE_BYTES_MAX + 1).position(|byte| *byte == b'\n') else {
+        return partial_line(buf.len(), Invalid::TooBigInline);
+    };
+    let line = buf[..end].strip_suffix(b"\r").unwrap_or(&buf[..end]);
+    if line.iter().all(u8::is_ascii_whitespace) {
+        Parsed::Empty { used: end + 1 }
+    } else {
+        Parsed::Inline { line, used: end + 1 }
+    }
+}
+
+/// Takes an inline command apart: blanks separate, `".."` knows escapes, `'..'` only `\'`.
+pub fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Invalid> {
+    let mut out = Vec::new();
+    let mut rest = line.trim_ascii_start();
+    while let Some(first) = rest.first() {
+        let mut word = Vec::new();
+        rest = match first {
+            b'"' => quoted(&rest[1..], b'"', &mut word)?,
+            b'\'' => quoted(&rest[1..], b'\'', &mut word)?,
+            _ => {
+                let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+                word.extend_from_slice(&rest[..end]);
+                &rest[end..]
+            }
+        };
+        out.push(word);
+        rest = rest.trim_ascii_start();
+    }
+    Ok(out)
+}
+
+/// Reads up to the closing quote, behind which only a blank or the end may stand.
+fn quoted<'a>(mut rest: &'a [u8], quote: u8, word: &mut Vec<u8>) -> Result<&'a [u8], Invalid> {
+    loop {
+        match rest {
+            [] => return Err(Invalid::UnbalancedQuotes),
+            [byte, after @ ..] if *byte == quote => {
+                let clean = after.first().is_none_or(u8::is_ascii_whitespace);
+                return if clean { Ok(after) } else { Err(Invalid::UnbalancedQuotes) };
+            }
+            [b'\\', b'x', high, low, after @ ..] if quote == b'"' && hex(*high).is_some() && hex(*low).is_some() => {
+                word.push(hex(*high).unwrap_or(0) * 16 + hex(*low).unwrap_or(0));
+                rest = after;
+            }
+            [b'\\', byte, after @ ..] if quote == b'"' => {
+                word.push(match byte {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 8,
+                    b'a' => 7,
+                    other => *other,
+                });
+                rest = after;
+            }
+            [b'\\', b'\'', after @ ..] if quote == b'\'' => {
+                word.push(b'\'');
+                rest = after;
+            }
+            [byte, after @ ..] => {
+                word.push(*byte);
+                rest = after;
+            }
+        }
+    }
+}
+
+fn hex(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_cut_anywhere_is_partial_and_then_complete() {
+        let frame = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\n0123456789\r\n";
+        for cut in 0..frame.len() {
+            let Parsed::Partial { need_at_least } = parse(&frame[..cut], Trust::Known) else { panic!("cut at {cut}") };
+            assert!(need_at_least > cut && need_at_least <= frame.len());
+        }
+        let Parsed::Complete { args, used } = parse(frame, Trust::Known) else { panic!("whole") };
+        assert_eq!((args.as_slice(), used), (&[&b"SET"[..], b"k", b"0123456789"][..], frame.len()));
+    }
+
+    #[test]
+    fn claimed_lengths_are_bounded() {
+        let invalid = |bytes: &'static [u8], trust| match parse(bytes, trust) {
+            Parsed::Invalid(why) => why.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert!(invalid(b"*1048577\r\n", Trust::Known).ends_with("invalid multibulk length"));
+        assert!(invalid(b"*1\r\n$536870913\r\n", Trust::Known).ends_with("invalid bulk length"));
+        assert!(invalid(b"*1\r\n$-1\r\n", Trust::Known).ends_with("invalid bulk length"));
+        assert!(invalid(b"*1\r\nx", Trust::Known).ends_with("expected '$', got 'x'"));
+        assert!(invalid(b"*11\r\n", Trust::Stranger).ends_with("unauthenticated multibulk length"));
+        assert!(invalid(b"*1\r\n$16385\r\n", Trust::Stranger).ends_with("unauthenticated bulk length"));
+        let line = vec![b'a'; INLINE_BYTES_MAX + 2];
+        assert_eq!(parse(&line, Trust::Known), Parsed::Invalid(Invalid::TooBigInline));
+    }
+
+    #[test]
+    fn inline_words_are_quoted_as_in_a_shell() {
+        let took = words(b" set  \"a b\\x41\\n\" 'c\\'d' e ").unwrap();
+        assert_eq!(took, [&b"set"[..], b"a bA\n", b"c'd", b"e"]);
+        assert_eq!(words(b"set \"open"), Err(Invalid::UnbalancedQuotes));
+        assert_eq!(words(b"set \"a\"b"), Err(Invalid::UnbalancedQuotes));
+    }
+}

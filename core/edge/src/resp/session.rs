@@ -1,0 +1,518 @@
+//! One client connection's state, and its pipeline.
+//!
+//! [`Session::step`] takes one frame off the input and says what the driver must do; [`Session::on_reply`] brings an
+//! answer back. Answers leave in the order of the requests, whatever order they come in. What concerns the connection
+//! alone is answered here: HELLO, AUTH, SELECT, CLIENT SETNAME, MULTI and the like.
+
+use super::encode::{Proto, encode};
+use super::parse::{Args, Invalid, Parsed, Trust, parse, words};
+use super::transaction::Transaction;
+use base::ClientId;
+use base::limits::DATABASE_COUNT;
+use data::{Command, Refused, Reply, Run, Watched, command};
+use std::collections::VecDeque;
+
+/// What a session is told at its start.
+#[derive(Clone, Debug, Default)]
+pub struct SessionConfig {
+    pub requirepass: Option<Vec<u8>>,
+}
+
+/// One connection; see the module.
+#[derive(Debug)]
+pub struct Session {
+    id: ClientId,
+    config: SessionConfig,
+    pub(super) proto: Proto,
+    pub(super) db: u8,
+    authenticated: bool,
+    name: Vec<u8>,
+    lib_name: Vec<u8>,
+    lib_ver: Vec<u8>,
+    pub(super) transaction: Option<Transaction>,
+    pub(super) watched: Vec<Watched>,
+    watches_in_flight: usize,
+    next_seq: u64,
+    pending: VecDeque<Slot>,
+    writes_pending: usize,
+    muted: Muted,
+}
+
+/// A request whose answer has not left yet.
+#[derive(Debug)]
+struct Slot {
+    reply: Option<Reply>,
+    write: bool,
+    watch: bool,
+    silent: bool,
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Muted {
+    No,
+    Next,
+    Yes,
+}
+
+/// What the driver must do next.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// For the core; its reply comes back by [`Session::on_reply`].
+    Request(Call<'a>),
+    /// A whole transaction for the core.
+    Exec(ExecCall),
+    /// For the binary itself.
+    Admin(Call<'a>),
+    /// An inline command: feed these bytes, which mean the same, to `step` before going on.
+    Inline(Vec<u8>),
+    /// Done already.
+    Answered,
+    /// Call again when at least so many bytes are there.
+    NeedMore { need_at_least: usize },
+    /// Call again after the next reply: EXEC waits for WATCH's answer.
+    Blocked,
+    /// Write what is there and close.
+    Close,
+}
+
+/// A command of this client.
+#[derive(Debug)]
+pub struct Call<'a> {
+    pub seq: u64,
+    pub db: u8,
+    /// True if a write of this client is unanswered.
+    pub joins: bool,
+    pub command: &'static Command,
+    pub args: Args<'a>,
+}
+
+/// EXEC.
+#[derive(Debug)]
+pub struct ExecCall {
+    pub seq: u64,
+    pub watched: Vec<Watched>,
+    pub commands: Vec<QueuedCall>,
+}
+
+/// A command queued by MULTI.
+#[derive(Clone, Debug)]
+pub struct QueuedCall {
+    pub db: u8,
+    pub command: &'static Command,
+    pub args: Vec<Vec<u8>>,
+}
+
+impl Session {
+    /// A fresh connection.
+    #[must_use]
+    pub fn new(id: ClientId, config: SessionConfig) -> Self {
+        let authenticated = config.requirepass.is_none();
+        Self {
+            id,
+            config,
+            proto: Proto::Two,
+            db: 0,
+            authenticated,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_ver: Vec::new(),
+            transaction: None,
+            watched: Vec::new(),
+            watches_in_flight: 0,
+            next_seq: 0,
+            pending: VecDeque::new(),
+            writes_pending: 0,
+            muted: Muted::No,
+        }
+    }
+
+    /// Takes one frame off the front of `buf`, whose length goes to `used`; what can be answered at once goes to `out`.
+    pub fn step<'a>(&mut self, buf: &'a [u8], used: &mut usize, out: &mut Vec<u8>) -> Step<'a> {
+        let trust = if self.authenticated { Trust::Known } else { Trust::Stranger };
+        match parse(buf, trust) {
+            Parsed::Complete { args, used: len } => {
+                *used = len;
+                let step = self.command(args, out);
+                if matches!(step, Step::Blocked) {
+                    *used = 0;
+                }
+                step
+            }
+            Parsed::Inline { line, used: len } => {
+                *used = len;
+                match words(line) {
+                    Ok(words) => Step::Inline(frame(&words)),
+                    Err(why) => self.fail(why, out),
+                }
+            }
+            Parsed::Empty { used: len } => {
+                *used = len;
+                Step::Answered
+            }
+            Parsed::Partial { need_at_least } => Step::NeedMore { need_at_least },
+            Parsed::Invalid(why) => self.fail(why, out),
+        }
+    }
+
+    /// The answer to the request `seq`; everything that may leave now goes to `out`.
+    pub fn on_reply(&mut self, seq: u64, reply: Reply, out: &mut Vec<u8>) {
+        let head = self.next_seq - self.pending.len() as u64;
+        let Some(at) = seq.checked_sub(head).and_then(|at| usize::try_from(at).ok()) else { return };
+        if self.pending.get(at).is_none_or(|slot| slot.reply.is_some()) {
+            return;
+        }
+        if at > 0 {
+            self.pending[at].reply = Some(reply);
+            return;
+        }
+        self.leave(reply, out);
+        while self.pending.front().is_some_and(|slot| slot.reply.is_some()) {
+            let reply = self.pending[0].reply.take().expect("it was looked at");
+            self.leave(reply, out);
+        }
+    }
+
+    /// Requests whose answers have not left.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The name given by CLIENT SETNAME.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// The library's name given by CLIENT SETINFO.
+    #[must_use]
+    pub fn lib_name(&self) -> &[u8] {
+        &self.lib_name
+    }
+
+    /// The library's version given by CLIENT SETINFO.
+    #[must_use]
+    pub fn lib_ver(&self) -> &[u8] {
+        &self.lib_ver
+    }
+
+    /// The selected database.
+    #[must_use]
+    pub fn db(&self) -> u8 {
+        self.db
+    }
+
+    /// 2 or 3.
+    #[must_use]
+    pub fn resp(&self) -> u8 {
+        if self.proto == Proto::Two { 2 } else { 3 }
+    }
+
+    /// Answers in order, at once.
+    pub(super) fn answer<'a>(&mut self, reply: Reply, out: &mut Vec<u8>) -> Step<'a> {
+        let seq = self.open(false, false);
+        self.on_reply(seq, reply, out);
+        Step::Answered
+    }
+
+    /// Opens the slot of a request.
+    pub(super) fn open(&mut self, write: bool, watch: bool) -> u64 {
+        let silent = self.muted != Muted::No;
+        if self.muted == Muted::Next {
+            self.muted = Muted::No;
+        }
+        self.pending.push_back(Slot { reply: None, write, watch, silent });
+        self.writes_pending += usize::from(write);
+        self.watches_in_flight += usize::from(watch);
+        self.next_seq += 1;
+        self.next_seq - 1
+    }
+
+    /// True while WATCH has not been answered.
+    pub(super) fn watching(&self) -> bool {
+        self.watches_in_flight > 0
+    }
+
+    fn leave(&mut self, reply: Reply, out: &mut Vec<u8>) {
+        let slot = self.pending.pop_front().expect("a reply has a request");
+        self.writes_pending -= usize::from(slot.write);
+        self.watches_in_flight -= usize::from(slot.watch);
+        if let Reply::Watched(watched) = &reply {
+            self.watched.extend_from_slice(watched);
+        }
+        if !slot.silent {
+            encode(&reply, self.proto, out);
+        }
+    }
+
+    fn fail<'a>(&mut self, why: Invalid, out: &mut Vec<u8>) -> Step<'a> {
+        self.answer(Reply::Error(Refused::Text(why.to_string())), out);
+        Step::Close
+    }
+
+    fn command<'a>(&mut self, args: Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
+        let Some(command) = command::find(args[0]) else {
+            let unknown = unknown_command(&args);
+            return self.refuse(unknown, out);
+        };
+        if !command.accepts(args.len()) {
+            return self.refuse(Refused::Arity(command.name.to_owned()), out);
+        }
+        if !self.authenticated && !matches!(command.name, "auth" | "hello" | "quit" | "reset") {
+            return self.refuse(Refused::Text("NOAUTH Authentication required.".to_owned()), out);
+        }
+        if self.transaction.is_some()
+            && !matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+        {
+            return self.queue(command, &args, out);
+        }
+        match command.run {
+            Run::Session => self.session_command(command, args, out),
+            Run::Node => Step::Admin(self.call(command, args)),
+            Run::Read(_) | Run::Write(_) | Run::Scatter(_) => {
+                if command.name == "watch" && self.transaction.is_some() {
+                    return self.answer(error("ERR WATCH inside MULTI is not allowed"), out);
+                }
+                Step::Request(self.call(command, args))
+            }
+        }
+    }
+
+    fn call<'a>(&mut self, command: &'static Command, args: Args<'a>) -> Call<'a> {
+        let joins = self.writes_pending > 0;
+        let seq = self.open(command.is_write(), command.name == "watch");
+        Call { seq, db: self.db, joins, command, args }
+    }
+
+    /// An error that also spoils an open transaction.
+    fn refuse<'a>(&mut self, refused: Refused, out: &mut Vec<u8>) -> Step<'a> {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.spoil();
+        }
+        self.answer(Reply::Error(refused), out)
+    }
+
+    fn session_command<'a>(&mut self, command: &'static Command, args: Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
+        let reply = match command.name {
+            "ping" => match args.get(1) {
+                _ if args.len() > 2 => Reply::Error(Refused::Arity("ping".to_owned())),
+                None => Reply::Simple("PONG"),
+                Some(text) => Reply::bulk(text),
+            },
+            "echo" => Reply::bulk(args[1]),
+            "hello" => self.hello(&args),
+            "auth" => self.auth(&args),
+            "select" => self.select(args[1]),
+            "reset" => {
+                self.reset();
+                Reply::Simple("RESET")
+            }
+            "quit" => {
+                self.answer(Reply::Ok, out);
+                return Step::Close;
+            }
+            "client" => match self.client(&args) {
+                Some(reply) => reply,
+                None if self.muted == Muted::Yes => return Step::Answered,
+                None => return Step::Admin(self.call(command, args)),
+            },
+            _ => return self.transaction_command(command, out),
+        };
+        self.answer(reply, out)
+    }
+
+    fn hello(&mut self, args: &[&[u8]]) -> Reply {
+        let mut proto = self.proto;
+        if let Some(version) = args.get(1) {
+            proto = match *version {
+                b"2" => Proto::Two,
+                b"3" => Proto::Three,
+                other if other.iter().all(u8::is_ascii_digit) => return error("NOPROTO unsupported protocol version"),
+                _ => return error("ERR Protocol version is not an integer or out of range"),
+            };
+        }
+        let (mut rest, mut name) = (args.get(2..).unwrap_or_default(), None);
+        while let Some(option) = rest.first() {
+            match (option.to_ascii_lowercase().as_slice(), rest) {
+                (b"auth", [_, user, password, ..]) => {
+                    if let Reply::Error(refused) = self.authenticate(user, password) {
+                        return Reply::Error(refused);
+                    }
+                    rest = &rest[3..];
+                }
+                (b"setname", [_, given, ..]) => {
+                    name = Some(given.to_vec());
+                    rest = &rest[2..];
+                }
+                _ => {
+                    let option = String::from_utf8_lossy(option);
+                    return error(&format!("ERR Syntax error in HELLO option '{option}'"));
+                }
+            }
+        }
+        if !self.authenticated {
+            return error(
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
+                 <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
+                 the same time",
+            );
+        }
+        if let Some(name) = name {
+            if !printable(&name) {
+                return error("ERR Client names cannot contain spaces, newlines or special characters.");
+            }
+            self.name = name;
+        }
+        self.proto = proto;
+        let pair = |key: &str, value: Reply| (Reply::text(key), value);
+        Reply::Map(vec![
+            pair("server", Reply::text("redis")),
+            pair("version", Reply::text("7.0.15")),
+            pair("proto", Reply::Int(i64::from(self.resp()))),
+            pair("id", Reply::Int(i64::try_from(self.id.0).unwrap_or(i64::MAX))),
+            pair("mode", Reply::text("standalone")),
+            pair("role", Reply::text("master")),
+            pair("modules", Reply::Array(Vec::new())),
+        ])
+    }
+
+    fn auth(&mut self, args: &[&[u8]]) -> Reply {
+        match args {
+            [_, password] if self.config.requirepass.is_none() => {
+                let _ = password;
+                error(
+                    "ERR AUTH <password> called without any password configured for the default user. Are you sure \
+                     your configuration is correct?",
+                )
+            }
+            [_, password] => self.authenticate(b"default", password),
+            [_, user, password] => self.authenticate(user, password),
+            _ => Reply::Error(Refused::Syntax),
+        }
+    }
+
+    fn authenticate(&mut self, user: &[u8], password: &[u8]) -> Reply {
+        let right = self.config.requirepass.as_ref().is_none_or(|wanted| same(wanted, password));
+        if user != b"default" || !right {
+            return error("WRONGPASS invalid username-password pair or user is disabled.");
+        }
+        self.authenticated = true;
+        Reply::Ok
+    }
+
+    pub(super) fn select(&mut self, number: &[u8]) -> Reply {
+        match std::str::from_utf8(number).ok().and_then(|text| text.parse::<i64>().ok()) {
+            None => Reply::Error(Refused::NotAnInteger),
+            Some(n) => match u8::try_from(n).ok().filter(|db| *db < DATABASE_COUNT) {
+                None => Reply::Error(Refused::DbOutOfRange),
+                Some(db) => {
+                    self.db = db;
+                    Reply::Ok
+                }
+            },
+        }
+    }
+
+    fn reset(&mut self) {
+        self.transaction = None;
+        self.watched.clear();
+        self.db = 0;
+        self.proto = Proto::Two;
+        self.name.clear();
+        self.muted = Muted::No;
+        self.authenticated = self.config.requirepass.is_none();
+    }
+
+    /// CLIENT subcommands that concern this connection alone; nothing for the others, and for REPLY OFF and SKIP.
+    fn client(&mut self, args: &[&[u8]]) -> Option<Reply> {
+        let arity = || Some(Reply::Error(Refused::Arity(format!("client|{}", lower(args[1])))));
+        match (lower(args[1]).as_str(), args) {
+            ("id", [_, _]) => Some(Reply::Int(i64::try_from(self.id.0).unwrap_or(i64::MAX))),
+            ("getname", [_, _]) => Some(if self.name.is_empty() { Reply::Nil } else { Reply::bulk(&self.name) }),
+            ("setname", [_, _, name]) if printable(name) => {
+                self.name = name.to_vec();
+                Some(Reply::Ok)
+            }
+            ("setname", [_, _, _]) => {
+                Some(error("ERR Client names cannot contain spaces, newlines or special characters."))
+            }
+            ("setinfo", [_, _, attribute, value]) => Some(self.set_info(&lower(attribute), value)),
+            ("no-touch" | "no-evict", [_, _, on]) if matches!(lower(on).as_str(), "on" | "off") => Some(Reply::Ok),
+            ("reply", [_, _, mode]) => match lower(mode).as_str() {
+                "on" => {
+                    self.muted = Muted::No;
+                    Some(Reply::Ok)
+                }
+                "off" => {
+                    self.muted = Muted::Yes;
+                    None
+                }
+                "skip" => {
+                    // This command is silent itself, and so is the next.
+                    self.muted = Muted::Yes;
+                    let seq = self.open(false, false);
+                    self.on_reply(seq, Reply::Ok, &mut Vec::new());
+                    self.muted = Muted::Next;
+                    None
+                }
+                _ => Some(Reply::Error(Refused::Syntax)),
+            },
+            ("no-touch" | "no-evict", [_, _, _]) => Some(Reply::Error(Refused::Syntax)),
+            ("id" | "getname" | "setname" | "setinfo" | "no-touch" | "no-evict" | "reply", _) => arity(),
+            _ => None,
+        }
+    }
+
+    fn set_info(&mut self, attribute: &str, value: &[u8]) -> Reply {
+        if !printable(value) {
+            return error(&format!("ERR {attribute} cannot contain spaces, newlines or special characters."));
+        }
+        match attribute {
+            "lib-name" => self.lib_name = value.to_vec(),
+            "lib-ver" => self.lib_ver = value.to_vec(),
+            other => return error(&format!("ERR Unrecognized option '{other}'")),
+        }
+        Reply::Ok
+    }
+}
+
+pub(super) fn error(text: &str) -> Reply {
+    Reply::Error(Refused::Text(text.to_owned()))
+}
+
+fn lower(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).to_ascii_lowercase()
+}
+
+fn printable(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+/// Compares without telling by its time where the first difference is.
+fn same(wanted: &[u8], given: &[u8]) -> bool {
+    wanted.len() == given.len() && wanted.iter().zip(given).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+}
+
+fn unknown_command(args: &[&[u8]]) -> Refused {
+    let name = String::from_utf8_lossy(&args[0][..args[0].len().min(128)]).into_owned();
+    let mut shown = String::new();
+    for arg in &args[1..] {
+        if shown.len() >= 128 {
+            break;
+        }
+        let room = 128 - shown.len();
+        shown.push_str(&format!("'{}' ", String::from_utf8_lossy(&arg[..arg.len().min(room)])));
+    }
+    Refused::Text(format!("ERR unknown command '{name}', with args beginning with: {shown}"))
+}
+
+fn frame(words: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}

@@ -1,0 +1,142 @@
+//! Batches and the records in them, as bytes.
+//!
+//! ```text
+//! batch  magic u32 | version u8 | 0 x3 | segment u64 | seq u64 | durable_upto u64 | payload bytes u64 | count u32 | crc u32
+//! record bytes u32 | shard u16 | kind u8 | 0 | term u64 | index u64 | seq u64 | bytes
+//! ```
+//!
+//! Little-endian. The CRC-32C covers the header with a zero in its own place, and the payload; the segment's id in it
+//! makes old batches of a recycled file void. A batch starts on a page of its own, so that an unsynced write never
+//! touches a page that holds durable data.
+
+use base::codec::{DecodeError, Reader};
+use base::record::Record;
+use base::{Index, NodeId, ShardId, Term};
+use bytes::Bytes;
+
+/// Batches start at multiples of this.
+pub(crate) const PAGE_BYTES: u64 = 4096;
+pub(crate) const HEADER_BYTES: usize = 48;
+const MAGIC: u32 = 0x4248_4754;
+const VERSION: u8 = 1;
+const KIND_APPEND: u8 = 1;
+const KIND_HARD_STATE: u8 = 2;
+const KIND_SNAP_MARK: u8 = 3;
+const KIND_SEAL: u8 = 7;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub segment: u64,
+    pub seq: u64,
+    /// All batches up to this one were durable when this one was written.
+    pub durable_upto: u64,
+    pub payload_bytes: u64,
+    pub count: u32,
+    pub crc: u32,
+}
+
+impl Header {
+    fn put(&self, out: &mut [u8]) {
+        out[..4].copy_from_slice(&MAGIC.to_le_bytes());
+        out[4..8].copy_from_slice(&[VERSION, 0, 0, 0]);
+        out[8..16].copy_from_slice(&self.segment.to_le_bytes());
+        out[16..24].copy_from_slice(&self.seq.to_le_bytes());
+        out[24..32].copy_from_slice(&self.durable_upto.to_le_bytes());
+        out[32..40].copy_from_slice(&self.payload_bytes.to_le_bytes());
+        out[40..44].copy_from_slice(&self.count.to_le_bytes());
+        out[44..48].copy_from_slice(&self.crc.to_le_bytes());
+    }
+
+    /// The header at the front of `bytes`, if its fixed fields are right.
+    pub(crate) fn get(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let fixed = reader.u32() == Ok(MAGIC) && reader.u32() == Ok(u32::from(VERSION));
+        let mut field = || reader.u64().ok();
+        let (segment, seq, durable_upto, payload_bytes) = (field()?, field()?, field()?, field()?);
+        let (count, crc) = (reader.u32().ok()?, reader.u32().ok()?);
+        fixed.then_some(Self { segment, seq, durable_upto, payload_bytes, count, crc })
+    }
+
+    /// True if the checksum of this header with `payload` is right.
+    pub(crate) fn covers(&self, payload: &[u8]) -> bool {
+        let mut head = [0; HEADER_BYTES];
+        Self { crc: 0, ..*self }.put(&mut head);
+        crc32c::crc32c_append(crc32c::crc32c(&head), payload) == self.crc
+    }
+
+    /// Bytes on disk up to the next batch.
+    pub(crate) fn stride(&self) -> Option<u64> {
+        (HEADER_BYTES as u64).checked_add(self.payload_bytes)?.checked_next_multiple_of(PAGE_BYTES)
+    }
+}
+
+/// A record with its place in the order of the whole log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sequenced {
+    pub seq: u64,
+    pub record: Record,
+}
+
+/// Starts a batch in `out`: room for the header.
+pub(crate) fn begin(out: &mut Vec<u8>) {
+    out.clear();
+    out.resize(HEADER_BYTES, 0);
+}
+
+/// Adds a record.
+pub(crate) fn put_record(out: &mut Vec<u8>, seq: u64, record: &Record) {
+    let vote_bytes;
+    let (shard, kind, term, index, bytes): (ShardId, u8, Term, Index, &[u8]) = match record {
+        Record::Append { shard, term, index, entry } => (*shard, KIND_APPEND, *term, *index, entry),
+        Record::HardState { shard, term, vote } => {
+            vote_bytes = vote.map(|node| node.0.to_le_bytes());
+            (*shard, KIND_HARD_STATE, *term, Index(0), vote_bytes.as_ref().map_or(&[], |bytes| bytes))
+        }
+        Record::SnapMark { shard, term, index } => (*shard, KIND_SNAP_MARK, *term, *index, &[]),
+        Record::Seal => (ShardId(0), KIND_SEAL, Term(0), Index(0), &[]),
+    };
+    let len = u32::try_from(bytes.len()).expect("limits keep entries below 4 GiB");
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(&shard.0.to_le_bytes());
+    out.extend_from_slice(&[kind, 0]);
+    out.extend_from_slice(&term.0.to_le_bytes());
+    out.extend_from_slice(&index.0.to_le_bytes());
+    out.extend_from_slice(&seq.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// Completes a batch: its header and checksum.
+pub(crate) fn finish(out: &mut [u8], segment: u64, seq: u64, durable_upto: u64, count: u32) {
+    let payload_bytes = (out.len() - HEADER_BYTES) as u64;
+    let mut header = Header { segment, seq, durable_upto, payload_bytes, count, crc: 0 };
+    header.put(out);
+    header.crc = crc32c::crc32c(out);
+    header.put(out);
+}
+
+/// Takes the payload of a batch apart.
+pub(crate) fn records(payload: &Bytes, count: u32) -> Result<Vec<Sequenced>, DecodeError> {
+    let mut reader = Reader::new(payload);
+    let mut out = Vec::new();
+    for _ in 0..count {
+        let len = usize::try_from(reader.u32()?).map_err(|_| DecodeError::Overlong)?;
+        let shard = ShardId(reader.u16()?);
+        let kind = reader.u8()?;
+        reader.u8()?;
+        let (term, index, seq) = (Term(reader.u64()?), Index(reader.u64()?), reader.u64()?);
+        let bytes = reader.take(len)?;
+        let record = match kind {
+            KIND_APPEND => Record::Append { shard, term, index, entry: payload.slice_ref(bytes) },
+            KIND_HARD_STATE => Record::HardState { shard, term, vote: vote(bytes)? },
+            KIND_SNAP_MARK => Record::SnapMark { shard, term, index },
+            KIND_SEAL => Record::Seal,
+            other => return Err(DecodeError::Unknown(u64::from(other))),
+        };
+        out.push(Sequenced { seq, record });
+    }
+    if reader.is_empty() { Ok(out) } else { Err(DecodeError::Overlong) }
+}
+
+fn vote(bytes: &[u8]) -> Result<Option<NodeId>, DecodeError> {
+    if bytes.is_empty() { Ok(None) } else { Ok(Some(NodeId(Reader::new(bytes).u64()?))) }
+}

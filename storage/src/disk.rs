@@ -1,0 +1,126 @@
+//! The disk as storage sees it: one flat directory. The simulator brings its own.
+
+use crate::StorageError;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One directory of files.
+pub trait Disk: Clone + Send + 'static {
+    type File: DiskFile;
+    /// Makes a file that must not exist.
+    fn create(&self, name: &str) -> io::Result<Self::File>;
+    /// Opens a file for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Self::File>;
+    /// Renames a file, replacing one of the new name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// All names.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Makes all former creates, renames and removes durable.
+    fn sync_dir(&self) -> io::Result<()>;
+}
+
+/// One open file.
+pub trait DiskFile: Send + 'static {
+    /// Reads at `offset`; fewer bytes than asked for only at the end of the file.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Makes everything written durable.
+    fn sync_data(&mut self) -> io::Result<()>;
+    /// Bytes in the file.
+    fn len(&self) -> io::Result<u64>;
+    /// True if the file is empty.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// A directory of the operating system, locked against other processes.
+#[derive(Clone, Debug)]
+pub struct RealDisk {
+    dir: Arc<Path>,
+    _lock: Arc<File>,
+}
+
+impl RealDisk {
+    /// Makes the directory if need be, and locks it.
+    pub fn open(dir: &Path) -> Result<Self, StorageError> {
+        let shown = dir.display().to_string();
+        std::fs::create_dir_all(dir).map_err(crate::error::io("making", &shown))?;
+        let path: PathBuf = dir.join("lock");
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let lock = opened.map_err(crate::error::io("opening the lock of", &shown))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { dir: Arc::from(dir), _lock: Arc::new(lock) }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked { dir: dir.to_owned() }),
+            Err(std::fs::TryLockError::Error(source)) => Err(StorageError::Io { op: "locking", file: shown, source }),
+        }
+    }
+}
+
+impl Disk for RealDisk {
+    type File = File;
+
+    fn create(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create_new(true).open(self.dir.join(name))
+    }
+
+    fn open(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(self.dir.join(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.dir.join(from), self.dir.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.dir.join(name))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.dir)? {
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+}
+
+impl DiskFile for File {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            match FileExt::read_at(self, &mut buf[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}

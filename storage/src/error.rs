@@ -1,0 +1,61 @@
+//! What can go wrong with a disk: what happened, where, and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A storage error. All but [`StorageError::NoSpace`] mean that the node must stop.
+#[derive(Debug)]
+pub enum StorageError {
+    Io {
+        op: &'static str,
+        file: String,
+        source: io::Error,
+    },
+    /// Bytes that were durable have changed.
+    Corrupt {
+        file: String,
+        offset: u64,
+        what: String,
+    },
+    /// Making a new file failed for lack of space; nothing was lost and nothing is half made.
+    NoSpace {
+        file: String,
+    },
+    /// Another process has the directory.
+    Locked {
+        dir: PathBuf,
+    },
+    /// An earlier error has left unknown what is on disk.
+    Poisoned,
+}
+
+impl std::fmt::Display for StorageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io { op, file, source } => {
+                write!(f, "{op} {file} failed: {source}; check the disk, then start again")
+            }
+            Self::Corrupt { file, offset, what } => write!(
+                f,
+                "{file} is damaged at byte {offset}: {what}; what was acknowledged can't be read back, so nothing is \
+                 served; restore the directory from a copy"
+            ),
+            Self::NoSpace { file } => write!(
+                f,
+                "no space left on the disk for {file}: writes are refused, reads go on; free space and writes go on by \
+                 themselves"
+            ),
+            Self::Locked { dir } => {
+                write!(f, "another process uses {}; stop it or choose another --dir", dir.display())
+            }
+            Self::Poisoned => write!(f, "the log has failed before and takes nothing more; start again"),
+        }
+    }
+}
+
+impl std::error::Error for StorageError {}
+
+/// Names the operation and the file of an I/O error.
+pub(crate) fn io<'a>(op: &'static str, file: &'a str) -> impl FnOnce(io::Error) -> StorageError + 'a {
+    move |source| StorageError::Io { op, file: file.to_owned(), source }
+}

@@ -1,0 +1,251 @@
+//! Reading the log back: what is durable is given back whole, a torn tail is cut, damage stops the node.
+//!
+//! The first bad batch decides. If any later batch says that this one was durable when it was written, bytes that were
+//! promised have changed: an error. Otherwise the machine went down while it was being written: it, and whatever stands
+//! behind it, was never acknowledged and is cut, by zeros, so that it can never come back.
+
+use crate::StorageError;
+use crate::batch::{self, HEADER_BYTES, Header, PAGE_BYTES, Sequenced};
+use crate::disk::{Disk, DiskFile};
+use crate::error::io;
+use crate::wal::{Closed, segment_name};
+use base::record::{Record, RecoveredEntry, RecoveredShard};
+use base::{Index, ShardId};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+
+/// What a log held.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    pub shards: BTreeMap<ShardId, RecoveredShard>,
+    /// What was cut, for people.
+    pub cut: Vec<String>,
+}
+
+/// What the log itself goes on from.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) recovery: Recovery,
+    pub(crate) closed: VecDeque<Closed>,
+    /// Where the last segment goes on.
+    pub(crate) tail_offset: u64,
+    pub(crate) next_batch: u64,
+    pub(crate) next_record: u64,
+    pub(crate) hard: BTreeMap<ShardId, (u64, Record)>,
+    pub(crate) marks: BTreeMap<ShardId, (u64, Record)>,
+}
+
+const SEGMENT_MAGIC: u64 = 0x0031_4745_5357_4754;
+
+/// The first page of a segment.
+pub(crate) fn segment_header(id: u64, bytes: u64) -> Vec<u8> {
+    let mut page = vec![0; usize::try_from(PAGE_BYTES).expect("a page fits in memory")];
+    page[..8].copy_from_slice(&SEGMENT_MAGIC.to_le_bytes());
+    page[8..16].copy_from_slice(&id.to_le_bytes());
+    page[16..24].copy_from_slice(&bytes.to_le_bytes());
+    let crc = crc32c::crc32c(&page[..24]);
+    page[24..28].copy_from_slice(&crc.to_le_bytes());
+    page
+}
+
+/// One segment in memory.
+#[derive(Debug)]
+struct Loaded {
+    id: u64,
+    name: String,
+    bytes: Bytes,
+}
+
+/// Reads everything that the directory's segments hold.
+pub(crate) fn recover<D: Disk>(disk: &D) -> Result<Found, StorageError> {
+    let mut ids = segment_ids(disk)?;
+    ids.sort_unstable();
+    let mut state = Replay::default();
+    let mut closed = VecDeque::new();
+    let mut cut = Vec::new();
+    let mut expected = None;
+    let mut tail_offset = PAGE_BYTES;
+    for (at, id) in ids.iter().enumerate() {
+        let segment = load(disk, *id)?;
+        let mut last = BTreeMap::new();
+        tail_offset = PAGE_BYTES;
+        while let Some((header, payload)) = batch_at(&segment, tail_offset, expected) {
+            let records = batch::records(&payload, header.count).map_err(|error| StorageError::Corrupt {
+                file: segment.name.clone(),
+                offset: tail_offset,
+                what: format!(
+                    "a batch with a right checksum can't be read ({error}); was it written by a newer version?"
+                ),
+            })?;
+            records.into_iter().for_each(|one| state.take(one, &mut last));
+            expected = Some(header.seq + 1);
+            tail_offset += header.stride().expect("a batch that was read has a length");
+        }
+        closed.push_back(Closed { id: *id, bytes: segment.bytes.len() as u64, last });
+        let wanted = expected.unwrap_or(1);
+        let torn = judge(disk, &segment, tail_offset, wanted, &ids[at + 1..])?;
+        if torn {
+            cut.push(format!(
+                "{} ended in the middle of a write at byte {tail_offset} (batch {wanted}): it was cut; nothing of it had \
+                 been acknowledged",
+                segment.name
+            ));
+            zero(disk, &segment, tail_offset)?;
+        }
+    }
+    let (next_batch, next_record) = (expected.unwrap_or(1), state.next_record);
+    let (hard, marks) = (state.hard.clone(), state.marks.clone());
+    let shards = state.finish()?;
+    Ok(Found { recovery: Recovery { shards, cut }, closed, tail_offset, next_batch, next_record, hard, marks })
+}
+
+fn segment_ids<D: Disk>(disk: &D) -> Result<Vec<u64>, StorageError> {
+    let names = disk.list().map_err(io("listing", "the data directory"))?;
+    let id = |name: &String| u64::from_str_radix(name.strip_prefix("wal-")?.strip_suffix(".seg")?, 16).ok();
+    Ok(names.iter().filter_map(id).collect())
+}
+
+fn load<D: Disk>(disk: &D, id: u64) -> Result<Loaded, StorageError> {
+    let name = segment_name(id);
+    let file = disk.open(&name).map_err(io("opening", &name))?;
+    let len = file.len().map_err(io("measuring", &name))?;
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    let got = file.read_at(0, &mut bytes).map_err(io("reading", &name))?;
+    bytes.truncate(got);
+    let head = usize::try_from(PAGE_BYTES).expect("a page fits in memory");
+    if bytes.len() < head || bytes[..head] != segment_header(id, len) {
+        // The header was synced before the file got its name, so this is no torn write.
+        return Err(StorageError::Corrupt { file: name, offset: 0, what: "its header is not what was written".into() });
+    }
+    Ok(Loaded { id, name, bytes: Bytes::from(bytes) })
+}
+
+/// The valid batch at `offset` with the expected seq, if there is one.
+fn batch_at(segment: &Loaded, offset: u64, expected: Option<u64>) -> Option<(Header, Bytes)> {
+    let start = usize::try_from(offset).ok()?;
+    let header = Header::get(segment.bytes.get(start..start + HEADER_BYTES)?)?;
+    if header.segment != segment.id || expected.is_some_and(|seq| seq != header.seq) {
+        return None;
+    }
+    let from = start + HEADER_BYTES;
+    let to = from.checked_add(usize::try_from(header.payload_bytes).ok()?)?;
+    let payload = segment.bytes.get(from..to)?;
+    header.covers(payload).then(|| (header, segment.bytes.slice(from..to)))
+}
+
+/// Looks behind the last good batch: an error if what is missing there was durable; true if a torn write stands there.
+fn judge<D: Disk>(disk: &D, segment: &Loaded, offset: u64, wanted: u64, later: &[u64]) -> Result<bool, StorageError> {
+    let corrupt = |seq: u64| StorageError::Corrupt {
+        file: segment.name.clone(),
+        offset,
+        what: format!(
+            "batch {wanted} can't be read, but batch {seq}, which was written later, says that it was durable"
+        ),
+    };
+    let mut torn = false;
+    let mut at = offset;
+    while let Some(page) =
+        usize::try_from(at).ok().and_then(|at| segment.bytes.get(at..)).filter(|page| !page.is_empty())
+    {
+        torn |= Header::get(page).is_some_and(|header| header.segment == segment.id && header.seq >= wanted);
+        if let Some((header, _)) = batch_at(segment, at, None).filter(|(header, _)| header.seq >= wanted) {
+            if header.durable_upto >= wanted {
+                return Err(corrupt(header.seq));
+            }
+            torn = true;
+        }
+        at += PAGE_BYTES;
+    }
+    // A later segment begins only once all before it is durable.
+    if let Some(next) = later.first() {
+        let next = load(disk, *next)?;
+        if let Some((header, _)) = batch_at(&next, PAGE_BYTES, None)
+            && header.seq > wanted
+        {
+            return Err(corrupt(header.seq));
+        }
+        if torn {
+            return Err(corrupt(wanted));
+        }
+    }
+    Ok(torn)
+}
+
+/// Overwrites the heads of all pages from `offset` on.
+fn zero<D: Disk>(disk: &D, segment: &Loaded, offset: u64) -> Result<(), StorageError> {
+    let mut file = disk.open(&segment.name).map_err(io("opening", &segment.name))?;
+    let mut at = offset;
+    while at < segment.bytes.len() as u64 {
+        file.write_at(at, &[0; HEADER_BYTES]).map_err(io("cutting", &segment.name))?;
+        at += PAGE_BYTES;
+    }
+    file.sync_data().map_err(io("syncing", &segment.name))
+}
+
+/// Records in their order.
+#[derive(Default)]
+struct Replay {
+    next_record: u64,
+    hard: BTreeMap<ShardId, (u64, Record)>,
+    marks: BTreeMap<ShardId, (u64, Record)>,
+    entries: BTreeMap<ShardId, BTreeMap<Index, (u64, RecoveredEntry)>>,
+}
+
+impl Replay {
+    fn take(&mut self, one: Sequenced, last: &mut BTreeMap<ShardId, Index>) {
+        let Sequenced { seq, record } = one;
+        self.next_record = self.next_record.max(seq + 1);
+        match &record {
+            Record::HardState { shard, .. } => newest(&mut self.hard, *shard, seq, record),
+            Record::SnapMark { shard, .. } => newest(&mut self.marks, *shard, seq, record),
+            Record::Append { shard, term, index, entry } => {
+                let known = last.entry(*shard).or_default();
+                *known = (*known).max(*index);
+                let log = self.entries.entry(*shard).or_default();
+                // A record that was moved forward keeps its seq: what is newer by seq stays.
+                if log.range(*index..).any(|(_, (newer, _))| *newer > seq) {
+                    return;
+                }
+                drop(log.split_off(index));
+                let entry = RecoveredEntry { term: *term, index: *index, entry: entry.clone() };
+                log.insert(*index, (seq, entry));
+            }
+            Record::Seal => {}
+        }
+    }
+
+    fn finish(self) -> Result<BTreeMap<ShardId, RecoveredShard>, StorageError> {
+        let mut shards: BTreeMap<ShardId, RecoveredShard> = BTreeMap::new();
+        for (shard, (_, record)) in self.hard {
+            let Record::HardState { term, vote, .. } = record else { continue };
+            let found = shards.entry(shard).or_default();
+            (found.term, found.vote) = (term, vote);
+        }
+        for (shard, (_, record)) in self.marks {
+            let Record::SnapMark { term, index, .. } = record else { continue };
+            shards.entry(shard).or_default().snapshot = Some((index, term));
+        }
+        for (shard, log) in self.entries {
+            let found = shards.entry(shard).or_default();
+            let mut next = found.snapshot.map_or(Index(1), |(index, _)| index.next());
+            for (_, entry) in log.into_values().filter(|(_, entry)| entry.index >= next).collect::<Vec<_>>() {
+                if entry.index != next {
+                    return Err(StorageError::Corrupt {
+                        file: "the log".into(),
+                        offset: 0,
+                        what: format!("entry {next} of shard {shard} is missing"),
+                    });
+                }
+                next = next.next();
+                found.entries.push(entry);
+            }
+        }
+        Ok(shards)
+    }
+}
+
+fn newest(of: &mut BTreeMap<ShardId, (u64, Record)>, shard: ShardId, seq: u64, record: Record) {
+    if of.get(&shard).is_none_or(|(known, _)| *known <= seq) {
+        of.insert(shard, (seq, record));
+    }
+}

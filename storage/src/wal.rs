@@ -1,0 +1,302 @@
+//! The write-ahead log of a node: batches of records in segments of zeros that were written ahead of use.
+//!
+//! One batch per append and one write per batch; a sync makes all of them durable. Segments that every shard's snapshot
+//! has passed become spares again.
+
+use crate::StorageError;
+use crate::batch::{self, HEADER_BYTES, PAGE_BYTES};
+use crate::disk::{Disk, DiskFile};
+use crate::error::io;
+use crate::recover::{self, Recovery};
+use base::record::Record;
+use base::{Index, ShardId};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How a log is laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct WalOptions {
+    /// Size of an ordinary segment; one larger batch gets a larger segment of its own.
+    pub segment_bytes: u64,
+}
+
+impl Default for WalOptions {
+    fn default() -> Self {
+        Self { segment_bytes: 32 * 1024 * 1024 }
+    }
+}
+
+/// The log; see the module.
+#[derive(Debug)]
+pub struct Wal<D: Disk> {
+    disk: D,
+    options: WalOptions,
+    active: Segment<D::File>,
+    /// Bytes of the active segment in use.
+    offset: u64,
+    /// Older segments, oldest first.
+    closed: VecDeque<Closed>,
+    spares: Vec<Spare>,
+    next_spare: u64,
+    next_batch: u64,
+    next_record: u64,
+    /// The last batch written, and the last known to be durable.
+    written: u64,
+    durable: u64,
+    /// The newest HardState and SnapMark of each shard, with their seqs.
+    hard: BTreeMap<ShardId, (u64, Record)>,
+    marks: BTreeMap<ShardId, (u64, Record)>,
+    sealed: bool,
+    poisoned: bool,
+    buf: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Segment<F> {
+    id: u64,
+    name: String,
+    file: F,
+    bytes: u64,
+    /// The last index of each shard with an entry here.
+    last: BTreeMap<ShardId, Index>,
+}
+
+/// A segment that is no longer written to.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) id: u64,
+    pub(crate) bytes: u64,
+    pub(crate) last: BTreeMap<ShardId, Index>,
+}
+
+#[derive(Debug)]
+struct Spare {
+    name: String,
+    bytes: u64,
+}
+
+/// Spares kept for another use; more are removed.
+const SPARES_MAX: usize = 4;
+const ZEROS_BYTES: usize = 1024 * 1024;
+
+impl<D: Disk> Wal<D> {
+    /// Recovers what the directory holds, or begins an empty log; writing goes on where it ended.
+    pub fn open(disk: D, options: WalOptions) -> Result<(Self, Recovery), StorageError> {
+        assert!(options.segment_bytes >= 4 * PAGE_BYTES, "a segment holds its header and some batches");
+        for name in disk.list().map_err(io("listing", "the data directory"))? {
+            if name.starts_with("spare-") || name.ends_with(".tmp") {
+                disk.remove(&name).map_err(io("removing", &name))?;
+            }
+        }
+        let found = recover::recover(&disk)?;
+        let (next_batch, next_record) = (found.next_batch, found.next_record);
+        let mut closed = found.closed;
+        let (active, offset) = match closed.pop_back() {
+            Some(tail) => (resume(&disk, tail)?, found.tail_offset),
+            None => (begin_segment(&disk, 1, make_spare(&disk, 0, options.segment_bytes)?)?, PAGE_BYTES),
+        };
+        let mut wal = Self {
+            disk,
+            options,
+            active,
+            offset,
+            closed,
+            spares: Vec::new(),
+            next_spare: 1,
+            next_batch,
+            next_record,
+            written: next_batch - 1,
+            durable: next_batch - 1,
+            hard: found.hard,
+            marks: found.marks,
+            sealed: true,
+            poisoned: false,
+            buf: Vec::new(),
+        };
+        // Covers what was recovered: damage to it is told from a torn tail from here on.
+        wal.append(&[Record::Seal])?;
+        wal.sync()?;
+        Ok((wal, found.recovery))
+    }
+
+    /// Writes one batch; it is durable after the next [`Wal::sync`].
+    pub fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {
+        let first = self.next_record;
+        self.next_record += records.len() as u64;
+        let sequenced = records.iter().zip(first..).map(|(record, seq)| (seq, record));
+        let result = self.write(sequenced);
+        self.poisoned |= result.is_err();
+        self.sealed = matches!(records, [Record::Seal]);
+        result
+    }
+
+    /// Makes everything appended durable.
+    pub fn sync(&mut self) -> Result<(), StorageError> {
+        if self.poisoned {
+            return Err(StorageError::Poisoned);
+        }
+        let result = self.active.file.sync_data().map_err(io("syncing", &self.active.name));
+        self.poisoned = result.is_err();
+        self.durable = if self.poisoned { self.durable } else { self.written };
+        result
+    }
+
+    /// True if the last batch is not covered by a later one.
+    #[must_use]
+    pub fn needs_seal(&self) -> bool {
+        !self.sealed
+    }
+
+    /// Bytes that can surely be appended without making a file.
+    #[must_use]
+    pub fn room_bytes(&self) -> u64 {
+        self.active.bytes - self.offset + self.spares.iter().map(|spare| spare.bytes - PAGE_BYTES).sum::<u64>()
+    }
+
+    /// Makes sure of `bytes` of room by making spare segments. Without space nothing is lost and nothing half made.
+    pub fn prepare(&mut self, bytes: u64) -> Result<(), StorageError> {
+        while self.room_bytes() < bytes {
+            let spare = make_spare(&self.disk, self.next_spare, self.options.segment_bytes)?;
+            self.next_spare += 1;
+            self.spares.push(spare);
+        }
+        Ok(())
+    }
+
+    /// Bytes of all segments in use.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.offset + self.closed.iter().map(|segment| segment.bytes).sum::<u64>()
+    }
+
+    /// Gives the space of segments back that every shard's durable snapshot has passed. What still counts of them, the
+    /// newest HardState and SnapMark of each shard, is written again first, each with the seq that it had.
+    pub fn reclaim(&mut self, snapshots: &BTreeMap<ShardId, Index>) -> Result<(), StorageError> {
+        let passed = |closed: &Closed| {
+            closed.last.iter().all(|(shard, last)| snapshots.get(shard).is_some_and(|index| index >= last))
+        };
+        let count = self.closed.iter().take_while(|closed| passed(closed)).count();
+        if count == 0 {
+            return Ok(());
+        }
+        let kept: Vec<(u64, Record)> = self.hard.values().chain(self.marks.values()).cloned().collect();
+        self.write(kept.iter().map(|(seq, record)| (*seq, record)))?;
+        self.sealed = false;
+        self.sync()?;
+        for _ in 0..count {
+            let closed = self.closed.pop_front().expect("they were counted");
+            self.retire(&closed)?;
+        }
+        self.disk.sync_dir().map_err(io("syncing", "the data directory"))
+    }
+
+    fn retire(&mut self, closed: &Closed) -> Result<(), StorageError> {
+        let name = segment_name(closed.id);
+        if self.spares.len() >= SPARES_MAX || closed.bytes != self.options.segment_bytes {
+            return self.disk.remove(&name).map_err(io("removing", &name));
+        }
+        let spare = format!("spare-{}", self.next_spare);
+        self.next_spare += 1;
+        self.disk.rename(&name, &spare).map_err(io("renaming", &name))?;
+        self.spares.push(Spare { name: spare, bytes: closed.bytes });
+        Ok(())
+    }
+
+    fn write<'a>(&mut self, records: impl Iterator<Item = (u64, &'a Record)>) -> Result<(), StorageError> {
+        if self.poisoned {
+            return Err(StorageError::Poisoned);
+        }
+        let mut buf = std::mem::take(&mut self.buf);
+        batch::begin(&mut buf);
+        let mut count = 0;
+        let mut last: BTreeMap<ShardId, Index> = BTreeMap::new();
+        for (seq, record) in records {
+            batch::put_record(&mut buf, seq, record);
+            count += 1;
+            match record {
+                Record::Append { shard, index, .. } => drop(last.insert(*shard, *index)),
+                Record::HardState { shard, .. } => drop(self.hard.insert(*shard, (seq, record.clone()))),
+                Record::SnapMark { shard, .. } => drop(self.marks.insert(*shard, (seq, record.clone()))),
+                Record::Seal => {}
+            }
+        }
+        let stride = (buf.len() as u64).next_multiple_of(PAGE_BYTES);
+        if self.offset + stride > self.active.bytes {
+            self.rotate(stride)?;
+        }
+        batch::finish(&mut buf, self.active.id, self.next_batch, self.durable, count);
+        self.active.file.write_at(self.offset, &buf).map_err(io("writing", &self.active.name))?;
+        for (shard, index) in last {
+            let known = self.active.last.entry(shard).or_default();
+            *known = (*known).max(index);
+        }
+        self.offset += stride;
+        self.written = self.next_batch;
+        self.next_batch += 1;
+        self.buf = if buf.capacity() > KEPT_BYTES { Vec::new() } else { buf };
+        Ok(())
+    }
+
+    /// Goes on in another segment with room for a batch of `stride` bytes. The old one is synced first, so that one sync
+    /// of the active segment always covers everything.
+    fn rotate(&mut self, stride: u64) -> Result<(), StorageError> {
+        self.sync()?;
+        let wanted = stride + PAGE_BYTES;
+        let spare = match self.spares.iter().position(|spare| spare.bytes >= wanted) {
+            Some(at) => self.spares.remove(at),
+            None => {
+                self.next_spare += 1;
+                make_spare(&self.disk, self.next_spare - 1, self.options.segment_bytes.max(wanted))?
+            }
+        };
+        let fresh = begin_segment(&self.disk, self.active.id + 1, spare)?;
+        let old = std::mem::replace(&mut self.active, fresh);
+        self.closed.push_back(Closed { id: old.id, bytes: old.bytes, last: old.last });
+        self.offset = PAGE_BYTES;
+        Ok(())
+    }
+}
+
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+const _: () = assert!(HEADER_BYTES < 4096, "a batch's header lies in its first page");
+
+pub(crate) fn segment_name(id: u64) -> String {
+    format!("wal-{id:016x}.seg")
+}
+
+fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare, StorageError> {
+    let name = format!("spare-{number}");
+    let made = disk.create(&name).and_then(|mut file| {
+        let zeros = vec![0; ZEROS_BYTES];
+        let mut at = 0;
+        while at < bytes {
+            let piece = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(ZEROS_BYTES);
+            file.write_at(at, &zeros[..piece])?;
+            at += piece as u64;
+        }
+        file.sync_data()
+    });
+    match made {
+        Ok(()) => Ok(Spare { name, bytes }),
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            disk.remove(&name).map_err(io("removing", &name))?;
+            Err(StorageError::NoSpace { file: name })
+        }
+        Err(source) => Err(StorageError::Io { op: "making", file: name, source }),
+    }
+}
+
+fn resume<D: Disk>(disk: &D, tail: Closed) -> Result<Segment<D::File>, StorageError> {
+    let name = segment_name(tail.id);
+    let file = disk.open(&name).map_err(io("opening", &name))?;
+    Ok(Segment { id: tail.id, name, file, bytes: tail.bytes, last: tail.last })
+}
+
+fn begin_segment<D: Disk>(disk: &D, id: u64, spare: Spare) -> Result<Segment<D::File>, StorageError> {
+    let name = segment_name(id);
+    let mut file = disk.open(&spare.name).map_err(io("opening", &spare.name))?;
+    let head = recover::segment_header(id, spare.bytes);
+    file.write_at(0, &head).and_then(|()| file.sync_data()).map_err(io("writing", &spare.name))?;
+    disk.rename(&spare.name, &name).map_err(io("renaming", &spare.name))?;
+    disk.sync_dir().map_err(io("syncing", "the data directory"))?;
+    Ok(Segment { id, name, file, bytes: spare.bytes, last: BTreeMap::new() })
+}
