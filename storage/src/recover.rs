@@ -32,7 +32,6 @@ pub(crate) struct Found {
     pub(crate) next_batch: u64,
     pub(crate) next_record: u64,
     pub(crate) hard: BTreeMap<ShardId, (u64, Record)>,
-    pub(crate) marks: BTreeMap<ShardId, (u64, Record)>,
 }
 
 const SEGMENT_MAGIC: u64 = 0x0031_4745_5357_4754;
@@ -94,9 +93,9 @@ pub(crate) fn recover<D: Disk>(disk: &D) -> Result<Found, StorageError> {
         }
     }
     let (next_batch, next_record) = (expected.unwrap_or(1), state.next_record);
-    let (hard, marks) = (state.hard.clone(), state.marks.clone());
+    let hard = state.hard.clone();
     let shards = state.finish()?;
-    Ok(Found { recovery: Recovery { shards, cut }, closed, tail_offset, next_batch, next_record, hard, marks })
+    Ok(Found { recovery: Recovery { shards, cut }, closed, tail_offset, next_batch, next_record, hard })
 }
 
 fn segment_ids<D: Disk>(disk: &D) -> Result<Vec<u64>, StorageError> {

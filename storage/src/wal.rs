@@ -9,7 +9,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::io;
 use crate::recover::{self, Recovery};
 use base::record::Record;
-use base::{Index, ShardId};
+use base::{Index, ShardId, Term};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How a log is laid out.
@@ -42,9 +42,8 @@ pub struct Wal<D: Disk> {
     /// The last batch written, and the last known to be durable.
     written: u64,
     durable: u64,
-    /// The newest HardState and SnapMark of each shard, with their seqs.
+    /// The newest HardState of each shard, with its seq.
     hard: BTreeMap<ShardId, (u64, Record)>,
-    marks: BTreeMap<ShardId, (u64, Record)>,
     sealed: bool,
     poisoned: bool,
     buf: Vec<u8>,
@@ -107,7 +106,6 @@ impl<D: Disk> Wal<D> {
             written: next_batch - 1,
             durable: next_batch - 1,
             hard: found.hard,
-            marks: found.marks,
             sealed: true,
             poisoned: false,
             buf: Vec::new(),
@@ -168,25 +166,30 @@ impl<D: Disk> Wal<D> {
         self.offset + self.closed.iter().map(|segment| segment.bytes).sum::<u64>()
     }
 
-    /// Gives the space of segments back that every shard's durable snapshot has passed. What still counts of them, the
-    /// newest HardState and SnapMark of each shard, is written again first, each with the seq that it had.
-    pub fn reclaim(&mut self, snapshots: &BTreeMap<ShardId, Index>) -> Result<(), StorageError> {
+    /// Gives the space of segments back that every shard's snapshot has passed; the snapshots must be durable under
+    /// their names. Their marks, and what still counts of the segments (the newest HardState of each shard, with the seq
+    /// that it had), are made durable first. True if anything was given back.
+    pub fn reclaim(&mut self, snapshots: &BTreeMap<ShardId, (Index, Term)>) -> Result<bool, StorageError> {
         let passed = |closed: &Closed| {
-            closed.last.iter().all(|(shard, last)| snapshots.get(shard).is_some_and(|index| index >= last))
+            closed.last.iter().all(|(shard, last)| snapshots.get(shard).is_some_and(|(index, _)| index >= last))
         };
         let count = self.closed.iter().take_while(|closed| passed(closed)).count();
-        if count == 0 {
-            return Ok(());
-        }
-        let kept: Vec<(u64, Record)> = self.hard.values().chain(self.marks.values()).cloned().collect();
-        self.write(kept.iter().map(|(seq, record)| (*seq, record)))?;
-        self.sealed = false;
+        let marks: Vec<Record> = snapshots
+            .iter()
+            .map(|(shard, (index, term))| Record::SnapMark { shard: *shard, term: *term, index: *index })
+            .collect();
+        self.append(&marks)?;
+        let kept: Vec<(u64, Record)> = self.hard.values().cloned().collect();
+        let rewritten = self.write(kept.iter().map(|(seq, record)| (*seq, record)));
+        self.poisoned |= rewritten.is_err();
+        rewritten?;
         self.sync()?;
         for _ in 0..count {
             let closed = self.closed.pop_front().expect("they were counted");
             self.retire(&closed)?;
         }
-        self.disk.sync_dir().map_err(io("syncing", "the data directory"))
+        self.disk.sync_dir().map_err(io("syncing", "the data directory"))?;
+        Ok(count > 0)
     }
 
     fn retire(&mut self, closed: &Closed) -> Result<(), StorageError> {
@@ -215,8 +218,7 @@ impl<D: Disk> Wal<D> {
             match record {
                 Record::Append { shard, index, .. } => drop(last.insert(*shard, *index)),
                 Record::HardState { shard, .. } => drop(self.hard.insert(*shard, (seq, record.clone()))),
-                Record::SnapMark { shard, .. } => drop(self.marks.insert(*shard, (seq, record.clone()))),
-                Record::Seal => {}
+                Record::SnapMark { .. } | Record::Seal => {}
             }
         }
         let stride = (buf.len() as u64).next_multiple_of(PAGE_BYTES);

@@ -6,7 +6,7 @@ use crate::keeper::{self, Task};
 use crate::lane::{Driver, WAKER};
 use crate::shared::{Input, Mailbox, Shared, lock};
 use base::record::RecoveredShard;
-use base::{Index, LaneId, NodeId, ShardId};
+use base::{Index, LaneId, NodeId, ShardId, Term};
 use data::Keyspace;
 use mio::{Poll, Waker};
 use node::{Lane, LaneConfig, Outbox, RecoveredReplica, Routing};
@@ -129,7 +129,7 @@ fn share(options: &Dev, port: u16) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn E
     Ok((Arc::new(shared), polls))
 }
 
-type Found = (BTreeMap<ShardId, Index>, BTreeMap<ShardId, RecoveredReplica>);
+type Found = (BTreeMap<ShardId, (Index, Term)>, BTreeMap<ShardId, RecoveredReplica>);
 
 /// Loads the snapshots that the log builds upon.
 fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>> {
@@ -137,8 +137,8 @@ fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>>
     let mut replicas = BTreeMap::new();
     for (shard, log) in recovery.shards {
         let keyspace = load(disk, shard, &log)?;
-        if let Some((index, _)) = log.snapshot {
-            durable.insert(shard, index);
+        if let Some(snapshot) = log.snapshot {
+            durable.insert(shard, snapshot);
         }
         replicas.insert(shard, RecoveredReplica { shard, log, keyspace });
     }

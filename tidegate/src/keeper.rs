@@ -27,7 +27,7 @@ struct Keeper<'a> {
     journal: Arc<Journal>,
     shared: &'a Shared,
     writing: BTreeMap<ShardId, Writing>,
-    durable: BTreeMap<ShardId, Index>,
+    durable: BTreeMap<ShardId, (Index, Term)>,
     shard_count: u16,
     snapshot_after_bytes: u64,
     /// True from the request for snapshots until the log has been given back.
@@ -51,7 +51,7 @@ pub fn run(
     journal: Arc<Journal>,
     shared: &Shared,
     tasks: &Receiver<Task>,
-    durable: BTreeMap<ShardId, Index>,
+    durable: BTreeMap<ShardId, (Index, Term)>,
     shard_count: u16,
     snapshot_after_bytes: u64,
 ) {
@@ -91,8 +91,7 @@ impl Keeper<'_> {
                 let Some(Writing { term, index, writer }) = self.writing.remove(&shard) else { return };
                 let finished = writer.finish();
                 if finished.is_ok() {
-                    self.durable.insert(shard, index);
-                    mailbox.put(Input::SnapshotDurable { shard, term, index });
+                    self.durable.insert(shard, (index, term));
                 }
                 (shard, finished)
             }
@@ -143,7 +142,11 @@ impl Keeper<'_> {
     fn give_back(&mut self) {
         self.asked = false;
         let reclaimed = lock(self.journal.wal()).reclaim(&self.durable);
-        match reclaimed {
+        let cleaned = reclaimed.and_then(|_| {
+            let mut snapshots = self.durable.iter();
+            snapshots.try_for_each(|(shard, (index, _))| storage::remove_older(&self.disk, *shard, *index))
+        });
+        match cleaned {
             Ok(()) => {}
             Err(error @ StorageError::NoSpace { .. }) => eprintln!("tidegate: {error}"),
             Err(error) => crate::dev::die(&error.to_string()),

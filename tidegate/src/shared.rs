@@ -15,7 +15,6 @@ pub enum Input {
     Accepted(std::net::TcpStream),
     Lane(LaneMessage),
     Persisted(Vec<Envelope>),
-    SnapshotDurable { shard: base::ShardId, term: base::Term, index: base::Index },
     SnapshotFailed { shard: base::ShardId },
     BeginSnapshots,
     Kill(ClientId),

@@ -6,7 +6,7 @@ use crate::replica::{Replica, Waiter};
 use crate::routing::Routing;
 use base::record::RecoveredShard;
 use base::rng::Rng;
-use base::{ClientId, Index, LaneId, NodeId, ShardId, Slot, Term};
+use base::{ClientId, LaneId, NodeId, ShardId, Slot};
 use consensus::Envelope;
 use data::command::{Scatter, keyless};
 use data::{Context, Keyspace, Refused, Reply, Run};
@@ -170,13 +170,6 @@ impl Lane {
         let Some(replica) = self.replicas.iter_mut().flatten().find(|replica| replica.cutting()) else { return false };
         replica.snapshot_slice(waiting_bytes, out);
         true
-    }
-
-    /// A shard's snapshot is durable under its final name.
-    pub fn on_snapshot_durable(&mut self, shard: ShardId, term: Term, index: Index, out: &mut Outbox) {
-        if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
-            replica.on_snapshot_durable(term, index, out);
-        }
     }
 
     /// A shard's snapshot could not be written.

@@ -3,10 +3,9 @@
 use crate::clock::StampClock;
 use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, Transaction};
 use base::limits::ENTRY_BYTES_SOFT;
-use base::record::{Record, RecoveredShard};
+use base::record::RecoveredShard;
 use base::{ClientId, Index, LaneId, NodeId, ShardId};
 use bytes::Bytes;
-use consensus::Write;
 use consensus::raft::{Group, Message, Progress};
 use data::shard::{EntryWriter, genesis};
 use data::{Command, Context, Keyspace, Reply, ShardState};
@@ -172,11 +171,6 @@ impl Replica {
         if self.cutting.take().is_some() {
             self.state.cut().abort_cut();
         }
-    }
-
-    /// A snapshot up to `index` is durable.
-    pub(crate) fn on_snapshot_durable(&mut self, term: base::Term, index: Index, out: &mut Outbox) {
-        out.writes.push(Write { record: Record::SnapMark { shard: self.shard, term, index }, then: Vec::new() });
     }
 
     fn on_elected(&mut self, now: Now, out: &mut Outbox) {

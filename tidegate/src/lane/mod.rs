@@ -208,9 +208,6 @@ impl Driver {
                         self.lane.on_persisted(now, envelope, &mut self.out);
                     }
                 }
-                Input::SnapshotDurable { shard, term, index } => {
-                    self.lane.on_snapshot_durable(shard, term, index, &mut self.out);
-                }
                 Input::SnapshotFailed { shard } => self.lane.on_snapshot_failed(shard),
                 Input::BeginSnapshots => {
                     self.lane.begin_snapshots(&mut self.out);

@@ -121,11 +121,95 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
 /// The row of a command by its name in any case.
 #[must_use]
 pub fn find(name: &[u8]) -> Option<&'static Command> {
-    all().find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
+    let mut lower = [0; NAME_BYTES_MAX];
+    let lower = lower.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    let mut at = hash(lower);
+    while let Some(row) = BY_NAME[at] {
+        if row.name.as_bytes() == lower {
+            return Some(row);
+        }
+        at = (at + 1) % INDEX_PLACES;
+    }
+    None
 }
 
 /// The row of a command by the number that log entries carry.
 #[must_use]
 pub fn by_id(id: u64) -> Option<&'static Command> {
-    all().find(|row| u64::from(row.id) == id)
+    BY_ID.get(usize::try_from(id).ok()?).copied().flatten()
+}
+
+type Index<const N: usize> = [Option<&'static Command>; N];
+
+const NAME_BYTES_MAX: usize = 24;
+const INDEX_PLACES: usize = 1024;
+const ID_MAX: usize = 512;
+static BY_NAME: Index<INDEX_PLACES> = by_name();
+static BY_ID: Index<ID_MAX> = ids();
+
+/// FNV-1a, cut to the index.
+const fn hash(name: &[u8]) -> usize {
+    let mut sum = 0x811c_9dc5_u32;
+    let mut at = 0;
+    while at < name.len() {
+        sum = (sum ^ name[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    (sum >> 16 ^ sum) as usize % INDEX_PLACES
+}
+
+const fn by_name() -> Index<INDEX_PLACES> {
+    let families = [strings::COMMANDS, generic::COMMANDS, keyless::COMMANDS, server::COMMANDS];
+    let mut index: Index<INDEX_PLACES> = [None; INDEX_PLACES];
+    let mut family = 0;
+    while family < families.len() {
+        let mut row = 0;
+        while row < families[family].len() {
+            let command = &families[family][row];
+            assert!(command.name.len() <= NAME_BYTES_MAX, "a name fits the buffer of a look-up");
+            let mut at = hash(command.name.as_bytes());
+            while index[at].is_some() {
+                at = (at + 1) % INDEX_PLACES;
+            }
+            index[at] = Some(command);
+            row += 1;
+        }
+        family += 1;
+    }
+    index
+}
+
+const fn ids() -> Index<ID_MAX> {
+    let families = [strings::COMMANDS, generic::COMMANDS, keyless::COMMANDS, server::COMMANDS];
+    let mut index: Index<ID_MAX> = [None; ID_MAX];
+    let mut family = 0;
+    while family < families.len() {
+        let mut row = 0;
+        while row < families[family].len() {
+            let command = &families[family][row];
+            assert!(index[command.id as usize].is_none(), "ids are unique");
+            index[command.id as usize] = Some(command);
+            row += 1;
+        }
+        family += 1;
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_its_name_in_any_case_and_by_its_id() {
+        for row in all() {
+            let upper = row.name.to_uppercase();
+            assert_eq!(find(upper.as_bytes()).map(|found| found.id), Some(row.id), "{}", row.name);
+            assert_eq!(by_id(u64::from(row.id)).map(|found| found.name), Some(row.name));
+            assert_eq!(row.name, row.name.to_lowercase());
+        }
+        assert!(find(b"no-such-command").is_none() && find(&[b'x'; 100]).is_none() && by_id(9999).is_none());
+    }
 }
