@@ -1,0 +1,186 @@
+//! The log on a real directory: what was synced comes back, a torn tail is cut, rot is told with its place.
+
+use base::record::Record;
+use base::{Index, NodeId, ShardId, Term};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use storage::{RealDisk, Recovery, SnapshotReader, SnapshotWriter, StorageError, Wal, WalOptions};
+
+const SHARD: ShardId = ShardId(3);
+const OPTIONS: WalOptions = WalOptions { segment_bytes: 64 * 1024 };
+
+/// A fresh directory under the target folder, removed at the end.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn open(&self) -> Result<(Wal<RealDisk>, Recovery), StorageError> {
+        Wal::open(RealDisk::open(&self.0)?, OPTIONS)
+    }
+
+    fn segment(&self, id: u64) -> std::fs::File {
+        let path = self.0.join(format!("wal-{id:016x}.seg"));
+        std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn entry(index: u64, len: usize) -> Record {
+    let entry = Bytes::from(vec![index.to_le_bytes()[0]; len]);
+    Record::Append { shard: SHARD, term: Term(1), index: Index(index), entry }
+}
+
+fn indexes(recovery: &Recovery) -> Vec<u64> {
+    recovery.shards.get(&SHARD).map_or(Vec::new(), |shard| shard.entries.iter().map(|one| one.index.0).collect())
+}
+
+#[test]
+fn everything_synced_comes_back_over_segments() {
+    let dir = Dir::new("comes-back");
+    let (mut wal, _) = dir.open().unwrap();
+    wal.append(&[Record::HardState { shard: SHARD, term: Term(7), vote: Some(NodeId(9)) }]).unwrap();
+    for index in 1..=100 {
+        wal.append(&[entry(index, 3000)]).unwrap();
+    }
+    wal.append(&[entry(101, 500_000)]).unwrap();
+    wal.sync().unwrap();
+    drop(wal);
+    let (_, recovery) = dir.open().unwrap();
+    let shard = &recovery.shards[&SHARD];
+    assert_eq!((shard.term, shard.vote), (Term(7), Some(NodeId(9))));
+    assert_eq!(indexes(&recovery), (1..=101).collect::<Vec<_>>());
+    assert_eq!(shard.entries[100].entry.len(), 500_000);
+    assert!(recovery.cut.is_empty());
+}
+
+#[test]
+fn an_overwritten_entry_drops_what_stood_behind_it() {
+    let dir = Dir::new("overwrite");
+    let (mut wal, _) = dir.open().unwrap();
+    wal.append(&[entry(1, 10), entry(2, 10), entry(3, 10)]).unwrap();
+    wal.append(&[entry(2, 77)]).unwrap();
+    wal.sync().unwrap();
+    drop(wal);
+    let (_, recovery) = dir.open().unwrap();
+    assert_eq!(indexes(&recovery), [1, 2]);
+    assert_eq!(recovery.shards[&SHARD].entries[1].entry.len(), 77);
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_told_and_stays_away() {
+    let dir = Dir::new("torn");
+    let (mut wal, _) = dir.open().unwrap();
+    wal.append(&[entry(1, 10)]).unwrap();
+    wal.sync().unwrap();
+    wal.append(&[entry(2, 9000)]).unwrap();
+    wal.append(&[entry(3, 10)]).unwrap();
+    drop(wal);
+    // Header page, seal, entry 1, then entry 2 over three pages: its second page never reached the disk.
+    dir.segment(1).write_all_at(&[0; 4096], 4 * 4096).unwrap();
+    let (wal, recovery) = dir.open().unwrap();
+    assert_eq!(indexes(&recovery), [1]);
+    assert_eq!(recovery.cut.len(), 1);
+    drop(wal);
+    let (_, again) = dir.open().unwrap();
+    assert_eq!((indexes(&again), again.cut.len()), (vec![1], 0));
+}
+
+#[test]
+fn a_flipped_byte_below_the_durable_mark_is_told_with_its_place() {
+    for at in [4096 + 20, 2 * 4096 + 60, 3 * 4096] {
+        let dir = Dir::new("rot");
+        let (mut wal, _) = dir.open().unwrap();
+        for index in 1..=3 {
+            wal.append(&[entry(index, 100)]).unwrap();
+            wal.sync().unwrap();
+        }
+        wal.append(&[Record::Seal]).unwrap();
+        wal.sync().unwrap();
+        drop(wal);
+        let file = dir.segment(1);
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 4], at).unwrap();
+        match dir.open() {
+            Err(StorageError::Corrupt { file, offset, .. }) => {
+                assert!(file.starts_with("wal-") && offset == at / 4096 * 4096, "{file} {offset}");
+            }
+            other => panic!("byte {at}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn reclaimed_segments_leave_marks_and_hard_states() {
+    let dir = Dir::new("reclaim");
+    let (mut wal, _) = dir.open().unwrap();
+    wal.append(&[Record::HardState { shard: SHARD, term: Term(5), vote: None }]).unwrap();
+    for index in 1..=100 {
+        wal.append(&[entry(index, 3000)]).unwrap();
+    }
+    wal.sync().unwrap();
+    let before = wal.size_bytes();
+    assert!(wal.reclaim(&BTreeMap::from([(SHARD, (Index(90), Term(5)))])).unwrap());
+    assert!(wal.size_bytes() < before / 2);
+    wal.append(&[entry(101, 10)]).unwrap();
+    wal.sync().unwrap();
+    drop(wal);
+    let (_, recovery) = dir.open().unwrap();
+    let shard = &recovery.shards[&SHARD];
+    assert_eq!((shard.term, shard.snapshot), (Term(5), Some((Index(90), Term(5)))));
+    assert_eq!(indexes(&recovery), (91..=101).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_damaged_snapshot_is_noticed_anywhere() {
+    let dir = Dir::new("snapshot");
+    let disk = RealDisk::open(&dir.0).unwrap();
+    let write = || {
+        let mut writer = SnapshotWriter::create(&disk, SHARD, Index(8), Term(2)).unwrap();
+        writer.write(b"first block").unwrap();
+        writer.write(b"second").unwrap();
+        writer.finish().unwrap();
+    };
+    let read = || -> Result<Vec<Vec<u8>>, StorageError> {
+        let mut reader = SnapshotReader::open(&disk, SHARD, Index(8))?;
+        let mut blocks = Vec::new();
+        while let Some(block) = reader.next_block()? {
+            blocks.push(block);
+        }
+        Ok(blocks)
+    };
+    write();
+    assert_eq!(read().unwrap(), [b"first block".to_vec(), b"second".to_vec()]);
+    let path = dir.0.join("snap-00003-00000000000000000008.tg");
+    let whole = std::fs::read(&path).unwrap();
+    // The term in the head is told by the log as well and is not read.
+    for at in (0..whole.len()).filter(|at| !(24..32).contains(at)) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 16;
+        std::fs::write(&path, &damaged).unwrap();
+        assert!(read().is_err(), "byte {at}");
+    }
+    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    assert!(read().is_err(), "cut short");
+}
+
+#[test]
+fn a_directory_has_one_user() {
+    let dir = Dir::new("lock");
+    let first = RealDisk::open(&dir.0).unwrap();
+    assert!(matches!(RealDisk::open(&dir.0), Err(StorageError::Locked { .. })));
+    drop(first);
+    assert!(RealDisk::open(&dir.0).is_ok());
+}
