@@ -27,7 +27,7 @@ impl Dir {
 
     fn segment(&self, id: u64) -> std::fs::File {
         let path = self.0.join(format!("wal-{id:016x}.seg"));
-        std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap()
+        std::fs::OpenOptions::new().read(true).write(true).open(path).expect("the log made this segment")
     }
 }
 
