@@ -130,6 +130,7 @@ impl Lane {
         let mut answers: SmallVec<[(Waiter, Reply); 4]> = SmallVec::new();
         let mut local = std::mem::take(&mut out.replies);
         replica.on_message(now, envelope.message, out, |waiter, reply| {
+            let reply = name_shard(reply, shard);
             if waiter.lane == me && !waiter.part {
                 local.push((waiter.client, waiter.seq, reply));
             } else {

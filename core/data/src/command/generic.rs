@@ -180,7 +180,12 @@ fn expire_in(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], unit_ms: i64
     let bad = || Refused::InvalidExpire(command);
     let ms = integer(args[2])?.checked_mul(unit_ms).ok_or_else(bad)?;
     let now = i64::try_from(cx.stamp.0).map_err(|_| bad())?;
-    let at = Stamp(u64::try_from(now.checked_add(ms).ok_or_else(bad)?).unwrap_or(0));
+    expire_at(keyspace, cx, args, now.checked_add(ms).ok_or_else(bad)?)
+}
+
+/// Sets the expiry of `args[1]` to `at_ms` if the options behind `args[2]` allow it.
+pub(super) fn expire_at(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], at_ms: i64) -> Outcome {
+    let at = Stamp(u64::try_from(at_ms).unwrap_or(0));
     let Some(live) = keyspace.get(cx, args[1]) else { return Ok(Reply::Int(0)) };
     let former = live.expire_at;
     for option in &args[3..] {
@@ -221,7 +226,7 @@ fn watch(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     Ok(Reply::Watched(args[1..].iter().map(seen).collect()))
 }
 
-fn rename(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+pub(super) fn rename(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     if !keyspace.contains(cx, args[1]) {
         return Err(Refused::NoSuchKey);
     }

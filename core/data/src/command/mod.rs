@@ -7,6 +7,8 @@ pub mod docs;
 pub mod generic;
 pub mod glob;
 pub mod keyless;
+pub mod places;
+pub mod ranges;
 pub mod server;
 pub mod strings;
 
@@ -113,9 +115,9 @@ impl Command {
     }
 }
 
-/// All commands; families are tables of their own.
+/// All commands.
 pub fn all() -> impl Iterator<Item = &'static Command> {
-    [strings::COMMANDS, generic::COMMANDS, keyless::COMMANDS, server::COMMANDS].into_iter().flatten()
+    FAMILIES.into_iter().flatten()
 }
 
 /// The row of a command by its name in any case.
@@ -143,6 +145,10 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 
 type Index<const N: usize> = [Option<&'static Command>; N];
 
+/// The tables of all families.
+const FAMILIES: [&[Command]; 6] =
+    [strings::COMMANDS, ranges::COMMANDS, generic::COMMANDS, places::COMMANDS, keyless::COMMANDS, server::COMMANDS];
+
 const NAME_BYTES_MAX: usize = 24;
 const INDEX_PLACES: usize = 1024;
 const ID_MAX: usize = 512;
@@ -161,13 +167,12 @@ const fn hash(name: &[u8]) -> usize {
 }
 
 const fn by_name() -> Index<INDEX_PLACES> {
-    let families = [strings::COMMANDS, generic::COMMANDS, keyless::COMMANDS, server::COMMANDS];
     let mut index: Index<INDEX_PLACES> = [None; INDEX_PLACES];
     let mut family = 0;
-    while family < families.len() {
+    while family < FAMILIES.len() {
         let mut row = 0;
-        while row < families[family].len() {
-            let command = &families[family][row];
+        while row < FAMILIES[family].len() {
+            let command = &FAMILIES[family][row];
             assert!(command.name.len() <= NAME_BYTES_MAX, "a name fits the buffer of a look-up");
             let mut at = hash(command.name.as_bytes());
             while index[at].is_some() {
@@ -182,13 +187,12 @@ const fn by_name() -> Index<INDEX_PLACES> {
 }
 
 const fn ids() -> Index<ID_MAX> {
-    let families = [strings::COMMANDS, generic::COMMANDS, keyless::COMMANDS, server::COMMANDS];
     let mut index: Index<ID_MAX> = [None; ID_MAX];
     let mut family = 0;
-    while family < families.len() {
+    while family < FAMILIES.len() {
         let mut row = 0;
-        while row < families[family].len() {
-            let command = &families[family][row];
+        while row < FAMILIES[family].len() {
+            let command = &FAMILIES[family][row];
             assert!(index[command.id as usize].is_none(), "ids are unique");
             index[command.id as usize] = Some(command);
             row += 1;

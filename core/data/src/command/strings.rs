@@ -262,7 +262,7 @@ pub(super) fn integer(text: &[u8]) -> Result<i64, Refused> {
     parsed.filter(|n| n.to_string().as_bytes() == text).ok_or(Refused::NotAnInteger)
 }
 
-fn check_length(bytes: usize) -> Result<(), Refused> {
+pub(super) fn check_length(bytes: usize) -> Result<(), Refused> {
     if bytes > STRING_BYTES_MAX { Err(Refused::StringTooLong) } else { Ok(()) }
 }
 
