@@ -28,8 +28,8 @@ pub fn run(shared: &Shared, lane: usize, conn: &Conn, command: &Command, args: &
         ("debug", b"sleep") => error("ERR DEBUG SLEEP would stop every client of this lane: it is not offered"),
         ("debug", b"error") if args.len() == 3 => error(&String::from_utf8_lossy(args[2])),
         _ => error(&format!(
-            "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
-            String::from_utf8_lossy(&sub),
+            "ERR unknown subcommand '{}'. Try {} HELP.",
+            String::from_utf8_lossy(args.get(1).copied().unwrap_or_default()),
             command.name.to_uppercase()
         )),
     }

@@ -160,7 +160,15 @@ impl Driver {
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);
             match step {
                 Step::Request(call) => request(lane, out, shared, conn, &call, now),
-                Step::Exec(exec) => transaction(lane, out, shared, conn, exec, now),
+                Step::Exec(exec) => {
+                    let admin = exec.admin.iter().map(|(at, one)| {
+                        let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
+                        (*at, admin::run(shared, usize::from(id.0), conn, one.command, &args))
+                    });
+                    let replies = admin.collect();
+                    conn.session.on_exec_admin(exec.seq, replies);
+                    transaction(lane, out, shared, conn, exec, now);
+                }
                 Step::Admin(call) => {
                     let reply = admin::run(shared, usize::from(id.0), conn, call.command, &call.args);
                     conn.session.on_reply(call.seq, reply, &mut conn.out);

@@ -186,29 +186,54 @@ fn expire_in(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], unit_ms: i64
 /// Sets the expiry of `args[1]` to `at_ms` if the options behind `args[2]` allow it.
 pub(super) fn expire_at(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], at_ms: i64) -> Outcome {
     let at = Stamp(u64::try_from(at_ms).unwrap_or(0));
+    let options = ExpireOptions::parse(&args[3..])?;
     let Some(live) = keyspace.get(cx, args[1]) else { return Ok(Reply::Int(0)) };
-    let former = live.expire_at;
-    for option in &args[3..] {
-        let holds = match option.to_ascii_lowercase().as_slice() {
-            b"nx" if args.len() == 4 => former.is_none(),
-            b"xx" => former.is_some(),
-            b"gt" => former.is_some_and(|former| at > former),
-            b"lt" => former.is_none_or(|former| at < former),
-            b"nx" => {
-                return Err(Refused::Text(
-                    "ERR NX and XX, GT or LT options at the same time are not compatible".to_owned(),
-                ));
+    let allowed = options.allow(live.expire_at, at);
+    Ok(Reply::Int(i64::from(allowed && keyspace.set_expiry(cx, args[1], Some(at)))))
+}
+
+/// NX, XX, GT and LT.
+#[derive(Clone, Copy, Debug, Default)]
+struct ExpireOptions {
+    nx: bool,
+    xx: bool,
+    gt: bool,
+    lt: bool,
+}
+
+impl ExpireOptions {
+    fn parse(words: &[&[u8]]) -> Result<Self, Refused> {
+        let mut options = Self::default();
+        for word in words {
+            match word.to_ascii_lowercase().as_slice() {
+                b"nx" => options.nx = true,
+                b"xx" => options.xx = true,
+                b"gt" => options.gt = true,
+                b"lt" => options.lt = true,
+                _ => {
+                    let word = String::from_utf8_lossy(word).into_owned();
+                    return Err(Refused::Text(format!("ERR Unsupported option {word}")));
+                }
             }
-            other => {
-                let option = String::from_utf8_lossy(other).into_owned();
-                return Err(Refused::Text(format!("ERR Unsupported option {option}")));
-            }
-        };
-        if !holds {
-            return Ok(Reply::Int(0));
         }
+        let text = if options.nx && (options.xx || options.gt || options.lt) {
+            "ERR NX and XX, GT or LT options at the same time are not compatible"
+        } else if options.gt && options.lt {
+            "ERR GT and LT options at the same time are not compatible"
+        } else {
+            return Ok(options);
+        };
+        Err(Refused::Text(text.to_owned()))
     }
-    Ok(Reply::Int(i64::from(keyspace.set_expiry(cx, args[1], Some(at)))))
+
+    /// A key that does not expire counts as one that expires at the end of time.
+    fn allow(self, former: Option<Stamp>, at: Stamp) -> bool {
+        let nx = !self.nx || former.is_none();
+        let xx = !self.xx || former.is_some();
+        let gt = !self.gt || former.is_some_and(|former| at > former);
+        let lt = !self.lt || former.is_none_or(|former| at < former);
+        nx && xx && gt && lt
+    }
 }
 
 fn persist(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {

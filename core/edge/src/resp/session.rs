@@ -6,7 +6,7 @@
 
 use super::encode::{Proto, encode};
 use super::parse::{Args, Invalid, Parsed, Trust, parse, words};
-use super::transaction::Transaction;
+use super::transaction::{Merge, Transaction};
 use base::ClientId;
 use base::limits::DATABASE_COUNT;
 use data::{Command, Refused, Reply, Run, Watched, command};
@@ -31,6 +31,8 @@ pub struct Session {
     lib_ver: Vec<u8>,
     pub(super) transaction: Option<Transaction>,
     pub(super) watched: Vec<Watched>,
+    /// What is to be put between the replies of EXECs in flight.
+    pub(super) merges: VecDeque<Merge>,
     watches_in_flight: usize,
     next_seq: u64,
     pending: VecDeque<Slot>,
@@ -93,6 +95,8 @@ pub struct ExecCall {
     pub seq: u64,
     pub watched: Vec<Watched>,
     pub commands: Vec<QueuedCall>,
+    /// Commands for the binary, with their positions: their replies go to [`Session::on_exec_admin`] before the core's.
+    pub admin: Vec<(usize, QueuedCall)>,
 }
 
 /// A command queued by MULTI.
@@ -119,6 +123,7 @@ impl Session {
             lib_ver: Vec::new(),
             transaction: None,
             watched: Vec::new(),
+            merges: VecDeque::new(),
             watches_in_flight: 0,
             next_seq: 0,
             pending: VecDeque::new(),
@@ -235,7 +240,17 @@ impl Session {
     }
 
     fn leave(&mut self, reply: Reply, out: &mut Vec<u8>) {
+        let head = self.next_seq - self.pending.len() as u64;
         let slot = self.pending.pop_front().expect("a reply has a request");
+        let reply = match self.merges.pop_front_if(|merge| merge.seq == head) {
+            Some(merge) => {
+                if matches!(reply, Reply::Array(_)) {
+                    self.db = merge.db;
+                }
+                merge.into_reply(reply)
+            }
+            None => reply,
+        };
         self.writes_pending -= usize::from(slot.write);
         self.watches_in_flight -= usize::from(slot.watch);
         if let Reply::Watched(watched) = &reply {
@@ -252,6 +267,10 @@ impl Session {
     }
 
     fn command<'a>(&mut self, args: Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
+        if !self.merges.is_empty() {
+            // An EXEC in flight may select a database, or not, if WATCH aborts it.
+            return Step::Blocked;
+        }
         let Some(command) = command::find(args[0]) else {
             let unknown = unknown_command(&args);
             return self.refuse(unknown, out);
@@ -294,32 +313,44 @@ impl Session {
     }
 
     fn session_command<'a>(&mut self, command: &'static Command, args: Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
-        let reply = match command.name {
+        match command.name {
+            "select" => {
+                let reply = Self::database(args[1]).map_or_else(Reply::Error, |db| {
+                    self.db = db;
+                    Reply::Ok
+                });
+                self.answer(reply, out)
+            }
+            "reset" => {
+                self.reset();
+                self.answer(Reply::Simple("RESET"), out)
+            }
+            "quit" => {
+                self.answer(Reply::Ok, out);
+                Step::Close
+            }
+            "ping" | "echo" | "hello" | "auth" | "client" => match self.local(command, &args) {
+                Some(reply) => self.answer(reply, out),
+                None if lower(args[1]) == "reply" => Step::Answered,
+                None => Step::Admin(self.call(command, args)),
+            },
+            _ => self.transaction_command(command, out),
+        }
+    }
+
+    /// Runs a command about this connection alone; nothing where the binary must answer, or nobody.
+    pub(super) fn local(&mut self, command: &Command, args: &[&[u8]]) -> Option<Reply> {
+        Some(match command.name {
             "ping" => match args.get(1) {
                 _ if args.len() > 2 => Reply::Error(Refused::Arity("ping".to_owned())),
                 None => Reply::Simple("PONG"),
                 Some(text) => Reply::bulk(text),
             },
             "echo" => Reply::bulk(args[1]),
-            "hello" => self.hello(&args),
-            "auth" => self.auth(&args),
-            "select" => self.select(args[1]),
-            "reset" => {
-                self.reset();
-                Reply::Simple("RESET")
-            }
-            "quit" => {
-                self.answer(Reply::Ok, out);
-                return Step::Close;
-            }
-            "client" => match self.client(&args) {
-                Some(reply) => reply,
-                None if self.muted == Muted::Yes => return Step::Answered,
-                None => return Step::Admin(self.call(command, args)),
-            },
-            _ => return self.transaction_command(command, out),
-        };
-        self.answer(reply, out)
+            "hello" => self.hello(args),
+            "auth" => self.auth(args),
+            _ => return self.client(args),
+        })
     }
 
     fn hello(&mut self, args: &[&[u8]]) -> Reply {
@@ -401,17 +432,10 @@ impl Session {
         Reply::Ok
     }
 
-    pub(super) fn select(&mut self, number: &[u8]) -> Reply {
-        match std::str::from_utf8(number).ok().and_then(|text| text.parse::<i64>().ok()) {
-            None => Reply::Error(Refused::NotAnInteger),
-            Some(n) => match u8::try_from(n).ok().filter(|db| *db < DATABASE_COUNT) {
-                None => Reply::Error(Refused::DbOutOfRange),
-                Some(db) => {
-                    self.db = db;
-                    Reply::Ok
-                }
-            },
-        }
+    pub(super) fn database(number: &[u8]) -> Result<u8, Refused> {
+        let number = std::str::from_utf8(number).ok().and_then(|text| text.parse::<i64>().ok());
+        let number = number.ok_or(Refused::NotAnInteger)?;
+        u8::try_from(number).ok().filter(|db| *db < DATABASE_COUNT).ok_or(Refused::DbOutOfRange)
     }
 
     fn reset(&mut self) {

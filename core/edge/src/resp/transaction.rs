@@ -1,4 +1,7 @@
 //! MULTI, EXEC, DISCARD and UNWATCH on one connection.
+//!
+//! What changes or reads keys goes to the core as one step. Commands about the connection or the node have no place in
+//! a shard's log: they are run when EXEC is, and their replies are put between the core's at their positions.
 
 use super::parse::Args;
 use super::session::{ExecCall, QueuedCall, Session, Step, error};
@@ -8,10 +11,18 @@ use data::{Command, Reply, Run};
 /// What MULTI has queued.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    commands: Vec<QueuedCall>,
+    queued: Vec<QueuedCall>,
     /// The database of the next queued command: SELECT may stand among them.
     db: u8,
     spoilt: bool,
+}
+
+/// Replies of an EXEC that don't come from the core, by their positions, and the database that it selects.
+#[derive(Debug)]
+pub(super) struct Merge {
+    pub(super) seq: u64,
+    pub(super) replies: Vec<(usize, Reply)>,
+    pub(super) db: u8,
 }
 
 impl Transaction {
@@ -20,22 +31,33 @@ impl Transaction {
     }
 }
 
+impl Merge {
+    /// The core's replies with the others between them.
+    pub(super) fn into_reply(self, reply: Reply) -> Reply {
+        let Reply::Array(mut all) = reply else { return reply };
+        for (at, reply) in self.replies {
+            all.insert(at.min(all.len()), reply);
+        }
+        Reply::Array(all)
+    }
+}
+
 impl Session {
-    /// Queues a command, or spoils the transaction if it can't run in one.
+    /// Queues a command.
     pub(super) fn queue<'a>(&mut self, command: &'static Command, args: &Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
         let transaction = self.transaction.as_mut().expect("the caller looked");
-        if matches!(command.run, Run::Session | Run::Node) {
-            transaction.spoilt = true;
-            let name = command.name.to_ascii_uppercase();
-            return self
-                .answer(error(&format!("ERR {name} is not allowed in MULTI here: it has no place in the log")), out);
-        }
-        if transaction.commands.len() >= QUEUED_COMMANDS_MAX {
+        if transaction.queued.len() >= QUEUED_COMMANDS_MAX {
             transaction.spoilt = true;
             return self.answer(error("ERR too many commands in MULTI; EXEC in smaller parts"), out);
         }
+        let db = transaction.db;
+        if command.name == "select"
+            && let Ok(selected) = Self::database(args[1])
+        {
+            transaction.db = selected;
+        }
         let args = args.iter().map(|arg| arg.to_vec()).collect();
-        transaction.commands.push(QueuedCall { db: transaction.db, command, args });
+        transaction.queued.push(QueuedCall { db, command, args });
         self.answer(Reply::Simple("QUEUED"), out)
     }
 
@@ -65,16 +87,46 @@ impl Session {
         self.answer(reply, out)
     }
 
+    /// Replies of the node's own commands in an EXEC, asked for by [`ExecCall::admin`].
+    pub fn on_exec_admin(&mut self, seq: u64, replies: Vec<(usize, Reply)>) {
+        if let Some(merge) = self.merges.iter_mut().find(|merge| merge.seq == seq) {
+            merge.replies.extend(replies);
+            merge.replies.sort_by_key(|(at, _)| *at);
+        }
+    }
+
     fn exec<'a>(&mut self, out: &mut Vec<u8>) -> Step<'a> {
         let transaction = self.transaction.take().unwrap_or_default();
         let watched = std::mem::take(&mut self.watched);
         if transaction.spoilt {
             return self.answer(error("EXECABORT Transaction discarded because of previous errors."), out);
         }
-        if transaction.commands.is_empty() && watched.is_empty() {
-            return self.answer(Reply::Array(Vec::new()), out);
+        let (mut commands, mut admin, mut replies) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, queued) in transaction.queued.into_iter().enumerate() {
+            match queued.command.run {
+                Run::Node => admin.push((at, queued)),
+                Run::Session => replies.push((at, self.in_exec(&queued))),
+                Run::Read(_) | Run::Write(_) | Run::Scatter(_) => commands.push(queued),
+            }
         }
         let seq = self.open(true, false);
-        Step::Exec(ExecCall { seq, watched, commands: transaction.commands })
+        if !replies.is_empty() || !admin.is_empty() {
+            self.merges.push_back(Merge { seq, replies, db: transaction.db });
+        }
+        Step::Exec(ExecCall { seq, watched, commands, admin })
+    }
+
+    /// A command about the connection, in EXEC.
+    fn in_exec(&mut self, queued: &QueuedCall) -> Reply {
+        let args: Args<'_> = queued.args.iter().map(Vec::as_slice).collect();
+        match queued.command.name {
+            "select" => Self::database(args[1]).map_or_else(Reply::Error, |_| Reply::Ok),
+            "ping" | "echo" | "hello" | "auth" | "client" => {
+                let reply = self.local(queued.command, &args);
+                reply.unwrap_or_else(|| error("ERR this CLIENT subcommand is not allowed in MULTI"))
+            }
+            "unwatch" => Reply::Ok,
+            other => error(&format!("ERR the command '{other}' is not allowed in MULTI")),
+        }
     }
 }
