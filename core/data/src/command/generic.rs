@@ -178,6 +178,7 @@ fn pexpire(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
 
 fn expire_in(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], unit_ms: i64, command: &'static str) -> Outcome {
     let bad = || Refused::InvalidExpire(command);
+    ExpireOptions::parse(&args[3..])?;
     let ms = integer(args[2])?.checked_mul(unit_ms).ok_or_else(bad)?;
     let now = i64::try_from(cx.stamp.0).map_err(|_| bad())?;
     expire_at(keyspace, cx, args, now.checked_add(ms).ok_or_else(bad)?)
@@ -194,7 +195,7 @@ pub(super) fn expire_at(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], a
 
 /// NX, XX, GT and LT.
 #[derive(Clone, Copy, Debug, Default)]
-struct ExpireOptions {
+pub(super) struct ExpireOptions {
     nx: bool,
     xx: bool,
     gt: bool,
@@ -202,7 +203,7 @@ struct ExpireOptions {
 }
 
 impl ExpireOptions {
-    fn parse(words: &[&[u8]]) -> Result<Self, Refused> {
+    pub(super) fn parse(words: &[&[u8]]) -> Result<Self, Refused> {
         let mut options = Self::default();
         for word in words {
             match word.to_ascii_lowercase().as_slice() {

@@ -1,6 +1,6 @@
 //! Keys that get another name or database, and expiries as points in time.
 
-use super::generic::{expire_at, rename};
+use super::generic::{ExpireOptions, expire_at, rename};
 use super::strings::integer;
 use super::{Command, Keys, Outcome, Run};
 use crate::{Context, Keyspace, Refused, Reply};
@@ -88,11 +88,13 @@ pub static COMMANDS: &[Command] = &[
 ];
 
 fn expireat(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    ExpireOptions::parse(&args[3..])?;
     let ms = integer(args[2])?.checked_mul(1000).ok_or(Refused::InvalidExpire("expireat"))?;
     expire_at(keyspace, cx, args, ms)
 }
 
 fn pexpireat(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    ExpireOptions::parse(&args[3..])?;
     expire_at(keyspace, cx, args, integer(args[2])?)
 }
 

@@ -118,50 +118,74 @@ fn setrange(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
 }
 
 fn incrbyfloat(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
-    let old = keyspace.string(cx, args[1])?.map_or(Ok(0.0), float)?;
-    let new = old + float(args[2])?;
-    if !new.is_finite() {
-        return Err(Refused::NotFinite);
-    }
-    let text = shown(new);
+    let old = keyspace.string(cx, args[1])?.unwrap_or(b"0");
+    let text = match (decimal(old), decimal(args[2])) {
+        // Decimals are added as decimals: 10.5 + 0.1 is 10.6, not the nearest sum of two binary fractions.
+        (Some(old), Some(by)) => shown(old + by),
+        _ => {
+            let new = float(old)? + float(args[2])?;
+            if !new.is_finite() {
+                return Err(Refused::NotFinite);
+            }
+            new.to_string()
+        }
+    };
     keyspace.set_string(cx, args[1], text.as_bytes(), Ttl::Keep);
     Ok(Reply::bulk(text.as_bytes()))
 }
 
-fn float(text: &[u8]) -> Result<f64, Refused> {
-    let parsed: Option<f64> = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    parsed.filter(|value| !value.is_nan() && !text.is_empty()).ok_or(Refused::NotAFloat)
+/// Digits behind the point that are kept, as many as Redis prints.
+const DECIMALS: u32 = 17;
+const ONE: i128 = 10_i128.pow(DECIMALS);
+
+/// A plain decimal below 10^19, as a count of 10^-17.
+fn decimal(text: &[u8]) -> Option<i128> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 || !plain(whole) || !plain(fraction) || whole.len() > 19 || fraction.len() > 17
+    {
+        return None;
+    }
+    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let fraction: i128 = format!("{fraction:0<17}").parse().ok()?;
+    let value = whole * ONE + fraction;
+    Some(if negative { -value } else { value })
 }
 
-/// Up to 15 significant digits, as many as a double holds in any case, and no trailing zeros.
-fn shown(value: f64) -> String {
-    let magnitude = if value == 0.0 { 0.0 } else { value.abs().log10().floor() };
-    let mut decimals = 17;
-    for candidate in 0..=17 {
-        let text = format!("{value:.candidate$}");
-        let close = text.parse::<f64>().is_ok_and(|back| (back - value).abs() <= value.abs() * 1e-15);
-        if close || magnitude > 15.0 {
-            decimals = candidate;
-            break;
-        }
-    }
-    format!("{value:.decimals$}")
+fn shown(value: i128) -> String {
+    let sign = if value < 0 { "-" } else { "" };
+    let (whole, fraction) = (value.unsigned_abs() / ONE.unsigned_abs(), value.unsigned_abs() % ONE.unsigned_abs());
+    let text = format!("{sign}{whole}.{fraction:017}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn float(text: &[u8]) -> Result<f64, Refused> {
+    let parsed: Option<f64> = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    parsed.filter(|value| !value.is_nan()).ok_or(Refused::NotAFloat)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::{decimal, shown};
 
     #[test]
-    fn floats_look_as_people_write_them() {
-        for (value, text) in [
-            (10.5 + 0.1, "10.6"),
-            (5.0e3 + 2.0e2, "5200"),
-            (0.0, "0"),
-            (-1.25, "-1.25"),
-            (3.0e20, "300000000000000000000"),
+    fn decimals_are_added_as_people_do() {
+        for (a, b, sum) in [
+            ("10.5", "0.1", "10.6"),
+            ("5000", "200", "5200"),
+            ("-0.5", ".5", "0"),
+            ("-1", "-0.25", "-1.25"),
+            ("9223372036854775807", "100", "9223372036854775907"),
         ] {
-            assert_eq!(shown(value), text);
+            assert_eq!(shown(decimal(a.as_bytes()).unwrap() + decimal(b.as_bytes()).unwrap()), sum);
+        }
+        for none in ["", ".", "1e3", "abc", " 1", "1.2.3", "--1"] {
+            assert_eq!(decimal(none.as_bytes()), None, "{none}");
         }
     }
 }

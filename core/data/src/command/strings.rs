@@ -228,20 +228,24 @@ fn set(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
 
 fn set_options(cx: &Context, mut rest: &[&[u8]]) -> Result<SetOptions, Refused> {
     let mut options = SetOptions::default();
+    let mut expires = None;
     while let Some(word) = rest.first() {
         let mut used = 1;
         match (word.to_ascii_lowercase().as_slice(), rest.get(1)) {
             (b"nx", _) if options.must != Must::BeThere => options.must = Must::BeAway,
             (b"xx", _) if options.must != Must::BeAway => options.must = Must::BeThere,
             (b"get", _) => options.get = true,
-            (b"keepttl", _) if options.ttl.is_none() => options.ttl = Some(Ttl::Keep),
-            (unit @ (b"ex" | b"px" | b"exat" | b"pxat"), Some(number)) if options.ttl.is_none() => {
-                options.ttl = Some(Ttl::At(expiry(cx, unit, number, "set")?));
+            (b"keepttl", _) if expires.is_none() => options.ttl = Some(Ttl::Keep),
+            (b"ex" | b"px" | b"exat" | b"pxat", Some(number)) if expires.is_none() && options.ttl.is_none() => {
+                expires = Some((word, *number));
                 used = 2;
             }
             _ => return Err(Refused::Syntax),
         }
         rest = &rest[used..];
+    }
+    if let Some((unit, number)) = expires {
+        options.ttl = Some(Ttl::At(expiry(cx, &unit.to_ascii_lowercase(), number, "set")?));
     }
     Ok(options)
 }
