@@ -5,7 +5,7 @@
 //! same, since whether it is refused depends on the state at its place.
 
 use crate::command::{self, Command};
-use crate::{Context, Keyspace, Refused, Reply, Run};
+use crate::{Context, Keyspace, Refused, Reply, Run, Watched};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{DATABASE_COUNT, EXPIRED_PER_ENTRY_MAX};
 use base::{Index, Stamp};
@@ -48,17 +48,18 @@ impl EntryWriter {
         self.count += 1;
     }
 
-    /// Adds a transaction: its watched buckets, then its commands in order.
+    /// Adds a transaction: what it has watched, then its commands in order.
     pub fn exec<'a>(
         &mut self,
-        watched: &[(u32, Index)],
+        watched: &[Watched],
         calls: impl ExactSizeIterator<Item = (u8, &'a Command, Vec<&'a [u8]>)>,
     ) {
         self.body.push(OP_EXEC);
         put_varint(&mut self.body, watched.len() as u64);
-        for (bucket, index) in watched {
-            put_varint(&mut self.body, u64::from(*bucket));
-            put_varint(&mut self.body, index.0);
+        for one in watched {
+            put_varint(&mut self.body, u64::from(one.bucket));
+            put_varint(&mut self.body, one.revision);
+            put_varint(&mut self.body, one.dies_at.map_or(0, |at| at.0 + 1));
         }
         put_varint(&mut self.body, calls.len() as u64);
         for (db, command, args) in calls {
@@ -154,10 +155,11 @@ impl ShardState {
             }
             KIND_BATCH => {
                 self.keyspace.advance(stamp, index);
+                // Before the commands: a death counts as a change for WATCH, and must not follow one that came later.
+                self.keyspace.remove_dead(EXPIRED_PER_ENTRY_MAX);
                 while !reader.is_empty() {
                     replied(self.operation(stamp, &mut reader)?);
                 }
-                self.keyspace.remove_dead(EXPIRED_PER_ENTRY_MAX);
             }
             other => return Err(DecodeError::Unknown(u64::from(other)).into()),
         }
@@ -184,7 +186,9 @@ impl ShardState {
         let mut unchanged = true;
         for _ in 0..reader.varint()? {
             let bucket = u32::try_from(reader.varint()?).map_err(|_| DecodeError::Overlong)?;
-            unchanged &= self.keyspace.unchanged(bucket, Index(reader.varint()?));
+            unchanged &= self.keyspace.unchanged(bucket, reader.varint()?);
+            let dies_at = reader.varint()?.checked_sub(1).map(Stamp);
+            unchanged &= dies_at.is_none_or(|at| at > stamp);
         }
         let skip = if unchanged { Skip::No } else { Skip::Yes };
         let mut replies = Vec::new();

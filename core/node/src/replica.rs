@@ -85,12 +85,11 @@ impl Replica {
 
     /// Puts a transaction into the open entry.
     pub(crate) fn log_transaction(&mut self, waiter: Waiter, transaction: &Transaction) {
-        let watched: Vec<_> = transaction.watched.iter().map(|w| (w.bucket, w.index)).collect();
         let calls = transaction
             .commands
             .iter()
             .map(|Queued { db, command, args }| (*db, *command, args.iter().map(Vec::as_slice).collect()));
-        self.open.exec(&watched, calls);
+        self.open.exec(&transaction.watched, calls);
         self.open_waiters.push(waiter);
     }
 

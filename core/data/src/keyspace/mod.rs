@@ -31,7 +31,10 @@ pub struct Keyspace {
     objects: Objects,
     seed: (u64, u64),
     expiry: expiry::ExpiryIndex,
-    watch: Box<[Index]>,
+    /// By bucket, the revision of the last change of one of its keys.
+    watch: Box<[u64]>,
+    /// How many changes there have been.
+    revision: u64,
     /// The last applied stamp and index.
     applied: (Stamp, Index),
     cut: snapshot::Cut,
@@ -118,7 +121,8 @@ impl Keyspace {
             objects: Objects::default(),
             seed,
             expiry: expiry::ExpiryIndex::default(),
-            watch: vec![Index(0); WATCH_BUCKET_COUNT].into_boxed_slice(),
+            watch: vec![0; WATCH_BUCKET_COUNT].into_boxed_slice(),
+            revision: 0,
             applied: (Stamp(0), Index(0)),
             cut: snapshot::Cut::default(),
         }
@@ -251,17 +255,17 @@ impl Keyspace {
         self.dbs[usize::from(db)].expiring
     }
 
-    /// What WATCH remembers of a key: its bucket and the last index that changed any key of the bucket.
+    /// What WATCH remembers of a key: its bucket and the revision of the last change of any key of the bucket.
     #[must_use]
-    pub fn watched(&self, db: u8, key: &[u8]) -> (u32, Index) {
+    pub fn watched(&self, db: u8, key: &[u8]) -> (u32, u64) {
         let bucket = self.address(db, key).bucket;
         (bucket, self.watch[bucket as usize])
     }
 
-    /// True if no key of the bucket has changed since `index`.
+    /// True if no key of the bucket has changed since `revision`.
     #[must_use]
-    pub fn unchanged(&self, bucket: u32, index: Index) -> bool {
-        self.watch.get(bucket as usize).is_some_and(|last| *last == index)
+    pub fn unchanged(&self, bucket: u32, revision: u64) -> bool {
+        self.watch.get(bucket as usize).is_some_and(|last| *last == revision)
     }
 
     fn live<'a>(&'a self, cx: &Context, stored: &'a [u8]) -> Option<Live<'a>> {
@@ -362,7 +366,8 @@ impl Keyspace {
     }
 
     fn touch(&mut self, address: Address) {
-        self.watch[address.bucket as usize] = self.applied.1;
+        self.revision += 1;
+        self.watch[address.bucket as usize] = self.revision;
     }
 
     fn reserve(&mut self, db: u8) {

@@ -85,8 +85,9 @@ impl Keyspace {
         put_varint(&mut head, self.seed.1);
         put_varint(&mut head, self.applied.0.0);
         put_varint(&mut head, self.applied.1.0);
-        for index in &self.watch {
-            put_varint(&mut head, index.0);
+        put_varint(&mut head, self.revision);
+        for revision in &self.watch {
+            put_varint(&mut head, *revision);
         }
         self.cut.out_bytes = head.len();
         self.cut.out = VecDeque::from([Bytes::from(head)]);
@@ -157,9 +158,10 @@ impl Keyspace {
         }
         let mut keyspace = Self::new((reader.varint()?, reader.varint()?));
         let (stamp, index) = (Stamp(reader.varint()?), Index(reader.varint()?));
+        let revision = reader.varint()?;
         let mut watch = Vec::with_capacity(keyspace.watch.len());
         for _ in 0..keyspace.watch.len() {
-            watch.push(Index(reader.varint()?));
+            watch.push(reader.varint()?);
         }
         loop {
             match reader.u8()? {
@@ -169,7 +171,7 @@ impl Keyspace {
             }
         }
         keyspace.applied = (stamp, index);
-        keyspace.watch = watch.into_boxed_slice();
+        (keyspace.watch, keyspace.revision) = (watch.into_boxed_slice(), revision);
         if reader.is_empty() { Ok(keyspace) } else { Err(LoadError(DecodeError::Overlong)) }
     }
 

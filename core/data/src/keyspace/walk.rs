@@ -103,7 +103,8 @@ impl Keyspace {
             }
         }
         self.expiry.clear_db(db);
-        self.watch.fill(self.applied.1);
+        self.revision += 1;
+        self.watch.fill(self.revision);
         self.dbs[usize::from(db)] = Db::default();
     }
 
@@ -124,9 +125,10 @@ impl Keyspace {
                 hasher.write(bytes);
             }
         }
-        for index in &self.watch {
-            hasher.write_u64(index.0);
+        for revision in &self.watch {
+            hasher.write_u64(*revision);
         }
+        hasher.write_u64(self.revision);
         hasher.write_u64(self.applied.0.0);
         hasher.write_u64(self.applied.1.0);
         hasher.finish()
