@@ -23,6 +23,7 @@ const KIND_APPEND: u8 = 1;
 const KIND_HARD_STATE: u8 = 2;
 const KIND_SNAP_MARK: u8 = 3;
 const KIND_SEAL: u8 = 7;
+const KIND_START: u8 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -93,6 +94,7 @@ pub(crate) fn put_record(out: &mut Vec<u8>, seq: u64, record: &Record) {
             (*shard, KIND_HARD_STATE, *term, Index(0), vote_bytes.as_ref().map_or(&[], |bytes| bytes))
         }
         Record::SnapMark { shard, term, index } => (*shard, KIND_SNAP_MARK, *term, *index, &[]),
+        Record::Start { segment } => (ShardId(0), KIND_START, Term(0), Index(*segment), &[]),
         Record::Seal => (ShardId(0), KIND_SEAL, Term(0), Index(0), &[]),
     };
     let len = u32::try_from(bytes.len()).expect("limits keep entries below 4 GiB");
@@ -129,6 +131,7 @@ pub(crate) fn records(payload: &Bytes, count: u32) -> Result<Vec<Sequenced>, Dec
             KIND_APPEND => Record::Append { shard, term, index, entry: payload.slice_ref(bytes) },
             KIND_HARD_STATE => Record::HardState { shard, term, vote: vote(bytes)? },
             KIND_SNAP_MARK => Record::SnapMark { shard, term, index },
+            KIND_START => Record::Start { segment: index.0 },
             KIND_SEAL => Record::Seal,
             other => return Err(DecodeError::Unknown(u64::from(other))),
         };

@@ -32,6 +32,8 @@ pub(crate) struct Found {
     pub(crate) next_batch: u64,
     pub(crate) next_record: u64,
     pub(crate) hard: BTreeMap<ShardId, (u64, Record)>,
+    /// Segments that were being given back when the machine went down: nothing of them counts.
+    pub(crate) left_over: Vec<String>,
 }
 
 const SEGMENT_MAGIC: u64 = 0x0031_4745_5357_4754;
@@ -57,8 +59,7 @@ struct Loaded {
 
 /// Reads everything that the directory's segments hold.
 pub(crate) fn recover<D: Disk>(disk: &D) -> Result<Found, StorageError> {
-    let mut ids = segment_ids(disk)?;
-    ids.sort_unstable();
+    let (ids, left_over) = segment_ids(disk)?;
     let mut state = Replay::default();
     let mut closed = VecDeque::new();
     let mut cut = Vec::new();
@@ -94,14 +95,33 @@ pub(crate) fn recover<D: Disk>(disk: &D) -> Result<Found, StorageError> {
     }
     let (next_batch, next_record) = (expected.unwrap_or(1), state.next_record);
     let hard = state.hard.clone();
+    let start = state.start.map_or(1, |(_, segment)| segment);
+    if let Some(first) = ids.first().filter(|first| **first > start) {
+        return Err(StorageError::Corrupt {
+            file: segment_name(first - 1),
+            offset: 0,
+            what: format!("it is missing; the log begins in {}", segment_name(start)),
+        });
+    }
     let shards = state.finish()?;
-    Ok(Found { recovery: Recovery { shards, cut }, closed, tail_offset, next_batch, next_record, hard })
+    Ok(Found { recovery: Recovery { shards, cut }, closed, tail_offset, next_batch, next_record, hard, left_over })
 }
 
-fn segment_ids<D: Disk>(disk: &D) -> Result<Vec<u64>, StorageError> {
+/// The numbers of the segments that follow each other up to the last one, and the names of older ones: a machine that
+/// goes down while it gives segments back may forget the removals in any order. Whether all that is needed is there, the
+/// newest Start record tells.
+fn segment_ids<D: Disk>(disk: &D) -> Result<(Vec<u64>, Vec<String>), StorageError> {
     let names = disk.list().map_err(io("listing", "the data directory"))?;
     let id = |name: &String| u64::from_str_radix(name.strip_prefix("wal-")?.strip_suffix(".seg")?, 16).ok();
-    Ok(names.iter().filter_map(id).collect())
+    let mut ids: Vec<u64> = names.iter().filter_map(id).collect();
+    ids.sort_unstable();
+    if ids.is_empty() && names.iter().any(|name| name.starts_with("snap-") && name.ends_with(".tg")) {
+        let what = "it is missing, and there are snapshots that it must name".to_owned();
+        return Err(StorageError::Corrupt { file: "the log".to_owned(), offset: 0, what });
+    }
+    let gap = ids.windows(2).rposition(|pair| pair[0] + 1 != pair[1]).map_or(0, |at| at + 1);
+    let left_over = ids.drain(..gap).map(segment_name).collect();
+    Ok((ids, left_over))
 }
 
 fn load<D: Disk>(disk: &D, id: u64) -> Result<Loaded, StorageError> {
@@ -187,6 +207,8 @@ struct Replay {
     next_record: u64,
     hard: BTreeMap<ShardId, (u64, Record)>,
     marks: BTreeMap<ShardId, (u64, Record)>,
+    /// The newest Start record: its seq and segment.
+    start: Option<(u64, u64)>,
     entries: BTreeMap<ShardId, BTreeMap<Index, (u64, RecoveredEntry)>>,
 }
 
@@ -209,6 +231,7 @@ impl Replay {
                 let entry = RecoveredEntry { term: *term, index: *index, entry: entry.clone() };
                 log.insert(*index, (seq, entry));
             }
+            Record::Start { segment } => self.start = self.start.max(Some((seq, *segment))),
             Record::Seal => {}
         }
     }

@@ -87,6 +87,9 @@ impl<D: Disk> Wal<D> {
             }
         }
         let found = recover::recover(&disk)?;
+        for name in &found.left_over {
+            disk.remove(name).map_err(io("removing", name))?;
+        }
         let (next_batch, next_record) = (found.next_batch, found.next_record);
         let mut closed = found.closed;
         let (active, offset) = match closed.pop_back() {
@@ -174,10 +177,12 @@ impl<D: Disk> Wal<D> {
             closed.last.iter().all(|(shard, last)| snapshots.get(shard).is_some_and(|(index, _)| index >= last))
         };
         let count = self.closed.iter().take_while(|closed| passed(closed)).count();
-        let marks: Vec<Record> = snapshots
+        let segment = self.closed.get(count).map_or(self.active.id, |kept| kept.id);
+        let mut marks: Vec<Record> = snapshots
             .iter()
             .map(|(shard, (index, term))| Record::SnapMark { shard: *shard, term: *term, index: *index })
             .collect();
+        marks.push(Record::Start { segment });
         self.append(&marks)?;
         let kept: Vec<(u64, Record)> = self.hard.values().cloned().collect();
         let rewritten = self.write(kept.iter().map(|(seq, record)| (*seq, record)));
@@ -218,7 +223,7 @@ impl<D: Disk> Wal<D> {
             match record {
                 Record::Append { shard, index, .. } => drop(last.insert(*shard, *index)),
                 Record::HardState { shard, .. } => drop(self.hard.insert(*shard, (seq, record.clone()))),
-                Record::SnapMark { .. } | Record::Seal => {}
+                Record::SnapMark { .. } | Record::Start { .. } | Record::Seal => {}
             }
         }
         let stride = (buf.len() as u64).next_multiple_of(PAGE_BYTES);

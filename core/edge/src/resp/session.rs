@@ -321,6 +321,7 @@ impl Session {
                 });
                 self.answer(reply, out)
             }
+            "reset" if self.watching() => Step::Blocked,
             "reset" => {
                 self.reset();
                 self.answer(Reply::Simple("RESET"), out)
