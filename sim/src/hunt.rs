@@ -52,7 +52,9 @@ fn lock(outcome: &Mutex<Outcome>) -> std::sync::MutexGuard<'_, Outcome> {
     outcome.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn text(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic says.
+#[must_use]
+pub fn text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }

@@ -9,6 +9,7 @@ use crate::batch::{self, HEADER_BYTES, Header, PAGE_BYTES, Sequenced};
 use crate::disk::{Disk, DiskFile};
 use crate::error::io;
 use crate::wal::{Closed, segment_name};
+use base::mutation::{self, Mutation};
 use base::record::{Record, RecoveredEntry, RecoveredShard};
 use base::{Index, ShardId};
 use bytes::Bytes;
@@ -119,7 +120,8 @@ fn segment_ids<D: Disk>(disk: &D) -> Result<(Vec<u64>, Vec<String>), StorageErro
         let what = "it is missing, and there are snapshots that it must name".to_owned();
         return Err(StorageError::Corrupt { file: "the log".to_owned(), offset: 0, what });
     }
-    let gap = ids.windows(2).rposition(|pair| pair[0] + 1 != pair[1]).map_or(0, |at| at + 1);
+    let gap = if mutation::on(Mutation::GapTakenForLoss) { None } else { Some(()) };
+    let gap = gap.and_then(|()| ids.windows(2).rposition(|pair| pair[0] + 1 != pair[1])).map_or(0, |at| at + 1);
     let left_over = ids.drain(..gap).map(segment_name).collect();
     Ok((ids, left_over))
 }
@@ -143,7 +145,8 @@ fn load<D: Disk>(disk: &D, id: u64) -> Result<Loaded, StorageError> {
 fn batch_at(segment: &Loaded, offset: u64, expected: Option<u64>) -> Option<(Header, Bytes)> {
     let start = usize::try_from(offset).ok()?;
     let header = Header::get(segment.bytes.get(start..start + HEADER_BYTES)?)?;
-    if header.segment != segment.id || expected.is_some_and(|seq| seq != header.seq) {
+    let old = header.segment != segment.id || expected.is_some_and(|seq| seq != header.seq);
+    if old && !mutation::on(Mutation::OldBatchesTakenForNew) {
         return None;
     }
     let from = start + HEADER_BYTES;
@@ -168,15 +171,18 @@ fn judge<D: Disk>(disk: &D, segment: &Loaded, offset: u64, wanted: u64, later: &
     {
         torn |= Header::get(page).is_some_and(|header| header.segment == segment.id && header.seq >= wanted);
         if let Some((header, _)) = batch_at(segment, at, None).filter(|(header, _)| header.seq >= wanted) {
-            if header.durable_upto >= wanted {
+            if header.durable_upto >= wanted && !mutation::on(Mutation::RotTakenForTornTail) {
                 return Err(corrupt(header.seq));
             }
             torn = true;
         }
         at += PAGE_BYTES;
     }
+    if torn && mutation::on(Mutation::TornTailTakenForRot) {
+        return Err(corrupt(wanted));
+    }
     // A later segment begins only once all before it is durable.
-    if let Some(next) = later.first() {
+    if let Some(next) = later.first().filter(|_| !mutation::on(Mutation::RotTakenForTornTail)) {
         let next = load(disk, *next)?;
         if let Some((header, _)) = batch_at(&next, PAGE_BYTES, None)
             && header.seq > wanted
@@ -224,7 +230,8 @@ impl Replay {
                 *known = (*known).max(*index);
                 let log = self.entries.entry(*shard).or_default();
                 // A record that was moved forward keeps its seq: what is newer by seq stays.
-                if log.range(*index..).any(|(_, (newer, _))| *newer > seq) {
+                let newer = log.range(*index..).any(|(_, (newer, _))| *newer > seq);
+                if newer && !mutation::on(Mutation::RewrittenRecordTruncates) {
                     return;
                 }
                 drop(log.split_off(index));
@@ -269,5 +276,42 @@ impl Replay {
 fn newest(of: &mut BTreeMap<ShardId, (u64, Record)>, shard: ShardId, seq: u64, record: Record) {
     if of.get(&shard).is_none_or(|(known, _)| *known <= seq) {
         of.insert(shard, (seq, record));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Term;
+
+    fn append(seq: u64, index: u64, entry: &'static [u8]) -> Sequenced {
+        let record =
+            Record::Append { shard: ShardId(0), term: Term(1), index: Index(index), entry: Bytes::from_static(entry) };
+        Sequenced { seq, record }
+    }
+
+    /// What comes back of entries 1 to 3 when the record of entry 2 is moved forward, behind entry 3.
+    fn moved_forward() -> Vec<u64> {
+        let mut state = Replay::default();
+        let mut last = BTreeMap::new();
+        for record in [append(1, 1, b"a"), append(2, 2, b"b"), append(3, 3, b"c"), append(2, 2, b"b")] {
+            state.take(record, &mut last);
+        }
+        let shards = state.finish().expect("the log has no gap");
+        shards[&ShardId(0)].entries.iter().map(|entry| entry.index.0).collect()
+    }
+
+    #[test]
+    fn a_record_moved_forward_drops_nothing_newer() {
+        assert_eq!(moved_forward(), [1, 2, 3]);
+    }
+
+    #[cfg(feature = "mutations")]
+    #[test]
+    fn the_mutation_of_that_rule_is_noticed() {
+        mutation::set(Some(Mutation::RewrittenRecordTruncates));
+        let came_back = moved_forward();
+        mutation::set(None);
+        assert_ne!(came_back, [1, 2, 3]);
     }
 }

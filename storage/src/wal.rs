@@ -8,6 +8,7 @@ use crate::batch::{self, HEADER_BYTES, PAGE_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::error::io;
 use crate::recover::{self, Recovery};
+use base::mutation::{self, Mutation};
 use base::record::Record;
 use base::{Index, ShardId, Term};
 use std::collections::{BTreeMap, VecDeque};
@@ -135,7 +136,10 @@ impl<D: Disk> Wal<D> {
         if self.poisoned {
             return Err(StorageError::Poisoned);
         }
-        let result = self.active.file.sync_data().map_err(io("syncing", &self.active.name));
+        let mut result = self.active.file.sync_data().map_err(io("syncing", &self.active.name));
+        if mutation::on(Mutation::SyncErrorIgnored) {
+            result = Ok(());
+        }
         self.poisoned = result.is_err();
         self.durable = if self.poisoned { self.durable } else { self.written };
         result
@@ -188,7 +192,9 @@ impl<D: Disk> Wal<D> {
         let rewritten = self.write(kept.iter().map(|(seq, record)| (*seq, record)));
         self.poisoned |= rewritten.is_err();
         rewritten?;
-        self.sync()?;
+        if !mutation::on(Mutation::ReclaimBeforeMarks) {
+            self.sync()?;
+        }
         for _ in 0..count {
             let closed = self.closed.pop_front().expect("they were counted");
             self.retire(&closed)?;
@@ -246,7 +252,9 @@ impl<D: Disk> Wal<D> {
     /// Goes on in another segment with room for a batch of `stride` bytes. The old one is synced first, so that one sync
     /// of the active segment always covers everything.
     fn rotate(&mut self, stride: u64) -> Result<(), StorageError> {
-        self.sync()?;
+        if !mutation::on(Mutation::ForgetSyncAtRotate) {
+            self.sync()?;
+        }
         let wanted = stride + PAGE_BYTES;
         let spare = match self.spares.iter().position(|spare| spare.bytes >= wanted) {
             Some(at) => self.spares.remove(at),
@@ -304,6 +312,9 @@ fn begin_segment<D: Disk>(disk: &D, id: u64, spare: Spare) -> Result<Segment<D::
     let head = recover::segment_header(id, spare.bytes);
     file.write_at(0, &head).and_then(|()| file.sync_data()).map_err(io("writing", &spare.name))?;
     disk.rename(&spare.name, &name).map_err(io("renaming", &spare.name))?;
+    if mutation::on(Mutation::ForgetDirSyncOfSegment) {
+        return Ok(Segment { id, name, file, bytes: spare.bytes, last: BTreeMap::new() });
+    }
     disk.sync_dir().map_err(io("syncing", "the data directory"))?;
     Ok(Segment { id, name, file, bytes: spare.bytes, last: BTreeMap::new() })
 }

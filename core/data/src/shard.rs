@@ -8,6 +8,7 @@ use crate::command::{self, Command};
 use crate::{Context, Keyspace, Refused, Reply, Run, Watched};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{DATABASE_COUNT, EXPIRED_PER_ENTRY_MAX};
+use base::mutation::{self, Mutation};
 use base::{Index, Stamp};
 
 /// The state that all replicas of a shard share.
@@ -146,10 +147,15 @@ impl ShardState {
             other => return Err(DecodeError::Unknown(u64::from(other)).into()),
         }
         // A new leader proposes before it has applied its log and so may not know the last stamp: take the larger.
-        let stamp = Stamp(reader.varint()?).max(self.keyspace.applied_stamp());
+        let told = Stamp(reader.varint()?);
+        let known = if mutation::on(Mutation::StampGoesBack) { told } else { self.keyspace.applied_stamp() };
+        let stamp = told.max(known);
         match reader.u8()? {
             KIND_GENESIS => {
-                let seed = (reader.varint()?, reader.varint()?);
+                let mut seed = (reader.varint()?, reader.varint()?);
+                if mutation::on(Mutation::HiddenChanceInApply) {
+                    seed.0 ^= std::ptr::from_ref(self).addr() as u64;
+                }
                 self.keyspace = Keyspace::new(seed);
                 self.keyspace.advance(stamp, index);
             }
@@ -190,6 +196,7 @@ impl ShardState {
             let dies_at = reader.varint()?.checked_sub(1).map(Stamp);
             unchanged &= dies_at.is_none_or(|at| at > stamp);
         }
+        unchanged |= mutation::on(Mutation::WatchIgnored);
         let skip = if unchanged { Skip::No } else { Skip::Yes };
         let mut replies = Vec::new();
         for _ in 0..reader.varint()? {

@@ -4,6 +4,7 @@ use crate::gather::{Gathers, shard_of_cursor};
 use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, Transaction};
 use crate::replica::{Replica, Waiter};
 use crate::routing::Routing;
+use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
 use base::rng::Rng;
 use base::{ClientId, LaneId, NodeId, ShardId, Slot};
@@ -81,7 +82,8 @@ impl Lane {
                     let shard = shard.unwrap_or(ShardId(0));
                     let owner = self.config.routing.lane_of(shard);
                     if owner == me {
-                        let waiter = Waiter { lane: me, client: request.client, seq: request.seq, part: false };
+                        let waiter =
+                            Waiter { lane: me, client: request.client, seq: request.seq, part: false, read: false };
                         self.local(now, shard, waiter, &request, out);
                     } else {
                         let request = own(&request);
@@ -100,7 +102,8 @@ impl Lane {
             Ok(shard) => {
                 let (me, owner) = (self.config.lane, self.config.routing.lane_of(shard));
                 if owner == me {
-                    let waiter = Waiter { lane: me, client: transaction.client, seq: transaction.seq, part: false };
+                    let waiter =
+                        Waiter { lane: me, client: transaction.client, seq: transaction.seq, part: false, read: false };
                     self.log_transaction(now, shard, waiter, &transaction, out);
                 } else {
                     out.sends.push((owner, LaneMessage::Transaction { from: me, shard, transaction }));
@@ -115,7 +118,8 @@ impl Lane {
             LaneMessage::Request { from, shard, request } => self.remote(now, from, shard, &request, Part::No, out),
             LaneMessage::Part { from, shard, request } => self.remote(now, from, shard, &request, Part::Yes, out),
             LaneMessage::Transaction { from, shard, transaction } => {
-                let waiter = Waiter { lane: from, client: transaction.client, seq: transaction.seq, part: false };
+                let waiter =
+                    Waiter { lane: from, client: transaction.client, seq: transaction.seq, part: false, read: false };
                 self.log_transaction(now, shard, waiter, &transaction, out);
             }
             LaneMessage::Reply { client, seq, reply } => out.replies.push((client, seq, reply)),
@@ -198,8 +202,9 @@ impl Lane {
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if let Run::Read(_) = request.command.run
-            && !request.joins
+            && (!request.joins || mutation::on(Mutation::ReadOvertakesOwnWrite))
             && replica.may_read()
+            && !replica.has_logged_read(&waiter)
         {
             let cx = replica.context(now, request.db);
             if let Some(reply) = replica.state().read(&cx, request.command, request.args) {
@@ -258,7 +263,7 @@ impl Lane {
         for shard in routing.shards().filter(|shard| only.is_none_or(|only| only == *shard)) {
             let owner = routing.lane_of(shard);
             if owner == me {
-                let waiter = Waiter { lane: me, client: request.client, seq: request.seq, part: true };
+                let waiter = Waiter { lane: me, client: request.client, seq: request.seq, part: true, read: false };
                 self.part(now, shard, waiter, scatter, &request, out);
             } else {
                 out.sends.push((owner, LaneMessage::Part { from: me, shard, request: own(&request) }));
@@ -276,7 +281,7 @@ impl Lane {
         out: &mut Outbox,
     ) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        if request.command.is_write() || request.joins || !replica.may_read() {
+        if request.command.is_write() || request.joins || !replica.may_read() || replica.has_logged_read(&waiter) {
             return self.log(now, shard, waiter, request, out);
         }
         let cx: Context = replica.context(now, request.db);
@@ -288,7 +293,7 @@ impl Lane {
         let OwnedRequest { client, seq, joins, queued: Queued { db, command, args } } = request;
         let args: SmallVec<[&[u8]; 8]> = args.iter().map(Vec::as_slice).collect();
         let request = Request { client: *client, seq: *seq, db: *db, joins: *joins, command, args: &args };
-        let waiter = Waiter { lane: from, client: *client, seq: *seq, part: matches!(part, Part::Yes) };
+        let waiter = Waiter { lane: from, client: *client, seq: *seq, part: matches!(part, Part::Yes), read: false };
         match command.run {
             Run::Scatter(scatter) => self.part(now, shard, waiter, scatter, &request, out),
             _ => self.local(now, shard, waiter, &request, out),
@@ -296,7 +301,7 @@ impl Lane {
     }
 
     fn answer(&mut self, waiter: Waiter, shard: ShardId, reply: Reply, out: &mut Outbox) {
-        let Waiter { lane, client, seq, part } = waiter;
+        let Waiter { lane, client, seq, part, .. } = waiter;
         let here = lane == self.config.lane;
         match (part, here) {
             (false, true) => out.replies.push((client, seq, reply)),

@@ -18,6 +18,8 @@ pub(crate) struct Waiter {
     pub(crate) client: ClientId,
     pub(crate) seq: u64,
     pub(crate) part: bool,
+    /// True for a read that was logged: later reads of its client take their turn behind it.
+    pub(crate) read: bool,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Replica {
     /// Waiters of proposed entries, oldest first.
     proposed: VecDeque<(Index, Vec<Waiter>)>,
     cutting: Option<Index>,
+    /// Whose reads are logged and unanswered; mostly none.
+    logged_reads: Vec<(LaneId, ClientId)>,
 }
 
 /// What one turn gives to a running snapshot, and how much of it may wait for the disk.
@@ -57,6 +61,7 @@ impl Replica {
             open_waiters: Vec::new(),
             proposed: VecDeque::new(),
             cutting: None,
+            logged_reads: Vec::new(),
         }
     }
 
@@ -78,9 +83,18 @@ impl Replica {
     }
 
     /// Puts a command into the open entry.
-    pub(crate) fn log(&mut self, waiter: Waiter, db: u8, command: &Command, args: &[&[u8]]) {
+    pub(crate) fn log(&mut self, mut waiter: Waiter, db: u8, command: &Command, args: &[&[u8]]) {
         self.open.command(db, command, args);
+        waiter.read = !command.is_write();
+        if waiter.read {
+            self.logged_reads.push((waiter.lane, waiter.client));
+        }
         self.open_waiters.push(waiter);
+    }
+
+    /// True if a read of this client waits for its entry: its next one must not overtake it.
+    pub(crate) fn has_logged_read(&self, waiter: &Waiter) -> bool {
+        self.logged_reads.contains(&(waiter.lane, waiter.client))
     }
 
     /// Puts a transaction into the open entry.
@@ -203,6 +217,11 @@ impl Replica {
             let commands = waiters.len();
             let applied = self.state.apply(index, &entry, |reply| {
                 if let Some(waiter) = waiters.next() {
+                    if waiter.read {
+                        let of = (waiter.lane, waiter.client);
+                        let at = self.logged_reads.iter().position(|one| *one == of);
+                        self.logged_reads.swap_remove(at.expect("a logged read is noted until it is answered"));
+                    }
                     answered(waiter, reply);
                 }
             });

@@ -6,6 +6,9 @@ use crate::disk::Loss;
 use base::ShardId;
 use storage::StorageError;
 
+/// How many times a bit turns, each time on the same sealed disk.
+const BITS_TURNED: usize = 6;
+
 impl World {
     /// A crash of some kind, now or soon.
     pub(crate) fn plan_crash(&mut self) {
@@ -94,24 +97,30 @@ impl World {
         self.end_life();
         self.crashed += 1;
         self.disk.restart(Loss::All);
-        let image = self.disk.image();
-        let Some((file, byte)) = self.disk.turn_a_bit() else { return self.come_back() };
+        for _ in 0..BITS_TURNED {
+            let image = self.disk.image();
+            if let Some((file, byte)) = self.disk.turn_a_bit() {
+                self.start_from_rot(&file, byte);
+            }
+            self.disk.bring_back(image);
+            self.disk.restart(Loss::Nothing);
+        }
+        self.come_back();
+    }
+
+    fn start_from_rot(&mut self, file: &str, byte: usize) {
         match Machine::recover(&self.disk, self.shape, self.rng.next_u64()) {
             Err(StorageError::Corrupt { .. }) => self.tally.event("rot noticed"),
             Err(StorageError::NoSpace { .. }) => self.tally.event("start without space"),
             Err(other) => panic!("rot_is_told_as_rot: a bit of {file} at {byte} turned, and: {other}"),
-            Ok((machine, recovery)) => {
+            Ok((_, recovery)) => {
                 for (shard, ledger) in (0..).zip(&mut self.ledgers) {
                     let found = recovery.shards.get(&ShardId(shard)).cloned().unwrap_or_default();
-                    ledger.rot_is_never_served(&found, &file, byte);
+                    ledger.rot_is_never_served(&found, file, byte);
                 }
-                drop(machine);
                 self.tally.event("rot survived");
             }
         }
-        self.disk.bring_back(image);
-        self.disk.restart(Loss::Nothing);
-        self.come_back();
     }
 
     /// Recovers until a start is not interrupted, and checks what is there.

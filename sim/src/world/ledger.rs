@@ -7,7 +7,7 @@ use crate::oracle::{Asked, Model, Watch};
 use base::codec::Reader;
 use base::record::RecoveredShard;
 use base::time::NS_PER_MS;
-use base::{ClientId, Index, ShardId};
+use base::{ClientId, Index, ShardId, Term};
 use bytes::Bytes;
 use data::{Keyspace, ShardState};
 use node::Now;
@@ -61,6 +61,9 @@ pub struct Ledger {
     /// The leader's clock: the wall and the boot clock at its election, and the last stamp that it gave.
     elected: Now,
     last_stamp: u64,
+    term: Term,
+    /// The last command of each client that took effect here.
+    last_of: BTreeMap<ClientId, u64>,
     pub ready: bool,
 }
 
@@ -77,6 +80,8 @@ impl Ledger {
             twin: ShardState::default(),
             elected: Now::default(),
             last_stamp: 0,
+            term: Term(0),
+            last_of: BTreeMap::new(),
             ready: false,
         }
     }
@@ -126,9 +131,17 @@ impl Ledger {
     }
 
     /// The shard has a leader from `now` on.
-    pub fn elect(&mut self, now: Now) {
+    pub fn elect(&mut self, now: Now, term: Term) {
+        assert!(term > self.term, "every_leadership_has_a_term_of_its_own: {term} after {}", self.term);
+        self.term = term;
         self.elected = now;
         self.last_stamp = 0;
+    }
+
+    /// True if a command of this client is logged and has not taken effect.
+    pub fn holds_one_of(&self, client: ClientId) -> bool {
+        let proposed = self.proposed.range(self.applied.next()..).flat_map(|(_, one)| &one.commands);
+        self.arrived.iter().chain(proposed).any(|pending| pending.client == client)
     }
 
     /// A command was logged behind all that came before.
@@ -197,6 +210,11 @@ impl Ledger {
 
     fn take_effect(&mut self, stamp: u64, pending: Pending) -> Effect {
         let Pending { client, seq, part, what } = pending;
+        let former = self.last_of.insert(client, seq);
+        assert!(
+            former.is_none_or(|former| former < seq),
+            "commands_of_a_client_take_effect_in_their_order: client {client}, {seq} after {former:?}"
+        );
         let mut watched = Vec::new();
         let expected = match what {
             What::Command(asked) if asked.name() == "watch" => {

@@ -2,6 +2,7 @@
 //! every order of steps that threads could bring about.
 
 use crate::disk::SimDisk;
+use base::mutation::{self, Mutation};
 use base::record::Record;
 use base::rng::Rng;
 use base::{Index, LaneId, NodeId, ShardId, Term};
@@ -117,6 +118,11 @@ impl Machine {
 
     /// Makes a turn's writes durable at once, or leaves them to the journal.
     pub fn persist(&mut self, rng: &mut Rng, lane: usize, writes: Vec<Write>) -> Result<Vec<Envelope>, StorageError> {
+        if mutation::on(Mutation::SendBeforeDurable) {
+            let (records, then) = split(writes);
+            self.wal.append(&records)?;
+            return Ok(then);
+        }
         if !self.jobs.is_empty() || rng.one_in(self.shape.queued_one_in) {
             self.jobs.push_back((lane, writes));
             return Ok(Vec::new());

@@ -146,8 +146,7 @@ impl World {
                 };
                 self.gathers.insert((id, seq), Gather { wanted: shards.len(), parts: Vec::new() });
                 for shard in shards.into_iter().filter(|shard| usize::from(routing.lane_of(*shard).0) == lane) {
-                    let logged =
-                        request.command.is_write() || request.joins || !self.ledgers[usize::from(shard.0)].ready;
+                    let logged = request.command.is_write() || request.joins || self.must_log(shard, id);
                     let pending = Pending { client: id, seq, part: true, what: What::Command(asked.clone()) };
                     coming.push(Coming { shard, pending, part_is_logged: logged });
                 }
@@ -171,6 +170,12 @@ impl World {
             }
         }
         self.call(lane, now, coming, |lane, out| lane.on_request(now, request, out));
+    }
+
+    /// A part of a scattered read is logged if its shard is not ready, or if its client waits for a logged read there.
+    fn must_log(&self, shard: ShardId, client: ClientId) -> bool {
+        let ledger = &self.ledgers[usize::from(shard.0)];
+        !ledger.ready || ledger.holds_one_of(client)
     }
 
     fn on_transaction(&mut self, transaction: Transaction) {
@@ -228,10 +233,9 @@ impl World {
                     LaneMessage::Request { shard, request, .. } | LaneMessage::Part { shard, request, .. } => {
                         let part = matches!(message, LaneMessage::Part { .. });
                         let asked = Asked { db: request.queued.db, words: request.queued.args.clone() };
-                        let logged = part
-                            && (request.queued.command.is_write()
-                                || request.joins
-                                || !self.ledgers[usize::from(shard.0)].ready);
+                        let queued = &request.queued.command;
+                        let logged =
+                            part && (queued.is_write() || request.joins || self.must_log(*shard, request.client));
                         let pending =
                             Pending { client: request.client, seq: request.seq, part, what: What::Command(asked) };
                         vec![Coming { shard: *shard, pending, part_is_logged: logged }]
@@ -282,7 +286,7 @@ impl World {
     fn observe(&mut self, lane: usize, now: Now) {
         for event in std::mem::take(&mut self.machine.outs[lane].events) {
             match event {
-                Event::Elected { shard, .. } => self.ledgers[usize::from(shard.0)].elect(now),
+                Event::Elected { shard, term } => self.ledgers[usize::from(shard.0)].elect(now, term),
                 Event::Ready { shard, .. } => self.ledgers[usize::from(shard.0)].ready = true,
                 Event::Applied { shard, index, commands } => {
                     for effect in self.ledgers[usize::from(shard.0)].apply(index, commands) {

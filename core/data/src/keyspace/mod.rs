@@ -12,6 +12,7 @@ mod walk;
 
 use crate::{Blob, Context, Refused};
 use base::limits::{DATABASE_COUNT, WATCH_BUCKET_COUNT};
+use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
 use base::{Index, Slot, Stamp};
 use bytes::Bytes;
@@ -274,7 +275,7 @@ impl Keyspace {
             if at <= self.applied.0 {
                 return None;
             }
-            if at <= cx.stamp {
+            if at <= cx.stamp && !mutation::on(Mutation::DeadKeysServedUntilNextEntry) {
                 cx.tick_needed.set(true);
                 return None;
             }

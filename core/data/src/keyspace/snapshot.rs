@@ -7,6 +7,7 @@
 
 use super::{Db, Keyspace, NewValue, Object, item};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
+use base::mutation::{self, Mutation};
 use base::slot::{SLOT_COUNT, Slot};
 use base::{Index, Stamp};
 use bytes::Bytes;
@@ -190,7 +191,7 @@ impl Keyspace {
 
     /// Writes the item out if a cut runs that has not saved it: called before every change of an item.
     pub(super) fn save_first(&mut self, db: u8, slot: Slot, at: usize) {
-        if self.cut.at.is_none() {
+        if self.cut.at.is_none() || mutation::on(Mutation::SnapshotWithoutCopyOnWrite) {
             return;
         }
         let stored = self.dbs[usize::from(db)].tables[usize::from(slot.0)].item_mut(at);
