@@ -187,13 +187,16 @@ fn a_directory_has_one_user() {
 
 /// A log whose first segments were given back, and the names of its segments.
 fn reclaimed(dir: &Dir) -> Vec<PathBuf> {
-    let (mut wal, _) = dir.open().unwrap();
+    let (mut wal, _) = dir.open().expect("a fresh log works");
     for index in 1..=100 {
-        wal.append(&[entry(index, 3000)]).unwrap();
+        wal.append(&[entry(index, 3000)]).expect("a fresh log works");
     }
-    wal.reclaim(&BTreeMap::from([(SHARD, (Index(50), Term(1)))])).unwrap();
+    wal.reclaim(&BTreeMap::from([(SHARD, (Index(50), Term(1)))])).expect("a fresh log works");
     drop(wal);
-    let mut names: Vec<PathBuf> = std::fs::read_dir(&dir.0).unwrap().map(|one| one.unwrap().path()).collect();
+    let mut names: Vec<PathBuf> = std::fs::read_dir(&dir.0)
+        .expect("a fresh log works")
+        .map(|one| one.expect("a fresh log works").path())
+        .collect();
     names.retain(|path| path.extension().is_some_and(|of| of == "seg"));
     names.sort();
     names
