@@ -234,7 +234,7 @@ impl State {
         let used = self.used();
         let file = self.inodes.get_mut(&inode).ok_or_else(power_is_off)?;
         let grows = (offset + wanted).saturating_sub(file.bytes.len()) as u64;
-        if used + grows > self.capacity {
+        if grows > 0 && used + grows > self.capacity {
             self.counts.full += 1;
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }

@@ -215,7 +215,7 @@ fn rough_sum(a: &[u8], b: &[u8]) -> Option<String> {
 
 /// The sum of two decimals, digit by digit as on paper; the workload's numbers are small.
 fn sum(a: &[u8], b: &[u8]) -> Option<String> {
-    const PLACES: usize = 6;
+    const PLACES: usize = 17;
     let scaled = |text: &[u8]| -> Option<i128> {
         let text = std::str::from_utf8(text).ok()?;
         let digits = text.strip_prefix('-').unwrap_or(text);
@@ -228,7 +228,7 @@ fn sum(a: &[u8], b: &[u8]) -> Option<String> {
         Some(if text.starts_with('-') { -joined } else { joined })
     };
     let total = scaled(a)? + scaled(b)?;
-    let digits = format!("{:0>7}", total.unsigned_abs());
+    let digits = format!("{:0>18}", total.unsigned_abs());
     let (whole, fraction) = digits.split_at(digits.len() - PLACES);
     let fraction = fraction.trim_end_matches('0');
     let sign = if total < 0 { "-" } else { "" };
