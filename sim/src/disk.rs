@@ -12,6 +12,7 @@ use storage::{Disk, DiskFile};
 
 /// What a power cut takes or leaves whole.
 const SECTOR_BYTES: usize = 512;
+const PAGE_BYTES: u64 = 4096;
 
 /// One directory on one seeded disk; clones share it.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct SimFile {
     inode: u64,
     /// The life of the machine that it was opened in.
     life: u64,
+    /// Opened for whole pages alone.
+    paged: bool,
 }
 
 /// How often each fault fired.
@@ -190,7 +193,7 @@ impl SimDisk {
     }
 
     fn open_inode(&self, inode: u64, life: u64) -> SimFile {
-        SimFile { state: self.state.clone(), inode, life }
+        SimFile { state: self.state.clone(), inode, life, paged: false }
     }
 }
 
@@ -401,6 +404,14 @@ impl Disk for SimDisk {
         Ok(self.open_inode(inode, life))
     }
 
+    fn create_paged(&self, name: &str) -> io::Result<SimFile> {
+        Ok(SimFile { paged: true, ..self.create(name)? })
+    }
+
+    fn open_paged(&self, name: &str) -> io::Result<SimFile> {
+        Ok(SimFile { paged: true, ..self.open(name)? })
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.lock();
         state.change().map_err(|_| power_is_off())?;
@@ -453,6 +464,9 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let whole = offset.is_multiple_of(PAGE_BYTES) && bytes.len().is_multiple_of(4096);
+        let aligned = bytes.as_ptr().align_offset(4096) == 0;
+        assert!(!self.paged || (whole && aligned), "paged_files_take_whole_aligned_pages");
         self.lock()?.write(self.inode, index(offset), bytes)
     }
 

@@ -9,6 +9,7 @@
 //! makes old batches of a recycled file void. A batch starts on a page of its own, so that an unsynced write never
 //! touches a page that holds durable data.
 
+use crate::aligned::AlignedBuf;
 use base::codec::{DecodeError, Reader};
 use base::mutation::{self, Mutation};
 use base::record::Record;
@@ -83,13 +84,13 @@ pub(crate) struct Sequenced {
 }
 
 /// Starts a batch in `out`: room for the header.
-pub(crate) fn begin(out: &mut Vec<u8>) {
+pub(crate) fn begin(out: &mut AlignedBuf) {
     out.clear();
-    out.resize(HEADER_BYTES, 0);
+    out.resize(HEADER_BYTES);
 }
 
 /// Adds a record.
-pub(crate) fn put_record(out: &mut Vec<u8>, seq: u64, record: &Record) {
+pub(crate) fn put_record(out: &mut AlignedBuf, seq: u64, record: &Record) {
     let vote_bytes;
     let (shard, kind, term, index, bytes): (ShardId, u8, Term, Index, &[u8]) = match record {
         Record::Append { shard, term, index, entry } => (*shard, KIND_APPEND, *term, *index, entry),

@@ -3,6 +3,7 @@
 //! Nothing is trusted that is not readable and checksummed. A failed sync is never retried: the log refuses all further
 //! work and the process must stop.
 
+mod aligned;
 mod batch;
 mod disk;
 mod error;

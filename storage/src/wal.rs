@@ -4,6 +4,7 @@
 //! has passed become spares again.
 
 use crate::StorageError;
+use crate::aligned::AlignedBuf;
 use crate::batch::{self, HEADER_BYTES, PAGE_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::error::io;
@@ -47,7 +48,7 @@ pub struct Wal<D: Disk> {
     hard: BTreeMap<ShardId, (u64, Record)>,
     sealed: bool,
     poisoned: bool,
-    buf: Vec<u8>,
+    buf: AlignedBuf,
 }
 
 #[derive(Debug)]
@@ -75,13 +76,14 @@ struct Spare {
 }
 
 /// Spares kept for another use; more are removed.
-const SPARES_MAX: usize = 4;
+const SPARES_MAX: usize = 16;
 const ZEROS_BYTES: usize = 1024 * 1024;
 
 impl<D: Disk> Wal<D> {
     /// Recovers what the directory holds, or begins an empty log; writing goes on where it ended.
     pub fn open(disk: D, options: WalOptions) -> Result<(Self, Recovery), StorageError> {
-        assert!(options.segment_bytes >= 4 * PAGE_BYTES, "a segment holds its header and some batches");
+        let bytes = options.segment_bytes;
+        assert!(bytes >= 4 * PAGE_BYTES && bytes.is_multiple_of(PAGE_BYTES), "a segment is some whole pages");
         for name in disk.list().map_err(io("listing", "the data directory"))? {
             if name.starts_with("spare-") || name.ends_with(".tmp") {
                 disk.remove(&name).map_err(io("removing", &name))?;
@@ -112,7 +114,7 @@ impl<D: Disk> Wal<D> {
             hard: found.hard,
             sealed: true,
             poisoned: false,
-            buf: Vec::new(),
+            buf: AlignedBuf::default(),
         };
         // Covers what was recovered: damage to it is told from a torn tail from here on.
         wal.append(&[Record::Seal])?;
@@ -237,6 +239,7 @@ impl<D: Disk> Wal<D> {
             self.rotate(stride)?;
         }
         batch::finish(&mut buf, self.active.id, self.next_batch, self.durable, count);
+        buf.resize(usize::try_from(stride).expect("a batch fits in memory"));
         self.active.file.write_at(self.offset, &buf).map_err(io("writing", &self.active.name))?;
         for (shard, index) in last {
             let known = self.active.last.entry(shard).or_default();
@@ -245,7 +248,7 @@ impl<D: Disk> Wal<D> {
         self.offset += stride;
         self.written = self.next_batch;
         self.next_batch += 1;
-        self.buf = if buf.capacity() > KEPT_BYTES { Vec::new() } else { buf };
+        self.buf = if buf.capacity() > KEPT_BYTES { AlignedBuf::default() } else { buf };
         Ok(())
     }
 
@@ -280,8 +283,8 @@ pub(crate) fn segment_name(id: u64) -> String {
 
 fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare, StorageError> {
     let name = format!("spare-{number}");
-    let made = disk.create(&name).and_then(|mut file| {
-        let zeros = vec![0; ZEROS_BYTES];
+    let made = disk.create_paged(&name).and_then(|mut file| {
+        let zeros = AlignedBuf::zeroed(ZEROS_BYTES);
         let mut at = 0;
         while at < bytes {
             let piece = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(ZEROS_BYTES);
@@ -302,14 +305,15 @@ fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare, Stora
 
 fn resume<D: Disk>(disk: &D, tail: Closed) -> Result<Segment<D::File>, StorageError> {
     let name = segment_name(tail.id);
-    let file = disk.open(&name).map_err(io("opening", &name))?;
+    let file = disk.open_paged(&name).map_err(io("opening", &name))?;
     Ok(Segment { id: tail.id, name, file, bytes: tail.bytes, last: tail.last })
 }
 
 fn begin_segment<D: Disk>(disk: &D, id: u64, spare: Spare) -> Result<Segment<D::File>, StorageError> {
     let name = segment_name(id);
-    let mut file = disk.open(&spare.name).map_err(io("opening", &spare.name))?;
-    let head = recover::segment_header(id, spare.bytes);
+    let mut file = disk.open_paged(&spare.name).map_err(io("opening", &spare.name))?;
+    let mut head = AlignedBuf::default();
+    head.extend_from_slice(&recover::segment_header(id, spare.bytes));
     file.write_at(0, &head).and_then(|()| file.sync_data()).map_err(io("writing", &spare.name))?;
     disk.rename(&spare.name, &name).map_err(io("renaming", &spare.name))?;
     if mutation::on(Mutation::ForgetDirSyncOfSegment) {
