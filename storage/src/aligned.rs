@@ -3,7 +3,8 @@
 use crate::batch::PAGE_BYTES;
 use std::ops::{Deref, DerefMut};
 
-const ALIGN: usize = PAGE_BYTES as usize;
+const ALIGN: usize = 4096;
+const _: () = assert!(ALIGN as u64 == PAGE_BYTES, "batches begin on pages");
 
 /// Bytes whose address is a multiple of a page.
 #[derive(Debug, Default)]

@@ -5,11 +5,13 @@
 //! same, since whether it is refused depends on the state at its place.
 
 use crate::command::{self, Command};
+use crate::keyspace::NEAR_MAX;
 use crate::{Context, Keyspace, Refused, Reply, Run, Watched};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{DATABASE_COUNT, EXPIRED_PER_ENTRY_MAX};
 use base::mutation::{self, Mutation};
 use base::{Index, Stamp};
+use smallvec::SmallVec;
 
 /// The state that all replicas of a shard share.
 #[derive(Debug)]
@@ -164,7 +166,7 @@ impl ShardState {
                 // Before the commands: a death counts as a change for WATCH, and must not follow one that came later.
                 self.keyspace.remove_dead(EXPIRED_PER_ENTRY_MAX);
                 while !reader.is_empty() {
-                    replied(self.operation(stamp, &mut reader)?);
+                    self.window(stamp, &mut reader, &mut replied)?;
                 }
             }
             other => return Err(DecodeError::Unknown(u64::from(other)).into()),
@@ -180,12 +182,31 @@ impl ShardState {
         (!cx.tick_needed.get()).then_some(reply)
     }
 
-    fn operation(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
-        match reader.u8()? {
-            OP_COMMAND => self.call(stamp, reader, Skip::No),
-            OP_EXEC => self.transaction(stamp, reader),
-            other => Err(DecodeError::Unknown(u64::from(other)).into()),
+    /// The next operations: their keys are brought near before the first is run.
+    fn window(
+        &mut self,
+        stamp: Stamp,
+        reader: &mut Reader<'_>,
+        replied: &mut impl FnMut(Reply),
+    ) -> Result<(), BadEntry> {
+        let mut calls: SmallVec<[Call<'_>; NEAR_MAX]> = SmallVec::new();
+        while calls.len() < NEAR_MAX && reader.rest().first() == Some(&OP_COMMAND) {
+            reader.u8()?;
+            calls.push(Call::read(reader)?);
         }
+        if calls.len() > 1 {
+            self.keyspace.bring_near(calls.iter().filter_map(Call::first_key));
+        }
+        for call in &calls {
+            replied(self.call(stamp, call));
+        }
+        if calls.len() < NEAR_MAX && !reader.is_empty() {
+            match reader.u8()? {
+                OP_EXEC => replied(self.transaction(stamp, reader)?),
+                other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+            }
+        }
+        Ok(())
     }
 
     fn transaction(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
@@ -197,15 +218,37 @@ impl ShardState {
             unchanged &= dies_at.is_none_or(|at| at > stamp);
         }
         unchanged |= mutation::on(Mutation::WatchIgnored);
-        let skip = if unchanged { Skip::No } else { Skip::Yes };
         let mut replies = Vec::new();
         for _ in 0..reader.varint()? {
-            replies.push(self.call(stamp, reader, skip)?);
+            let call = Call::read(reader)?;
+            if unchanged {
+                replies.push(self.call(stamp, &call));
+            }
         }
         Ok(if unchanged { Reply::Array(replies) } else { Reply::NilArray })
     }
 
-    fn call(&mut self, stamp: Stamp, reader: &mut Reader<'_>, skip: Skip) -> Result<Reply, BadEntry> {
+    fn call(&mut self, stamp: Stamp, call: &Call<'_>) -> Reply {
+        let Call { db, command, args } = call;
+        let cx = Context::new(*db, stamp);
+        Reply::from(match command.run {
+            Run::Write(run) => run(&mut self.keyspace, &cx, args),
+            Run::Read(run) => run(&self.keyspace, &cx, args),
+            Run::Scatter(scatter) => command::keyless::run(scatter, &mut self.keyspace, &cx, args),
+            Run::Session | Run::Node => Err(Refused::Text(format!("ERR {} can't be logged", command.name))),
+        })
+    }
+}
+
+/// One command of an entry.
+struct Call<'a> {
+    db: u8,
+    command: &'static Command,
+    args: SmallVec<[&'a [u8]; 4]>,
+}
+
+impl<'a> Call<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, BadEntry> {
         let db = reader.u8()?;
         if db >= DATABASE_COUNT {
             return Err(DecodeError::Unknown(u64::from(db)).into());
@@ -213,26 +256,15 @@ impl ShardState {
         let id = reader.varint()?;
         let command = command::by_id(id).ok_or(DecodeError::Unknown(id))?;
         let argc = reader.len()?;
-        let mut args: smallvec::SmallVec<[&[u8]; 8]> = smallvec::SmallVec::new();
+        let mut args = SmallVec::new();
         for _ in 0..argc {
             args.push(reader.bytes()?);
         }
-        if matches!(skip, Skip::Yes) {
-            return Ok(Reply::Nil);
-        }
-        let cx = Context::new(db, stamp);
-        Ok(Reply::from(match command.run {
-            Run::Write(run) => run(&mut self.keyspace, &cx, &args),
-            Run::Read(run) => run(&self.keyspace, &cx, &args),
-            Run::Scatter(scatter) => command::keyless::run(scatter, &mut self.keyspace, &cx, &args),
-            Run::Session | Run::Node => Err(Refused::Text(format!("ERR {} can't be logged", command.name))),
-        }))
+        Ok(Self { db, command, args })
     }
-}
 
-/// Whether a transaction was aborted: its calls are read over.
-#[derive(Clone, Copy)]
-enum Skip {
-    Yes,
-    No,
+    fn first_key(&self) -> Option<(u8, &'a [u8])> {
+        let at = self.command.keys.positions(self.args.len()).next()?;
+        Some((self.db, self.args[at]))
+    }
 }

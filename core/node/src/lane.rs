@@ -95,6 +95,13 @@ impl Lane {
         }
     }
 
+    /// Brings near what requests with these first keys, and there are some, will read in this lane's shards.
+    pub fn bring_near<'a>(&self, keys: impl Iterator<Item = (u8, &'a [u8])>) {
+        let only = self.config.routing.shard_count() == 1;
+        let Some(replica) = self.replicas.first().and_then(Option::as_ref).filter(|_| only) else { return };
+        replica.state().keyspace().bring_near(keys);
+    }
+
     /// A transaction of a client of this lane.
     pub fn on_transaction(&mut self, now: Now, transaction: Transaction, out: &mut Outbox) {
         match self.shard_of_transaction(&transaction) {

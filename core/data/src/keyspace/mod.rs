@@ -18,7 +18,9 @@ use base::{Index, Slot, Stamp};
 use bytes::Bytes;
 use item::Body;
 use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
 use std::hash::Hasher;
+use std::hint::black_box;
 use table::{Place, Table, Tag};
 
 pub use expiry::Ttl;
@@ -62,6 +64,9 @@ enum Object {
 
 /// Strings above this size stand apart from their key and are shared with replies instead of copied.
 const INLINE_STRING_BYTES_MAX: usize = 2048;
+
+/// Keys whose look-ups are prepared at once.
+pub const NEAR_MAX: usize = 16;
 
 /// Where a key belongs.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +151,28 @@ impl Keyspace {
         assert!(stamp >= self.applied.0, "a stamp never goes back");
         assert!(index > self.applied.1, "entries are applied once and in order");
         self.applied = (stamp, index);
+    }
+
+    /// Brings what look-ups of these keys will read near, all of them at once: a look-up waits for one cache line after
+    /// another, and those of different keys don't wait for each other.
+    pub fn bring_near<'a>(&self, keys: impl Iterator<Item = (u8, &'a [u8])>) {
+        let found = |(db, key)| {
+            let address = self.address(db, key);
+            Some((self.table(db, address.slot)?, address.tag))
+        };
+        let tables: SmallVec<[(&Table, Tag); NEAR_MAX]> = keys.filter_map(found).collect();
+        // A pass for each line that depends on the one before.
+        for (table, _) in &tables {
+            black_box(table.len());
+        }
+        for (table, tag) in &tables {
+            black_box(table.first_tag(*tag));
+        }
+        let items: SmallVec<[Option<&[u8]>; NEAR_MAX]> =
+            tables.iter().map(|(table, tag)| black_box(table.likely(*tag))).collect();
+        for item in items.into_iter().flatten() {
+            black_box((item[0], item[item.len() - 1]));
+        }
     }
 
     /// The live key `key`, or nothing. On a read at a time that no entry has reached, asks for a Tick.
