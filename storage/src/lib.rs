@@ -15,4 +15,4 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::StorageError;
 pub use recover::Recovery;
 pub use snapshot::{SnapshotReader, SnapshotWriter, remove_older};
-pub use wal::{Wal, WalOptions};
+pub use wal::{Spare, SpareWanted, Wal, WalOptions};

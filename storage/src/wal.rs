@@ -69,10 +69,26 @@ pub(crate) struct Closed {
     pub(crate) last: BTreeMap<ShardId, Index>,
 }
 
+/// A segment of zeros that waits for its use.
 #[derive(Debug)]
-struct Spare {
+pub struct Spare {
     name: String,
     bytes: u64,
+}
+
+/// A spare segment that should be made; see [`Wal::spare_wanted`].
+#[derive(Debug)]
+pub struct SpareWanted<D> {
+    disk: D,
+    number: u64,
+    bytes: u64,
+}
+
+impl<D: Disk> SpareWanted<D> {
+    /// Makes it. Without space nothing half made is left.
+    pub fn make(&self) -> Result<Spare, StorageError> {
+        make_spare(&self.disk, self.number, self.bytes)
+    }
 }
 
 /// Spares kept for another use; more are removed.
@@ -161,12 +177,25 @@ impl<D: Disk> Wal<D> {
 
     /// Makes sure of `bytes` of room by making spare segments. Without space nothing is lost and nothing half made.
     pub fn prepare(&mut self, bytes: u64) -> Result<(), StorageError> {
-        while self.room_bytes() < bytes {
-            let spare = make_spare(&self.disk, self.next_spare, self.options.segment_bytes)?;
-            self.next_spare += 1;
-            self.spares.push(spare);
+        while let Some(wanted) = self.spare_wanted(bytes) {
+            self.add_spare(wanted.make()?);
         }
         Ok(())
+    }
+
+    /// The spare segment to be made for `bytes` of room, if there is not enough. It can be made while others write to
+    /// the log: that takes as long as writing a segment.
+    pub fn spare_wanted(&mut self, bytes: u64) -> Option<SpareWanted<D>> {
+        if self.room_bytes() >= bytes {
+            return None;
+        }
+        self.next_spare += 1;
+        Some(SpareWanted { disk: self.disk.clone(), number: self.next_spare - 1, bytes: self.options.segment_bytes })
+    }
+
+    /// Takes a spare segment that was made.
+    pub fn add_spare(&mut self, spare: Spare) {
+        self.spares.push(spare);
     }
 
     /// Bytes of all segments in use.

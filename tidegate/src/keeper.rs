@@ -43,6 +43,8 @@ struct Writing {
 
 /// Room that must be prepared: below this, writes are refused.
 pub const ROOM_BYTES_MIN: u64 = 8 * 1024 * 1024;
+/// Room that is kept ready: what a lane writes in some looks at full speed.
+pub const ROOM_BYTES_WANTED: u64 = 24 * 1024 * 1024;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs until told to stop.
@@ -107,29 +109,32 @@ impl Keeper<'_> {
     }
 
     fn look(&mut self) {
-        let mut wal = lock(self.journal.wal());
-        let size = wal.size_bytes();
-        if wal.room_bytes() < 2 * ROOM_BYTES_MIN {
-            match wal.prepare(2 * ROOM_BYTES_MIN) {
-                Ok(()) => self.set_full(wal.room_bytes() < ROOM_BYTES_MIN),
-                Err(error @ StorageError::NoSpace { .. }) => {
-                    if !self.shared.disk_full.load(Ordering::Relaxed) {
-                        eprintln!("tidegate: {error}");
-                    }
-                    self.set_full(wal.room_bytes() < ROOM_BYTES_MIN);
-                }
-                Err(error) => crate::dev::die(&error.to_string()),
-            }
-        } else {
-            self.set_full(false);
-        }
-        drop(wal);
+        self.make_room();
+        let size = lock(self.journal.wal()).size_bytes();
         if size > self.snapshot_after_bytes && !self.asked && self.writing.is_empty() {
             self.asked = true;
             for mailbox in &self.shared.mailboxes {
                 mailbox.put(Input::BeginSnapshots);
             }
         }
+    }
+
+    /// Makes spare segments without holding the log: the lanes write on meanwhile.
+    fn make_room(&self) {
+        let wanted = || lock(self.journal.wal()).spare_wanted(ROOM_BYTES_WANTED);
+        while let Some(spare) = wanted() {
+            match spare.make() {
+                Ok(spare) => lock(self.journal.wal()).add_spare(spare),
+                Err(error @ StorageError::NoSpace { .. }) => {
+                    if !self.shared.disk_full.load(Ordering::Relaxed) {
+                        eprintln!("tidegate: {error}");
+                    }
+                    break;
+                }
+                Err(error) => crate::dev::die(&error.to_string()),
+            }
+        }
+        self.set_full(lock(self.journal.wal()).room_bytes() < ROOM_BYTES_MIN);
     }
 
     fn set_full(&self, full: bool) {
