@@ -18,6 +18,7 @@ use storage::{RealDisk, SnapshotWriter, StorageError};
 #[derive(Debug)]
 pub enum Task {
     Snapshot { lane: LaneId, step: SnapshotStep },
+    Drop(Vec<data::Garbage>),
     Stop,
 }
 
@@ -70,6 +71,7 @@ pub fn run(
     loop {
         match tasks.recv_timeout(LOOK_EVERY) {
             Ok(Task::Snapshot { lane, step }) => keeper.on_step(lane, step),
+            Ok(Task::Drop(garbage)) => drop(garbage),
             Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => keeper.look(),
         }
@@ -84,10 +86,13 @@ impl Keeper<'_> {
                 let made = SnapshotWriter::create(&self.disk, shard, index, term);
                 (shard, made.map(|writer| drop(self.writing.insert(shard, Writing { term, index, writer }))))
             }
-            SnapshotStep::Piece { shard, bytes } => {
-                mailbox.snapshot_backlog_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
-                let Some(writing) = self.writing.get_mut(&shard) else { return };
-                (shard, bytes.chunks(PIECE_BYTES).try_for_each(|piece| writing.writer.write(piece)))
+            SnapshotStep::Piece { shard, bytes, copied } => {
+                let done = match self.writing.get_mut(&shard) {
+                    Some(writing) => bytes.chunks(PIECE_BYTES).try_for_each(|piece| writing.writer.write(piece)),
+                    None => Ok(()),
+                };
+                mailbox.snapshot_backlog.took(bytes.len(), copied);
+                (shard, done)
             }
             SnapshotStep::End { shard } => {
                 let Some(Writing { term, index, writer }) = self.writing.remove(&shard) else { return };
