@@ -132,7 +132,7 @@ impl Replica {
         }
         let entry = self.open.finish(self.clock.stamp(now));
         let waiters = std::mem::take(&mut self.open_waiters);
-        self.propose(Bytes::from(entry), waiters, out);
+        self.propose(entry, waiters, out);
     }
 
     /// Lets dead keys go by an entry that carries nothing but time.
@@ -141,7 +141,7 @@ impl Replica {
         let due = self.state.keyspace().next_expiry().is_some_and(|at| at <= stamp);
         if due && self.open.is_empty() && self.group.may_read() && !self.group.busy() {
             let entry = self.open.finish(stamp);
-            self.propose(Bytes::from(entry), Vec::new(), out);
+            self.propose(entry, Vec::new(), out);
         }
     }
 
@@ -214,7 +214,7 @@ impl Replica {
         }
         let waiters = std::mem::take(&mut self.open_waiters);
         let entry = self.open.finish(stamp);
-        self.propose(Bytes::from(entry), waiters, out);
+        self.propose(entry, waiters, out);
     }
 
     fn propose(&mut self, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) {
