@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
-use storage::{RealDisk, Recovery, SnapshotReader, Wal, WalOptions};
+use storage::{RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions};
 
 /// Runs a node until it is told to stop.
 pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
@@ -30,7 +30,10 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     for line in &recovery.cut {
         eprintln!("tidegate: {line}");
     }
-    wal.prepare(keeper::ROOM_BYTES_WANTED)?;
+    match wal.prepare(keeper::ROOM_BYTES_WANTED) {
+        Err(error @ StorageError::NoSpace { .. }) if wal.fits_batch(START_BYTES) => eprintln!("tidegate: {error}"),
+        prepared => prepared?,
+    }
     let journal = Arc::new(Journal::new(wal, slow_sync()?));
     let port = listener.local_addr()?.port();
     let (shared, polls) = share(options, port)?;
@@ -128,6 +131,9 @@ fn share(options: &Dev, port: u16) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn E
     };
     Ok((Arc::new(shared), polls))
 }
+
+/// Room in the log without which a node can't even begin its term.
+const START_BYTES: u64 = 256 * 1024;
 
 type Found = (BTreeMap<ShardId, (Index, Term)>, BTreeMap<ShardId, RecoveredReplica>);
 

@@ -2,9 +2,11 @@
 
 use super::Driver;
 use super::conn::{Conn, OUT_BYTES_MAX, OUT_BYTES_PAUSE, PENDING_MAX, Taken};
+use crate::journal::Journal;
 use crate::shared::{Card, Shared, lock};
 use crate::{admin, clock};
 use base::ClientId;
+use data::Command;
 use data::keyspace::NEAR_MAX;
 use edge::{Call, ExecCall, Session, SessionConfig, Step};
 use mio::{Interest, Token};
@@ -153,7 +155,7 @@ impl Driver {
 
     /// Serves frames up to an inline command, which it gives back as the frame that means the same.
     fn serve_frames(&mut self, place: usize, bytes: &[u8]) -> (usize, Option<Vec<u8>>) {
-        let Driver { conns, lane, out, shared, flush, id, .. } = self;
+        let Driver { conns, lane, out, shared, flush, id, journal, .. } = self;
         let Some(conn) = conns.get_mut(place) else { return (bytes.len(), None) };
         let now = clock::now();
         let (mut used, mut served, mut inline) = (0, 0, None);
@@ -165,6 +167,10 @@ impl Driver {
             used += taken;
             served += 1;
             let step = match step {
+                Step::Request(call) if no_room(journal, call.command, &call.args) => {
+                    conn.session.on_reply(call.seq, admin::disk_full(), &mut conn.out);
+                    continue;
+                }
                 Step::Request(call) => {
                     calls.push(call);
                     if calls.len() == NEAR_MAX {
@@ -286,6 +292,15 @@ fn requests(lane: &mut Lane, out: &mut Outbox, shared: &Shared, conn: &mut Conn,
         request(lane, out, shared, conn, &call, now);
     }
 }
+
+/// True for a large write that the disk has no space for: a small one always fits into the room that is prepared.
+fn no_room(journal: &Journal, command: &Command, args: &[&[u8]]) -> bool {
+    let bytes: usize = args.iter().map(|arg| arg.len()).sum();
+    bytes > LARGE_BYTES && command.is_write() && !journal.has_room(bytes as u64)
+}
+
+/// Requests above this ask for room in the log before they are let in.
+const LARGE_BYTES: usize = 1024 * 1024;
 
 /// A command for the core. What it answers at once is encoded while it is warm.
 fn request(lane: &mut Lane, out: &mut Outbox, shared: &Shared, conn: &mut Conn, call: &Call<'_>, now: Now) {
