@@ -16,6 +16,8 @@ struct Cli {
 enum Command {
     /// One node with embedded storage, ready in a second: redis-cli can use it at once.
     Dev(Dev),
+    /// A load generator for any server that speaks RESP.
+    Bench(Box<crate::bench::options::Options>),
 }
 
 /// Options of `tidegate dev`.
@@ -43,8 +45,11 @@ pub struct Dev {
 
 /// Parses and runs; errors are told on stderr.
 pub fn run() -> ExitCode {
-    let Command::Dev(options) = Cli::parse().command;
-    match crate::dev::run(&options) {
+    let done = match Cli::parse().command {
+        Command::Dev(options) => crate::dev::run(&options),
+        Command::Bench(options) => crate::bench::run(&options),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tidegate: {error}");
