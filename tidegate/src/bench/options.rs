@@ -52,7 +52,7 @@ pub struct Options {
     #[arg(long, value_name = "COMMAND")]
     pub command: Option<String>,
     /// Open loop: this many requests per second are due, whether or not the target keeps up.
-    #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    #[arg(long, value_name = "OPS", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub rate: Option<u64>,
     /// When the requests of --rate are due: as independent users come (poisson), or at equal distances (uniform).
     #[arg(long, value_name = "LAW", default_value = "poisson", requires = "rate")]
