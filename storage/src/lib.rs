@@ -3,6 +3,7 @@
 //! Nothing is trusted that is not readable and checksummed. A failed sync is never retried: the log refuses all further
 //! work and the process must stop.
 
+mod aligned;
 mod batch;
 mod disk;
 mod error;
@@ -14,4 +15,4 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::StorageError;
 pub use recover::Recovery;
 pub use snapshot::{SnapshotReader, SnapshotWriter, remove_older};
-pub use wal::{Wal, WalOptions};
+pub use wal::{Spare, SpareWanted, Wal, WalOptions};

@@ -9,6 +9,7 @@ use crate::batch::{self, HEADER_BYTES, Header, PAGE_BYTES, Sequenced};
 use crate::disk::{Disk, DiskFile};
 use crate::error::io;
 use crate::wal::{Closed, segment_name};
+use base::mutation::{self, Mutation};
 use base::record::{Record, RecoveredEntry, RecoveredShard};
 use base::{Index, ShardId};
 use bytes::Bytes;
@@ -32,6 +33,8 @@ pub(crate) struct Found {
     pub(crate) next_batch: u64,
     pub(crate) next_record: u64,
     pub(crate) hard: BTreeMap<ShardId, (u64, Record)>,
+    /// Segments that were being given back when the machine went down: nothing of them counts.
+    pub(crate) left_over: Vec<String>,
 }
 
 const SEGMENT_MAGIC: u64 = 0x0031_4745_5357_4754;
@@ -57,8 +60,7 @@ struct Loaded {
 
 /// Reads everything that the directory's segments hold.
 pub(crate) fn recover<D: Disk>(disk: &D) -> Result<Found, StorageError> {
-    let mut ids = segment_ids(disk)?;
-    ids.sort_unstable();
+    let (ids, left_over) = segment_ids(disk)?;
     let mut state = Replay::default();
     let mut closed = VecDeque::new();
     let mut cut = Vec::new();
@@ -94,14 +96,34 @@ pub(crate) fn recover<D: Disk>(disk: &D) -> Result<Found, StorageError> {
     }
     let (next_batch, next_record) = (expected.unwrap_or(1), state.next_record);
     let hard = state.hard.clone();
+    let start = state.start.map_or(1, |(_, segment)| segment);
+    if let Some(first) = ids.first().filter(|first| **first > start) {
+        return Err(StorageError::Corrupt {
+            file: segment_name(first - 1),
+            offset: 0,
+            what: format!("it is missing; the log begins in {}", segment_name(start)),
+        });
+    }
     let shards = state.finish()?;
-    Ok(Found { recovery: Recovery { shards, cut }, closed, tail_offset, next_batch, next_record, hard })
+    Ok(Found { recovery: Recovery { shards, cut }, closed, tail_offset, next_batch, next_record, hard, left_over })
 }
 
-fn segment_ids<D: Disk>(disk: &D) -> Result<Vec<u64>, StorageError> {
+/// The numbers of the segments that follow each other up to the last one, and the names of older ones: a machine that
+/// goes down while it gives segments back may forget the removals in any order. Whether all that is needed is there, the
+/// newest Start record tells.
+fn segment_ids<D: Disk>(disk: &D) -> Result<(Vec<u64>, Vec<String>), StorageError> {
     let names = disk.list().map_err(io("listing", "the data directory"))?;
     let id = |name: &String| u64::from_str_radix(name.strip_prefix("wal-")?.strip_suffix(".seg")?, 16).ok();
-    Ok(names.iter().filter_map(id).collect())
+    let mut ids: Vec<u64> = names.iter().filter_map(id).collect();
+    ids.sort_unstable();
+    if ids.is_empty() && names.iter().any(|name| name.starts_with("snap-") && name.ends_with(".tg")) {
+        let what = "it is missing, and there are snapshots that it must name".to_owned();
+        return Err(StorageError::Corrupt { file: "the log".to_owned(), offset: 0, what });
+    }
+    let gap = if mutation::on(Mutation::GapTakenForLoss) { None } else { Some(()) };
+    let gap = gap.and_then(|()| ids.windows(2).rposition(|pair| pair[0] + 1 != pair[1])).map_or(0, |at| at + 1);
+    let left_over = ids.drain(..gap).map(segment_name).collect();
+    Ok((ids, left_over))
 }
 
 fn load<D: Disk>(disk: &D, id: u64) -> Result<Loaded, StorageError> {
@@ -123,7 +145,8 @@ fn load<D: Disk>(disk: &D, id: u64) -> Result<Loaded, StorageError> {
 fn batch_at(segment: &Loaded, offset: u64, expected: Option<u64>) -> Option<(Header, Bytes)> {
     let start = usize::try_from(offset).ok()?;
     let header = Header::get(segment.bytes.get(start..start + HEADER_BYTES)?)?;
-    if header.segment != segment.id || expected.is_some_and(|seq| seq != header.seq) {
+    let old = header.segment != segment.id || expected.is_some_and(|seq| seq != header.seq);
+    if old && !mutation::on(Mutation::OldBatchesTakenForNew) {
         return None;
     }
     let from = start + HEADER_BYTES;
@@ -148,15 +171,18 @@ fn judge<D: Disk>(disk: &D, segment: &Loaded, offset: u64, wanted: u64, later: &
     {
         torn |= Header::get(page).is_some_and(|header| header.segment == segment.id && header.seq >= wanted);
         if let Some((header, _)) = batch_at(segment, at, None).filter(|(header, _)| header.seq >= wanted) {
-            if header.durable_upto >= wanted {
+            if header.durable_upto >= wanted && !mutation::on(Mutation::RotTakenForTornTail) {
                 return Err(corrupt(header.seq));
             }
             torn = true;
         }
         at += PAGE_BYTES;
     }
+    if torn && mutation::on(Mutation::TornTailTakenForRot) {
+        return Err(corrupt(wanted));
+    }
     // A later segment begins only once all before it is durable.
-    if let Some(next) = later.first() {
+    if let Some(next) = later.first().filter(|_| !mutation::on(Mutation::RotTakenForTornTail)) {
         let next = load(disk, *next)?;
         if let Some((header, _)) = batch_at(&next, PAGE_BYTES, None)
             && header.seq > wanted
@@ -187,6 +213,8 @@ struct Replay {
     next_record: u64,
     hard: BTreeMap<ShardId, (u64, Record)>,
     marks: BTreeMap<ShardId, (u64, Record)>,
+    /// The newest Start record: its seq and segment.
+    start: Option<(u64, u64)>,
     entries: BTreeMap<ShardId, BTreeMap<Index, (u64, RecoveredEntry)>>,
 }
 
@@ -202,13 +230,15 @@ impl Replay {
                 *known = (*known).max(*index);
                 let log = self.entries.entry(*shard).or_default();
                 // A record that was moved forward keeps its seq: what is newer by seq stays.
-                if log.range(*index..).any(|(_, (newer, _))| *newer > seq) {
+                let newer = log.range(*index..).any(|(_, (newer, _))| *newer > seq);
+                if newer && !mutation::on(Mutation::RewrittenRecordTruncates) {
                     return;
                 }
                 drop(log.split_off(index));
                 let entry = RecoveredEntry { term: *term, index: *index, entry: entry.clone() };
                 log.insert(*index, (seq, entry));
             }
+            Record::Start { segment } => self.start = self.start.max(Some((seq, *segment))),
             Record::Seal => {}
         }
     }
@@ -246,5 +276,42 @@ impl Replay {
 fn newest(of: &mut BTreeMap<ShardId, (u64, Record)>, shard: ShardId, seq: u64, record: Record) {
     if of.get(&shard).is_none_or(|(known, _)| *known <= seq) {
         of.insert(shard, (seq, record));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Term;
+
+    fn append(seq: u64, index: u64, entry: &'static [u8]) -> Sequenced {
+        let record =
+            Record::Append { shard: ShardId(0), term: Term(1), index: Index(index), entry: Bytes::from_static(entry) };
+        Sequenced { seq, record }
+    }
+
+    /// What comes back of entries 1 to 3 when the record of entry 2 is moved forward, behind entry 3.
+    fn moved_forward() -> Vec<u64> {
+        let mut state = Replay::default();
+        let mut last = BTreeMap::new();
+        for record in [append(1, 1, b"a"), append(2, 2, b"b"), append(3, 3, b"c"), append(2, 2, b"b")] {
+            state.take(record, &mut last);
+        }
+        let shards = state.finish().expect("the log has no gap");
+        shards[&ShardId(0)].entries.iter().map(|entry| entry.index.0).collect()
+    }
+
+    #[test]
+    fn a_record_moved_forward_drops_nothing_newer() {
+        assert_eq!(moved_forward(), [1, 2, 3]);
+    }
+
+    #[cfg(feature = "mutations")]
+    #[test]
+    fn the_mutation_of_that_rule_is_noticed() {
+        mutation::set(Some(Mutation::RewrittenRecordTruncates));
+        let came_back = moved_forward();
+        mutation::set(None);
+        assert_ne!(came_back, [1, 2, 3]);
     }
 }

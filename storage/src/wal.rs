@@ -4,10 +4,12 @@
 //! has passed become spares again.
 
 use crate::StorageError;
+use crate::aligned::AlignedBuf;
 use crate::batch::{self, HEADER_BYTES, PAGE_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::error::io;
 use crate::recover::{self, Recovery};
+use base::mutation::{self, Mutation};
 use base::record::Record;
 use base::{Index, ShardId, Term};
 use std::collections::{BTreeMap, VecDeque};
@@ -46,7 +48,7 @@ pub struct Wal<D: Disk> {
     hard: BTreeMap<ShardId, (u64, Record)>,
     sealed: bool,
     poisoned: bool,
-    buf: Vec<u8>,
+    buf: AlignedBuf,
 }
 
 #[derive(Debug)]
@@ -67,26 +69,46 @@ pub(crate) struct Closed {
     pub(crate) last: BTreeMap<ShardId, Index>,
 }
 
+/// A segment of zeros that waits for its use.
 #[derive(Debug)]
-struct Spare {
+pub struct Spare {
     name: String,
     bytes: u64,
 }
 
+/// A spare segment that should be made; see [`Wal::spare_wanted`].
+#[derive(Debug)]
+pub struct SpareWanted<D> {
+    disk: D,
+    number: u64,
+    bytes: u64,
+}
+
+impl<D: Disk> SpareWanted<D> {
+    /// Makes it. Without space nothing half made is left.
+    pub fn make(&self) -> Result<Spare, StorageError> {
+        make_spare(&self.disk, self.number, self.bytes)
+    }
+}
+
 /// Spares kept for another use; more are removed.
-const SPARES_MAX: usize = 4;
+const SPARES_MAX: usize = 16;
 const ZEROS_BYTES: usize = 1024 * 1024;
 
 impl<D: Disk> Wal<D> {
     /// Recovers what the directory holds, or begins an empty log; writing goes on where it ended.
     pub fn open(disk: D, options: WalOptions) -> Result<(Self, Recovery), StorageError> {
-        assert!(options.segment_bytes >= 4 * PAGE_BYTES, "a segment holds its header and some batches");
+        let bytes = options.segment_bytes;
+        assert!(bytes >= 4 * PAGE_BYTES && bytes.is_multiple_of(PAGE_BYTES), "a segment is some whole pages");
         for name in disk.list().map_err(io("listing", "the data directory"))? {
             if name.starts_with("spare-") || name.ends_with(".tmp") {
                 disk.remove(&name).map_err(io("removing", &name))?;
             }
         }
         let found = recover::recover(&disk)?;
+        for name in &found.left_over {
+            disk.remove(name).map_err(io("removing", name))?;
+        }
         let (next_batch, next_record) = (found.next_batch, found.next_record);
         let mut closed = found.closed;
         let (active, offset) = match closed.pop_back() {
@@ -108,7 +130,7 @@ impl<D: Disk> Wal<D> {
             hard: found.hard,
             sealed: true,
             poisoned: false,
-            buf: Vec::new(),
+            buf: AlignedBuf::default(),
         };
         // Covers what was recovered: damage to it is told from a torn tail from here on.
         wal.append(&[Record::Seal])?;
@@ -132,7 +154,10 @@ impl<D: Disk> Wal<D> {
         if self.poisoned {
             return Err(StorageError::Poisoned);
         }
-        let result = self.active.file.sync_data().map_err(io("syncing", &self.active.name));
+        let mut result = self.active.file.sync_data().map_err(io("syncing", &self.active.name));
+        if mutation::on(Mutation::SyncErrorIgnored) {
+            result = Ok(());
+        }
         self.poisoned = result.is_err();
         self.durable = if self.poisoned { self.durable } else { self.written };
         result
@@ -152,12 +177,25 @@ impl<D: Disk> Wal<D> {
 
     /// Makes sure of `bytes` of room by making spare segments. Without space nothing is lost and nothing half made.
     pub fn prepare(&mut self, bytes: u64) -> Result<(), StorageError> {
-        while self.room_bytes() < bytes {
-            let spare = make_spare(&self.disk, self.next_spare, self.options.segment_bytes)?;
-            self.next_spare += 1;
-            self.spares.push(spare);
+        while let Some(wanted) = self.spare_wanted(bytes) {
+            self.add_spare(wanted.make()?);
         }
         Ok(())
+    }
+
+    /// The spare segment to be made for `bytes` of room, if there is not enough. It can be made while others write to
+    /// the log: that takes as long as writing a segment.
+    pub fn spare_wanted(&mut self, bytes: u64) -> Option<SpareWanted<D>> {
+        if self.room_bytes() >= bytes {
+            return None;
+        }
+        self.next_spare += 1;
+        Some(SpareWanted { disk: self.disk.clone(), number: self.next_spare - 1, bytes: self.options.segment_bytes })
+    }
+
+    /// Takes a spare segment that was made.
+    pub fn add_spare(&mut self, spare: Spare) {
+        self.spares.push(spare);
     }
 
     /// Bytes of all segments in use.
@@ -174,16 +212,20 @@ impl<D: Disk> Wal<D> {
             closed.last.iter().all(|(shard, last)| snapshots.get(shard).is_some_and(|(index, _)| index >= last))
         };
         let count = self.closed.iter().take_while(|closed| passed(closed)).count();
-        let marks: Vec<Record> = snapshots
+        let segment = self.closed.get(count).map_or(self.active.id, |kept| kept.id);
+        let mut marks: Vec<Record> = snapshots
             .iter()
             .map(|(shard, (index, term))| Record::SnapMark { shard: *shard, term: *term, index: *index })
             .collect();
+        marks.push(Record::Start { segment });
         self.append(&marks)?;
         let kept: Vec<(u64, Record)> = self.hard.values().cloned().collect();
         let rewritten = self.write(kept.iter().map(|(seq, record)| (*seq, record)));
         self.poisoned |= rewritten.is_err();
         rewritten?;
-        self.sync()?;
+        if !mutation::on(Mutation::ReclaimBeforeMarks) {
+            self.sync()?;
+        }
         for _ in 0..count {
             let closed = self.closed.pop_front().expect("they were counted");
             self.retire(&closed)?;
@@ -218,7 +260,7 @@ impl<D: Disk> Wal<D> {
             match record {
                 Record::Append { shard, index, .. } => drop(last.insert(*shard, *index)),
                 Record::HardState { shard, .. } => drop(self.hard.insert(*shard, (seq, record.clone()))),
-                Record::SnapMark { .. } | Record::Seal => {}
+                Record::SnapMark { .. } | Record::Start { .. } | Record::Seal => {}
             }
         }
         let stride = (buf.len() as u64).next_multiple_of(PAGE_BYTES);
@@ -226,6 +268,7 @@ impl<D: Disk> Wal<D> {
             self.rotate(stride)?;
         }
         batch::finish(&mut buf, self.active.id, self.next_batch, self.durable, count);
+        buf.resize(usize::try_from(stride).expect("a batch fits in memory"));
         self.active.file.write_at(self.offset, &buf).map_err(io("writing", &self.active.name))?;
         for (shard, index) in last {
             let known = self.active.last.entry(shard).or_default();
@@ -234,14 +277,16 @@ impl<D: Disk> Wal<D> {
         self.offset += stride;
         self.written = self.next_batch;
         self.next_batch += 1;
-        self.buf = if buf.capacity() > KEPT_BYTES { Vec::new() } else { buf };
+        self.buf = if buf.capacity() > KEPT_BYTES { AlignedBuf::default() } else { buf };
         Ok(())
     }
 
     /// Goes on in another segment with room for a batch of `stride` bytes. The old one is synced first, so that one sync
     /// of the active segment always covers everything.
     fn rotate(&mut self, stride: u64) -> Result<(), StorageError> {
-        self.sync()?;
+        if !mutation::on(Mutation::ForgetSyncAtRotate) {
+            self.sync()?;
+        }
         let wanted = stride + PAGE_BYTES;
         let spare = match self.spares.iter().position(|spare| spare.bytes >= wanted) {
             Some(at) => self.spares.remove(at),
@@ -267,8 +312,8 @@ pub(crate) fn segment_name(id: u64) -> String {
 
 fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare, StorageError> {
     let name = format!("spare-{number}");
-    let made = disk.create(&name).and_then(|mut file| {
-        let zeros = vec![0; ZEROS_BYTES];
+    let made = disk.create_paged(&name).and_then(|mut file| {
+        let zeros = AlignedBuf::zeroed(ZEROS_BYTES);
         let mut at = 0;
         while at < bytes {
             let piece = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(ZEROS_BYTES);
@@ -289,16 +334,20 @@ fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare, Stora
 
 fn resume<D: Disk>(disk: &D, tail: Closed) -> Result<Segment<D::File>, StorageError> {
     let name = segment_name(tail.id);
-    let file = disk.open(&name).map_err(io("opening", &name))?;
+    let file = disk.open_paged(&name).map_err(io("opening", &name))?;
     Ok(Segment { id: tail.id, name, file, bytes: tail.bytes, last: tail.last })
 }
 
 fn begin_segment<D: Disk>(disk: &D, id: u64, spare: Spare) -> Result<Segment<D::File>, StorageError> {
     let name = segment_name(id);
-    let mut file = disk.open(&spare.name).map_err(io("opening", &spare.name))?;
-    let head = recover::segment_header(id, spare.bytes);
+    let mut file = disk.open_paged(&spare.name).map_err(io("opening", &spare.name))?;
+    let mut head = AlignedBuf::default();
+    head.extend_from_slice(&recover::segment_header(id, spare.bytes));
     file.write_at(0, &head).and_then(|()| file.sync_data()).map_err(io("writing", &spare.name))?;
     disk.rename(&spare.name, &name).map_err(io("renaming", &spare.name))?;
+    if mutation::on(Mutation::ForgetDirSyncOfSegment) {
+        return Ok(Segment { id, name, file, bytes: spare.bytes, last: BTreeMap::new() });
+    }
     disk.sync_dir().map_err(io("syncing", "the data directory"))?;
     Ok(Segment { id, name, file, bytes: spare.bytes, last: BTreeMap::new() })
 }

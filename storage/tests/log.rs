@@ -166,13 +166,15 @@ fn a_damaged_snapshot_is_noticed_anywhere() {
     let path = dir.0.join("snap-00003-00000000000000000008.tg");
     let whole = std::fs::read(&path).unwrap();
     // The term in the head is told by the log as well and is not read.
-    for at in (0..whole.len()).filter(|at| !(24..32).contains(at)) {
+    // Behind the end stand zeros that nobody reads.
+    let used = 32 + (8 + 11) + (8 + 6) + 24;
+    for at in (0..used).filter(|at| !(24..32).contains(at)) {
         let mut damaged = whole.clone();
         damaged[at] ^= 16;
         std::fs::write(&path, &damaged).unwrap();
         assert!(read().is_err(), "byte {at}");
     }
-    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    std::fs::write(&path, &whole[..used - 1]).unwrap();
     assert!(read().is_err(), "cut short");
 }
 
@@ -183,4 +185,56 @@ fn a_directory_has_one_user() {
     assert!(matches!(RealDisk::open(&dir.0), Err(StorageError::Locked { .. })));
     drop(first);
     assert!(RealDisk::open(&dir.0).is_ok());
+}
+
+/// A log whose first segments were given back, and the names of its segments.
+fn reclaimed(dir: &Dir) -> Vec<PathBuf> {
+    let (mut wal, _) = dir.open().expect("a fresh log works");
+    for index in 1..=100 {
+        wal.append(&[entry(index, 3000)]).expect("a fresh log works");
+    }
+    wal.reclaim(&BTreeMap::from([(SHARD, (Index(50), Term(1)))])).expect("a fresh log works");
+    drop(wal);
+    let mut names: Vec<PathBuf> = std::fs::read_dir(&dir.0)
+        .expect("a fresh log works")
+        .map(|one| one.expect("a fresh log works").path())
+        .collect();
+    names.retain(|path| path.extension().is_some_and(|of| of == "seg"));
+    names.sort();
+    names
+}
+
+#[test]
+fn a_missing_segment_is_told() {
+    for at in 0..3 {
+        let dir = Dir::new(&format!("missing-{at}"));
+        let names = reclaimed(&dir);
+        std::fs::remove_file(&names[at]).unwrap();
+        match dir.open() {
+            Err(StorageError::Corrupt { what, .. }) => assert!(what.contains("missing"), "{what}"),
+            other => panic!("segment {at}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_a_power_cut_left_of_given_back_segments_is_removed() {
+    let dir = Dir::new("left-over");
+    let names = reclaimed(&dir);
+    // Segment 1 was given back before; a copy of another file stands for it.
+    let left = dir.0.join("wal-0000000000000001.seg");
+    assert!(!names.contains(&left));
+    std::fs::copy(&names[0], &left).unwrap();
+    let (_, recovery) = dir.open().unwrap();
+    assert_eq!(indexes(&recovery), (51..=100).collect::<Vec<_>>());
+    assert!(!left.exists());
+}
+
+#[test]
+fn snapshots_without_a_log_are_told() {
+    let dir = Dir::new("no-log");
+    let disk = RealDisk::open(&dir.0).unwrap();
+    SnapshotWriter::create(&disk, SHARD, Index(8), Term(2)).unwrap().finish().unwrap();
+    drop(disk);
+    assert!(matches!(dir.open(), Err(StorageError::Corrupt { .. })));
 }

@@ -30,7 +30,7 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     for line in &recovery.cut {
         eprintln!("tidegate: {line}");
     }
-    wal.prepare(2 * keeper::ROOM_BYTES_MIN)?;
+    wal.prepare(keeper::ROOM_BYTES_WANTED)?;
     let journal = Arc::new(Journal::new(wal, slow_sync()?));
     let port = listener.local_addr()?.port();
     let (shared, polls) = share(options, port)?;

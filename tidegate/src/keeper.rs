@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use storage::{RealDisk, SnapshotWriter, StorageError};
 
 /// What the keeper is asked.
 #[derive(Debug)]
 pub enum Task {
     Snapshot { lane: LaneId, step: SnapshotStep },
+    Drop(Vec<data::Garbage>),
     Stop,
 }
 
@@ -30,6 +31,7 @@ struct Keeper<'a> {
     durable: BTreeMap<ShardId, (Index, Term)>,
     shard_count: u16,
     snapshot_after_bytes: u64,
+    looked: Instant,
     /// True from the request for snapshots until the log has been given back.
     asked: bool,
 }
@@ -43,6 +45,8 @@ struct Writing {
 
 /// Room that must be prepared: below this, writes are refused.
 pub const ROOM_BYTES_MIN: u64 = 8 * 1024 * 1024;
+/// Room that is kept ready: what a lane writes in some looks at full speed.
+pub const ROOM_BYTES_WANTED: u64 = 24 * 1024 * 1024;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs until told to stop.
@@ -64,13 +68,16 @@ pub fn run(
         shard_count,
         snapshot_after_bytes,
         asked: false,
+        looked: Instant::now(),
     };
     loop {
         match tasks.recv_timeout(LOOK_EVERY) {
             Ok(Task::Snapshot { lane, step }) => keeper.on_step(lane, step),
+            Ok(Task::Drop(garbage)) => drop(garbage),
             Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => keeper.look(),
+            Err(RecvTimeoutError::Timeout) => {}
         }
+        keeper.look_if_due();
     }
 }
 
@@ -82,10 +89,10 @@ impl Keeper<'_> {
                 let made = SnapshotWriter::create(&self.disk, shard, index, term);
                 (shard, made.map(|writer| drop(self.writing.insert(shard, Writing { term, index, writer }))))
             }
-            SnapshotStep::Piece { shard, bytes } => {
-                mailbox.snapshot_backlog_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
-                let Some(writing) = self.writing.get_mut(&shard) else { return };
-                (shard, bytes.chunks(PIECE_BYTES).try_for_each(|piece| writing.writer.write(piece)))
+            SnapshotStep::Piece { shard, bytes, copied } => {
+                let done = bytes.chunks(PIECE_BYTES).try_for_each(|piece| self.write_piece(shard, piece));
+                mailbox.snapshot_backlog.took(bytes.len(), copied);
+                (shard, done)
             }
             SnapshotStep::End { shard } => {
                 let Some(Writing { term, index, writer }) = self.writing.remove(&shard) else { return };
@@ -106,30 +113,54 @@ impl Keeper<'_> {
         }
     }
 
-    fn look(&mut self) {
-        let mut wal = lock(self.journal.wal());
-        let size = wal.size_bytes();
-        if wal.room_bytes() < 2 * ROOM_BYTES_MIN {
-            match wal.prepare(2 * ROOM_BYTES_MIN) {
-                Ok(()) => self.set_full(wal.room_bytes() < ROOM_BYTES_MIN),
-                Err(error @ StorageError::NoSpace { .. }) => {
-                    if !self.shared.disk_full.load(Ordering::Relaxed) {
-                        eprintln!("tidegate: {error}");
-                    }
-                    self.set_full(wal.room_bytes() < ROOM_BYTES_MIN);
-                }
-                Err(error) => crate::dev::die(&error.to_string()),
-            }
-        } else {
-            self.set_full(false);
+    /// Writes one piece, and no faster than the log can bear: what is written between two syncs of the log makes the
+    /// second one wait.
+    fn write_piece(&mut self, shard: ShardId, piece: &[u8]) -> Result<(), StorageError> {
+        let begun = Instant::now();
+        let Some(writing) = self.writing.get_mut(&shard) else { return Ok(()) };
+        writing.writer.write(piece)?;
+        self.look_if_due();
+        if lock(self.journal.wal()).size_bytes() < 2 * self.snapshot_after_bytes {
+            let least = Duration::from_nanos(piece.len() as u64 * 1_000_000_000 / PACE_BYTES_PER_S);
+            std::thread::sleep(least.saturating_sub(begun.elapsed()));
         }
-        drop(wal);
+        Ok(())
+    }
+
+    fn look_if_due(&mut self) {
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.look();
+            self.looked = Instant::now();
+        }
+    }
+
+    fn look(&mut self) {
+        self.make_room();
+        let size = lock(self.journal.wal()).size_bytes();
         if size > self.snapshot_after_bytes && !self.asked && self.writing.is_empty() {
             self.asked = true;
             for mailbox in &self.shared.mailboxes {
                 mailbox.put(Input::BeginSnapshots);
             }
         }
+    }
+
+    /// Makes spare segments without holding the log: the lanes write on meanwhile.
+    fn make_room(&self) {
+        let wanted = || lock(self.journal.wal()).spare_wanted(ROOM_BYTES_WANTED);
+        while let Some(spare) = wanted() {
+            match spare.make() {
+                Ok(spare) => lock(self.journal.wal()).add_spare(spare),
+                Err(error @ StorageError::NoSpace { .. }) => {
+                    if !self.shared.disk_full.load(Ordering::Relaxed) {
+                        eprintln!("tidegate: {error}");
+                    }
+                    break;
+                }
+                Err(error) => crate::dev::die(&error.to_string()),
+            }
+        }
+        self.set_full(lock(self.journal.wal()).room_bytes() < ROOM_BYTES_MIN);
     }
 
     fn set_full(&self, full: bool) {
@@ -155,3 +186,5 @@ impl Keeper<'_> {
 }
 
 const PIECE_BYTES: usize = 256 * 1024;
+/// How fast a snapshot is written while the log is not twice as long as it should be.
+const PACE_BYTES_PER_S: u64 = 128 * 1024 * 1024;

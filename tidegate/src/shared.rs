@@ -2,9 +2,10 @@
 
 use base::ClientId;
 use consensus::Envelope;
-use node::LaneMessage;
+use node::{LaneMessage, SnapshotWaiting};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -31,7 +32,33 @@ pub struct Mailbox {
     /// Connections of the lane.
     pub clients: AtomicUsize,
     /// Bytes of snapshots that the keeper has not yet written.
-    pub snapshot_backlog_bytes: AtomicUsize,
+    pub snapshot_backlog: Backlog,
+}
+
+/// Bytes between a lane and the keeper.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    bytes: AtomicUsize,
+    copied_bytes: AtomicUsize,
+}
+
+impl Backlog {
+    /// A piece was handed over.
+    pub fn gave(&self, bytes: usize, copied: bool) {
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.copied_bytes.fetch_add(if copied { bytes } else { 0 }, Relaxed);
+    }
+
+    /// A piece is written.
+    pub fn took(&self, bytes: usize, copied: bool) {
+        self.bytes.fetch_sub(bytes, Relaxed);
+        self.copied_bytes.fetch_sub(if copied { bytes } else { 0 }, Relaxed);
+    }
+
+    /// What waits.
+    pub fn waiting(&self) -> SnapshotWaiting {
+        SnapshotWaiting { bytes: self.bytes.load(Relaxed), copied_bytes: self.copied_bytes.load(Relaxed) }
+    }
 }
 
 impl Mailbox {
@@ -41,7 +68,7 @@ impl Mailbox {
             sleeping: AtomicBool::new(false),
             waker,
             clients: AtomicUsize::new(0),
-            snapshot_backlog_bytes: AtomicUsize::new(0),
+            snapshot_backlog: Backlog::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod codec;
 pub mod ids;
 pub mod limits;
+pub mod mutation;
 pub mod record;
 pub mod rng;
 pub mod slot;

@@ -16,6 +16,9 @@ pub enum Record {
     HardState { shard: ShardId, term: Term, vote: Option<NodeId> },
     /// A snapshot of a shard is complete and durable: entries up to `index` are no longer needed.
     SnapMark { shard: ShardId, term: Term, index: Index },
+    /// Everything that counts stands in the log's file of this number or behind it: written by storage itself when it
+    /// gives files back.
+    Start { segment: u64 },
     /// Covers what stands before it, so that rot there is told from a torn tail.
     Seal,
 }

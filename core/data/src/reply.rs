@@ -40,12 +40,15 @@ pub enum Reply {
     Watched(Vec<Watched>),
 }
 
-/// One watched key as the shard saw it: EXEC aborts if the bucket's index has moved.
+/// One watched key as the shard saw it: EXEC aborts if the bucket has changed since, or if the key has died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watched {
     pub shard: base::ShardId,
     pub bucket: u32,
-    pub index: base::Index,
+    /// How many changes the shard had seen when a key of the bucket last changed.
+    pub revision: u64,
+    /// When the key dies by itself, if it lived and will.
+    pub dies_at: Option<base::Stamp>,
 }
 
 /// A string that is cheap to pass on: inline when small, shared when large.

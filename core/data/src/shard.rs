@@ -5,10 +5,14 @@
 //! same, since whether it is refused depends on the state at its place.
 
 use crate::command::{self, Command};
-use crate::{Context, Keyspace, Refused, Reply, Run};
+use crate::keyspace::NEAR_MAX;
+use crate::{Context, Keyspace, Refused, Reply, Run, Watched};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{DATABASE_COUNT, EXPIRED_PER_ENTRY_MAX};
+use base::mutation::{self, Mutation};
 use base::{Index, Stamp};
+use bytes::Bytes;
+use smallvec::SmallVec;
 
 /// The state that all replicas of a shard share.
 #[derive(Debug)]
@@ -39,26 +43,33 @@ const KIND_BATCH: u8 = 1;
 const KIND_GENESIS: u8 = 2;
 const OP_COMMAND: u8 = 1;
 const OP_EXEC: u8 = 2;
+/// The longest head of an entry: version, stamp, kind.
+const HEAD_ROOM: usize = 12;
+/// An entry's buffer begins with the size of the last one, up to this.
+const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 impl EntryWriter {
     /// Adds one command.
     pub fn command(&mut self, db: u8, command: &Command, args: &[&[u8]]) {
+        self.begin();
         self.body.push(OP_COMMAND);
         self.put_call(db, command, args);
         self.count += 1;
     }
 
-    /// Adds a transaction: its watched buckets, then its commands in order.
+    /// Adds a transaction: what it has watched, then its commands in order.
     pub fn exec<'a>(
         &mut self,
-        watched: &[(u32, Index)],
+        watched: &[Watched],
         calls: impl ExactSizeIterator<Item = (u8, &'a Command, Vec<&'a [u8]>)>,
     ) {
+        self.begin();
         self.body.push(OP_EXEC);
         put_varint(&mut self.body, watched.len() as u64);
-        for (bucket, index) in watched {
-            put_varint(&mut self.body, u64::from(*bucket));
-            put_varint(&mut self.body, index.0);
+        for one in watched {
+            put_varint(&mut self.body, u64::from(one.bucket));
+            put_varint(&mut self.body, one.revision);
+            put_varint(&mut self.body, one.dies_at.map_or(0, |at| at.0 + 1));
         }
         put_varint(&mut self.body, calls.len() as u64);
         for (db, command, args) in calls {
@@ -70,7 +81,7 @@ impl EntryWriter {
     /// Bytes so far.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.body.len()
+        self.body.len().saturating_sub(HEAD_ROOM)
     }
 
     /// True if nothing was added.
@@ -81,15 +92,25 @@ impl EntryWriter {
 
     /// Closes the entry with its stamp. An empty one is a Tick: time alone.
     #[must_use]
-    pub fn finish(&mut self, stamp: Stamp) -> Vec<u8> {
-        let mut entry = Vec::with_capacity(self.body.len() + 16);
-        entry.push(APPLY_VERSION);
-        put_varint(&mut entry, stamp.0);
-        entry.push(KIND_BATCH);
-        entry.extend_from_slice(&self.body);
-        self.body.clear();
+    pub fn finish(&mut self, stamp: Stamp) -> Bytes {
+        let mut head = Vec::with_capacity(HEAD_ROOM);
+        head.push(APPLY_VERSION);
+        put_varint(&mut head, stamp.0);
+        head.push(KIND_BATCH);
+        self.begin();
+        // The head stands right before the operations, in the room that was left for it.
+        let from = HEAD_ROOM - head.len();
+        self.body[from..HEAD_ROOM].copy_from_slice(&head);
         self.count = 0;
-        entry
+        let next = Vec::with_capacity(self.body.len().min(KEPT_BYTES_MAX));
+        Bytes::from(std::mem::replace(&mut self.body, next)).slice(from..)
+    }
+
+    /// Leaves room for the head.
+    fn begin(&mut self) {
+        if self.body.is_empty() {
+            self.body.resize(HEAD_ROOM, 0);
+        }
     }
 
     fn put_call(&mut self, db: u8, command: &Command, args: &[&[u8]]) {
@@ -145,19 +166,25 @@ impl ShardState {
             other => return Err(DecodeError::Unknown(u64::from(other)).into()),
         }
         // A new leader proposes before it has applied its log and so may not know the last stamp: take the larger.
-        let stamp = Stamp(reader.varint()?).max(self.keyspace.applied_stamp());
+        let told = Stamp(reader.varint()?);
+        let known = if mutation::on(Mutation::StampGoesBack) { told } else { self.keyspace.applied_stamp() };
+        let stamp = told.max(known);
         match reader.u8()? {
             KIND_GENESIS => {
-                let seed = (reader.varint()?, reader.varint()?);
+                let mut seed = (reader.varint()?, reader.varint()?);
+                if mutation::on(Mutation::HiddenChanceInApply) {
+                    seed.0 ^= std::ptr::from_ref(self).addr() as u64;
+                }
                 self.keyspace = Keyspace::new(seed);
                 self.keyspace.advance(stamp, index);
             }
             KIND_BATCH => {
                 self.keyspace.advance(stamp, index);
-                while !reader.is_empty() {
-                    replied(self.operation(stamp, &mut reader)?);
-                }
+                // Before the commands: a death counts as a change for WATCH, and must not follow one that came later.
                 self.keyspace.remove_dead(EXPIRED_PER_ENTRY_MAX);
+                while !reader.is_empty() {
+                    self.window(stamp, &mut reader, &mut replied)?;
+                }
             }
             other => return Err(DecodeError::Unknown(u64::from(other)).into()),
         }
@@ -172,29 +199,73 @@ impl ShardState {
         (!cx.tick_needed.get()).then_some(reply)
     }
 
-    fn operation(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
-        match reader.u8()? {
-            OP_COMMAND => self.call(stamp, reader, Skip::No),
-            OP_EXEC => self.transaction(stamp, reader),
-            other => Err(DecodeError::Unknown(u64::from(other)).into()),
+    /// The next operations: their keys are brought near before the first is run.
+    fn window(
+        &mut self,
+        stamp: Stamp,
+        reader: &mut Reader<'_>,
+        replied: &mut impl FnMut(Reply),
+    ) -> Result<(), BadEntry> {
+        let mut calls: SmallVec<[Call<'_>; NEAR_MAX]> = SmallVec::new();
+        while calls.len() < NEAR_MAX && reader.rest().first() == Some(&OP_COMMAND) {
+            reader.u8()?;
+            calls.push(Call::read(reader)?);
         }
+        if calls.len() > 1 {
+            self.keyspace.bring_near(calls.iter().filter_map(Call::first_key));
+        }
+        for call in &calls {
+            replied(self.call(stamp, call));
+        }
+        if calls.len() < NEAR_MAX && !reader.is_empty() {
+            match reader.u8()? {
+                OP_EXEC => replied(self.transaction(stamp, reader)?),
+                other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+            }
+        }
+        Ok(())
     }
 
     fn transaction(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
         let mut unchanged = true;
         for _ in 0..reader.varint()? {
             let bucket = u32::try_from(reader.varint()?).map_err(|_| DecodeError::Overlong)?;
-            unchanged &= self.keyspace.unchanged(bucket, Index(reader.varint()?));
+            unchanged &= self.keyspace.unchanged(bucket, reader.varint()?);
+            let dies_at = reader.varint()?.checked_sub(1).map(Stamp);
+            unchanged &= dies_at.is_none_or(|at| at > stamp);
         }
-        let skip = if unchanged { Skip::No } else { Skip::Yes };
+        unchanged |= mutation::on(Mutation::WatchIgnored);
         let mut replies = Vec::new();
         for _ in 0..reader.varint()? {
-            replies.push(self.call(stamp, reader, skip)?);
+            let call = Call::read(reader)?;
+            if unchanged {
+                replies.push(self.call(stamp, &call));
+            }
         }
         Ok(if unchanged { Reply::Array(replies) } else { Reply::NilArray })
     }
 
-    fn call(&mut self, stamp: Stamp, reader: &mut Reader<'_>, skip: Skip) -> Result<Reply, BadEntry> {
+    fn call(&mut self, stamp: Stamp, call: &Call<'_>) -> Reply {
+        let Call { db, command, args } = call;
+        let cx = Context::new(*db, stamp);
+        Reply::from(match command.run {
+            Run::Write(run) => run(&mut self.keyspace, &cx, args),
+            Run::Read(run) => run(&self.keyspace, &cx, args),
+            Run::Scatter(scatter) => command::keyless::run(scatter, &mut self.keyspace, &cx, args),
+            Run::Session | Run::Node => Err(Refused::Text(format!("ERR {} can't be logged", command.name))),
+        })
+    }
+}
+
+/// One command of an entry.
+struct Call<'a> {
+    db: u8,
+    command: &'static Command,
+    args: SmallVec<[&'a [u8]; 4]>,
+}
+
+impl<'a> Call<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, BadEntry> {
         let db = reader.u8()?;
         if db >= DATABASE_COUNT {
             return Err(DecodeError::Unknown(u64::from(db)).into());
@@ -202,26 +273,15 @@ impl ShardState {
         let id = reader.varint()?;
         let command = command::by_id(id).ok_or(DecodeError::Unknown(id))?;
         let argc = reader.len()?;
-        let mut args: smallvec::SmallVec<[&[u8]; 8]> = smallvec::SmallVec::new();
+        let mut args = SmallVec::new();
         for _ in 0..argc {
             args.push(reader.bytes()?);
         }
-        if matches!(skip, Skip::Yes) {
-            return Ok(Reply::Nil);
-        }
-        let cx = Context::new(db, stamp);
-        Ok(Reply::from(match command.run {
-            Run::Write(run) => run(&mut self.keyspace, &cx, &args),
-            Run::Read(run) => run(&self.keyspace, &cx, &args),
-            Run::Scatter(scatter) => command::keyless::run(scatter, &mut self.keyspace, &cx, &args),
-            Run::Session | Run::Node => Err(Refused::Text(format!("ERR {} can't be logged", command.name))),
-        }))
+        Ok(Self { db, command, args })
     }
-}
 
-/// Whether a transaction was aborted: its calls are read over.
-#[derive(Clone, Copy)]
-enum Skip {
-    Yes,
-    No,
+    fn first_key(&self) -> Option<(u8, &'a [u8])> {
+        let at = self.command.keys.positions(self.args.len()).next()?;
+        Some((self.db, self.args[at]))
+    }
 }

@@ -4,6 +4,7 @@
 
 use crate::Now;
 use base::Stamp;
+use base::mutation::{self, Mutation};
 use base::time::{Instant, NS_PER_MS};
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +27,9 @@ impl StampClock {
 
     /// The stamp at `now`; never goes back.
     pub(crate) fn stamp(&mut self, now: Now) -> Stamp {
+        if mutation::on(Mutation::RawWallClock) {
+            return Stamp(now.wall_ms);
+        }
         let here = Stamp(self.elected_wall_ms + now.boot.since_ns(self.elected_at) / NS_PER_MS);
         self.last = self.last.max(here);
         self.last

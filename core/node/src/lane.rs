@@ -1,9 +1,10 @@
 //! A lane: the shards of one thread, and the way of every request to its shard and back.
 
 use crate::gather::{Gathers, shard_of_cursor};
-use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, Transaction};
+use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotWaiting, Transaction};
 use crate::replica::{Replica, Waiter};
 use crate::routing::Routing;
+use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
 use base::rng::Rng;
 use base::{ClientId, LaneId, NodeId, ShardId, Slot};
@@ -81,7 +82,8 @@ impl Lane {
                     let shard = shard.unwrap_or(ShardId(0));
                     let owner = self.config.routing.lane_of(shard);
                     if owner == me {
-                        let waiter = Waiter { lane: me, client: request.client, seq: request.seq, part: false };
+                        let waiter =
+                            Waiter { lane: me, client: request.client, seq: request.seq, part: false, read: false };
                         self.local(now, shard, waiter, &request, out);
                     } else {
                         let request = own(&request);
@@ -93,6 +95,13 @@ impl Lane {
         }
     }
 
+    /// Brings near what requests with these first keys, and there are some, will read in this lane's shards.
+    pub fn bring_near<'a>(&self, keys: impl Iterator<Item = (u8, &'a [u8])>) {
+        let only = self.config.routing.shard_count() == 1;
+        let Some(replica) = self.replicas.first().and_then(Option::as_ref).filter(|_| only) else { return };
+        replica.state().keyspace().bring_near(keys);
+    }
+
     /// A transaction of a client of this lane.
     pub fn on_transaction(&mut self, now: Now, transaction: Transaction, out: &mut Outbox) {
         match self.shard_of_transaction(&transaction) {
@@ -100,7 +109,8 @@ impl Lane {
             Ok(shard) => {
                 let (me, owner) = (self.config.lane, self.config.routing.lane_of(shard));
                 if owner == me {
-                    let waiter = Waiter { lane: me, client: transaction.client, seq: transaction.seq, part: false };
+                    let waiter =
+                        Waiter { lane: me, client: transaction.client, seq: transaction.seq, part: false, read: false };
                     self.log_transaction(now, shard, waiter, &transaction, out);
                 } else {
                     out.sends.push((owner, LaneMessage::Transaction { from: me, shard, transaction }));
@@ -115,7 +125,8 @@ impl Lane {
             LaneMessage::Request { from, shard, request } => self.remote(now, from, shard, &request, Part::No, out),
             LaneMessage::Part { from, shard, request } => self.remote(now, from, shard, &request, Part::Yes, out),
             LaneMessage::Transaction { from, shard, transaction } => {
-                let waiter = Waiter { lane: from, client: transaction.client, seq: transaction.seq, part: false };
+                let waiter =
+                    Waiter { lane: from, client: transaction.client, seq: transaction.seq, part: false, read: false };
                 self.log_transaction(now, shard, waiter, &transaction, out);
             }
             LaneMessage::Reply { client, seq, reply } => out.replies.push((client, seq, reply)),
@@ -166,10 +177,12 @@ impl Lane {
         self.replicas.iter_mut().flatten().map(|replica| usize::from(replica.begin_snapshot(out))).sum()
     }
 
-    /// Gives running snapshots a slice; `waiting_bytes` of former slices are not yet written. True while any runs.
-    pub fn snapshot_slice(&mut self, waiting_bytes: usize, out: &mut Outbox) -> bool {
+    /// Gives running snapshots a slice, given what of former ones waits for the disk. True while any runs.
+    pub fn snapshot_slice(&mut self, waiting: SnapshotWaiting, out: &mut Outbox) -> bool {
         let Some(replica) = self.replicas.iter_mut().flatten().find(|replica| replica.cutting()) else { return false };
-        replica.snapshot_slice(waiting_bytes, out);
+        replica.snapshot_slice(waiting, out);
+        let shard = replica.shard();
+        self.soil(shard);
         true
     }
 
@@ -198,8 +211,9 @@ impl Lane {
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if let Run::Read(_) = request.command.run
-            && !request.joins
+            && (!request.joins || mutation::on(Mutation::ReadOvertakesOwnWrite))
             && replica.may_read()
+            && !replica.has_logged_read(&waiter)
         {
             let cx = replica.context(now, request.db);
             if let Some(reply) = replica.state().read(&cx, request.command, request.args) {
@@ -258,7 +272,7 @@ impl Lane {
         for shard in routing.shards().filter(|shard| only.is_none_or(|only| only == *shard)) {
             let owner = routing.lane_of(shard);
             if owner == me {
-                let waiter = Waiter { lane: me, client: request.client, seq: request.seq, part: true };
+                let waiter = Waiter { lane: me, client: request.client, seq: request.seq, part: true, read: false };
                 self.part(now, shard, waiter, scatter, &request, out);
             } else {
                 out.sends.push((owner, LaneMessage::Part { from: me, shard, request: own(&request) }));
@@ -276,7 +290,7 @@ impl Lane {
         out: &mut Outbox,
     ) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        if request.command.is_write() || request.joins || !replica.may_read() {
+        if request.command.is_write() || request.joins || !replica.may_read() || replica.has_logged_read(&waiter) {
             return self.log(now, shard, waiter, request, out);
         }
         let cx: Context = replica.context(now, request.db);
@@ -288,7 +302,7 @@ impl Lane {
         let OwnedRequest { client, seq, joins, queued: Queued { db, command, args } } = request;
         let args: SmallVec<[&[u8]; 8]> = args.iter().map(Vec::as_slice).collect();
         let request = Request { client: *client, seq: *seq, db: *db, joins: *joins, command, args: &args };
-        let waiter = Waiter { lane: from, client: *client, seq: *seq, part: matches!(part, Part::Yes) };
+        let waiter = Waiter { lane: from, client: *client, seq: *seq, part: matches!(part, Part::Yes), read: false };
         match command.run {
             Run::Scatter(scatter) => self.part(now, shard, waiter, scatter, &request, out),
             _ => self.local(now, shard, waiter, &request, out),
@@ -296,7 +310,7 @@ impl Lane {
     }
 
     fn answer(&mut self, waiter: Waiter, shard: ShardId, reply: Reply, out: &mut Outbox) {
-        let Waiter { lane, client, seq, part } = waiter;
+        let Waiter { lane, client, seq, part, .. } = waiter;
         let here = lane == self.config.lane;
         match (part, here) {
             (false, true) => out.replies.push((client, seq, reply)),

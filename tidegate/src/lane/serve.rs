@@ -1,13 +1,15 @@
 //! Serving connections: bytes in, requests to the core, replies out.
 
 use super::Driver;
-use super::conn::{Conn, OUT_BYTES_MAX, OUT_BYTES_PAUSE, Taken};
+use super::conn::{Conn, OUT_BYTES_MAX, OUT_BYTES_PAUSE, PENDING_MAX, Taken};
 use crate::shared::{Card, Shared, lock};
 use crate::{admin, clock};
 use base::ClientId;
+use data::keyspace::NEAR_MAX;
 use edge::{Call, ExecCall, Session, SessionConfig, Step};
 use mio::{Interest, Token};
 use node::{Lane, Now, Outbox, Queued, Request, Transaction};
+use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -92,7 +94,8 @@ impl Driver {
     /// One read; true if another may bring more.
     fn read_some(&mut self, place: usize, buffer: &mut [u8]) -> bool {
         let Some(conn) = self.conns.get_mut(place) else { return false };
-        if conn.blocked || conn.closing || conn.unwritten() > OUT_BYTES_PAUSE {
+        let owed = conn.unwritten() > OUT_BYTES_PAUSE || conn.session.pending() > PENDING_MAX;
+        if conn.blocked || conn.closing || owed {
             return false;
         }
         match conn.read(buffer) {
@@ -154,12 +157,25 @@ impl Driver {
         let Some(conn) = conns.get_mut(place) else { return (bytes.len(), None) };
         let now = clock::now();
         let (mut used, mut served, mut inline) = (0, 0, None);
+        let mut calls: Calls<'_> = SmallVec::new();
         conn.need_bytes = 0;
         while used < bytes.len() && !conn.closing && !conn.blocked && inline.is_none() {
             let mut taken = 0;
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);
+            used += taken;
+            served += 1;
+            let step = match step {
+                Step::Request(call) => {
+                    calls.push(call);
+                    if calls.len() == NEAR_MAX {
+                        requests(lane, out, shared, conn, &mut calls, now);
+                    }
+                    continue;
+                }
+                other => other,
+            };
+            requests(lane, out, shared, conn, &mut calls, now);
             match step {
-                Step::Request(call) => request(lane, out, shared, conn, &call, now),
                 Step::Exec(exec) => {
                     let admin = exec.admin.iter().map(|(at, one)| {
                         let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
@@ -181,10 +197,10 @@ impl Driver {
                 }
                 Step::Blocked => conn.blocked = true,
                 Step::Close => conn.closing = true,
+                Step::Request(_) => unreachable!("requests were taken above"),
             }
-            used += taken;
-            served += 1;
         }
+        requests(lane, out, shared, conn, &mut calls, now);
         shared.commands.fetch_add(served, Ordering::Relaxed);
         if conn.closing {
             used = bytes.len();
@@ -254,6 +270,20 @@ impl Driver {
         if let Some(place) = self.conns.place_of(client) {
             self.close(place);
         }
+    }
+}
+
+/// Requests of one connection that are given to the core together.
+type Calls<'a> = SmallVec<[Call<'a>; NEAR_MAX]>;
+
+/// Gives requests to the core, once what all of them will read has been brought near.
+fn requests(lane: &mut Lane, out: &mut Outbox, shared: &Shared, conn: &mut Conn, calls: &mut Calls<'_>, now: Now) {
+    if calls.len() > 1 {
+        let reads = calls.iter().filter(|call| !call.command.is_write());
+        lane.bring_near(reads.filter_map(Call::first_key));
+    }
+    for call in calls.drain(..) {
+        request(lane, out, shared, conn, &call, now);
     }
 }
 

@@ -8,6 +8,7 @@
 mod log;
 
 use crate::{Envelope, Write};
+use base::mutation::{self, Mutation};
 use base::record::{Record, RecoveredShard};
 use base::{Index, NodeId, ShardId, Term};
 use bytes::Bytes;
@@ -70,7 +71,9 @@ impl Group {
 
     /// Campaigns: with one voter, the vote wins once it is durable.
     pub fn campaign(&mut self, out: &mut Vec<Write>) {
-        self.term = Term(self.term.0 + 1);
+        if !mutation::on(Mutation::TermNotRaised) {
+            self.term = Term(self.term.0 + 1);
+        }
         self.role = Role::Candidate;
         let record = Record::HardState { shard: self.shard, term: self.term, vote: Some(self.me) };
         out.push(Write { record, then: vec![self.to_me(Message::VoteStored { term: self.term })] });
@@ -109,7 +112,7 @@ impl Group {
     /// True if a read may be served from the applied state: this replica leads, and an entry of its term has committed.
     #[must_use]
     pub fn may_read(&self) -> bool {
-        matches!(self.role, Role::Leader { first } if self.applied >= first)
+        matches!(self.role, Role::Leader { first } if self.applied >= first || mutation::on(Mutation::ReadBeforeOwnEntry))
     }
 
     /// True if no entry was ever written, nor a snapshot taken.

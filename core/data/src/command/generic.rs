@@ -245,9 +245,9 @@ fn persist(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
 fn watch(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let seen = |key: &&[u8]| {
         // Looking asks for a Tick if the key is dead by now: its removal must not count as a later change.
-        let _ = keyspace.contains(cx, key);
-        let (bucket, index) = keyspace.watched(cx.db, key);
-        Watched { shard: ShardId(0), bucket, index }
+        let dies_at = keyspace.get(cx, key).and_then(|live| live.expire_at);
+        let (bucket, revision) = keyspace.watched(cx.db, key);
+        Watched { shard: ShardId(0), bucket, revision, dies_at }
     };
     Ok(Reply::Watched(args[1..].iter().map(seen).collect()))
 }

@@ -12,12 +12,15 @@ mod walk;
 
 use crate::{Blob, Context, Refused};
 use base::limits::{DATABASE_COUNT, WATCH_BUCKET_COUNT};
+use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
 use base::{Index, Slot, Stamp};
 use bytes::Bytes;
 use item::Body;
 use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
 use std::hash::Hasher;
+use std::hint::black_box;
 use table::{Place, Table, Tag};
 
 pub use expiry::Ttl;
@@ -28,18 +31,22 @@ pub use walk::ScanPage;
 #[derive(Debug)]
 pub struct Keyspace {
     dbs: Vec<Db>,
-    objects: Objects,
     seed: (u64, u64),
-    expiry: expiry::ExpiryIndex,
-    watch: Box<[Index]>,
+    /// By bucket, the revision of the last change of one of its keys.
+    watch: Box<[u64]>,
+    /// How many changes there have been.
+    revision: u64,
     /// The last applied stamp and index.
     applied: (Stamp, Index),
     cut: snapshot::Cut,
+    garbage: Vec<Garbage>,
 }
 
 #[derive(Debug, Default)]
 struct Db {
     tables: Box<[Table]>,
+    objects: Objects,
+    expiry: expiry::ExpiryIndex,
     len: usize,
     expiring: usize,
 }
@@ -56,8 +63,15 @@ enum Object {
     Str(Bytes),
 }
 
+/// What a flush took out: to be dropped where nobody waits for it.
+#[derive(Debug)]
+pub struct Garbage(#[expect(dead_code, reason = "it exists to be dropped")] Db);
+
 /// Strings above this size stand apart from their key and are shared with replies instead of copied.
 const INLINE_STRING_BYTES_MAX: usize = 2048;
+
+/// Keys whose look-ups are prepared at once.
+pub const NEAR_MAX: usize = 16;
 
 /// Where a key belongs.
 #[derive(Clone, Copy, Debug)]
@@ -115,12 +129,12 @@ impl Keyspace {
     pub fn new(seed: (u64, u64)) -> Self {
         Self {
             dbs: (0..DATABASE_COUNT).map(|_| Db::default()).collect(),
-            objects: Objects::default(),
             seed,
-            expiry: expiry::ExpiryIndex::default(),
-            watch: vec![Index(0); WATCH_BUCKET_COUNT].into_boxed_slice(),
+            watch: vec![0; WATCH_BUCKET_COUNT].into_boxed_slice(),
+            revision: 0,
             applied: (Stamp(0), Index(0)),
             cut: snapshot::Cut::default(),
+            garbage: Vec::new(),
         }
     }
 
@@ -141,6 +155,28 @@ impl Keyspace {
         assert!(stamp >= self.applied.0, "a stamp never goes back");
         assert!(index > self.applied.1, "entries are applied once and in order");
         self.applied = (stamp, index);
+    }
+
+    /// Brings what look-ups of these keys will read near, all of them at once: a look-up waits for one cache line after
+    /// another, and those of different keys don't wait for each other.
+    pub fn bring_near<'a>(&self, keys: impl Iterator<Item = (u8, &'a [u8])>) {
+        let found = |(db, key)| {
+            let address = self.address(db, key);
+            Some((self.table(db, address.slot)?, address.tag))
+        };
+        let tables: SmallVec<[(&Table, Tag); NEAR_MAX]> = keys.filter_map(found).collect();
+        // A pass for each line that depends on the one before.
+        for (table, _) in &tables {
+            black_box(table.len());
+        }
+        for (table, tag) in &tables {
+            black_box(table.first_tag(*tag));
+        }
+        let items: SmallVec<[Option<&[u8]>; NEAR_MAX]> =
+            tables.iter().map(|(table, tag)| black_box(table.likely(*tag))).collect();
+        for item in items.into_iter().flatten() {
+            black_box((item[0], item[item.len() - 1]));
+        }
     }
 
     /// The live key `key`, or nothing. On a read at a time that no entry has reached, asks for a Tick.
@@ -239,6 +275,11 @@ impl Keyspace {
         true
     }
 
+    /// What flushes have taken out since the last call.
+    pub fn take_garbage(&mut self) -> Vec<Garbage> {
+        std::mem::take(&mut self.garbage)
+    }
+
     /// How many keys a database holds, the dead that aren't yet removed among them.
     #[must_use]
     pub fn len(&self, db: u8) -> usize {
@@ -251,17 +292,17 @@ impl Keyspace {
         self.dbs[usize::from(db)].expiring
     }
 
-    /// What WATCH remembers of a key: its bucket and the last index that changed any key of the bucket.
+    /// What WATCH remembers of a key: its bucket and the revision of the last change of any key of the bucket.
     #[must_use]
-    pub fn watched(&self, db: u8, key: &[u8]) -> (u32, Index) {
+    pub fn watched(&self, db: u8, key: &[u8]) -> (u32, u64) {
         let bucket = self.address(db, key).bucket;
         (bucket, self.watch[bucket as usize])
     }
 
-    /// True if no key of the bucket has changed since `index`.
+    /// True if no key of the bucket has changed since `revision`.
     #[must_use]
-    pub fn unchanged(&self, bucket: u32, index: Index) -> bool {
-        self.watch.get(bucket as usize).is_some_and(|last| *last == index)
+    pub fn unchanged(&self, bucket: u32, revision: u64) -> bool {
+        self.watch.get(bucket as usize).is_some_and(|last| *last == revision)
     }
 
     fn live<'a>(&'a self, cx: &Context, stored: &'a [u8]) -> Option<Live<'a>> {
@@ -270,14 +311,14 @@ impl Keyspace {
             if at <= self.applied.0 {
                 return None;
             }
-            if at <= cx.stamp {
+            if at <= cx.stamp && !mutation::on(Mutation::DeadKeysServedUntilNextEntry) {
                 cx.tick_needed.set(true);
                 return None;
             }
         }
         let value = match seen.body {
             Body::Str(bytes) => Value::Str(bytes),
-            Body::Object(number) => match self.objects.get(number) {
+            Body::Object(number) => match self.dbs[usize::from(cx.db)].objects.get(number) {
                 Object::Str(bytes) => Value::Large(bytes),
             },
         };
@@ -291,7 +332,8 @@ impl Keyspace {
         {
             return;
         }
-        let built = value.build(self, key, expire_at);
+        let epoch = self.cut.epoch();
+        let built = value.build(&mut self.dbs[usize::from(db)].objects, epoch, key, expire_at);
         self.swap(db, address, key, built, KeepObject::No);
     }
 
@@ -328,8 +370,9 @@ impl Keyspace {
             }
         }
         if let Some(at) = new_expiry {
-            self.expiry.insert(at, db, address.slot, address.tag);
-            self.dbs[usize::from(db)].expiring += 1;
+            let home = &mut self.dbs[usize::from(db)];
+            home.expiry.insert(at, address.slot, address.tag);
+            home.expiring += 1;
         }
         self.touch(address);
     }
@@ -352,17 +395,19 @@ impl Keyspace {
     /// Frees what an item that has left its table held.
     fn forget(&mut self, db: u8, address: Address, old: &[u8], keep: KeepObject) {
         let old = item::view(old);
+        let home = &mut self.dbs[usize::from(db)];
         if let (Body::Object(number), KeepObject::No) = (old.body, keep) {
-            self.objects.remove(number);
+            home.objects.remove(number);
         }
         if let Some(at) = old.expire_at {
-            self.expiry.remove(at, db, address.slot, address.tag);
-            self.dbs[usize::from(db)].expiring -= 1;
+            home.expiry.remove(at, address.slot, address.tag);
+            home.expiring -= 1;
         }
     }
 
     fn touch(&mut self, address: Address) {
-        self.watch[address.bucket as usize] = self.applied.1;
+        self.revision += 1;
+        self.watch[address.bucket as usize] = self.revision;
     }
 
     fn reserve(&mut self, db: u8) {
@@ -412,18 +457,17 @@ enum KeepObject {
 }
 
 impl NewValue<'_> {
-    fn build(self, keyspace: &mut Keyspace, key: &[u8], expire_at: Option<Stamp>) -> Box<[u8]> {
-        let epoch = keyspace.cut.epoch();
+    fn build(self, objects: &mut Objects, epoch: u8, key: &[u8], expire_at: Option<Stamp>) -> Box<[u8]> {
         match self {
             Self::Str(bytes) if bytes.len() <= INLINE_STRING_BYTES_MAX => {
                 item::build(key, Body::Str(bytes), expire_at, epoch)
             }
             Self::Str(bytes) => {
-                let number = keyspace.objects.insert(Object::Str(Bytes::copy_from_slice(bytes)));
+                let number = objects.insert(Object::Str(Bytes::copy_from_slice(bytes)));
                 item::build(key, Body::Object(number), expire_at, epoch)
             }
             Self::Object(object) => {
-                let number = keyspace.objects.insert(object);
+                let number = objects.insert(object);
                 item::build(key, Body::Object(number), expire_at, epoch)
             }
         }
@@ -431,6 +475,15 @@ impl NewValue<'_> {
 }
 
 impl Objects {
+    fn bytes_of<'a>(&'a self, body: Body<'a>) -> &'a [u8] {
+        match body {
+            Body::Str(bytes) => bytes,
+            Body::Object(number) => match self.get(number) {
+                Object::Str(bytes) => bytes,
+            },
+        }
+    }
+
     fn get(&self, number: u32) -> &Object {
         self.places[number as usize].as_ref().expect("an item names a live object")
     }

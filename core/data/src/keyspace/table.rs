@@ -59,6 +59,20 @@ impl Table {
         Place::Vacant(at)
     }
 
+    /// The tag that a look-up of `tag` compares first: reading it brings the tags near.
+    #[must_use]
+    pub fn first_tag(&self, tag: Tag) -> Tag {
+        self.tag(home(tag, self.homes))
+    }
+
+    /// The first item whose tag is `tag`, if there is one, found without a look at any key.
+    #[must_use]
+    pub fn likely(&self, tag: Tag) -> Option<&[u8]> {
+        let from = home(tag, self.homes);
+        let at = from + self.tags.get(from..)?.iter().take_while(|here| **here != 0 && **here < tag).count();
+        if self.tag(at) == tag { self.items[at].as_deref() } else { None }
+    }
+
     /// The item at `at`, which must be occupied.
     #[must_use]
     pub fn item(&self, at: usize) -> &[u8] {

@@ -107,6 +107,15 @@ pub struct QueuedCall {
     pub args: Vec<Vec<u8>>,
 }
 
+impl<'a> Call<'a> {
+    /// The database and the first key, if the command has one.
+    #[must_use]
+    pub fn first_key(&self) -> Option<(u8, &'a [u8])> {
+        let at = self.command.keys.positions(self.args.len()).next()?;
+        Some((self.db, self.args[at]))
+    }
+}
+
 impl Session {
     /// A fresh connection.
     #[must_use]
@@ -321,6 +330,7 @@ impl Session {
                 });
                 self.answer(reply, out)
             }
+            "reset" if self.watching() => Step::Blocked,
             "reset" => {
                 self.reset();
                 self.answer(Reply::Simple("RESET"), out)

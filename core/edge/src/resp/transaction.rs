@@ -68,6 +68,7 @@ impl Session {
                 self.transaction = Some(Transaction { db: self.db, ..Transaction::default() });
                 Reply::Ok
             }
+            "discard" if self.watching() => return Step::Blocked,
             "discard" if self.transaction.is_none() => error("ERR DISCARD without MULTI"),
             "discard" => {
                 self.transaction = None;

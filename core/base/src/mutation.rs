@@ -1,0 +1,116 @@
+//! Switches that each break one safety rule, so that the simulator can prove that it would notice.
+//!
+//! Without the feature `mutations`, which only the simulator's own test turns on, [`on`] is a constant `false` and every
+//! switch is compiled away.
+
+/// A rule and the way in which it is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// Replies leave before their entry is durable.
+    SendBeforeDurable,
+    /// A log batch is believed without its checksum.
+    SkipLogChecksum,
+    /// A snapshot's block is believed without its checksum.
+    SkipSnapshotChecksum,
+    /// A new segment's name is not synced.
+    ForgetDirSyncOfSegment,
+    /// A new snapshot's name is not synced.
+    ForgetDirSyncOfSnapshot,
+    /// A snapshot gets its name before its bytes are synced.
+    ForgetSyncOfSnapshot,
+    /// A full segment is left unsynced when the next begins.
+    ForgetSyncAtRotate,
+    /// What a reused file held before is taken for new batches.
+    OldBatchesTakenForNew,
+    /// A failed sync counts as done.
+    SyncErrorIgnored,
+    /// Segments are given back before the marks that make them useless are durable.
+    ReclaimBeforeMarks,
+    /// A gap left by unfinished removals is taken for loss.
+    GapTakenForLoss,
+    /// A record that was moved forward drops newer ones.
+    RewrittenRecordTruncates,
+    /// A torn tail stops the node.
+    TornTailTakenForRot,
+    /// Durable bytes that changed are cut off as a torn tail.
+    RotTakenForTornTail,
+    /// Stamps are the wall clock's.
+    RawWallClock,
+    /// An entry's stamp counts as it is, even below the last one.
+    StampGoesBack,
+    /// A snapshot takes keys as they are when the walk comes by.
+    SnapshotWithoutCopyOnWrite,
+    /// A start campaigns in the old term.
+    TermNotRaised,
+    /// A new leader serves reads before its log is applied.
+    ReadBeforeOwnEntry,
+    /// A read sees a key until the next entry although its time has come.
+    DeadKeysServedUntilNextEntry,
+    /// EXEC does not look at what was watched.
+    WatchIgnored,
+    /// A read overtakes a write of its own connection.
+    ReadOvertakesOwnWrite,
+    /// Apply draws from chance that replicas don't share.
+    HiddenChanceInApply,
+}
+
+impl Mutation {
+    /// All of them.
+    pub const ALL: [Self; 23] = [
+        Self::SendBeforeDurable,
+        Self::SkipLogChecksum,
+        Self::SkipSnapshotChecksum,
+        Self::ForgetDirSyncOfSegment,
+        Self::ForgetDirSyncOfSnapshot,
+        Self::ForgetSyncOfSnapshot,
+        Self::ForgetSyncAtRotate,
+        Self::OldBatchesTakenForNew,
+        Self::SyncErrorIgnored,
+        Self::ReclaimBeforeMarks,
+        Self::GapTakenForLoss,
+        Self::RewrittenRecordTruncates,
+        Self::TornTailTakenForRot,
+        Self::RotTakenForTornTail,
+        Self::RawWallClock,
+        Self::StampGoesBack,
+        Self::SnapshotWithoutCopyOnWrite,
+        Self::TermNotRaised,
+        Self::ReadBeforeOwnEntry,
+        Self::DeadKeysServedUntilNextEntry,
+        Self::WatchIgnored,
+        Self::ReadOvertakesOwnWrite,
+        Self::HiddenChanceInApply,
+    ];
+}
+
+#[cfg(not(feature = "mutations"))]
+/// True if the rule is to be broken: never, in this build.
+#[inline]
+#[must_use]
+pub const fn on(_: Mutation) -> bool {
+    false
+}
+
+#[cfg(feature = "mutations")]
+mod switch {
+    use super::Mutation;
+    use std::cell::Cell;
+
+    thread_local! {
+        static BROKEN: Cell<Option<Mutation>> = const { Cell::new(None) };
+    }
+
+    /// True if this thread breaks the rule.
+    #[must_use]
+    pub fn on(mutation: Mutation) -> bool {
+        BROKEN.get() == Some(mutation)
+    }
+
+    /// This thread breaks the rule from now on, and no other.
+    pub fn set(mutation: Option<Mutation>) {
+        BROKEN.set(mutation);
+    }
+}
+
+#[cfg(feature = "mutations")]
+pub use switch::{on, set};

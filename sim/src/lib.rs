@@ -1,0 +1,10 @@
+//! The seeded world: the real core and storage over a disk, clocks and clients that are drawn from a seed, and a slow
+//! obvious model that says what every client must see. One seed is one run, byte for byte.
+
+pub mod answer;
+pub mod disk;
+pub mod hunt;
+pub mod oracle;
+pub mod tally;
+pub mod workload;
+pub mod world;

@@ -1,0 +1,163 @@
+//! A simulated client: it pipelines commands over a connection of the real RESP session and checks every reply.
+
+use crate::answer::{Answer, Expected};
+use crate::oracle::{Asked, Watch};
+use base::ClientId;
+use edge::{Session, SessionConfig};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A command that was sent.
+#[derive(Debug)]
+struct Sent {
+    text: String,
+    /// What it must be answered, once it has taken effect.
+    expected: Option<Expected>,
+    /// Its number in the session, if it went to the core.
+    seq: Option<u64>,
+}
+
+/// One connection and its client.
+#[derive(Debug)]
+pub struct Client {
+    pub id: ClientId,
+    pub session: Session,
+    /// Sent and not yet taken by the session.
+    pub input: Vec<u8>,
+    pub output: Vec<u8>,
+    asked: VecDeque<Asked>,
+    sent: VecDeque<Sent>,
+    pub db: u8,
+    /// Commands queued by MULTI, as the session must have them.
+    queued: Option<Vec<Asked>>,
+    /// What WATCH has seen.
+    pub watches: Vec<Watch>,
+    pub answered: u64,
+    /// Last replies, for messages.
+    seen: VecDeque<String>,
+}
+
+impl Client {
+    /// A fresh connection.
+    #[must_use]
+    pub fn new(id: ClientId) -> Self {
+        Self {
+            id,
+            session: Session::new(id, SessionConfig::default()),
+            input: Vec::new(),
+            output: Vec::new(),
+            asked: VecDeque::new(),
+            sent: VecDeque::new(),
+            db: 0,
+            queued: None,
+            watches: Vec::new(),
+            answered: 0,
+            seen: VecDeque::new(),
+        }
+    }
+
+    /// Sends one command.
+    pub fn send(&mut self, asked: Asked) {
+        self.input.extend_from_slice(format!("*{}\r\n", asked.words.len()).as_bytes());
+        for word in &asked.words {
+            self.input.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            self.input.extend_from_slice(word);
+            self.input.extend_from_slice(b"\r\n");
+        }
+        self.asked.push_back(asked);
+    }
+
+    /// Commands sent and not yet answered.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.asked.len() + self.sent.len()
+    }
+
+    /// The session took a command for the core: it must be the next one that was sent.
+    pub fn taken(&mut self, seq: u64, name: &str, db: u8, words: &[&[u8]]) -> Asked {
+        let asked = self.asked.pop_front().expect("the session makes no commands up");
+        let same = asked.name() == name && asked.words.iter().map(Vec::as_slice).eq(words.iter().copied());
+        assert!(same && asked.db == db, "commands_arrive_as_they_were_sent: {asked} became {name} in database {db}");
+        self.sent.push_back(Sent { text: asked.to_string(), expected: None, seq: Some(seq) });
+        asked
+    }
+
+    /// The session took EXEC: what it queued and watched.
+    pub fn taken_exec(&mut self, seq: u64) -> (Vec<Watch>, Vec<Asked>) {
+        let asked = self.asked.pop_front().expect("the session makes no commands up");
+        assert_eq!(asked.name(), "exec", "commands_arrive_as_they_were_sent");
+        let queued = self.queued.take().expect("EXEC follows MULTI");
+        self.sent.push_back(Sent { text: format!("{asked} of {}", queued.len()), expected: None, seq: Some(seq) });
+        (std::mem::take(&mut self.watches), queued)
+    }
+
+    /// The session answered a command by itself.
+    pub fn answered_here(&mut self) {
+        let asked = self.asked.pop_front().expect("the session makes no commands up");
+        let answer = match asked.name().as_str() {
+            "multi" => {
+                self.queued = Some(Vec::new());
+                Answer::ok()
+            }
+            "discard" => {
+                self.queued = None;
+                self.watches.clear();
+                Answer::ok()
+            }
+            "unwatch" if self.queued.is_none() => {
+                self.watches.clear();
+                Answer::ok()
+            }
+            "ping" if self.queued.is_none() => Answer::Simple("PONG".to_owned()),
+            "select" if self.queued.is_none() => Answer::ok(),
+            _ => {
+                let text = asked.to_string();
+                self.queued
+                    .as_mut()
+                    .unwrap_or_else(|| panic!("{text} was answered by the session"))
+                    .push(asked.clone());
+                Answer::Simple("QUEUED".to_owned())
+            }
+        };
+        let expected = Some(Expected::Is(answer));
+        self.sent.push_back(Sent { text: asked.to_string(), expected, seq: None });
+    }
+
+    /// What the command `seq` must be answered.
+    pub fn expect(&mut self, seq: u64, expected: Expected) {
+        let sent =
+            self.sent.iter_mut().find(|sent| sent.seq == Some(seq)).expect("a command that took effect was sent");
+        let former = sent.expected.replace(expected);
+        assert!(former.is_none(), "a_command_takes_effect_once: {}", sent.text);
+    }
+
+    /// Reads replies and compares them.
+    pub fn replies_are_those_of_the_model(&mut self, counts: &mut BTreeMap<String, u64>) {
+        let mut at = 0;
+        while at < self.output.len() {
+            let Some((answer, used)) = Answer::read(&self.output[at..]) else { break };
+            at += used;
+            let sent = self.sent.pop_front().expect("a reply has a command");
+            let Some(expected) = &sent.expected else {
+                panic!("only_what_took_effect_is_answered: {} got {answer:?}", sent.text)
+            };
+            assert!(
+                expected.allows(&answer),
+                "replies_are_those_of_the_model: client {} sent {} and got {answer:?}, not {expected:?}; before it: {:#?}",
+                self.id,
+                sent.text,
+                self.seen
+            );
+            self.answered += 1;
+            if matches!(answer, Answer::NilArray) {
+                *counts.entry("exec aborted".to_owned()).or_default() += 1;
+            } else if matches!(answer, Answer::Error(_)) {
+                *counts.entry("errors".to_owned()).or_default() += 1;
+            }
+            self.seen.push_back(format!("{} -> {answer:?}", sent.text));
+            if self.seen.len() > 8 {
+                self.seen.pop_front();
+            }
+        }
+        self.output.drain(..at);
+    }
+}

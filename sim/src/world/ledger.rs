@@ -1,0 +1,270 @@
+//! What happened to one shard, in its order: who asked, what was proposed, what took effect, what was acknowledged.
+//!
+//! The invariants of the data plane are the methods whose names say them.
+
+use crate::answer::Expected;
+use crate::oracle::{Asked, Model, Watch};
+use base::codec::Reader;
+use base::record::RecoveredShard;
+use base::time::NS_PER_MS;
+use base::{ClientId, Index, ShardId, Term};
+use bytes::Bytes;
+use data::{Keyspace, ShardState};
+use node::Now;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A command on its way through a shard.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    pub client: ClientId,
+    pub seq: u64,
+    pub part: bool,
+    pub what: What,
+}
+
+/// What it does.
+#[derive(Clone, Debug)]
+pub enum What {
+    Command(Asked),
+    Exec { watches: Vec<Watch>, commands: Vec<Asked> },
+}
+
+/// The effect of a command, as the model sees it.
+#[derive(Debug)]
+pub struct Effect {
+    pub client: ClientId,
+    pub seq: u64,
+    pub part: bool,
+    pub expected: Expected,
+    pub watched: Vec<Watch>,
+}
+
+#[derive(Debug)]
+struct Proposal {
+    entry: Bytes,
+    stamp: u64,
+    commands: Vec<Pending>,
+}
+
+/// One shard's history.
+#[derive(Debug)]
+pub struct Ledger {
+    shard: ShardId,
+    model: Model,
+    /// Logged and not yet proposed, in their order.
+    arrived: VecDeque<Pending>,
+    proposed: BTreeMap<Index, Proposal>,
+    /// Applied by some life of the machine, so perhaps acknowledged.
+    applied: Index,
+    /// A second copy of the state, which never restarts and never sees a snapshot.
+    twin: ShardState,
+    /// The leader's clock: the wall and the boot clock at its election, and the last stamp that it gave.
+    elected: Now,
+    last_stamp: u64,
+    term: Term,
+    /// The last command of each client that took effect here.
+    last_of: BTreeMap<ClientId, u64>,
+    pub ready: bool,
+}
+
+impl Ledger {
+    /// The history of an empty shard.
+    #[must_use]
+    pub fn new(shard: ShardId) -> Self {
+        Self {
+            shard,
+            model: Model::default(),
+            arrived: VecDeque::new(),
+            proposed: BTreeMap::new(),
+            applied: Index(0),
+            twin: ShardState::default(),
+            elected: Now::default(),
+            last_stamp: 0,
+            term: Term(0),
+            last_of: BTreeMap::new(),
+            ready: false,
+        }
+    }
+
+    /// The machine has stopped: nobody waits any more, and nothing was proposed beyond what the log will show.
+    pub fn crash(&mut self) {
+        self.arrived.clear();
+        self.ready = false;
+    }
+
+    /// Checks what recovery found against what was proposed.
+    pub fn no_acknowledged_write_is_lost(&mut self, found: &RecoveredShard) {
+        let snapshot = found.snapshot.map_or(Index(0), |(index, _)| index);
+        let last = found.entries.last().map_or(snapshot, |entry| entry.index);
+        assert!(
+            last >= self.applied,
+            "no_acknowledged_write_is_lost: shard {} came back up to entry {last}, but {} had been applied",
+            self.shard,
+            self.applied
+        );
+        for entry in &found.entries {
+            let Some(proposal) = self.proposed.get(&entry.index) else {
+                panic!("nothing_comes_back_that_was_not_proposed: shard {} entry {}", self.shard, entry.index)
+            };
+            assert_eq!(
+                proposal.entry, entry.entry,
+                "what_comes_back_is_what_was_written: shard {} entry {}",
+                self.shard, entry.index
+            );
+        }
+        drop(self.proposed.split_off(&last.next()));
+    }
+
+    /// What came back from a disk with rot, and was not refused, must be whole.
+    pub fn rot_is_never_served(&self, found: &RecoveredShard, file: &str, byte: usize) {
+        let snapshot = found.snapshot.map_or(Index(0), |(index, _)| index);
+        let last = found.entries.last().map_or(snapshot, |entry| entry.index);
+        assert!(
+            last >= self.applied,
+            "rot_is_never_served: a bit of {file} at byte {byte} took entry {}",
+            self.applied
+        );
+        for entry in &found.entries {
+            let same = self.proposed.get(&entry.index).is_some_and(|one| one.entry == entry.entry);
+            assert!(same, "rot_is_never_served: a bit of {file} at byte {byte} changed entry {}", entry.index);
+        }
+    }
+
+    /// The shard has a leader from `now` on.
+    pub fn elect(&mut self, now: Now, term: Term) {
+        assert!(term > self.term, "every_leadership_has_a_term_of_its_own: {term} after {}", self.term);
+        self.term = term;
+        self.elected = now;
+        self.last_stamp = 0;
+    }
+
+    /// True if a command of this client is logged and has not taken effect.
+    pub fn holds_one_of(&self, client: ClientId) -> bool {
+        let proposed = self.proposed.range(self.applied.next()..).flat_map(|(_, one)| &one.commands);
+        self.arrived.iter().chain(proposed).any(|pending| pending.client == client)
+    }
+
+    /// A command was logged behind all that came before.
+    pub fn arrive(&mut self, pending: Pending) {
+        self.arrived.push_back(pending);
+    }
+
+    /// An entry was proposed: it holds everything that has arrived.
+    pub fn propose(&mut self, now: Now, index: Index, entry: Bytes) {
+        let mut reader = Reader::new(&entry);
+        let (version, stamp) = (reader.u8(), reader.varint());
+        assert_eq!(version, Ok(1), "this simulator reads entries of version 1");
+        let stamp = stamp.expect("an entry has a stamp");
+        self.stamps_follow_the_boot_clock(now, stamp);
+        let commands = self.arrived.drain(..).collect();
+        self.proposed.insert(index, Proposal { entry, stamp, commands });
+    }
+
+    fn stamps_follow_the_boot_clock(&mut self, now: Now, stamp: u64) {
+        let wanted = self.stamp_at(now);
+        if self.ready {
+            assert_eq!(stamp, wanted, "stamps_follow_the_boot_clock: shard {}", self.shard);
+        } else {
+            // A new leader knows the stamp of its snapshot alone; apply raises it to that of the log.
+            let most = wanted.max(self.model.stamp());
+            assert!((wanted..=most).contains(&stamp), "stamps_follow_the_boot_clock: {stamp} at an election");
+        }
+        self.last_stamp = self.last_stamp.max(stamp);
+    }
+
+    /// What the shard's clock shows at `now`.
+    fn stamp_at(&self, now: Now) -> u64 {
+        self.last_stamp.max(self.elected.wall_ms + now.boot.since_ns(self.elected.boot) / NS_PER_MS)
+    }
+
+    /// The entry at `index` took effect, with answers to `answered` commands.
+    pub fn apply(&mut self, index: Index, answered: usize) -> Vec<Effect> {
+        if index <= self.applied {
+            assert_eq!(answered, 0, "nothing_is_answered_twice: shard {} entry {index}", self.shard);
+            return Vec::new();
+        }
+        assert_eq!(index, self.applied.next(), "entries_take_effect_in_order: shard {}", self.shard);
+        let proposal = self.proposed.get(&index).unwrap_or_else(|| panic!("entry {index} was never proposed"));
+        assert!(
+            answered == proposal.commands.len() || (answered == 0 && !self.ready),
+            "every_command_of_an_entry_is_answered: {answered} of {}",
+            proposal.commands.len()
+        );
+        self.twin.apply(index, &proposal.entry, |_| {}).expect("an entry that was proposed can be read");
+        self.applied = index;
+        let stamp = proposal.stamp.max(self.model.stamp());
+        self.model.pass_time(stamp);
+        self.last_stamp = self.last_stamp.max(stamp);
+        let commands = proposal.commands.clone();
+        self.name_buckets();
+        commands.into_iter().map(|pending| self.take_effect(stamp, pending)).collect()
+    }
+
+    /// A read was answered from the applied state at `now`.
+    pub fn read(&mut self, now: Now, pending: Pending) -> Effect {
+        assert!(self.ready, "no_read_before_the_log_is_applied: shard {}", self.shard);
+        let stamp = self.stamp_at(now);
+        self.last_stamp = stamp;
+        self.take_effect(stamp, pending)
+    }
+
+    fn take_effect(&mut self, stamp: u64, pending: Pending) -> Effect {
+        let Pending { client, seq, part, what } = pending;
+        let former = self.last_of.insert(client, seq);
+        assert!(
+            former.is_none_or(|former| former < seq),
+            "commands_of_a_client_take_effect_in_their_order: client {client}, {seq} after {former:?}"
+        );
+        let mut watched = Vec::new();
+        let expected = match what {
+            What::Command(asked) if asked.name() == "watch" => {
+                watched = self.model.watch(self.shard.0, stamp, &asked);
+                Expected::Is(crate::answer::Answer::ok())
+            }
+            What::Command(asked) => self.model.run(stamp, &asked),
+            What::Exec { watches, commands } => self.model.exec(&watches, &commands),
+        };
+        Effect { client, seq, part, expected, watched }
+    }
+
+    /// Which WATCH bucket each key has: known once the shard's seed is, which its first entry holds.
+    fn name_buckets(&mut self) {
+        if self.applied == Index(1) {
+            for key in crate::workload::keys() {
+                for db in 0..crate::workload::DATABASES {
+                    self.model.name_bucket(db, &key, self.twin.keyspace().watched(db, &key).0);
+                }
+            }
+        }
+    }
+
+    /// Compares a shard's whole state with the model's, and with the copy that never restarted.
+    pub fn equal_entries_give_equal_states(&self, keyspace: &Keyspace) {
+        assert_eq!(keyspace.applied_index(), self.applied, "shard {} has applied all", self.shard);
+        let cx = |db| data::Context::new(db, keyspace.applied_stamp());
+        let mut count = 0;
+        for (db, key, value, dies_at) in self.model.live() {
+            count += 1;
+            let live = keyspace.get(&cx(db), key);
+            let found =
+                live.map(|live| (live.value.string().expect("a string").to_vec(), live.expire_at.map(|at| at.0)));
+            assert_eq!(
+                found,
+                Some((value.to_vec(), dies_at)),
+                "the_state_is_what_the_model_says: shard {} database {db} key {}",
+                self.shard,
+                String::from_utf8_lossy(key)
+            );
+        }
+        let held: usize =
+            (0..16).map(|db| keyspace.scan(&cx(db), 0, usize::MAX, |_| true).map_or(0, |page| page.keys.len())).sum();
+        assert_eq!(held, count, "the_state_is_what_the_model_says: shard {} holds other keys as well", self.shard);
+        assert_eq!(
+            keyspace.digest(),
+            self.twin.keyspace().digest(),
+            "equal_entries_give_equal_states: shard {} at entry {}",
+            self.shard,
+            self.applied
+        );
+    }
+}

@@ -1,0 +1,408 @@
+//! Turns of lanes and clients: what the binary's driver does, with the ledgers looking on.
+
+use super::client::Client;
+use super::ledger::{Effect, Pending, What};
+use super::machine::Mail;
+use super::{Stopped, World};
+use crate::answer::{Answer, Expected};
+use crate::oracle::Asked;
+use base::record::Record;
+use base::{ClientId, ShardId, Slot};
+use data::Run;
+use data::command::Scatter;
+use edge::Step;
+use node::{Event, LaneMessage, Now, Queued, Request, Transaction};
+use std::collections::BTreeSet;
+
+/// Parts of a scattered command that have taken effect.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    wanted: usize,
+    parts: Vec<(ShardId, Expected)>,
+}
+
+/// A request as a lane is about to see it.
+struct Coming {
+    shard: ShardId,
+    pending: Pending,
+    /// A part is executed at once unless it must be logged; its answer does not show.
+    part_is_logged: bool,
+}
+
+impl World {
+    /// A client sends, and its lane takes what came.
+    pub(crate) fn client_turn(&mut self) -> Result<(), Stopped> {
+        while (self.clients.len() as u64) < self.client_count {
+            let id = ClientId(self.next_client);
+            self.next_client += 1;
+            self.clients.insert(id, Client::new(id));
+        }
+        let at = usize::try_from(self.rng.below(self.clients.len() as u64)).expect("few clients");
+        let id = *self.clients.keys().nth(at).expect("the draw is below the count");
+        let count = 1 + self.rng.below(self.pipeline_max);
+        if self.clients[&id].waiting() < 200 {
+            for _ in 0..count {
+                self.ask(id);
+            }
+        }
+        self.serve(id);
+        let lane = self.lane_of_client(id);
+        self.lane_turn(lane)
+    }
+
+    fn ask(&mut self, id: ClientId) {
+        let Self { rng, workload, clients, shape, .. } = self;
+        let client = clients.get_mut(&id).expect("it was just chosen");
+        let plain =
+            |db, text: &str| Asked { db, words: text.split(' ').map(|word| word.as_bytes().to_vec()).collect() };
+        if rng.one_in(40) {
+            let db = u8::try_from(rng.below(u64::from(crate::workload::DATABASES))).expect("few databases");
+            client.send(plain(client.db, &format!("select {db}")));
+            client.db = db;
+        } else if rng.one_in(60) {
+            client.send(plain(client.db, if rng.one_in(2) { "ping" } else { "unwatch" }));
+        } else if workload.begins_transaction(rng) {
+            let group = rng.below(crate::workload::GROUPS);
+            if rng.one_in(2) {
+                client.send(workload.watch(rng, client.db));
+            }
+            client.send(plain(client.db, "multi"));
+            for _ in 0..rng.below(5) {
+                client.send(workload.draw(rng, client.db, Some(group), shape.shards == 1));
+            }
+            client.send(plain(client.db, if rng.one_in(8) { "discard" } else { "exec" }));
+        } else {
+            client.send(workload.draw(rng, client.db, None, true));
+        }
+    }
+
+    pub(crate) fn lane_of_client(&self, id: ClientId) -> usize {
+        usize::try_from(id.0 % self.machine.lanes.len() as u64).expect("few lanes")
+    }
+
+    /// The session takes what its client has sent.
+    pub(crate) fn serve(&mut self, id: ClientId) {
+        let input = std::mem::take(&mut self.clients.get_mut(&id).expect("a client is served").input);
+        let mut at = 0;
+        while at < input.len() {
+            let mut used = 0;
+            let client = self.clients.get_mut(&id).expect("nobody leaves in a turn");
+            let step = client.session.step(&input[at..], &mut used, &mut client.output);
+            match step {
+                Step::Request(call) => {
+                    let asked = client.taken(call.seq, call.command.name, call.db, &call.args);
+                    let request = Request {
+                        client: id,
+                        seq: call.seq,
+                        db: call.db,
+                        joins: call.joins,
+                        command: call.command,
+                        args: &call.args,
+                    };
+                    self.on_request(request, asked);
+                }
+                Step::Exec(exec) => {
+                    let (watches, commands) = client.taken_exec(exec.seq);
+                    self.watches_of_execs.insert((id, exec.seq), watches);
+                    let queued = exec.commands.into_iter().map(|one| Queued {
+                        db: one.db,
+                        command: one.command,
+                        args: one.args,
+                    });
+                    let queued: Vec<Queued> = queued.collect();
+                    let same = queued.iter().map(|one| &one.args).eq(commands.iter().map(|asked| &asked.words));
+                    assert!(same, "a_transaction_holds_what_was_queued");
+                    let transaction =
+                        Transaction { client: id, seq: exec.seq, watched: exec.watched, commands: queued };
+                    self.on_transaction(transaction);
+                }
+                Step::Answered => client.answered_here(),
+                Step::Blocked => break,
+                Step::NeedMore { .. } | Step::Inline(_) | Step::Close | Step::Admin(_) => {
+                    panic!("whole commands of the workload were sent, and the session says {step:?}")
+                }
+            }
+            at += used;
+        }
+        let client = self.clients.get_mut(&id).expect("nobody leaves in a turn");
+        client.input.splice(0..0, input[at..].iter().copied());
+    }
+
+    fn on_request(&mut self, request: Request<'_>, asked: Asked) {
+        let (id, seq) = (request.client, request.seq);
+        self.tally.command(request.command.name);
+        let lane = self.lane_of_client(id);
+        let now = self.now();
+        if request.command.is_write() && self.machine.disk_full {
+            return self.refuse(id, seq);
+        }
+        let mut coming = Vec::new();
+        match request.command.run {
+            Run::Scatter(scatter) => {
+                let routing = self.machine.routing;
+                let shards: Vec<ShardId> = match scatter {
+                    Scatter::Scan => vec![shard_of_cursor(&asked, routing)],
+                    _ => routing.shards().collect(),
+                };
+                self.gathers.insert((id, seq), Gather { wanted: shards.len(), parts: Vec::new() });
+                for shard in shards.into_iter().filter(|shard| usize::from(routing.lane_of(*shard).0) == lane) {
+                    let logged = request.command.is_write() || request.joins || self.must_log(shard, id);
+                    let pending = Pending { client: id, seq, part: true, what: What::Command(asked.clone()) };
+                    coming.push(Coming { shard, pending, part_is_logged: logged });
+                }
+            }
+            _ => {
+                let shards: BTreeSet<ShardId> = request
+                    .command
+                    .keys
+                    .positions(request.args.len())
+                    .map(|at| self.machine.routing.shard_of(Slot::of(request.args[at])))
+                    .collect();
+                if shards.len() > 1 {
+                    self.tally.event("cross-shard refusals");
+                    self.client(id).expect(seq, Expected::ErrorWith("CROSSSHARD"));
+                } else if let Some(shard) = shards.first().copied()
+                    && usize::from(self.machine.routing.lane_of(shard).0) == lane
+                {
+                    let pending = Pending { client: id, seq, part: false, what: What::Command(asked) };
+                    coming.push(Coming { shard, pending, part_is_logged: false });
+                }
+            }
+        }
+        self.call(lane, now, coming, |lane, out| lane.on_request(now, request, out));
+    }
+
+    /// A part of a scattered read is logged if its shard is not ready, or if its client waits for a logged read there.
+    fn must_log(&self, shard: ShardId, client: ClientId) -> bool {
+        let ledger = &self.ledgers[usize::from(shard.0)];
+        !ledger.ready || ledger.holds_one_of(client)
+    }
+
+    fn on_transaction(&mut self, transaction: Transaction) {
+        let (id, seq) = (transaction.client, transaction.seq);
+        self.tally.command("exec");
+        let (lane, now) = (self.lane_of_client(id), self.now());
+        if self.machine.disk_full {
+            return self.refuse(id, seq);
+        }
+        let routing = self.machine.routing;
+        let mut shards: BTreeSet<ShardId> = transaction.watched.iter().map(|one| one.shard).collect();
+        for one in &transaction.commands {
+            let keys = one.command.keys.positions(one.args.len()).map(|at| routing.shard_of(Slot::of(&one.args[at])));
+            shards.extend(keys);
+        }
+        if shards.len() > 1 {
+            self.tally.event("cross-shard refusals");
+            self.client(id).expect(seq, Expected::ErrorWith("CROSSSHARD"));
+        }
+        let shard = shards.first().copied().unwrap_or(routing.shard_of(Slot(0)));
+        let mut coming = Vec::new();
+        if shards.len() < 2 && usize::from(routing.lane_of(shard).0) == lane {
+            let pending = self.pending_exec(&transaction);
+            coming.push(Coming { shard, pending, part_is_logged: false });
+        }
+        self.call(lane, now, coming, |lane, out| lane.on_transaction(now, transaction, out));
+    }
+
+    fn pending_exec(&mut self, transaction: &Transaction) -> Pending {
+        let Transaction { client, seq, commands, .. } = transaction;
+        let watches = self.watches_of_execs.remove(&(*client, *seq)).expect("an EXEC reaches its shard once");
+        let commands = commands.iter().map(|one| Asked { db: one.db, words: one.args.clone() }).collect();
+        Pending { client: *client, seq: *seq, part: false, what: What::Exec { watches, commands } }
+    }
+
+    /// The driver refuses a write for lack of space.
+    fn refuse(&mut self, id: ClientId, seq: u64) {
+        self.tally.event("refused for lack of space");
+        let client = self.client(id);
+        client.expect(seq, Expected::ErrorWith("MISCONF"));
+        let refusal = data::Reply::Error(data::Refused::Text("MISCONF no space left".to_owned()));
+        client.session.on_reply(seq, refusal, &mut client.output);
+    }
+
+    fn on_mail(&mut self, lane: usize, mail: Mail) {
+        let now = self.now();
+        match mail {
+            Mail::Persisted(envelopes) => {
+                for envelope in envelopes {
+                    self.call(lane, now, Vec::new(), |lane, out| lane.on_persisted(now, envelope, out));
+                }
+            }
+            Mail::Lane(message) => {
+                let coming = match &message {
+                    LaneMessage::Request { shard, request, .. } | LaneMessage::Part { shard, request, .. } => {
+                        let part = matches!(message, LaneMessage::Part { .. });
+                        let asked = Asked { db: request.queued.db, words: request.queued.args.clone() };
+                        let queued = &request.queued.command;
+                        let logged =
+                            part && (queued.is_write() || request.joins || self.must_log(*shard, request.client));
+                        let pending =
+                            Pending { client: request.client, seq: request.seq, part, what: What::Command(asked) };
+                        vec![Coming { shard: *shard, pending, part_is_logged: logged }]
+                    }
+                    LaneMessage::Transaction { shard, transaction, .. } => {
+                        let pending = self.pending_exec(transaction);
+                        vec![Coming { shard: *shard, pending, part_is_logged: false }]
+                    }
+                    LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } => Vec::new(),
+                };
+                self.call(lane, now, coming, |lane, out| lane.on_lane_message(now, message, out));
+            }
+        }
+    }
+
+    /// Calls a lane, and tells the ledgers what it did.
+    fn call(
+        &mut self,
+        lane: usize,
+        now: Now,
+        coming: Vec<Coming>,
+        call: impl FnOnce(&mut node::Lane, &mut node::Outbox),
+    ) {
+        let out = &mut self.machine.outs[lane];
+        let (replies, sends) = (out.replies.len(), out.sends.len());
+        call(&mut self.machine.lanes[lane], out);
+        let out = &self.machine.outs[lane];
+        let mut answered: BTreeSet<(ClientId, u64)> = out.replies[replies..].iter().map(|one| (one.0, one.1)).collect();
+        answered.extend(out.sends[sends..].iter().filter_map(|(_, message)| match message {
+            LaneMessage::Reply { client, seq, .. } => Some((*client, *seq)),
+            _ => None,
+        }));
+        for Coming { shard, pending, part_is_logged } in coming {
+            let at_once =
+                if pending.part { !part_is_logged } else { answered.contains(&(pending.client, pending.seq)) };
+            let ledger = &mut self.ledgers[usize::from(shard.0)];
+            if at_once {
+                let effect = ledger.read(now, pending);
+                self.on_effect(shard, effect);
+            } else {
+                ledger.arrive(pending);
+            }
+        }
+        self.observe(lane, now);
+    }
+
+    /// Events and new entries of a lane.
+    fn observe(&mut self, lane: usize, now: Now) {
+        for event in std::mem::take(&mut self.machine.outs[lane].events) {
+            match event {
+                Event::Elected { shard, term } => self.ledgers[usize::from(shard.0)].elect(now, term),
+                Event::Ready { shard, .. } => self.ledgers[usize::from(shard.0)].ready = true,
+                Event::Applied { shard, index, commands } => {
+                    for effect in self.ledgers[usize::from(shard.0)].apply(index, commands) {
+                        self.on_effect(shard, effect);
+                    }
+                }
+                Event::BadEntry { shard, index } => panic!("entry {index} of shard {shard} can't be read"),
+            }
+        }
+        let out = &mut self.machine.outs[lane];
+        for write in &out.writes[self.machine.seen_writes[lane]..] {
+            if let Record::Append { shard, index, entry, .. } = &write.record {
+                self.ledgers[usize::from(shard.0)].propose(now, *index, entry.clone());
+            }
+        }
+        self.machine.seen_writes[lane] = out.writes.len();
+    }
+
+    fn on_effect(&mut self, shard: ShardId, effect: Effect) {
+        let Effect { client, seq, part, expected, watched } = effect;
+        self.done += 1;
+        if !self.clients.contains_key(&client) {
+            return;
+        }
+        let expected = if part {
+            let gather = self.gathers.get_mut(&(client, seq)).expect("a part has its whole");
+            gather.parts.push((shard, expected));
+            if gather.parts.len() < gather.wanted {
+                return;
+            }
+            merge(self.gathers.remove(&(client, seq)).expect("it was just there").parts)
+        } else {
+            expected
+        };
+        let client = self.client(client);
+        client.watches.extend(watched);
+        client.expect(seq, expected);
+    }
+
+    /// A lane's turn: mail, timers, the end of the turn, and the replies.
+    pub(crate) fn lane_turn(&mut self, lane: usize) -> Result<(), Stopped> {
+        let waiting = self.machine.mail[lane].len();
+        for _ in 0..waiting {
+            let mail = self.machine.mail[lane].pop_front().expect("it was counted");
+            self.on_mail(lane, mail);
+        }
+        let now = self.now();
+        if self.machine.deadline(lane, now) {
+            self.call(lane, now, Vec::new(), |lane, out| lane.on_timer(now, out));
+        }
+        self.end_turn(lane)?;
+        let blocked: Vec<ClientId> =
+            self.clients.values().filter(|one| !one.input.is_empty()).map(|one| one.id).collect();
+        for id in blocked {
+            if self.lane_of_client(id) == lane {
+                self.serve(id);
+            }
+        }
+        self.end_turn(lane)
+    }
+
+    pub(crate) fn end_turn(&mut self, lane: usize) -> Result<(), Stopped> {
+        loop {
+            let now = self.now();
+            self.call(lane, now, Vec::new(), |lane, out| lane.on_turn_end(now, out));
+            self.deliver(lane);
+            for (to, message) in std::mem::take(&mut self.machine.outs[lane].sends) {
+                self.machine.mail[usize::from(to.0)].push_back(Mail::Lane(message));
+            }
+            let steps = std::mem::take(&mut self.machine.outs[lane].snapshots);
+            self.machine.hand_to_keeper(steps);
+            let writes = std::mem::take(&mut self.machine.outs[lane].writes);
+            self.machine.seen_writes[lane] = 0;
+            if writes.is_empty() {
+                return Ok(());
+            }
+            let released = self.machine.persist(&mut self.rng, lane, writes)?;
+            let now = self.now();
+            for envelope in released {
+                self.call(lane, now, Vec::new(), |lane, out| lane.on_persisted(now, envelope, out));
+            }
+        }
+    }
+
+    fn deliver(&mut self, lane: usize) {
+        for (id, seq, reply) in std::mem::take(&mut self.machine.outs[lane].replies) {
+            let Some(client) = self.clients.get_mut(&id) else { continue };
+            client.session.on_reply(seq, reply, &mut client.output);
+        }
+        for client in self.clients.values_mut() {
+            client.replies_are_those_of_the_model(&mut self.tally.events);
+        }
+    }
+
+    fn client(&mut self, id: ClientId) -> &mut Client {
+        self.clients.get_mut(&id).expect("a client that waits is there")
+    }
+}
+
+/// What a scattered command must be answered, from what its shards do.
+fn merge(mut parts: Vec<(ShardId, Expected)>) -> Expected {
+    parts.sort_by_key(|(shard, _)| *shard);
+    let mut parts = parts.into_iter().map(|(_, expected)| expected);
+    let first = parts.next().expect("there is a shard");
+    parts.fold(first, |sum, one| match (sum, one) {
+        (Expected::Between(a, b), Expected::Between(c, d)) => Expected::Between(a + c, b + d),
+        (Expected::Keys(a), Expected::Keys(b)) => Expected::Keys(a.into_iter().chain(b).collect()),
+        (Expected::KeyOf(a), Expected::KeyOf(b)) => Expected::KeyOf(a.into_iter().chain(b).collect()),
+        (sum, one) => {
+            assert_eq!((&sum, &one), (&Expected::Is(Answer::ok()), &Expected::Is(Answer::ok())), "shards agree");
+            sum
+        }
+    })
+}
+
+fn shard_of_cursor(asked: &Asked, routing: node::Routing) -> ShardId {
+    let cursor: u64 = String::from_utf8_lossy(&asked.words[1]).parse().expect("the workload sends numbers");
+    routing.shard_of(Slot(u16::try_from(cursor >> 32).expect("the workload sends slots")))
+}
