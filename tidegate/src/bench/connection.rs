@@ -18,6 +18,8 @@ pub struct Connection {
     pending: VecDeque<Pending>,
     /// True while the thread's queue of free connections holds it.
     pub queued: bool,
+    /// The target has sent its last byte: behind what there is to read comes the end, and no event of its own.
+    pub hung_up: bool,
 }
 
 /// Why a connection has ended.
@@ -34,6 +36,7 @@ impl Connection {
             out_done: 0,
             pending: VecDeque::new(),
             queued: false,
+            hung_up: false,
         }
     }
 
@@ -96,7 +99,7 @@ impl Connection {
                 return Err(Lost("the target sent more replies than there were requests".into()));
             }
             // A short read has emptied the socket; the next bytes come with an event of their own.
-            if count < buffer.len() {
+            if count < buffer.len() && !self.hung_up {
                 return Ok(received);
             }
         }

@@ -149,6 +149,11 @@ impl<'a> Worker<'a> {
                 if event.is_writable() {
                     self.write(place);
                 }
+                if event.is_read_closed()
+                    && let Some(Some(connection)) = self.connections.get_mut(place)
+                {
+                    connection.hung_up = true;
+                }
                 if event.is_readable() || event.is_read_closed() || event.is_error() {
                     self.read(place, &mut buffer);
                 }
