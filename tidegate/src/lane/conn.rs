@@ -27,6 +27,8 @@ pub struct Conn {
     pub closing: bool,
     /// The socket said it has more to read than was taken.
     pub readable: bool,
+    /// The client has sent its last byte: behind what there is to read comes the end, and no event of its own.
+    pub hung_up: bool,
 }
 
 /// What a read brought.

@@ -44,6 +44,7 @@ impl Driver {
             blocked: false,
             closing: false,
             readable: true,
+            hung_up: false,
         });
         let conn = self.conns.get_mut(place).expect("it was just put there");
         let handle = conn.handle;
@@ -77,6 +78,7 @@ impl Driver {
         }
         if event.is_readable() || event.is_read_closed() {
             conn.readable = true;
+            conn.hung_up |= event.is_read_closed();
             self.read_all(place);
         }
     }
@@ -106,11 +108,11 @@ impl Driver {
                 false
             }
             Taken::Ended => {
-                self.close(place);
+                self.on_end(place);
                 false
             }
             Taken::Bytes(n) => {
-                conn.readable = n == buffer.len();
+                conn.readable = n == buffer.len() || conn.hung_up;
                 let full = conn.readable;
                 if conn.inbuf.is_empty() {
                     let used = self.serve(place, &buffer[..n]);
@@ -123,6 +125,15 @@ impl Driver {
                 }
                 full
             }
+        }
+    }
+
+    /// The client sends no more; it may have shut down one direction only, and gets the replies it is owed.
+    fn on_end(&mut self, place: usize) {
+        let Some(conn) = self.conns.get_mut(place) else { return };
+        (conn.closing, conn.readable) = (true, false);
+        if conn.unwritten() == 0 && conn.session.pending() == 0 {
+            self.close(place);
         }
     }
 
