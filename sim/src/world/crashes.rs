@@ -38,8 +38,7 @@ impl World {
     /// The machine has stopped by itself.
     pub(crate) fn on_stopped(&mut self, stopped: &Stopped) {
         let loss = match stopped {
-            Stopped::Full => panic!("a_full_disk_stops_nothing"),
-            Stopped::Fault(_) if self.disk.stopped() => {
+            Stopped::Full | Stopped::Fault(_) if self.disk.stopped() => {
                 self.tally.event("crash: in a disk operation");
                 self.draw_loss()
             }
@@ -47,6 +46,7 @@ impl World {
                 self.tally.event("crash: a sync failed");
                 Loss::Nothing
             }
+            Stopped::Full => panic!("a_full_disk_stops_nothing"),
             Stopped::Fault(other) => panic!("a_machine_stops_for_planned_faults_alone: {other}"),
         };
         self.crash(loss);
