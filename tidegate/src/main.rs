@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod clock;
 mod dev;
+mod http;
 mod journal;
 mod keeper;
 mod lane;

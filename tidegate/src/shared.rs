@@ -1,11 +1,12 @@
 //! What the threads of a node share: mailboxes, counters and the list of clients.
 
+use crate::cli::Dev;
 use base::ClientId;
 use consensus::Envelope;
 use node::LaneMessage;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -48,7 +49,7 @@ impl Mailbox {
     /// Puts an input in and wakes the lane if it sleeps.
     pub fn put(&self, input: Input) {
         lock(&self.inputs).push(input);
-        if self.sleeping.swap(false, std::sync::atomic::Ordering::SeqCst)
+        if self.sleeping.swap(false, Ordering::SeqCst)
             && let Err(error) = self.waker.wake()
         {
             crate::dev::die(&format!("a lane can't be woken: {error}"));
@@ -81,11 +82,18 @@ pub struct Card {
     pub resp: u8,
 }
 
+/// The ports of a node, on 127.0.0.1.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub resp: u16,
+    pub admin: u16,
+}
+
 /// Counters and lists of the whole node.
 #[derive(Debug)]
 pub struct Shared {
     pub started: Instant,
-    pub port: u16,
+    pub ports: Ports,
     pub dir: std::path::PathBuf,
     pub requirepass: Option<Vec<u8>>,
     pub mailboxes: Vec<Mailbox>,
@@ -97,7 +105,52 @@ pub struct Shared {
     pub keys: Mutex<Vec<[(usize, usize); 16]>>,
     /// True while the disk has no room for more log.
     pub disk_full: AtomicBool,
-    pub stopping: AtomicBool,
+    phase: AtomicU8,
+}
+
+/// Where the node is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The log is read, and nothing is served.
+    Starting,
+    Ready,
+    /// What was begun is finished.
+    Stopping,
+}
+
+impl Shared {
+    /// What the threads of a node share at its start, with a mailbox per lane.
+    pub fn new(options: &Dev, ports: Ports, mailboxes: Vec<Mailbox>) -> Self {
+        let lanes = mailboxes.len();
+        Self {
+            started: Instant::now(),
+            ports,
+            dir: options.dir.clone(),
+            requirepass: options.requirepass.as_ref().map(|text| text.clone().into_bytes()),
+            mailboxes,
+            clients: Mutex::new(BTreeMap::new()),
+            next_client: AtomicU64::new(0),
+            commands: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            keys: Mutex::new(vec![[(0, 0); 16]; lanes]),
+            disk_full: AtomicBool::new(false),
+            phase: AtomicU8::new(0),
+        }
+    }
+
+    /// Where the node is in its life.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Starting,
+            1 => Phase::Ready,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// The node goes on to `phase`.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
 }
 
 /// Locks; a thread that panicked holding a lock has already ended the process.
