@@ -5,6 +5,7 @@ use crate::http;
 use crate::journal::Journal;
 use crate::keeper::{self, Task};
 use crate::lane::{Driver, WAKER};
+use crate::meters::nanos;
 use crate::shared::{Input, Mailbox, Phase, Ports, Shared, lock};
 use base::record::RecoveredShard;
 use base::{Index, LaneId, NodeId, ShardId, Term};
@@ -17,7 +18,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use storage::{RealDisk, Recovery, SnapshotReader, Wal, WalOptions};
 
 /// Runs a node until it is told to stop.
@@ -28,12 +29,13 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     let node = node_id(&options.dir)?;
     let (shared, polls) = share(options, ports)?;
     http::start(admin, shared.clone())?;
+    let begun = Instant::now();
     let (mut wal, recovery) = Wal::open(disk.clone(), WalOptions::default())?;
     for line in &recovery.cut {
         eprintln!("tidegate: {line}");
     }
     wal.prepare(keeper::ROOM_BYTES_WANTED)?;
-    let journal = Arc::new(Journal::new(wal, slow_sync()?));
+    let journal = Arc::new(Journal::new(wal, shared.clone(), slow_sync()?));
     let (keeper_in, keeper_out) = mpsc::channel();
     let (durable, mut replicas) = recover(&disk, recovery)?;
     let routing = Routing::new(options.shards, options.lanes);
@@ -67,6 +69,7 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
         let stopper = shared.clone();
         let mut signals =
             signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
+        stopper.meters.recovery_ns.set(nanos(begun.elapsed()));
         stopper.enter(Phase::Ready);
         announce(options, ports)?;
         signals.forever().next();

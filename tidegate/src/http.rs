@@ -5,6 +5,8 @@
 //! there are few of them, and one too many is closed at once. All answers are made in memory by [`answer`], which is
 //! a plain function; hyper does the protocol, on a tokio runtime of this one thread.
 
+use crate::meters::page::page;
+use crate::meters::text;
 use crate::shared::{Phase, Shared};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -68,9 +70,10 @@ async fn serve(stream: tokio::net::TcpStream, shared: Arc<Shared>, _place: Owned
 
 /// The answer to a request.
 fn answer(shared: &Shared, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    let page: fn(&Shared) -> (StatusCode, &'static str, String) = match path {
+    let make: fn(&Shared) -> (StatusCode, &'static str, String) = match path {
         "/healthz" => |_| (StatusCode::OK, TEXT, "ok\n".to_owned()),
         "/readyz" => readiness,
+        "/metrics" => |shared| (StatusCode::OK, text::CONTENT_TYPE, page(shared)),
         _ => return respond(StatusCode::NOT_FOUND, TEXT, format!("there is no {path} here; {PATHS}\n")),
     };
     if method != Method::GET && method != Method::HEAD {
@@ -79,7 +82,7 @@ fn answer(shared: &Shared, method: &Method, path: &str) -> Response<Full<Bytes>>
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    let (status, kind, body) = page(shared);
+    let (status, kind, body) = make(shared);
     respond(status, kind, body)
 }
 
@@ -105,4 +108,4 @@ fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Ful
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const PATHS: &str = "ask for /healthz or /readyz";
+const PATHS: &str = "ask for /metrics, /healthz or /readyz";

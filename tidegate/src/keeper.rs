@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use storage::{RealDisk, SnapshotWriter, StorageError};
 
 /// What the keeper is asked.
@@ -39,6 +39,8 @@ struct Writing {
     term: Term,
     index: Index,
     writer: SnapshotWriter<RealDisk>,
+    begun: Instant,
+    bytes: u64,
 }
 
 /// Room that must be prepared: below this, writes are refused.
@@ -82,17 +84,27 @@ impl Keeper<'_> {
         let (shard, done) = match step {
             SnapshotStep::Begin { shard, term, index } => {
                 let made = SnapshotWriter::create(&self.disk, shard, index, term);
-                (shard, made.map(|writer| drop(self.writing.insert(shard, Writing { term, index, writer }))))
+                (
+                    shard,
+                    made.map(|writer| {
+                        drop(
+                            self.writing
+                                .insert(shard, Writing { term, index, writer, begun: Instant::now(), bytes: 0 }),
+                        )
+                    }),
+                )
             }
             SnapshotStep::Piece { shard, bytes } => {
                 mailbox.snapshot_backlog_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
                 let Some(writing) = self.writing.get_mut(&shard) else { return };
+                writing.bytes += bytes.len() as u64;
                 (shard, bytes.chunks(PIECE_BYTES).try_for_each(|piece| writing.writer.write(piece)))
             }
             SnapshotStep::End { shard } => {
-                let Some(Writing { term, index, writer }) = self.writing.remove(&shard) else { return };
+                let Some(Writing { term, index, writer, begun, bytes }) = self.writing.remove(&shard) else { return };
                 let finished = writer.finish();
                 if finished.is_ok() {
+                    self.shared.meters.snapshots.finished(bytes, begun.elapsed());
                     self.durable.insert(shard, (index, term));
                 }
                 (shard, finished)
@@ -100,6 +112,7 @@ impl Keeper<'_> {
         };
         if let Err(error) = done {
             eprintln!("tidegate: the snapshot of shard {shard} was given up: {error}");
+            self.shared.meters.snapshots.failed.add(1);
             self.writing.remove(&shard);
             self.asked = false;
             mailbox.put(Input::SnapshotFailed { shard });
@@ -110,13 +123,27 @@ impl Keeper<'_> {
 
     fn look(&mut self) {
         self.make_room();
-        let size = lock(self.journal.wal()).size_bytes();
+        let size = self.look_at_log();
         if size > self.snapshot_after_bytes && !self.asked && self.writing.is_empty() {
             self.asked = true;
             for mailbox in &self.shared.mailboxes {
                 mailbox.put(Input::BeginSnapshots);
             }
         }
+    }
+
+    /// Tells the meters of the log's segments; its size.
+    fn look_at_log(&self) -> u64 {
+        let (size, room, (segments, spares)) = {
+            let wal = lock(self.journal.wal());
+            (wal.size_bytes(), wal.room_bytes(), wal.segment_counts())
+        };
+        let meters = &self.shared.meters.wal;
+        meters.size_bytes.set(size);
+        meters.room_bytes.set(room);
+        meters.segments.set(segments as u64);
+        meters.spares.set(spares as u64);
+        size
     }
 
     /// Makes spare segments without holding the log: the lanes write on meanwhile.

@@ -2,12 +2,14 @@
 
 mod admin;
 mod cli;
+mod clients;
 mod clock;
 mod dev;
 mod http;
 mod journal;
 mod keeper;
 mod lane;
+mod meters;
 mod shared;
 
 #[global_allocator]

@@ -4,6 +4,8 @@
 //! hang into a failure.
 #![allow(dead_code, reason = "every test program uses its part of this")]
 
+pub mod exposition;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

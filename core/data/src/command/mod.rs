@@ -151,7 +151,8 @@ const FAMILIES: [&[Command]; 6] =
 
 const NAME_BYTES_MAX: usize = 24;
 const INDEX_PLACES: usize = 1024;
-const ID_MAX: usize = 512;
+/// The ids of all commands are below this.
+pub const ID_MAX: usize = 512;
 static BY_NAME: Index<INDEX_PLACES> = by_name();
 static BY_ID: Index<ID_MAX> = ids();
 

@@ -38,6 +38,8 @@ pub struct Keyspace {
     watch: Box<[u64]>,
     /// How many changes there have been.
     revision: u64,
+    /// Bytes of all items, what stands apart from them not among them.
+    item_bytes: usize,
     /// The last applied stamp and index.
     applied: (Stamp, Index),
     cut: snapshot::Cut,
@@ -55,6 +57,7 @@ struct Db {
 struct Objects {
     places: Vec<Option<Object>>,
     free: Vec<u32>,
+    bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -129,6 +132,7 @@ impl Keyspace {
             expiry: expiry::ExpiryIndex::default(),
             watch: vec![0; WATCH_BUCKET_COUNT].into_boxed_slice(),
             revision: 0,
+            item_bytes: 0,
             applied: (Stamp(0), Index(0)),
             cut: snapshot::Cut::default(),
         }
@@ -283,6 +287,12 @@ impl Keyspace {
         self.dbs[usize::from(db)].expiring
     }
 
+    /// Bytes of all keys and values as they are stored; the tables and what the allocator adds not among them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.item_bytes + self.objects.bytes
+    }
+
     /// What WATCH remembers of a key: its bucket and the revision of the last change of any key of the bucket.
     #[must_use]
     pub fn watched(&self, db: u8, key: &[u8]) -> (u32, u64) {
@@ -345,6 +355,7 @@ impl Keyspace {
 
     fn swap(&mut self, db: u8, address: Address, key: &[u8], built: Box<[u8]>, keep: KeepObject) {
         let new_expiry = item::view(&built).expire_at;
+        self.item_bytes += built.len();
         self.reserve(db);
         let slot = usize::from(address.slot.0);
         match self.dbs[usize::from(db)].tables[slot].find(address.tag, key) {
@@ -383,6 +394,7 @@ impl Keyspace {
 
     /// Frees what an item that has left its table held.
     fn forget(&mut self, db: u8, address: Address, old: &[u8], keep: KeepObject) {
+        self.item_bytes -= old.len();
         let old = item::view(old);
         if let (Body::Object(number), KeepObject::No) = (old.body, keep) {
             self.objects.remove(number);
@@ -463,12 +475,22 @@ impl NewValue<'_> {
     }
 }
 
+impl Object {
+    /// What it adds to [`Keyspace::bytes`].
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Str(bytes) => bytes.len(),
+        }
+    }
+}
+
 impl Objects {
     fn get(&self, number: u32) -> &Object {
         self.places[number as usize].as_ref().expect("an item names a live object")
     }
 
     fn insert(&mut self, object: Object) -> u32 {
+        self.bytes += object.bytes();
         if let Some(number) = self.free.pop() {
             self.places[number as usize] = Some(object);
             return number;
@@ -478,7 +500,8 @@ impl Objects {
     }
 
     fn remove(&mut self, number: u32) {
-        self.places[number as usize] = None;
+        let object = self.places[number as usize].take();
+        self.bytes -= object.map_or(0, |object| object.bytes());
         self.free.push(number);
     }
 }

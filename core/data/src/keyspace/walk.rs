@@ -97,6 +97,7 @@ impl Keyspace {
             return;
         }
         for stored in old.tables.iter().flat_map(|table| table.items()) {
+            self.item_bytes -= stored.len();
             let seen = item::view(stored);
             if let item::Body::Object(number) = seen.body {
                 self.objects.remove(number);

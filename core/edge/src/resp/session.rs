@@ -38,6 +38,21 @@ pub struct Session {
     pending: VecDeque<Slot>,
     writes_pending: usize,
     muted: Muted,
+    /// The last frame's command, if it named one, and how it fared here.
+    last: (Option<&'static Command>, Fate),
+}
+
+/// How the last command of a connection fared at the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was answered here, or handed out.
+    Ran,
+    /// It was answered here by an error.
+    Failed,
+    /// It waits for EXEC.
+    Queued,
+    /// It was refused before it could run.
+    Refused,
 }
 
 /// A request whose answer has not left yet.
@@ -138,6 +153,7 @@ impl Session {
             pending: VecDeque::new(),
             writes_pending: 0,
             muted: Muted::No,
+            last: (None, Fate::Ran),
         }
     }
 
@@ -223,8 +239,21 @@ impl Session {
         if self.proto == Proto::Two { 2 } else { 3 }
     }
 
+    /// The last command, unless its name was unknown, and how it fared here.
+    #[must_use]
+    pub fn last(&self) -> (Option<&'static Command>, Fate) {
+        self.last
+    }
+
+    /// How many commands MULTI has queued; nothing outside of MULTI.
+    #[must_use]
+    pub fn queued(&self) -> Option<usize> {
+        self.transaction.as_ref().map(Transaction::len)
+    }
+
     /// Answers in order, at once.
     pub(super) fn answer<'a>(&mut self, reply: Reply, out: &mut Vec<u8>) -> Step<'a> {
+        self.last.1 = if matches!(reply, Reply::Error(_)) { Fate::Failed } else { Fate::Ran };
         let seq = self.open(false, false);
         self.on_reply(seq, reply, out);
         Step::Answered
@@ -280,7 +309,8 @@ impl Session {
             // An EXEC in flight may select a database, or not, if WATCH aborts it.
             return Step::Blocked;
         }
-        let Some(command) = command::find(args[0]) else {
+        self.last = (command::find(args[0]), Fate::Ran);
+        let Some(command) = self.last.0 else {
             let unknown = unknown_command(&args);
             return self.refuse(unknown, out);
         };
@@ -293,7 +323,9 @@ impl Session {
         if self.transaction.is_some()
             && !matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
         {
-            return self.queue(command, &args, out);
+            let step = self.queue(command, &args, out);
+            self.last.1 = Fate::Queued;
+            return step;
         }
         match command.run {
             Run::Session => self.session_command(command, args, out),
@@ -318,7 +350,9 @@ impl Session {
         if let Some(transaction) = &mut self.transaction {
             transaction.spoil();
         }
-        self.answer(Reply::Error(refused), out)
+        let step = self.answer(Reply::Error(refused), out);
+        self.last.1 = Fate::Refused;
+        step
     }
 
     fn session_command<'a>(&mut self, command: &'static Command, args: Args<'a>, out: &mut Vec<u8>) -> Step<'a> {

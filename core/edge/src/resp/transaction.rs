@@ -26,6 +26,10 @@ pub(super) struct Merge {
 }
 
 impl Transaction {
+    pub(super) fn len(&self) -> usize {
+        self.queued.len()
+    }
+
     pub(super) fn spoil(&mut self) {
         self.spoilt = true;
     }
