@@ -3,10 +3,11 @@
 //! ```text
 //! file   magic u64 | shard u16 | 0 x6 | index u64 | term u64 | block.. | end
 //! block  bytes u32 (never 0) | crc u32 | bytes
-//! end    0 u32 | crc u32 over (blocks u64 | bytes u64) | blocks u64 | bytes u64
+//! end    0 u32 | crc u32 over (blocks u64 | bytes u64) | blocks u64 | bytes u64 | zeros up to a whole page
 //! ```
 
 use crate::StorageError;
+use crate::aligned::AlignedBuf;
 use crate::disk::{Disk, DiskFile};
 use crate::error::io;
 use base::codec::Reader;
@@ -16,6 +17,10 @@ use base::{Index, ShardId, Term};
 const MAGIC: u64 = 0x3150_414e_5347_5431;
 const HEAD_BYTES: usize = 32;
 const BLOCK_BYTES_MAX: u32 = 64 * 1024 * 1024;
+const PAGE: usize = 4096;
+/// A snapshot is written in pieces of about this size, past the page cache: else the kernel would save it up and then
+/// write all of it at once, while syncs of the log wait.
+const WRITE_BYTES: usize = 256 * 1024;
 
 /// Writes one snapshot.
 #[derive(Debug)]
@@ -24,10 +29,12 @@ pub struct SnapshotWriter<D: Disk> {
     file: D::File,
     shard: ShardId,
     index: Index,
+    /// Bytes of the file that are written, whole pages.
     offset: u64,
     blocks: u64,
     bytes: u64,
-    buf: Vec<u8>,
+    /// What is not written yet.
+    buf: AlignedBuf,
 }
 
 fn name_of(shard: ShardId, index: Index) -> String {
@@ -54,27 +61,22 @@ impl<D: Disk> SnapshotWriter<D> {
         if disk.list().map_err(io("listing", "the data directory"))?.contains(&name) {
             disk.remove(&name).map_err(io("removing", &name))?;
         }
-        let file = disk.create(&name).map_err(no_space("making", &name))?;
-        let mut writer =
-            Self { disk: disk.clone(), file, shard, index, offset: 0, blocks: 0, bytes: 0, buf: Vec::new() };
-        writer.put(&head(shard, index, term))?;
-        Ok(writer)
+        let file = disk.create_paged(&name).map_err(no_space("making", &name))?;
+        let mut buf = AlignedBuf::default();
+        buf.extend_from_slice(&head(shard, index, term));
+        Ok(Self { disk: disk.clone(), file, shard, index, offset: 0, blocks: 0, bytes: 0, buf })
     }
 
     /// Adds one block.
     pub fn write(&mut self, chunk: &[u8]) -> Result<(), StorageError> {
         let len = u32::try_from(chunk.len()).ok().filter(|len| *len > 0 && *len <= BLOCK_BYTES_MAX);
         let len = len.expect("the caller writes blocks of bounded size");
-        let mut buf = std::mem::take(&mut self.buf);
-        buf.clear();
-        buf.extend_from_slice(&len.to_le_bytes());
-        buf.extend_from_slice(&crc32c::crc32c(chunk).to_le_bytes());
-        buf.extend_from_slice(chunk);
-        let done = self.put(&buf);
-        self.buf = buf;
+        self.buf.extend_from_slice(&len.to_le_bytes());
+        self.buf.extend_from_slice(&crc32c::crc32c(chunk).to_le_bytes());
+        self.buf.extend_from_slice(chunk);
         self.blocks += 1;
         self.bytes += u64::from(len);
-        done
+        if self.buf.len() >= WRITE_BYTES { self.put() } else { Ok(()) }
     }
 
     /// Makes the snapshot durable under its name, and removes older ones of the shard.
@@ -83,10 +85,11 @@ impl<D: Disk> SnapshotWriter<D> {
         let mut counts = Vec::with_capacity(16);
         counts.extend_from_slice(&self.blocks.to_le_bytes());
         counts.extend_from_slice(&self.bytes.to_le_bytes());
-        let mut end = vec![0; 4];
-        end.extend_from_slice(&crc32c::crc32c(&counts).to_le_bytes());
-        end.extend_from_slice(&counts);
-        self.put(&end)?;
+        self.buf.extend_from_slice(&[0; 4]);
+        self.buf.extend_from_slice(&crc32c::crc32c(&counts).to_le_bytes());
+        self.buf.extend_from_slice(&counts);
+        self.buf.resize(self.buf.len().next_multiple_of(PAGE));
+        self.put()?;
         if !mutation::on(Mutation::ForgetSyncOfSnapshot) {
             self.file.sync_data().map_err(io("syncing", &from))?;
         }
@@ -103,10 +106,15 @@ impl<D: Disk> SnapshotWriter<D> {
         self.disk.remove(&name).map_err(io("removing", &name))
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+    /// Writes the whole pages of what waits.
+    fn put(&mut self) -> Result<(), StorageError> {
         let name = temporary(self.shard);
-        self.file.write_at(self.offset, bytes).map_err(no_space("writing", &name))?;
-        self.offset += bytes.len() as u64;
+        let whole = self.buf.len() / PAGE * PAGE;
+        self.file.write_at(self.offset, &self.buf[..whole]).map_err(no_space("writing", &name))?;
+        self.offset += whole as u64;
+        let left = self.buf.len() - whole;
+        self.buf.copy_within(whole.., 0);
+        self.buf.resize(left);
         Ok(())
     }
 }

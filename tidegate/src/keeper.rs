@@ -18,6 +18,7 @@ use storage::{RealDisk, SnapshotWriter, StorageError};
 #[derive(Debug)]
 pub enum Task {
     Snapshot { lane: LaneId, step: SnapshotStep },
+    Drop(Vec<data::Garbage>),
     Stop,
 }
 
@@ -30,6 +31,7 @@ struct Keeper<'a> {
     durable: BTreeMap<ShardId, (Index, Term)>,
     shard_count: u16,
     snapshot_after_bytes: u64,
+    looked: Instant,
     /// True from the request for snapshots until the log has been given back.
     asked: bool,
 }
@@ -68,13 +70,16 @@ pub fn run(
         shard_count,
         snapshot_after_bytes,
         asked: false,
+        looked: Instant::now(),
     };
     loop {
         match tasks.recv_timeout(LOOK_EVERY) {
             Ok(Task::Snapshot { lane, step }) => keeper.on_step(lane, step),
+            Ok(Task::Drop(garbage)) => drop(garbage),
             Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => keeper.look(),
+            Err(RecvTimeoutError::Timeout) => {}
         }
+        keeper.look_if_due();
     }
 }
 
@@ -84,21 +89,13 @@ impl Keeper<'_> {
         let (shard, done) = match step {
             SnapshotStep::Begin { shard, term, index } => {
                 let made = SnapshotWriter::create(&self.disk, shard, index, term);
-                (
-                    shard,
-                    made.map(|writer| {
-                        drop(
-                            self.writing
-                                .insert(shard, Writing { term, index, writer, begun: Instant::now(), bytes: 0 }),
-                        )
-                    }),
-                )
+                let writing = made.map(|writer| Writing { term, index, writer, begun: Instant::now(), bytes: 0 });
+                (shard, writing.map(|writing| drop(self.writing.insert(shard, writing))))
             }
-            SnapshotStep::Piece { shard, bytes } => {
-                mailbox.snapshot_backlog_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
-                let Some(writing) = self.writing.get_mut(&shard) else { return };
-                writing.bytes += bytes.len() as u64;
-                (shard, bytes.chunks(PIECE_BYTES).try_for_each(|piece| writing.writer.write(piece)))
+            SnapshotStep::Piece { shard, bytes, copied } => {
+                let done = bytes.chunks(PIECE_BYTES).try_for_each(|piece| self.write_piece(shard, piece));
+                mailbox.snapshot_backlog.took(bytes.len(), copied);
+                (shard, done)
             }
             SnapshotStep::End { shard } => {
                 let Some(Writing { term, index, writer, begun, bytes }) = self.writing.remove(&shard) else { return };
@@ -118,6 +115,28 @@ impl Keeper<'_> {
             mailbox.put(Input::SnapshotFailed { shard });
         } else if self.asked && self.writing.is_empty() && self.durable.len() == usize::from(self.shard_count) {
             self.give_back();
+        }
+    }
+
+    /// Writes one piece, and no faster than the log can bear: what is written between two syncs of the log makes the
+    /// second one wait.
+    fn write_piece(&mut self, shard: ShardId, piece: &[u8]) -> Result<(), StorageError> {
+        let begun = Instant::now();
+        let Some(writing) = self.writing.get_mut(&shard) else { return Ok(()) };
+        writing.writer.write(piece)?;
+        writing.bytes += piece.len() as u64;
+        self.look_if_due();
+        if lock(self.journal.wal()).size_bytes() < 2 * self.snapshot_after_bytes {
+            let least = Duration::from_nanos(piece.len() as u64 * 1_000_000_000 / PACE_BYTES_PER_S);
+            std::thread::sleep(least.saturating_sub(begun.elapsed()));
+        }
+        Ok(())
+    }
+
+    fn look_if_due(&mut self) {
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.look();
+            self.looked = Instant::now();
         }
     }
 
@@ -187,3 +206,5 @@ impl Keeper<'_> {
 }
 
 const PIECE_BYTES: usize = 256 * 1024;
+/// How fast a snapshot is written while the log is not twice as long as it should be.
+const PACE_BYTES_PER_S: u64 = 128 * 1024 * 1024;

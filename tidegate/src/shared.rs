@@ -6,8 +6,9 @@ use crate::meters::Meters;
 use crate::meters::totals::Totals;
 use base::ClientId;
 use consensus::Envelope;
-use node::LaneMessage;
+use node::{LaneMessage, SnapshotWaiting};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -34,7 +35,33 @@ pub struct Mailbox {
     /// Connections of the lane.
     pub clients: AtomicUsize,
     /// Bytes of snapshots that the keeper has not yet written.
-    pub snapshot_backlog_bytes: AtomicUsize,
+    pub snapshot_backlog: Backlog,
+}
+
+/// Bytes between a lane and the keeper.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    bytes: AtomicUsize,
+    copied_bytes: AtomicUsize,
+}
+
+impl Backlog {
+    /// A piece was handed over.
+    pub fn gave(&self, bytes: usize, copied: bool) {
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.copied_bytes.fetch_add(if copied { bytes } else { 0 }, Relaxed);
+    }
+
+    /// A piece is written.
+    pub fn took(&self, bytes: usize, copied: bool) {
+        self.bytes.fetch_sub(bytes, Relaxed);
+        self.copied_bytes.fetch_sub(if copied { bytes } else { 0 }, Relaxed);
+    }
+
+    /// What waits.
+    pub fn waiting(&self) -> SnapshotWaiting {
+        SnapshotWaiting { bytes: self.bytes.load(Relaxed), copied_bytes: self.copied_bytes.load(Relaxed) }
+    }
 }
 
 impl Mailbox {
@@ -44,7 +71,7 @@ impl Mailbox {
             sleeping: AtomicBool::new(false),
             waker,
             clients: AtomicUsize::new(0),
-            snapshot_backlog_bytes: AtomicUsize::new(0),
+            snapshot_backlog: Backlog::default(),
         }
     }
 
@@ -153,7 +180,7 @@ impl Shared {
 
     /// Where the node is in its life.
     pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
+        match self.phase.load(Relaxed) {
             0 => Phase::Starting,
             1 => Phase::Ready,
             _ => Phase::Stopping,
@@ -162,7 +189,7 @@ impl Shared {
 
     /// The node goes on to `phase`.
     pub fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.phase.store(phase as u8, Relaxed);
     }
 }
 

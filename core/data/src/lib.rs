@@ -12,6 +12,7 @@ pub mod shard;
 
 pub use command::{Command, Run};
 pub use context::Context;
+pub use keyspace::Garbage;
 pub use keyspace::Keyspace;
 pub use refused::Refused;
 pub use reply::{Blob, Reply, Watched};

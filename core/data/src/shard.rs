@@ -11,6 +11,7 @@ use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{DATABASE_COUNT, EXPIRED_PER_ENTRY_MAX};
 use base::mutation::{self, Mutation};
 use base::{Index, Stamp};
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 /// The state that all replicas of a shard share.
@@ -42,10 +43,15 @@ const KIND_BATCH: u8 = 1;
 const KIND_GENESIS: u8 = 2;
 const OP_COMMAND: u8 = 1;
 const OP_EXEC: u8 = 2;
+/// The longest head of an entry: version, stamp, kind.
+const HEAD_ROOM: usize = 12;
+/// An entry's buffer begins with the size of the last one, up to this.
+const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 impl EntryWriter {
     /// Adds one command.
     pub fn command(&mut self, db: u8, command: &Command, args: &[&[u8]]) {
+        self.begin();
         self.body.push(OP_COMMAND);
         self.put_call(db, command, args);
         self.count += 1;
@@ -57,6 +63,7 @@ impl EntryWriter {
         watched: &[Watched],
         calls: impl ExactSizeIterator<Item = (u8, &'a Command, Vec<&'a [u8]>)>,
     ) {
+        self.begin();
         self.body.push(OP_EXEC);
         put_varint(&mut self.body, watched.len() as u64);
         for one in watched {
@@ -74,7 +81,7 @@ impl EntryWriter {
     /// Bytes so far.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.body.len()
+        self.body.len().saturating_sub(HEAD_ROOM)
     }
 
     /// True if nothing was added.
@@ -85,15 +92,25 @@ impl EntryWriter {
 
     /// Closes the entry with its stamp. An empty one is a Tick: time alone.
     #[must_use]
-    pub fn finish(&mut self, stamp: Stamp) -> Vec<u8> {
-        let mut entry = Vec::with_capacity(self.body.len() + 16);
-        entry.push(APPLY_VERSION);
-        put_varint(&mut entry, stamp.0);
-        entry.push(KIND_BATCH);
-        entry.extend_from_slice(&self.body);
-        self.body.clear();
+    pub fn finish(&mut self, stamp: Stamp) -> Bytes {
+        let mut head = Vec::with_capacity(HEAD_ROOM);
+        head.push(APPLY_VERSION);
+        put_varint(&mut head, stamp.0);
+        head.push(KIND_BATCH);
+        self.begin();
+        // The head stands right before the operations, in the room that was left for it.
+        let from = HEAD_ROOM - head.len();
+        self.body[from..HEAD_ROOM].copy_from_slice(&head);
         self.count = 0;
-        entry
+        let next = Vec::with_capacity(self.body.len().min(KEPT_BYTES_MAX));
+        Bytes::from(std::mem::replace(&mut self.body, next)).slice(from..)
+    }
+
+    /// Leaves room for the head.
+    fn begin(&mut self) {
+        if self.body.is_empty() {
+            self.body.resize(HEAD_ROOM, 0);
+        }
     }
 
     fn put_call(&mut self, db: u8, command: &Command, args: &[&[u8]]) {

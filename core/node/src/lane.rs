@@ -1,7 +1,7 @@
 //! A lane: the shards of one thread, and the way of every request to its shard and back.
 
 use crate::gather::{Gathers, shard_of_cursor};
-use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, Transaction};
+use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotWaiting, Transaction};
 use crate::replica::{Replica, Waiter};
 use crate::routing::Routing;
 use base::mutation::{self, Mutation};
@@ -177,10 +177,12 @@ impl Lane {
         self.replicas.iter_mut().flatten().map(|replica| usize::from(replica.begin_snapshot(out))).sum()
     }
 
-    /// Gives running snapshots a slice; `waiting_bytes` of former slices are not yet written. True while any runs.
-    pub fn snapshot_slice(&mut self, waiting_bytes: usize, out: &mut Outbox) -> bool {
+    /// Gives running snapshots a slice, given what of former ones waits for the disk. True while any runs.
+    pub fn snapshot_slice(&mut self, waiting: SnapshotWaiting, out: &mut Outbox) -> bool {
         let Some(replica) = self.replicas.iter_mut().flatten().find(|replica| replica.cutting()) else { return false };
-        replica.snapshot_slice(waiting_bytes, out);
+        replica.snapshot_slice(waiting, out);
+        let shard = replica.shard();
+        self.soil(shard);
         true
     }
 

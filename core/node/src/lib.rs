@@ -12,5 +12,7 @@ mod replica;
 mod routing;
 
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
-pub use outbox::{Event, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotStep, Transaction};
+pub use outbox::{
+    Event, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotStep, SnapshotWaiting, Transaction,
+};
 pub use routing::Routing;

@@ -3,7 +3,7 @@
 use base::{ClientId, Index, Instant, LaneId, ShardId, Term};
 use bytes::Bytes;
 use consensus::Write;
-use data::{Command, Reply, Watched};
+use data::{Command, Garbage, Reply, Watched};
 
 /// The time of an input, read after it was received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,12 +83,32 @@ pub enum LaneMessage {
     },
 }
 
+/// What of a lane's running snapshots the disk has not yet taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotWaiting {
+    /// All of it.
+    pub bytes: usize,
+    /// What exists for the snapshot alone: large values are shared with the keyspace and cost nothing.
+    pub copied_bytes: usize,
+}
+
 /// A step of writing a shard's snapshot, in order.
 #[derive(Clone, Debug)]
 pub enum SnapshotStep {
-    Begin { shard: ShardId, term: Term, index: Index },
-    Piece { shard: ShardId, bytes: Bytes },
-    End { shard: ShardId },
+    Begin {
+        shard: ShardId,
+        term: Term,
+        index: Index,
+    },
+    /// `copied` if the bytes exist for the snapshot alone.
+    Piece {
+        shard: ShardId,
+        bytes: Bytes,
+        copied: bool,
+    },
+    End {
+        shard: ShardId,
+    },
 }
 
 /// What happened, for logs, metrics and the simulator's assertions.
@@ -121,6 +141,8 @@ pub struct Outbox {
     pub sends: Vec<(LaneId, LaneMessage)>,
     pub replies: Vec<(ClientId, u64, Reply)>,
     pub snapshots: Vec<SnapshotStep>,
+    /// What flushes took out, to be dropped where nobody waits.
+    pub garbage: Vec<Garbage>,
     pub events: Vec<Event>,
     /// When [`crate::Lane::on_timer`] wants to be called, if ever.
     pub next_deadline: Option<Instant>,

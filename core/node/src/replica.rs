@@ -1,7 +1,7 @@
 //! One replica of one shard: its Raft group, its state, and the requests that wait for an entry.
 
 use crate::clock::StampClock;
-use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, Transaction};
+use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
 use base::limits::ENTRY_BYTES_SOFT;
 use base::record::RecoveredShard;
 use base::{ClientId, Index, LaneId, NodeId, ShardId};
@@ -35,6 +35,8 @@ pub(crate) struct Replica {
     /// Waiters of proposed entries, oldest first.
     proposed: VecDeque<(Index, Vec<Waiter>)>,
     cutting: Option<Index>,
+    /// Copies made for the running snapshot that wait for the disk.
+    copied_bytes: usize,
     /// Whose reads are logged and unanswered; mostly none.
     logged_reads: Vec<(LaneId, ClientId)>,
 }
@@ -42,6 +44,8 @@ pub(crate) struct Replica {
 /// What one turn gives to a running snapshot, and how much of it may wait for the disk.
 const CUT_SLICE_BYTES: usize = 64 * 1024;
 const CUT_BACKLOG_BYTES_MAX: usize = 4 * base::limits::MIB;
+/// Copies of keys that changed during a snapshot: while more wait for the disk, writes wait too.
+const CUT_COPIES_BYTES_MAX: usize = 8 * base::limits::MIB;
 
 impl Replica {
     pub(crate) fn new(
@@ -61,12 +65,17 @@ impl Replica {
             open_waiters: Vec::new(),
             proposed: VecDeque::new(),
             cutting: None,
+            copied_bytes: 0,
             logged_reads: Vec::new(),
         }
     }
 
     pub(crate) fn start(&mut self, out: &mut Outbox) {
         self.group.campaign(&mut out.writes);
+    }
+
+    pub(crate) fn shard(&self) -> ShardId {
+        self.shard
     }
 
     pub(crate) fn state(&self) -> &ShardState {
@@ -117,9 +126,13 @@ impl Replica {
         if self.open.is_empty() || (self.group.busy() && !self.open_is_full()) || !self.group.may_read() {
             return;
         }
+        if self.cutting.is_some() && self.copied_bytes > CUT_COPIES_BYTES_MAX {
+            // Every change would copy more: writes wait until the disk has caught up, reads go on.
+            return;
+        }
         let entry = self.open.finish(self.clock.stamp(now));
         let waiters = std::mem::take(&mut self.open_waiters);
-        self.propose(Bytes::from(entry), waiters, out);
+        self.propose(entry, waiters, out);
     }
 
     /// Lets dead keys go by an entry that carries nothing but time.
@@ -128,7 +141,7 @@ impl Replica {
         let due = self.state.keyspace().next_expiry().is_some_and(|at| at <= stamp);
         if due && self.open.is_empty() && self.group.may_read() && !self.group.busy() {
             let entry = self.open.finish(stamp);
-            self.propose(Bytes::from(entry), Vec::new(), out);
+            self.propose(entry, Vec::new(), out);
         }
     }
 
@@ -159,15 +172,18 @@ impl Replica {
     }
 
     /// A slice of the running snapshot.
-    pub(crate) fn snapshot_slice(&mut self, waiting_bytes: usize, out: &mut Outbox) {
-        if self.cutting.is_none() || waiting_bytes > CUT_BACKLOG_BYTES_MAX {
+    pub(crate) fn snapshot_slice(&mut self, waiting: SnapshotWaiting, out: &mut Outbox) {
+        self.copied_bytes = waiting.copied_bytes;
+        if self.cutting.is_none() {
             return;
         }
         let keyspace = self.state.cut();
-        let walked = !keyspace.cutting() || keyspace.cut_slice(CUT_SLICE_BYTES);
-        while let Some(bytes) = keyspace.cut_output() {
-            out.snapshots.push(SnapshotStep::Piece { shard: self.shard, bytes });
+        let room = waiting.bytes <= CUT_BACKLOG_BYTES_MAX;
+        let walked = room && (!keyspace.cutting() || keyspace.cut_slice(CUT_SLICE_BYTES));
+        while let Some((bytes, copied)) = keyspace.cut_output() {
+            out.snapshots.push(SnapshotStep::Piece { shard: self.shard, bytes, copied });
         }
+        out.garbage.append(&mut keyspace.take_garbage());
         if walked {
             self.cutting = None;
             out.snapshots.push(SnapshotStep::End { shard: self.shard });
@@ -198,7 +214,7 @@ impl Replica {
         }
         let waiters = std::mem::take(&mut self.open_waiters);
         let entry = self.open.finish(stamp);
-        self.propose(Bytes::from(entry), waiters, out);
+        self.propose(entry, waiters, out);
     }
 
     fn propose(&mut self, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) {
@@ -232,6 +248,7 @@ impl Replica {
             out.events.push(Event::Applied { shard: self.shard, index, commands });
             ready = true;
         }
+        out.garbage.append(&mut self.state.cut().take_garbage());
         // Entries of an earlier life may carry later stamps than this term's wall clock would.
         self.clock.at_least(self.state.keyspace().applied_stamp());
         if ready && !was_ready {

@@ -8,7 +8,7 @@ use base::rng::Rng;
 use base::{Index, LaneId, NodeId, ShardId, Term};
 use consensus::{Envelope, Write};
 use data::Keyspace;
-use node::{Lane, LaneConfig, LaneMessage, Now, Outbox, RecoveredReplica, Routing, SnapshotStep};
+use node::{Lane, LaneConfig, LaneMessage, Now, Outbox, RecoveredReplica, Routing, SnapshotStep, SnapshotWaiting};
 use std::collections::{BTreeMap, VecDeque};
 use storage::{Recovery, SnapshotReader, SnapshotWriter, StorageError, Wal, WalOptions};
 
@@ -47,7 +47,7 @@ pub struct Machine {
     pub mail: Vec<VecDeque<Mail>>,
     jobs: VecDeque<(usize, Vec<Write>)>,
     keeper: VecDeque<SnapshotStep>,
-    backlog_bytes: usize,
+    waiting: SnapshotWaiting,
     writing: BTreeMap<ShardId, Writing>,
     durable: BTreeMap<ShardId, (Index, Term)>,
     asked: bool,
@@ -101,7 +101,7 @@ impl Machine {
             mail,
             jobs: VecDeque::new(),
             keeper: VecDeque::new(),
-            backlog_bytes: 0,
+            waiting: SnapshotWaiting::default(),
             writing: BTreeMap::new(),
             durable,
             asked: false,
@@ -172,8 +172,9 @@ impl Machine {
     /// Steps of snapshots on their way to the keeper.
     pub fn hand_to_keeper(&mut self, steps: Vec<SnapshotStep>) {
         for step in steps {
-            if let SnapshotStep::Piece { bytes, .. } = &step {
-                self.backlog_bytes += bytes.len();
+            if let SnapshotStep::Piece { bytes, copied, .. } = &step {
+                self.waiting.bytes += bytes.len();
+                self.waiting.copied_bytes += if *copied { bytes.len() } else { 0 };
             }
             self.keeper.push_back(step);
         }
@@ -181,7 +182,7 @@ impl Machine {
 
     /// A slice of the running snapshots of a lane.
     pub fn cut(&mut self, lane: usize) {
-        self.lanes[lane].snapshot_slice(self.backlog_bytes, &mut self.outs[lane]);
+        self.lanes[lane].snapshot_slice(self.waiting, &mut self.outs[lane]);
     }
 
     /// The keeper takes its next task, or looks after the log's room; snapshots finished.
@@ -199,8 +200,9 @@ impl Machine {
                 let made = SnapshotWriter::create(&self.disk, shard, index, term);
                 (shard, made.map(|writer| drop(self.writing.insert(shard, Writing { term, index, writer }))))
             }
-            SnapshotStep::Piece { shard, bytes } => {
-                self.backlog_bytes -= bytes.len();
+            SnapshotStep::Piece { shard, bytes, copied } => {
+                self.waiting.bytes -= bytes.len();
+                self.waiting.copied_bytes -= if copied { bytes.len() } else { 0 };
                 let Some(writing) = self.writing.get_mut(&shard) else { return Ok(0) };
                 (shard, bytes.chunks(PIECE_BYTES).try_for_each(|piece| writing.writer.write(piece)))
             }

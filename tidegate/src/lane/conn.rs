@@ -50,6 +50,9 @@ pub const OUT_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// A connection with this much unread output gets no more of its requests read.
 pub const OUT_BYTES_PAUSE: usize = 1024 * 1024;
 
+/// A connection that waits for this many replies gets no more of its requests read.
+pub const PENDING_MAX: usize = 16 * 1024;
+
 impl Conn {
     /// Reads into `buffer`.
     pub fn read(&mut self, buffer: &mut [u8]) -> Taken {

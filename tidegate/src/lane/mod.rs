@@ -159,7 +159,7 @@ impl Driver {
             self.tell_keys();
         }
         if self.snapshotting {
-            let waiting = self.mailbox().snapshot_backlog_bytes.load(Ordering::Relaxed);
+            let waiting = self.mailbox().snapshot_backlog.waiting();
             self.snapshotting = self.lane.snapshot_slice(waiting, &mut self.out);
         }
     }
@@ -177,6 +177,10 @@ impl Driver {
                 self.hand_to_keeper(step);
             }
             self.look_at_events();
+            if !self.out.garbage.is_empty() {
+                let garbage = std::mem::take(&mut self.out.garbage);
+                self.ask_keeper(Task::Drop(garbage));
+            }
             if self.out.writes.is_empty() {
                 break now;
             }
@@ -227,10 +231,14 @@ impl Driver {
     }
 
     fn hand_to_keeper(&mut self, step: node::SnapshotStep) {
-        if let node::SnapshotStep::Piece { bytes, .. } = &step {
-            self.mailbox().snapshot_backlog_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        if let node::SnapshotStep::Piece { bytes, copied, .. } = &step {
+            self.mailbox().snapshot_backlog.gave(bytes.len(), *copied);
         }
-        if self.keeper.send(Task::Snapshot { lane: self.id, step }).is_err() {
+        self.ask_keeper(Task::Snapshot { lane: self.id, step });
+    }
+
+    fn ask_keeper(&self, task: Task) {
+        if self.keeper.send(task).is_err() {
             crate::dev::die("the keeper thread has ended");
         }
     }

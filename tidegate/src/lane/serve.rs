@@ -1,7 +1,7 @@
 //! Serving connections: bytes in, requests to the core, replies out.
 
 use super::Driver;
-use super::conn::{Conn, OUT_BYTES_MAX, OUT_BYTES_PAUSE, Taken};
+use super::conn::{Conn, OUT_BYTES_MAX, OUT_BYTES_PAUSE, PENDING_MAX, Taken};
 use crate::clients::Card;
 use crate::meters::{LaneMeters, Turn};
 use crate::shared::{Shared, lock};
@@ -100,7 +100,8 @@ impl Driver {
     /// One read; true if another may bring more.
     fn read_some(&mut self, place: usize, buffer: &mut [u8]) -> bool {
         let Some(conn) = self.conns.get_mut(place) else { return false };
-        if conn.blocked || conn.closing || conn.unwritten() > OUT_BYTES_PAUSE {
+        let owed = conn.unwritten() > OUT_BYTES_PAUSE || conn.session.pending() > PENDING_MAX;
+        if conn.blocked || conn.closing || owed {
             return false;
         }
         match conn.read(buffer) {

@@ -1,6 +1,6 @@
 //! The ordered index of what dies when, and the removal of what is dead.
 
-use super::{Keyspace, item};
+use super::{Db, Keyspace, item};
 use base::Stamp;
 use base::slot::Slot;
 use std::collections::BTreeMap;
@@ -16,19 +16,19 @@ pub enum Ttl {
     At(Stamp),
 }
 
-/// Counts of keys by (expiry, database, slot, tag): enough to find a dead key without storing its name twice.
+/// Counts of a database's keys by (expiry, slot, tag): enough to find a dead key without storing its name twice.
 #[derive(Debug, Default)]
 pub(super) struct ExpiryIndex {
-    counts: BTreeMap<(Stamp, u8, Slot, u32), u32>,
+    counts: BTreeMap<(Stamp, Slot, u32), u32>,
 }
 
 impl ExpiryIndex {
-    pub(super) fn insert(&mut self, at: Stamp, db: u8, slot: Slot, tag: u32) {
-        *self.counts.entry((at, db, slot, tag)).or_insert(0) += 1;
+    pub(super) fn insert(&mut self, at: Stamp, slot: Slot, tag: u32) {
+        *self.counts.entry((at, slot, tag)).or_insert(0) += 1;
     }
 
-    pub(super) fn remove(&mut self, at: Stamp, db: u8, slot: Slot, tag: u32) {
-        let key = (at, db, slot, tag);
+    pub(super) fn remove(&mut self, at: Stamp, slot: Slot, tag: u32) {
+        let key = (at, slot, tag);
         let count = self.counts.get_mut(&key).expect("every key with an expiry is in the index");
         *count -= 1;
         if *count == 0 {
@@ -36,11 +36,7 @@ impl ExpiryIndex {
         }
     }
 
-    pub(super) fn clear_db(&mut self, db: u8) {
-        self.counts.retain(|(_, of, _, _), _| *of != db);
-    }
-
-    fn first(&self) -> Option<(Stamp, u8, Slot, u32)> {
+    fn first(&self) -> Option<(Stamp, Slot, u32)> {
         self.counts.first_key_value().map(|(key, _)| *key)
     }
 }
@@ -49,14 +45,16 @@ impl Keyspace {
     /// When the next key dies, if any key will.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Stamp> {
-        self.expiry.first().map(|(at, ..)| at)
+        self.dbs.iter().filter_map(|home| home.expiry.first()).map(|(at, ..)| at).min()
     }
 
     /// Removes up to `max` keys that are dead at the applied stamp; how many it removed.
     pub fn remove_dead(&mut self, max: usize) -> usize {
         let mut removed = 0;
         while removed < max {
-            let Some((at, db, slot, tag)) = self.expiry.first().filter(|(at, ..)| *at <= self.applied.0) else { break };
+            let first = |(db, home): (u8, &Db)| home.expiry.first().map(|(at, slot, tag)| (at, db, slot, tag));
+            let next = (0..).zip(&self.dbs).filter_map(first).min();
+            let Some((at, db, slot, tag)) = next.filter(|(at, ..)| *at <= self.applied.0) else { break };
             let dead = self.dead_key(at, db, slot, tag);
             self.take(db, &dead);
             removed += 1;

@@ -31,25 +31,26 @@ pub use walk::ScanPage;
 #[derive(Debug)]
 pub struct Keyspace {
     dbs: Vec<Db>,
-    objects: Objects,
     seed: (u64, u64),
-    expiry: expiry::ExpiryIndex,
     /// By bucket, the revision of the last change of one of its keys.
     watch: Box<[u64]>,
     /// How many changes there have been.
     revision: u64,
-    /// Bytes of all items, what stands apart from them not among them.
-    item_bytes: usize,
     /// The last applied stamp and index.
     applied: (Stamp, Index),
     cut: snapshot::Cut,
+    garbage: Vec<Garbage>,
 }
 
 #[derive(Debug, Default)]
 struct Db {
     tables: Box<[Table]>,
+    objects: Objects,
+    expiry: expiry::ExpiryIndex,
     len: usize,
     expiring: usize,
+    /// Bytes of all items, what stands apart from them not among them.
+    item_bytes: usize,
 }
 
 /// Values that don't fit beside their key: large strings, later the other types.
@@ -64,6 +65,10 @@ struct Objects {
 enum Object {
     Str(Bytes),
 }
+
+/// What a flush took out: to be dropped where nobody waits for it.
+#[derive(Debug)]
+pub struct Garbage(#[expect(dead_code, reason = "it exists to be dropped")] Db);
 
 /// Strings above this size stand apart from their key and are shared with replies instead of copied.
 const INLINE_STRING_BYTES_MAX: usize = 2048;
@@ -127,14 +132,12 @@ impl Keyspace {
     pub fn new(seed: (u64, u64)) -> Self {
         Self {
             dbs: (0..DATABASE_COUNT).map(|_| Db::default()).collect(),
-            objects: Objects::default(),
             seed,
-            expiry: expiry::ExpiryIndex::default(),
             watch: vec![0; WATCH_BUCKET_COUNT].into_boxed_slice(),
             revision: 0,
-            item_bytes: 0,
             applied: (Stamp(0), Index(0)),
             cut: snapshot::Cut::default(),
+            garbage: Vec::new(),
         }
     }
 
@@ -275,6 +278,11 @@ impl Keyspace {
         true
     }
 
+    /// What flushes have taken out since the last call.
+    pub fn take_garbage(&mut self) -> Vec<Garbage> {
+        std::mem::take(&mut self.garbage)
+    }
+
     /// How many keys a database holds, the dead that aren't yet removed among them.
     #[must_use]
     pub fn len(&self, db: u8) -> usize {
@@ -290,7 +298,7 @@ impl Keyspace {
     /// Bytes of all keys and values as they are stored; the tables and what the allocator adds not among them.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.item_bytes + self.objects.bytes
+        self.dbs.iter().map(|db| db.item_bytes + db.objects.bytes).sum()
     }
 
     /// What WATCH remembers of a key: its bucket and the revision of the last change of any key of the bucket.
@@ -319,7 +327,7 @@ impl Keyspace {
         }
         let value = match seen.body {
             Body::Str(bytes) => Value::Str(bytes),
-            Body::Object(number) => match self.objects.get(number) {
+            Body::Object(number) => match self.dbs[usize::from(cx.db)].objects.get(number) {
                 Object::Str(bytes) => Value::Large(bytes),
             },
         };
@@ -333,7 +341,8 @@ impl Keyspace {
         {
             return;
         }
-        let built = value.build(self, key, expire_at);
+        let epoch = self.cut.epoch();
+        let built = value.build(&mut self.dbs[usize::from(db)].objects, epoch, key, expire_at);
         self.swap(db, address, key, built, KeepObject::No);
     }
 
@@ -355,8 +364,8 @@ impl Keyspace {
 
     fn swap(&mut self, db: u8, address: Address, key: &[u8], built: Box<[u8]>, keep: KeepObject) {
         let new_expiry = item::view(&built).expire_at;
-        self.item_bytes += built.len();
         self.reserve(db);
+        self.dbs[usize::from(db)].item_bytes += built.len();
         let slot = usize::from(address.slot.0);
         match self.dbs[usize::from(db)].tables[slot].find(address.tag, key) {
             Place::Found(at) => {
@@ -371,8 +380,9 @@ impl Keyspace {
             }
         }
         if let Some(at) = new_expiry {
-            self.expiry.insert(at, db, address.slot, address.tag);
-            self.dbs[usize::from(db)].expiring += 1;
+            let home = &mut self.dbs[usize::from(db)];
+            home.expiry.insert(at, address.slot, address.tag);
+            home.expiring += 1;
         }
         self.touch(address);
     }
@@ -394,14 +404,15 @@ impl Keyspace {
 
     /// Frees what an item that has left its table held.
     fn forget(&mut self, db: u8, address: Address, old: &[u8], keep: KeepObject) {
-        self.item_bytes -= old.len();
+        self.dbs[usize::from(db)].item_bytes -= old.len();
         let old = item::view(old);
+        let home = &mut self.dbs[usize::from(db)];
         if let (Body::Object(number), KeepObject::No) = (old.body, keep) {
-            self.objects.remove(number);
+            home.objects.remove(number);
         }
         if let Some(at) = old.expire_at {
-            self.expiry.remove(at, db, address.slot, address.tag);
-            self.dbs[usize::from(db)].expiring -= 1;
+            home.expiry.remove(at, address.slot, address.tag);
+            home.expiring -= 1;
         }
     }
 
@@ -457,18 +468,17 @@ enum KeepObject {
 }
 
 impl NewValue<'_> {
-    fn build(self, keyspace: &mut Keyspace, key: &[u8], expire_at: Option<Stamp>) -> Box<[u8]> {
-        let epoch = keyspace.cut.epoch();
+    fn build(self, objects: &mut Objects, epoch: u8, key: &[u8], expire_at: Option<Stamp>) -> Box<[u8]> {
         match self {
             Self::Str(bytes) if bytes.len() <= INLINE_STRING_BYTES_MAX => {
                 item::build(key, Body::Str(bytes), expire_at, epoch)
             }
             Self::Str(bytes) => {
-                let number = keyspace.objects.insert(Object::Str(Bytes::copy_from_slice(bytes)));
+                let number = objects.insert(Object::Str(Bytes::copy_from_slice(bytes)));
                 item::build(key, Body::Object(number), expire_at, epoch)
             }
             Self::Object(object) => {
-                let number = keyspace.objects.insert(object);
+                let number = objects.insert(object);
                 item::build(key, Body::Object(number), expire_at, epoch)
             }
         }
@@ -485,6 +495,15 @@ impl Object {
 }
 
 impl Objects {
+    fn bytes_of<'a>(&'a self, body: Body<'a>) -> &'a [u8] {
+        match body {
+            Body::Str(bytes) => bytes,
+            Body::Object(number) => match self.get(number) {
+                Object::Str(bytes) => bytes,
+            },
+        }
+    }
+
     fn get(&self, number: u32) -> &Object {
         self.places[number as usize].as_ref().expect("an item names a live object")
     }

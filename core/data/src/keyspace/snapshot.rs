@@ -5,7 +5,7 @@
 //! epoch byte tells whether it has been saved (or was made after the cut), so no second table is needed. Large
 //! strings are shared with the output, not copied.
 
-use super::{Db, Keyspace, NewValue, Object, item};
+use super::{Db, Garbage, Keyspace, NewValue, Object, Objects, item};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::mutation::{self, Mutation};
 use base::slot::{SLOT_COUNT, Slot};
@@ -20,7 +20,11 @@ pub(super) struct Cut {
     /// Where the walk stands: database and slot; nothing when no cut runs.
     at: Option<(u8, u16)>,
     small: Vec<u8>,
-    out: VecDeque<Bytes>,
+    /// Pieces, and whether they exist for the snapshot alone.
+    out: VecDeque<(Bytes, bool)>,
+    /// Databases that were flushed before the walk came to them, and how far the walk is in the first.
+    flushed: VecDeque<(u8, Db)>,
+    flushed_slot: u16,
     out_bytes: usize,
 }
 
@@ -48,11 +52,11 @@ impl Cut {
     fn flush_small(&mut self) {
         if !self.small.is_empty() {
             let piece = Bytes::from(std::mem::take(&mut self.small));
-            self.out.push_back(piece);
+            self.out.push_back((piece, true));
         }
     }
 
-    fn save(&mut self, db: u8, seen: item::View<'_>, objects: &super::Objects) {
+    fn save(&mut self, db: u8, seen: item::View<'_>, objects: &Objects) {
         let before = self.small.len();
         self.small.extend_from_slice(&[TAG_KEY, db]);
         put_varint(&mut self.small, seen.expire_at.map_or(0, |at| at.0 + 1));
@@ -64,7 +68,7 @@ impl Cut {
                 put_varint(&mut self.small, bytes.len() as u64);
                 self.out_bytes += self.small.len() - before + bytes.len();
                 self.flush_small();
-                self.out.push_back(bytes.clone());
+                self.out.push_back((bytes.clone(), false));
                 return;
             }
         }
@@ -91,7 +95,7 @@ impl Keyspace {
             put_varint(&mut head, *revision);
         }
         self.cut.out_bytes = head.len();
-        self.cut.out = VecDeque::from([Bytes::from(head)]);
+        self.cut.out = VecDeque::from([(Bytes::from(head), true)]);
         self.cut.small = Vec::new();
     }
 
@@ -100,6 +104,8 @@ impl Keyspace {
         self.cut.at = None;
         self.cut.small = Vec::new();
         self.cut.out = VecDeque::new();
+        self.cut.flushed_slot = 0;
+        self.garbage.extend(self.cut.flushed.drain(..).map(|(_, old)| Garbage(old)));
         self.cut.out_bytes = 0;
         // Items saved by the aborted cut carry its epoch; the next cut has another, so they count as unsaved again.
     }
@@ -120,6 +126,9 @@ impl Keyspace {
     pub fn cut_slice(&mut self, bytes: usize) -> bool {
         let Some((mut db, mut slot)) = self.cut.at else { return true };
         let until = self.cut.out_bytes + bytes;
+        if self.cut_flushed(until) {
+            return false;
+        }
         while self.cut.out_bytes < until {
             if usize::from(db) == self.dbs.len() {
                 self.cut.small.push(TAG_END);
@@ -133,21 +142,21 @@ impl Keyspace {
                 (db, slot) = (db + 1, 0);
                 continue;
             }
-            Self::save_slot(&mut self.cut, &self.objects, home, db, slot);
+            Self::save_slot(&mut self.cut, home, db, slot);
             slot += 1;
         }
         self.cut.at = Some((db, slot));
         false
     }
 
-    /// The next piece of the cut's output.
-    pub fn cut_output(&mut self) -> Option<Bytes> {
+    /// The next piece of the cut's output, and whether it exists for the cut alone or is shared with the keyspace.
+    pub fn cut_output(&mut self) -> Option<(Bytes, bool)> {
         if self.cut.out.is_empty() {
             self.cut.flush_small();
         }
-        let piece = self.cut.out.pop_front()?;
+        let (piece, copied) = self.cut.out.pop_front()?;
         self.cut.out_bytes -= piece.len();
-        Some(piece)
+        Some((piece, copied))
     }
 
     /// Reads a snapshot back. `body` is what [`Keyspace::cut_output`] gave, joined.
@@ -194,38 +203,46 @@ impl Keyspace {
         if self.cut.at.is_none() || mutation::on(Mutation::SnapshotWithoutCopyOnWrite) {
             return;
         }
-        let stored = self.dbs[usize::from(db)].tables[usize::from(slot.0)].item_mut(at);
+        let home = &mut self.dbs[usize::from(db)];
+        let stored = home.tables[usize::from(slot.0)].item_mut(at);
         if item::epoch(stored) != self.cut.epoch {
-            self.cut.save(db, item::view(stored), &self.objects);
+            self.cut.save(db, item::view(stored), &home.objects);
             item::set_epoch(stored, self.cut.epoch);
         }
     }
 
-    /// Writes all unsaved items of a database out: called before it is emptied.
-    pub(super) fn save_all_first(&mut self, db: u8) {
-        if self.cut.at.is_none() {
-            return;
-        }
-        let home = &mut self.dbs[usize::from(db)];
-        for slot in 0..u16::try_from(home.tables.len()).unwrap_or(SLOT_COUNT) {
-            Self::save_slot(&mut self.cut, &self.objects, home, db, slot);
+    /// Takes a flushed database over: the running cut, if there is one, still has to write it.
+    pub(super) fn hand_over(&mut self, db: u8, old: Db) {
+        if self.cut.at.is_some() && !mutation::on(Mutation::SnapshotWithoutCopyOnWrite) {
+            self.cut.flushed.push_back((db, old));
+        } else {
+            self.garbage.push(Garbage(old));
         }
     }
 
-    pub(super) fn bytes_of<'a>(&'a self, body: item::Body<'a>) -> &'a [u8] {
-        match body {
-            item::Body::Str(bytes) => bytes,
-            item::Body::Object(number) => match self.objects.get(number) {
-                Object::Str(bytes) => bytes,
-            },
+    /// Walks on in what was flushed since the cut began; false when that is done.
+    fn cut_flushed(&mut self, until: usize) -> bool {
+        while let Some((db, mut home)) = self.cut.flushed.pop_front() {
+            let mut slot = std::mem::take(&mut self.cut.flushed_slot);
+            while usize::from(slot) < home.tables.len() {
+                if self.cut.out_bytes >= until {
+                    self.cut.flushed_slot = slot;
+                    self.cut.flushed.push_front((db, home));
+                    return true;
+                }
+                Self::save_slot(&mut self.cut, &mut home, db, slot);
+                slot += 1;
+            }
+            self.garbage.push(Garbage(home));
         }
+        false
     }
 
-    fn save_slot(cut: &mut Cut, objects: &super::Objects, home: &mut Db, db: u8, slot: u16) {
+    fn save_slot(cut: &mut Cut, home: &mut Db, db: u8, slot: u16) {
         let epoch = cut.epoch;
         for stored in home.tables[usize::from(slot)].items_mut() {
             if item::epoch(stored) != epoch {
-                cut.save(db, item::view(stored), objects);
+                cut.save(db, item::view(stored), &home.objects);
                 item::set_epoch(stored, epoch);
             }
         }

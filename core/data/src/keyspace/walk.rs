@@ -1,6 +1,6 @@
 //! Walks over many keys: SCAN, KEYS, RANDOMKEY, FLUSH, and the digest.
 
-use super::{Db, Keyspace, Live, item};
+use super::{Keyspace, Live, item};
 use crate::{Context, Refused};
 use base::rng::Rng;
 use base::slot::{SLOT_COUNT, Slot};
@@ -89,24 +89,15 @@ impl Keyspace {
         self.table(db, slot).map_or(0, super::table::Table::len)
     }
 
-    /// Empties a database.
+    /// Empties a database. What was in it is dropped later: by the caller of [`Keyspace::take_garbage`].
     pub fn flush(&mut self, db: u8) {
-        self.save_all_first(db);
         let old = std::mem::take(&mut self.dbs[usize::from(db)]);
         if old.len == 0 {
             return;
         }
-        for stored in old.tables.iter().flat_map(|table| table.items()) {
-            self.item_bytes -= stored.len();
-            let seen = item::view(stored);
-            if let item::Body::Object(number) = seen.body {
-                self.objects.remove(number);
-            }
-        }
-        self.expiry.clear_db(db);
         self.revision += 1;
         self.watch.fill(self.revision);
-        self.dbs[usize::from(db)] = Db::default();
+        self.hand_over(db, old);
     }
 
     /// A sum over the whole replicated state: equal on replicas that applied the same entries.
@@ -121,7 +112,7 @@ impl Keyspace {
                 hasher.write_usize(seen.key.len());
                 hasher.write(seen.key);
                 hasher.write_u64(seen.expire_at.map_or(0, |at| at.0));
-                let bytes = self.bytes_of(seen.body);
+                let bytes = home.objects.bytes_of(seen.body);
                 hasher.write_usize(bytes.len());
                 hasher.write(bytes);
             }
