@@ -48,6 +48,7 @@ pub struct Wal<D: Disk> {
     hard: BTreeMap<ShardId, (u64, Record)>,
     sealed: bool,
     poisoned: bool,
+    written_bytes: u64,
     buf: AlignedBuf,
 }
 
@@ -130,6 +131,7 @@ impl<D: Disk> Wal<D> {
             hard: found.hard,
             sealed: true,
             poisoned: false,
+            written_bytes: 0,
             buf: AlignedBuf::default(),
         };
         // Covers what was recovered: damage to it is told from a torn tail from here on.
@@ -223,6 +225,18 @@ impl<D: Disk> Wal<D> {
         self.spares.push(spare);
     }
 
+    /// Bytes of batches written since the log was opened, what fills their last pages among them.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// Segments in use, and spare ones.
+    #[must_use]
+    pub fn segment_counts(&self) -> (usize, usize) {
+        (self.closed.len() + 1, self.spares.len())
+    }
+
     /// Bytes of all segments in use.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
@@ -306,6 +320,7 @@ impl<D: Disk> Wal<D> {
         }
         self.hard.extend(hard);
         self.offset += stride;
+        self.written_bytes += stride;
         self.written = self.next_batch;
         self.next_batch += 1;
         self.buf = if buf.capacity() > KEPT_BYTES { AlignedBuf::default() } else { buf };

@@ -56,9 +56,12 @@ pub struct Dev {
     /// Where the data lives; made if it isn't there.
     #[arg(long, value_name = "DIR", default_value = "tidegate-data")]
     pub dir: PathBuf,
-    /// RESP port on 127.0.0.1; 0 picks a free one.
-    #[arg(long, value_name = "PORT", default_value_t = 6379)]
-    pub port: u16,
+    /// RESP port on 127.0.0.1; 0 picks a free one. 6379 if not given.
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Admin HTTP port on 127.0.0.1; 0 picks a free one. If not given: the RESP port + 1, or 7379 beside the default.
+    #[arg(long, value_name = "PORT")]
+    pub admin_port: Option<u16>,
     /// Data shards; fixed when DIR is made. With more than one, a command's keys must stand in one shard.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: u16,
@@ -71,6 +74,23 @@ pub struct Dev {
     /// A snapshot is taken when the write-ahead log has grown by this many MiB since the last.
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..))]
     pub snapshot_after_mib: u64,
+}
+
+impl Dev {
+    /// The RESP port to listen on.
+    pub fn resp_port(&self) -> u16 {
+        self.port.unwrap_or(6379)
+    }
+
+    /// The admin port to listen on; none if there is none after the RESP port.
+    pub fn admin_port(&self) -> Option<u16> {
+        match (self.admin_port, self.port) {
+            (Some(port), _) => Some(port),
+            (None, None) => Some(7379),
+            (None, Some(0)) => Some(0),
+            (None, Some(resp)) => resp.checked_add(1),
+        }
+    }
 }
 
 /// Parses and runs; errors are told on stderr.

@@ -1,10 +1,12 @@
 //! `tidegate dev`: recover, start the threads, say that it is ready, and stop in order.
 
 use crate::cli::Dev;
+use crate::http;
 use crate::journal::Journal;
 use crate::keeper::{self, Task};
 use crate::lane::{Driver, WAKER};
-use crate::shared::{Input, Mailbox, Shared, lock};
+use crate::meters::nanos;
+use crate::shared::{Input, Mailbox, Phase, Ports, Shared, lock};
 use base::record::RecoveredShard;
 use base::{Index, LaneId, NodeId, ShardId, Term};
 use data::Keyspace;
@@ -13,30 +15,23 @@ use node::{Lane, LaneConfig, Outbox, RecoveredReplica, Routing};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use storage::{RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions};
 
 /// Runs a node until it is told to stop.
 pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
-    let listener = bind(options.port)?;
+    let (listener, admin, ports) = bind_all(options)?;
     let disk = RealDisk::open(&options.dir)?;
     fix_shape(&options.dir, options.shards)?;
     let node = node_id(&options.dir)?;
-    let (mut wal, recovery) = Wal::open(disk.clone(), WalOptions::default())?;
-    for line in &recovery.cut {
-        eprintln!("tidegate: {line}");
-    }
-    match wal.prepare(keeper::ROOM_BYTES_WANTED) {
-        Err(error @ StorageError::NoSpace { .. }) if wal.fits_batch(START_BYTES) => eprintln!("tidegate: {error}"),
-        prepared => prepared?,
-    }
-    let journal = Arc::new(Journal::new(wal, slow_sync()?));
-    let port = listener.local_addr()?.port();
-    let (shared, polls) = share(options, port)?;
+    let (shared, polls) = share(options, ports)?;
+    http::start(admin, shared.clone())?;
+    let begun = Instant::now();
+    let (wal, recovery) = open_log(&disk)?;
+    let journal = Arc::new(Journal::new(wal, shared.clone(), slow_sync()?));
     let (keeper_in, keeper_out) = mpsc::channel();
     let (durable, mut replicas) = recover(&disk, recovery)?;
     let routing = Routing::new(options.shards, options.lanes);
@@ -70,9 +65,11 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
         let stopper = shared.clone();
         let mut signals =
             signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
-        announce(options, port)?;
+        stopper.meters.recovery_ns.set(nanos(begun.elapsed()));
+        stopper.enter(Phase::Ready);
+        announce(options, ports)?;
         signals.forever().next();
-        stopper.stopping.store(true, Ordering::Relaxed);
+        stopper.enter(Phase::Stopping);
         eprintln!("tidegate: stopping: finishing what was begun");
         stopper.mailboxes.iter().for_each(|mailbox| mailbox.put(Input::Stop));
         for lane in running {
@@ -90,24 +87,46 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Recovers the log and makes room in it; a full disk lets the node start if its term can be written.
+fn open_log(disk: &RealDisk) -> Result<(Wal<RealDisk>, Recovery), StorageError> {
+    let (mut wal, recovery) = Wal::open(disk.clone(), WalOptions::default())?;
+    for line in &recovery.cut {
+        eprintln!("tidegate: {line}");
+    }
+    match wal.prepare(keeper::ROOM_BYTES_WANTED) {
+        Err(error @ StorageError::NoSpace { .. }) if wal.fits_batch(START_BYTES) => eprintln!("tidegate: {error}"),
+        prepared => prepared?,
+    }
+    Ok((wal, recovery))
+}
+
 /// Ends the process at once, with a reason: what is on disk is the truth from here.
 pub fn die(reason: &str) -> ! {
     eprintln!("tidegate: stopped: {reason}");
     std::process::exit(70)
 }
 
-fn bind(port: u16) -> Result<std::net::TcpListener, Box<dyn Error>> {
+/// Takes the ports before anything else, so that a taken one costs nothing.
+fn bind_all(options: &Dev) -> Result<(TcpListener, TcpListener, Ports), Box<dyn Error>> {
+    let resp = bind("--port", options.resp_port())?;
+    let admin = options.admin_port().ok_or("there is no port after 65535 for admin: give one by --admin-port")?;
+    let admin = bind("--admin-port", admin)?;
+    let ports = Ports { resp: resp.local_addr()?.port(), admin: admin.local_addr()?.port() };
+    Ok((resp, admin, ports))
+}
+
+fn bind(flag: &str, port: u16) -> Result<TcpListener, Box<dyn Error>> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into()).and_then(|()| socket.listen(1024)).map_err(|error| {
-        format!("{address} can't be listened on: {error}; choose another port by --port, or --port 0 for a free one")
+        format!("{address} can't be listened on: {error}; choose another port by {flag}, or {flag} 0 for a free one")
     })?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 
-fn share(options: &Dev, port: u16) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn Error>> {
+fn share(options: &Dev, ports: Ports) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn Error>> {
     let mut polls = Vec::new();
     let mut mailboxes = Vec::new();
     for _ in 0..options.lanes {
@@ -115,21 +134,7 @@ fn share(options: &Dev, port: u16) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn E
         mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER)?));
         polls.push(poll);
     }
-    let shared = Shared {
-        started: Instant::now(),
-        port,
-        dir: options.dir.clone(),
-        requirepass: options.requirepass.as_ref().map(|text| text.clone().into_bytes()),
-        mailboxes,
-        clients: Mutex::new(BTreeMap::new()),
-        next_client: AtomicU64::new(0),
-        commands: AtomicU64::new(0),
-        connections: AtomicU64::new(0),
-        keys: Mutex::new(vec![[(0, 0); 16]; usize::from(options.lanes)]),
-        disk_full: AtomicBool::new(false),
-        stopping: AtomicBool::new(false),
-    };
-    Ok((Arc::new(shared), polls))
+    Ok((Arc::new(Shared::new(options, ports, mailboxes)), polls))
 }
 
 /// Room in the log without which a node can't even begin its term.
@@ -211,13 +216,16 @@ fn store(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn announce(options: &Dev, port: u16) -> Result<(), Box<dyn Error>> {
+/// Says where the node serves: on stdout, and in the directory for `tidegate status`.
+fn announce(options: &Dev, ports: Ports) -> Result<(), Box<dyn Error>> {
     let pid = std::process::id();
-    let resp = format!("127.0.0.1:{port}");
-    store(&options.dir.join("endpoints.json"), &format!("{{\"resp\":\"{resp}\",\"pid\":{pid}}}\n"))?;
+    let resp = format!("127.0.0.1:{}", ports.resp);
+    let admin = format!("127.0.0.1:{}", ports.admin);
+    let endpoints = format!("{{\"resp\":\"{resp}\",\"admin\":\"{admin}\",\"pid\":{pid}}}\n");
+    store(&options.dir.join("endpoints.json"), &endpoints)?;
     store(&options.dir.join("pid"), &format!("{pid}\n"))?;
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "ready resp={resp} pid={pid}")?;
+    writeln!(stdout, "ready resp={resp} admin={admin} pid={pid}")?;
     stdout.flush()?;
     Ok(())
 }

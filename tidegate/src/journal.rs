@@ -6,6 +6,7 @@
 //! reads needn't wait for syncs: its next batch is what queued up during its last sync. Either way batches grow with the
 //! load and no timer is needed. After 20 ms without a write, the thread seals the tail.
 
+use crate::meters::nanos;
 use crate::shared::{Input, Shared, lock};
 use base::record::Record;
 use consensus::{Envelope, Write};
@@ -24,8 +25,7 @@ pub struct Journal {
     sync_ns: AtomicU64,
     /// True while the lanes leave syncs to the thread.
     slow: AtomicBool,
-    pub syncs: AtomicU64,
-    pub records: AtomicU64,
+    shared: Arc<Shared>,
     /// Added to each sync: a slow disk for tests.
     slow_sync: Duration,
 }
@@ -61,15 +61,14 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 const SEAL_AFTER: Duration = Duration::from_millis(20);
 
 impl Journal {
-    pub fn new(wal: Wal<RealDisk>, slow_sync: Duration) -> Self {
+    pub fn new(wal: Wal<RealDisk>, shared: Arc<Shared>, slow_sync: Duration) -> Self {
         Self {
             wal: Mutex::new(wal),
             queue: Mutex::new(Queue::default()),
             changed: Condvar::new(),
             sync_ns: AtomicU64::new(if slow_sync.is_zero() { 0 } else { THREAD_SYNC_NS }),
             slow: AtomicBool::new(!slow_sync.is_zero()),
-            syncs: AtomicU64::new(0),
-            records: AtomicU64::new(0),
+            shared,
             slow_sync,
         }
     }
@@ -97,12 +96,16 @@ impl Journal {
         let mut then = Vec::with_capacity(writes.len());
         split(writes, &mut records, &mut then);
         self.store(&mut wal, &records);
+        self.shared.meters.wal.inline_batches.add(1);
         Ok(then)
     }
 
     /// Queues the writes for the journal thread, which answers to the lane's mailbox.
     pub fn submit(&self, lane: usize, writes: Vec<Write>) {
-        lock(&self.queue).jobs.push(Job { lane, writes });
+        let mut queue = lock(&self.queue);
+        queue.jobs.push(Job { lane, writes });
+        self.shared.meters.wal.queue_jobs.set(queue.jobs.len() as u64);
+        drop(queue);
         self.changed.notify_one();
     }
 
@@ -125,6 +128,7 @@ impl Journal {
                 released.push((job.lane, then));
             }
             self.store(&mut wal, &records);
+            self.shared.meters.wal.thread_batches.add(1);
             drop(wal);
             records.clear();
             for (lane, then) in released {
@@ -178,6 +182,7 @@ impl Journal {
         loop {
             if !queue.jobs.is_empty() {
                 queue.seal = Seal::Wanted(Instant::now());
+                self.shared.meters.wal.queue_jobs.set(0);
                 return Some(std::mem::take(&mut queue.jobs));
             }
             if queue.stop {
@@ -200,14 +205,20 @@ impl Journal {
 
     /// Appends and syncs. A failed sync leaves unknown what is on disk, so the process stops: it is never retried.
     fn store(&self, wal: &mut Wal<RealDisk>, records: &[Record]) {
-        let begun = Instant::now();
-        if let Err(error) = wal.append(records).and_then(|()| wal.sync()) {
-            crate::dev::die(&format!("{error}; nothing of this was acknowledged"));
-        }
+        let lost = |error| crate::dev::die(&format!("{error}; nothing of this was acknowledged"));
+        let (begun, written_bytes) = (Instant::now(), wal.written_bytes());
+        wal.append(records).unwrap_or_else(lost);
+        let appended = begun.elapsed();
+        wal.sync().unwrap_or_else(lost);
         if !self.slow_sync.is_zero() {
             std::thread::sleep(self.slow_sync);
         }
-        let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let took = nanos(begun.elapsed());
+        let meters = &self.shared.meters.wal;
+        meters.batch_records.add(records.len() as u64, 1);
+        meters.batch_bytes.add(wal.written_bytes() - written_bytes, 1);
+        meters.append_ns.add(nanos(appended), 1);
+        meters.sync_ns.add(took - nanos(appended), 1);
         let average = self.sync_ns.load(Ordering::Relaxed);
         let average = average - average / 16 + took / 16;
         self.sync_ns.store(average, Ordering::Relaxed);
@@ -216,8 +227,6 @@ impl Journal {
         } else if average < INLINE_SYNC_NS {
             self.slow.store(false, Ordering::Relaxed);
         }
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-        self.records.fetch_add(records.len() as u64, Ordering::Relaxed);
     }
 }
 

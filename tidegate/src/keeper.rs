@@ -41,6 +41,8 @@ struct Writing {
     term: Term,
     index: Index,
     writer: SnapshotWriter<RealDisk>,
+    begun: Instant,
+    bytes: u64,
 }
 
 /// Room that must be prepared: below this, writes are refused.
@@ -87,7 +89,8 @@ impl Keeper<'_> {
         let (shard, done) = match step {
             SnapshotStep::Begin { shard, term, index } => {
                 let made = SnapshotWriter::create(&self.disk, shard, index, term);
-                (shard, made.map(|writer| drop(self.writing.insert(shard, Writing { term, index, writer }))))
+                let writing = made.map(|writer| Writing { term, index, writer, begun: Instant::now(), bytes: 0 });
+                (shard, writing.map(|writing| drop(self.writing.insert(shard, writing))))
             }
             SnapshotStep::Piece { shard, bytes, copied } => {
                 let done = bytes.chunks(PIECE_BYTES).try_for_each(|piece| self.write_piece(shard, piece));
@@ -95,9 +98,10 @@ impl Keeper<'_> {
                 (shard, done)
             }
             SnapshotStep::End { shard } => {
-                let Some(Writing { term, index, writer }) = self.writing.remove(&shard) else { return };
+                let Some(Writing { term, index, writer, begun, bytes }) = self.writing.remove(&shard) else { return };
                 let finished = writer.finish();
                 if finished.is_ok() {
+                    self.shared.meters.snapshots.finished(bytes, begun.elapsed());
                     self.durable.insert(shard, (index, term));
                 }
                 (shard, finished)
@@ -105,6 +109,7 @@ impl Keeper<'_> {
         };
         if let Err(error) = done {
             eprintln!("tidegate: the snapshot of shard {shard} was given up: {error}");
+            self.shared.meters.snapshots.failed.add(1);
             self.writing.remove(&shard);
             self.asked = false;
             mailbox.put(Input::SnapshotFailed { shard });
@@ -119,6 +124,7 @@ impl Keeper<'_> {
         let begun = Instant::now();
         let Some(writing) = self.writing.get_mut(&shard) else { return Ok(()) };
         writing.writer.write(piece)?;
+        writing.bytes += piece.len() as u64;
         self.look_if_due();
         if lock(self.journal.wal()).size_bytes() < 2 * self.snapshot_after_bytes {
             let least = Duration::from_nanos(piece.len() as u64 * 1_000_000_000 / PACE_BYTES_PER_S);
@@ -136,13 +142,27 @@ impl Keeper<'_> {
 
     fn look(&mut self) {
         self.make_room();
-        let size = lock(self.journal.wal()).size_bytes();
+        let size = self.look_at_log();
         if size > self.snapshot_after_bytes && !self.asked && self.writing.is_empty() {
             self.asked = true;
             for mailbox in &self.shared.mailboxes {
                 mailbox.put(Input::BeginSnapshots);
             }
         }
+    }
+
+    /// Tells the meters of the log's segments; its size.
+    fn look_at_log(&self) -> u64 {
+        let (size, room, (segments, spares)) = {
+            let wal = lock(self.journal.wal());
+            (wal.size_bytes(), wal.room_bytes(), wal.segment_counts())
+        };
+        let meters = &self.shared.meters.wal;
+        meters.size_bytes.set(size);
+        meters.room_bytes.set(room);
+        meters.segments.set(segments as u64);
+        meters.spares.set(spares as u64);
+        size
     }
 
     /// Makes spare segments without holding the log: the lanes write on meanwhile.

@@ -3,11 +3,14 @@
 mod admin;
 mod bench;
 mod cli;
+mod clients;
 mod clock;
 mod dev;
+mod http;
 mod journal;
 mod keeper;
 mod lane;
+mod meters;
 mod shared;
 
 #[global_allocator]

@@ -1,12 +1,15 @@
 //! What the threads of a node share: mailboxes, counters and the list of clients.
 
+use crate::cli::Dev;
+use crate::clients::Card;
+use crate::meters::Meters;
+use crate::meters::totals::Totals;
 use base::ClientId;
 use consensus::Envelope;
 use node::{LaneMessage, SnapshotWaiting};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -75,7 +78,7 @@ impl Mailbox {
     /// Puts an input in and wakes the lane if it sleeps.
     pub fn put(&self, input: Input) {
         lock(&self.inputs).push(input);
-        if self.sleeping.swap(false, std::sync::atomic::Ordering::SeqCst)
+        if self.sleeping.swap(false, Ordering::SeqCst)
             && let Err(error) = self.waker.wake()
         {
             crate::dev::die(&format!("a lane can't be woken: {error}"));
@@ -89,42 +92,105 @@ impl Mailbox {
 
     /// True if something waits.
     pub fn has_mail(&self) -> bool {
-        !lock(&self.inputs).is_empty()
+        self.depth() > 0
+    }
+
+    /// How many inputs wait.
+    pub fn depth(&self) -> usize {
+        lock(&self.inputs).len()
     }
 }
 
-/// One client as CLIENT LIST shows it.
-#[derive(Clone, Debug)]
-pub struct Card {
-    pub lane: usize,
-    pub handle: ClientId,
-    pub addr: SocketAddr,
-    pub laddr: SocketAddr,
-    pub since: Instant,
-    pub name: Vec<u8>,
-    pub lib_name: Vec<u8>,
-    pub lib_ver: Vec<u8>,
-    pub db: u8,
-    pub resp: u8,
+/// The ports of a node, on 127.0.0.1.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub resp: u16,
+    pub admin: u16,
 }
 
 /// Counters and lists of the whole node.
 #[derive(Debug)]
 pub struct Shared {
     pub started: Instant,
-    pub port: u16,
+    /// The same by the wall clock.
+    pub started_at_ms: u64,
+    pub ports: Ports,
     pub dir: std::path::PathBuf,
     pub requirepass: Option<Vec<u8>>,
     pub mailboxes: Vec<Mailbox>,
     pub clients: Mutex<BTreeMap<u64, Card>>,
     pub next_client: AtomicU64,
-    pub commands: AtomicU64,
-    pub connections: AtomicU64,
+    /// Connections that were accepted, and that were refused for there were too many.
+    pub accepted: AtomicU64,
+    pub refused: AtomicU64,
+    pub meters: Meters,
+    /// What CONFIG RESETSTAT has seen: INFO counts from there.
+    pub reset_at: Mutex<Totals>,
     /// Keys and keys with an expiry by database, as the lanes last told: `[lane][db]`.
     pub keys: Mutex<Vec<[(usize, usize); 16]>>,
     /// True while the disk has no room for more log.
     pub disk_full: AtomicBool,
-    pub stopping: AtomicBool,
+    phase: AtomicU8,
+}
+
+/// Where the node is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The log is read, and nothing is served.
+    Starting,
+    Ready,
+    /// What was begun is finished.
+    Stopping,
+}
+
+impl Shared {
+    /// What the threads of a node share at its start, with a mailbox per lane.
+    pub fn new(options: &Dev, ports: Ports, mailboxes: Vec<Mailbox>) -> Self {
+        let lanes = mailboxes.len();
+        Self {
+            started: Instant::now(),
+            started_at_ms: crate::clock::wall_ms(),
+            ports,
+            dir: options.dir.clone(),
+            requirepass: options.requirepass.as_ref().map(|text| text.clone().into_bytes()),
+            mailboxes,
+            clients: Mutex::new(BTreeMap::new()),
+            next_client: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            meters: Meters::new(lanes),
+            reset_at: Mutex::default(),
+            keys: Mutex::new(vec![[(0, 0); 16]; lanes]),
+            disk_full: AtomicBool::new(false),
+            phase: AtomicU8::new(0),
+        }
+    }
+
+    /// By database, its keys and those of them with an expiry, as the lanes last told.
+    pub fn keys_by_db(&self) -> Vec<(usize, (usize, usize))> {
+        let lanes = lock(&self.keys);
+        let sum = |db: usize| lanes.iter().fold((0, 0), |sum, lane| (sum.0 + lane[db].0, sum.1 + lane[db].1));
+        (0..16).map(|db| (db, sum(db))).collect()
+    }
+
+    /// Bytes of all keys and values, as the lanes last told.
+    pub fn keyspace_bytes(&self) -> u64 {
+        self.meters.lanes.iter().map(|lane| lane.keyspace_bytes.get()).sum()
+    }
+
+    /// Where the node is in its life.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Starting,
+            1 => Phase::Ready,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// The node goes on to `phase`.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+    }
 }
 
 /// Locks; a thread that panicked holding a lock has already ended the process.

@@ -1,6 +1,5 @@
 //! `tidegate bench` as a user meets it: a real process against a real node, and against servers that misbehave.
 
-#[allow(dead_code, reason = "each test program uses a part of it")]
 mod support;
 
 use std::io::{BufRead, BufReader, Write};

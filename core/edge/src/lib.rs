@@ -4,4 +4,4 @@
 
 pub mod resp;
 
-pub use resp::session::{Call, ExecCall, QueuedCall, Session, SessionConfig, Step};
+pub use resp::session::{Call, ExecCall, Fate, QueuedCall, Session, SessionConfig, Step};

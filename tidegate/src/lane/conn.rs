@@ -1,9 +1,13 @@
 //! One client connection: its socket, its session, and the bytes on their way in and out.
 
-use base::ClientId;
+use crate::clients::{Seen, Vitals};
+use crate::meters::Asked;
+use base::{ClientId, Instant};
 use edge::Session;
 use mio::net::TcpStream;
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
 
 /// A connection; see the module.
 #[derive(Debug)]
@@ -29,6 +33,9 @@ pub struct Conn {
     pub readable: bool,
     /// The client has sent its last byte: behind what there is to read comes the end, and no event of its own.
     pub hung_up: bool,
+    /// Requests whose replies have not come, oldest first.
+    pub waiting: VecDeque<Asked>,
+    pub vitals: Arc<Vitals>,
 }
 
 /// What a read brought.
@@ -79,6 +86,26 @@ impl Conn {
             self.out = Vec::new();
         }
         true
+    }
+
+    /// Lets other threads see how the connection stands.
+    pub fn note_vitals(&self, now: Instant) {
+        self.vitals.note(&Seen {
+            active_at: now,
+            input_bytes: self.inbuf.len() as u64,
+            output_bytes: self.unwritten() as u64,
+            buffer_bytes: (self.inbuf.capacity() + self.out.capacity()) as u64,
+            queued: self.session.queued().map(|count| count as u64),
+            command: self.session.last().0.map(|command| command.id),
+            db: self.session.db(),
+            resp: self.session.resp(),
+        });
+    }
+
+    /// The request that a reply belongs to, unless it was answered at once.
+    pub fn asked(&mut self, seq: u64) -> Option<Asked> {
+        let at = self.waiting.iter().position(|asked| asked.seq == seq)?;
+        self.waiting.remove(at)
     }
 
     /// Bytes that the client has not yet taken.

@@ -10,6 +10,7 @@ mod serve;
 use crate::clock;
 use crate::journal::Journal;
 use crate::keeper::Task;
+use crate::meters::Turn;
 use crate::shared::{Input, Shared};
 use base::{ClientId, LaneId};
 
@@ -41,6 +42,7 @@ pub struct Driver {
     flush: Vec<usize>,
     snapshotting: bool,
     stopping: bool,
+    turn: Turn,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +87,7 @@ impl Driver {
             flush: Vec::new(),
             snapshotting: false,
             stopping: false,
+            turn: Turn::new(),
         }
     }
 
@@ -163,8 +166,9 @@ impl Driver {
 
     /// Carries out the outbox until nothing new comes of it, then writes to the clients.
     fn end_turn(&mut self) {
-        loop {
-            self.lane.on_turn_end(clock::now(), &mut self.out);
+        let now = loop {
+            let now = clock::now();
+            self.lane.on_turn_end(now, &mut self.out);
             self.deliver();
             for (lane, message) in std::mem::take(&mut self.out.sends) {
                 self.shared.mailboxes[usize::from(lane.0)].put(Input::Lane(message));
@@ -178,12 +182,13 @@ impl Driver {
                 self.ask_keeper(Task::Drop(garbage));
             }
             if self.out.writes.is_empty() {
-                break;
+                break now;
             }
             let writes = std::mem::take(&mut self.out.writes);
             self.persist(writes);
-        }
-        self.flush_all();
+        };
+        self.turn.end(now.boot, &self.shared.meters.lanes[usize::from(self.id.0)]);
+        self.flush_all(now.boot);
     }
 
     fn persist(&mut self, writes: Vec<Write>) {
@@ -270,13 +275,15 @@ impl Driver {
     }
 
     fn tell_keys(&self) {
-        let mut sums = [(0, 0); 16];
+        let (mut sums, mut bytes) = ([(0, 0); 16], 0);
         for (_, keyspace) in self.lane.keyspaces() {
+            bytes += keyspace.bytes() as u64;
             for (db, sum) in (0u8..).zip(&mut sums) {
                 sum.0 += keyspace.len(db);
                 sum.1 += keyspace.expiring(db);
             }
         }
+        self.shared.meters.lanes[usize::from(self.id.0)].keyspace_bytes.set(bytes);
         crate::shared::lock(&self.shared.keys)[usize::from(self.id.0)] = sums;
     }
 

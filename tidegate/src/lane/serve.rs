@@ -2,18 +2,21 @@
 
 use super::Driver;
 use super::conn::{Conn, OUT_BYTES_MAX, OUT_BYTES_PAUSE, PENDING_MAX, Taken};
+use crate::clients::Card;
 use crate::journal::Journal;
-use crate::shared::{Card, Shared, lock};
+use crate::meters::{LaneMeters, Turn};
+use crate::shared::{Shared, lock};
 use crate::{admin, clock};
-use base::ClientId;
-use data::Command;
+use base::{ClientId, Instant};
 use data::keyspace::NEAR_MAX;
-use edge::{Call, ExecCall, Session, SessionConfig, Step};
+use data::{Command, Reply};
+use edge::{Call, ExecCall, Fate, Session, SessionConfig, Step};
 use mio::{Interest, Token};
 use node::{Lane, Now, Outbox, Queued, Request, Transaction};
 use smallvec::SmallVec;
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 impl Driver {
     /// A new connection of this lane.
@@ -28,7 +31,7 @@ impl Driver {
             return;
         }
         let number = self.shared.next_client.fetch_add(1, Ordering::Relaxed) + 1;
-        self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        self.shared.accepted.fetch_add(1, Ordering::Relaxed);
         let config = SessionConfig { requirepass: self.shared.requirepass.clone() };
         let session = Session::new(ClientId(number), config);
         let place = self.conns.insert(|handle| Conn {
@@ -45,9 +48,12 @@ impl Driver {
             closing: false,
             readable: true,
             hung_up: false,
+            waiting: VecDeque::new(),
+            vitals: Arc::default(),
         });
         let conn = self.conns.get_mut(place).expect("it was just put there");
-        let handle = conn.handle;
+        let (handle, vitals, now) = (conn.handle, conn.vitals.clone(), clock::boot());
+        conn.note_vitals(now);
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut conn.stream, Token(place), interest) {
             eprintln!("tidegate: the connection of {addr} can't be polled: {error}");
@@ -59,12 +65,11 @@ impl Driver {
             handle,
             addr,
             laddr,
-            since: Instant::now(),
+            since: now,
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_ver: Vec::new(),
-            db: 0,
-            resp: 2,
+            vitals,
         };
         lock(&self.shared.clients).insert(number, card);
     }
@@ -140,6 +145,7 @@ impl Driver {
     fn serve_inbuf(&mut self, place: usize) {
         let Some(conn) = self.conns.get_mut(place) else { return };
         if conn.inbuf.len() < conn.need_bytes || conn.inbuf.is_empty() {
+            conn.note_vitals(clock::boot());
             return;
         }
         let waiting = std::mem::take(&mut conn.inbuf);
@@ -166,17 +172,19 @@ impl Driver {
 
     /// Serves frames up to an inline command, which it gives back as the frame that means the same.
     fn serve_frames(&mut self, place: usize, bytes: &[u8]) -> (usize, Option<Vec<u8>>) {
-        let Driver { conns, lane, out, shared, flush, id, journal, .. } = self;
+        let Driver { conns, lane, out, shared, flush, id, journal, turn, .. } = self;
         let Some(conn) = conns.get_mut(place) else { return (bytes.len(), None) };
         let now = clock::now();
-        let (mut used, mut served, mut inline) = (0, 0, None);
+        turn.begin(now.boot);
+        let meters = &shared.meters.lanes[usize::from(id.0)];
+        let mut core = Core { lane, out, shared, meters, turn, now };
+        let (mut used, mut inline) = (0, None);
         let mut calls: Calls<'_> = SmallVec::new();
         conn.need_bytes = 0;
         while used < bytes.len() && !conn.closing && !conn.blocked && inline.is_none() {
             let mut taken = 0;
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);
             used += taken;
-            served += 1;
             let step = match step {
                 Step::Request(call) if no_room(journal, call.command, &call.args) => {
                     conn.session.on_reply(call.seq, admin::disk_full(), &mut conn.out);
@@ -185,40 +193,42 @@ impl Driver {
                 Step::Request(call) => {
                     calls.push(call);
                     if calls.len() == NEAR_MAX {
-                        requests(lane, out, shared, conn, &mut calls, now);
+                        core.requests(conn, &mut calls);
                     }
                     continue;
                 }
                 other => other,
             };
-            requests(lane, out, shared, conn, &mut calls, now);
+            core.requests(conn, &mut calls);
             match step {
                 Step::Exec(exec) => {
-                    let admin = exec.admin.iter().map(|(at, one)| {
-                        let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
-                        (*at, admin::run(shared, usize::from(id.0), conn, one.command, &args))
-                    });
-                    let replies = admin.collect();
-                    conn.session.on_exec_admin(exec.seq, replies);
-                    transaction(lane, out, shared, conn, exec, now);
+                    run_admin(shared, usize::from(id.0), conn, &exec);
+                    core.transaction(conn, exec);
                 }
                 Step::Admin(call) => {
+                    conn.note_vitals(now.boot);
                     let reply = admin::run(shared, usize::from(id.0), conn, call.command, &call.args);
+                    core.count(call.command.id, &reply);
                     conn.session.on_reply(call.seq, reply, &mut conn.out);
                 }
                 Step::Inline(frame) => inline = Some(frame),
-                Step::Answered => admin::note_session(shared, conn),
+                Step::Answered => {
+                    core.count_answered(conn);
+                    admin::note_session(shared, conn);
+                }
                 Step::NeedMore { need_at_least } => {
                     conn.need_bytes = need_at_least;
                     break;
                 }
                 Step::Blocked => conn.blocked = true,
-                Step::Close => conn.closing = true,
+                Step::Close => {
+                    core.count_answered(conn);
+                    conn.closing = true;
+                }
                 Step::Request(_) => unreachable!("requests were taken above"),
             }
         }
-        requests(lane, out, shared, conn, &mut calls, now);
-        shared.commands.fetch_add(served, Ordering::Relaxed);
+        core.requests(conn, &mut calls);
         if conn.closing {
             used = bytes.len();
         }
@@ -234,6 +244,7 @@ impl Driver {
         for (client, seq, reply) in std::mem::take(&mut self.out.replies) {
             let Some(place) = self.conns.place_of(client) else { continue };
             let Some(conn) = self.conns.get_mut(place) else { continue };
+            release(&mut self.turn, &self.shared.meters.lanes[usize::from(self.id.0)], conn, seq, &reply);
             conn.session.on_reply(seq, reply, &mut conn.out);
             if !conn.queued_flush {
                 conn.queued_flush = true;
@@ -243,12 +254,13 @@ impl Driver {
     }
 
     /// Writes to the clients; those that were held back go on if they can.
-    pub(super) fn flush_all(&mut self) {
+    pub(super) fn flush_all(&mut self, now: Instant) {
         let mut places = std::mem::take(&mut self.flush);
         for place in places.drain(..) {
             let Some(conn) = self.conns.get_mut(place) else { continue };
             conn.queued_flush = false;
             let alive = conn.flush();
+            conn.note_vitals(now);
             if !alive || (conn.closing && conn.unwritten() == 0 && conn.session.pending() == 0) {
                 self.close(place);
                 continue;
@@ -293,15 +305,103 @@ impl Driver {
 /// Requests of one connection that are given to the core together.
 type Calls<'a> = SmallVec<[Call<'a>; NEAR_MAX]>;
 
-/// Gives requests to the core, once what all of them will read has been brought near.
-fn requests(lane: &mut Lane, out: &mut Outbox, shared: &Shared, conn: &mut Conn, calls: &mut Calls<'_>, now: Now) {
-    if calls.len() > 1 {
-        let reads = calls.iter().filter(|call| !call.command.is_write());
-        lane.bring_near(reads.filter_map(Call::first_key));
+/// The core, with what counts its requests.
+struct Core<'a> {
+    lane: &'a mut Lane,
+    out: &'a mut Outbox,
+    shared: &'a Shared,
+    meters: &'a LaneMeters,
+    turn: &'a mut Turn,
+    now: Now,
+}
+
+impl Core<'_> {
+    /// Gives requests to the core, once what all of them will read has been brought near.
+    fn requests(&mut self, conn: &mut Conn, calls: &mut Calls<'_>) {
+        if calls.len() > 1 {
+            let reads = calls.iter().filter(|call| !call.command.is_write());
+            self.lane.bring_near(reads.filter_map(Call::first_key));
+        }
+        for call in calls.drain(..) {
+            self.request(conn, &call);
+        }
     }
-    for call in calls.drain(..) {
-        request(lane, out, shared, conn, &call, now);
+
+    /// A command for the core. What it answers at once is encoded while it is warm.
+    fn request(&mut self, conn: &mut Conn, call: &Call<'_>) {
+        if call.command.is_write() && self.shared.disk_full.load(Ordering::Relaxed) {
+            self.meters.command(call.command.id).rejected.add(1);
+            return conn.session.on_reply(call.seq, admin::disk_full(), &mut conn.out);
+        }
+        let request = Request {
+            client: conn.handle,
+            seq: call.seq,
+            db: call.db,
+            joins: call.joins,
+            command: call.command,
+            args: &call.args,
+        };
+        self.lane.on_request(self.now, request, self.out);
+        let mut waits = true;
+        while self.out.replies.last().is_some_and(|(client, ..)| *client == conn.handle) {
+            let (_, seq, reply) = self.out.replies.pop().expect("it was looked at");
+            if seq == call.seq {
+                waits = false;
+                self.count(call.command.id, &reply);
+            } else {
+                release(self.turn, self.meters, conn, seq, &reply);
+            }
+            conn.session.on_reply(seq, reply, &mut conn.out);
+        }
+        if waits {
+            conn.waiting.push_back(self.turn.asked(call.seq, call.command.id, Box::default()));
+        }
     }
+
+    fn transaction(&mut self, conn: &mut Conn, exec: ExecCall) {
+        let id = conn.session.last().0.map_or(0, |exec| exec.id);
+        if self.shared.disk_full.load(Ordering::Relaxed) {
+            self.meters.command(id).rejected.add(1);
+            return conn.session.on_reply(exec.seq, admin::disk_full(), &mut conn.out);
+        }
+        let inner = exec.commands.iter().chain(exec.admin.iter().map(|(_, one)| one)).map(|one| one.command.id);
+        conn.waiting.push_back(self.turn.asked(exec.seq, id, inner.collect()));
+        let queued = exec.commands.into_iter().map(|one| Queued { db: one.db, command: one.command, args: one.args });
+        let transaction =
+            Transaction { client: conn.handle, seq: exec.seq, watched: exec.watched, commands: queued.collect() };
+        self.lane.on_transaction(self.now, transaction, self.out);
+    }
+
+    /// A command was answered in the turn that asked.
+    fn count(&mut self, id: u16, reply: &Reply) {
+        self.turn.answered(id);
+        if matches!(reply, Reply::Error(_)) {
+            self.meters.command(id).failed.add(1);
+        }
+    }
+
+    /// The session answered its last command.
+    fn count_answered(&mut self, conn: &Conn) {
+        match conn.session.last() {
+            (Some(command), Fate::Refused) => self.meters.command(command.id).rejected.add(1),
+            (None, _) => self.meters.unknown.add(1),
+            (Some(_), Fate::Queued) => {}
+            (Some(command), fate) => {
+                self.turn.answered(command.id);
+                self.meters.command(command.id).failed.add(u64::from(fate == Fate::Failed));
+            }
+        }
+    }
+}
+
+/// Runs the node's own commands of a transaction.
+fn run_admin(shared: &Shared, lane: usize, conn: &mut Conn, exec: &ExecCall) {
+    let replies = exec.admin.iter().map(|(at, one)| {
+        let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
+        (*at, admin::run(shared, lane, conn, one.command, &args))
+    });
+    let replies = replies.collect();
+    conn.session.on_exec_admin(exec.seq, replies);
 }
 
 /// True for a large write that the disk has no space for: a small one always fits into the room that is prepared.
@@ -313,32 +413,22 @@ fn no_room(journal: &Journal, command: &Command, args: &[&[u8]]) -> bool {
 /// Requests above this ask for room in the log before they are let in.
 const LARGE_BYTES: usize = 1024 * 1024;
 
-/// A command for the core. What it answers at once is encoded while it is warm.
-fn request(lane: &mut Lane, out: &mut Outbox, shared: &Shared, conn: &mut Conn, call: &Call<'_>, now: Now) {
-    if call.command.is_write() && shared.disk_full.load(Ordering::Relaxed) {
-        return conn.session.on_reply(call.seq, admin::disk_full(), &mut conn.out);
+/// The reply to a request that had to wait has come.
+fn release(turn: &mut Turn, meters: &LaneMeters, conn: &mut Conn, seq: u64, reply: &Reply) {
+    let Some(mut asked) = conn.asked(seq) else { return };
+    match reply {
+        Reply::Error(_) => meters.command(asked.id).failed.add(1),
+        Reply::Array(replies) => {
+            let inner = asked.inner.iter().zip(replies);
+            inner
+                .filter(|(_, reply)| matches!(reply, Reply::Error(_)))
+                .for_each(|(id, _)| meters.command(*id).failed.add(1));
+        }
+        _ => {}
     }
-    let request = Request {
-        client: conn.handle,
-        seq: call.seq,
-        db: call.db,
-        joins: call.joins,
-        command: call.command,
-        args: &call.args,
-    };
-    lane.on_request(now, request, out);
-    while out.replies.last().is_some_and(|(client, ..)| *client == conn.handle) {
-        let (_, seq, reply) = out.replies.pop().expect("it was looked at");
-        conn.session.on_reply(seq, reply, &mut conn.out);
+    if !matches!(reply, Reply::Array(_)) {
+        // A transaction that was not executed: its commands didn't run.
+        asked.inner = Box::default();
     }
-}
-
-fn transaction(lane: &mut Lane, out: &mut Outbox, shared: &Shared, conn: &mut Conn, exec: ExecCall, now: Now) {
-    if shared.disk_full.load(Ordering::Relaxed) {
-        return conn.session.on_reply(exec.seq, admin::disk_full(), &mut conn.out);
-    }
-    let queued = exec.commands.into_iter().map(|one| Queued { db: one.db, command: one.command, args: one.args });
-    let transaction =
-        Transaction { client: conn.handle, seq: exec.seq, watched: exec.watched, commands: queued.collect() };
-    lane.on_transaction(now, transaction, out);
+    turn.released(&asked);
 }

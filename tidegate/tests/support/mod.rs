@@ -2,6 +2,9 @@
 //!
 //! Whoever waits, waits for a condition: a line on stdout, a reply, the end of the process. A read timeout turns a
 //! hang into a failure.
+#![allow(dead_code, reason = "every test program uses its part of this")]
+
+pub mod exposition;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -45,19 +48,56 @@ impl Drop for Folder {
 pub struct Node {
     child: Child,
     resp: String,
+    admin: String,
 }
 
 impl Node {
-    /// Starts `tidegate dev` on a free port and waits for its ready line.
+    /// Starts `tidegate dev` on free ports and waits for its ready line.
     pub fn start(dir: &Path) -> Self {
-        let mut child = command(dir, "0").stdout(Stdio::piped()).spawn().expect("the binary starts");
+        Self::start_with(dir, |command| command)
+    }
+
+    /// The same with more options, environment or another stderr.
+    pub fn start_with(dir: &Path, change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let mut command = command(dir, "0");
+        let mut child = change(&mut command).stdout(Stdio::piped()).spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
         let resp = field(&line, "resp").unwrap_or_else(|| panic!("no ready line, but {line:?} and {:?}", child.wait()));
         assert!(line.starts_with("ready "), "the first line is the ready line: {line:?}");
+        let admin = field(&line, "admin").unwrap_or_else(|| panic!("the ready line names the admin port: {line:?}"));
         assert_eq!(field(&line, "pid"), Some(child.id().to_string()), "the ready line names the pid: {line:?}");
-        Self { child, resp }
+        Self { child, resp, admin }
+    }
+
+    /// The address of the admin endpoint.
+    pub fn admin(&self) -> &str {
+        &self.admin
+    }
+
+    /// The process.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// GET of a path of the admin endpoint.
+    pub fn get(&self, path: &str) -> Page {
+        self.http(&format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.admin))
+    }
+
+    /// Sends bytes to the admin endpoint and reads until it closes.
+    pub fn http(&self, request: &str) -> Page {
+        let mut stream = TcpStream::connect(&self.admin).expect("the admin port takes connections");
+        stream.set_read_timeout(Some(REPLY_TIME_MAX)).expect("a timeout can be set");
+        stream.write_all(request.as_bytes()).expect("the request can be written");
+        let mut answer = Vec::new();
+        // A server that has heard enough may reset the connection behind its answer.
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8(answer).expect("the answer is text");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer:?}"));
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status line has a status");
+        Page { status, head: head.to_lowercase(), body: body.to_owned() }
     }
 
     pub fn client(&self) -> Client {
@@ -83,6 +123,15 @@ impl Node {
     }
 }
 
+/// An answer over HTTP.
+#[derive(Debug)]
+pub struct Page {
+    pub status: u16,
+    /// Status line and headers in lower case.
+    pub head: String,
+    pub body: String,
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -92,9 +141,18 @@ impl Drop for Node {
 
 /// Runs `tidegate dev` where it must refuse to start, to its end.
 pub fn refused(dir: &Path, port: &str) -> Output {
+    refused_with(dir, port, &[])
+}
+
+/// The same with more options.
+pub fn refused_with(dir: &Path, port: &str, options: &[&str]) -> Output {
     // A node that starts in spite of everything prints its ready line and would run on: then its stdout ends the wait.
-    let mut child =
-        command(dir, port).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let mut child = command(dir, port)
+        .args(options)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
     let mut line = String::new();
     let stdout = child.stdout.as_mut().expect("stdout is piped");
     BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");

@@ -1,6 +1,6 @@
 //! COMMAND: the table as clients ask for it.
 
-use super::{Command, Outcome, all, find};
+use super::{Command, Outcome, all, containers, find};
 use crate::{Refused, Reply};
 
 /// COMMAND and its subcommands; `args` with the name.
@@ -15,10 +15,7 @@ pub fn command(args: &[&[u8]]) -> Outcome {
         b"docs" if args.len() == 2 => Ok(Reply::Map(all().map(docs).collect())),
         b"docs" => Ok(Reply::Map(args[2..].iter().filter_map(|name| find(name)).map(docs).collect())),
         b"getkeys" if args.len() >= 3 => get_keys(&args[2..]),
-        other => Err(Refused::Text(format!(
-            "ERR unknown subcommand '{}'. Try COMMAND HELP.",
-            String::from_utf8_lossy(other)
-        ))),
+        _ => Ok(find(b"command").map_or(Reply::Nil, containers::help)),
     }
 }
 

@@ -3,10 +3,12 @@
 //! A new command is one function beside its family and one row in that family's table. The `id` of a row stands in
 //! log entries: it is never changed and never used again for another command.
 
+pub mod containers;
 pub mod docs;
 pub mod generic;
 pub mod glob;
 pub mod keyless;
+pub mod object;
 pub mod places;
 pub mod ranges;
 pub mod server;
@@ -146,12 +148,20 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 6] =
-    [strings::COMMANDS, ranges::COMMANDS, generic::COMMANDS, places::COMMANDS, keyless::COMMANDS, server::COMMANDS];
+const FAMILIES: [&[Command]; 7] = [
+    strings::COMMANDS,
+    ranges::COMMANDS,
+    generic::COMMANDS,
+    places::COMMANDS,
+    object::COMMANDS,
+    keyless::COMMANDS,
+    server::COMMANDS,
+];
 
 const NAME_BYTES_MAX: usize = 24;
 const INDEX_PLACES: usize = 1024;
-const ID_MAX: usize = 512;
+/// The ids of all commands are below this.
+pub const ID_MAX: usize = 512;
 static BY_NAME: Index<INDEX_PLACES> = by_name();
 static BY_ID: Index<ID_MAX> = ids();
 

@@ -49,6 +49,8 @@ struct Db {
     expiry: expiry::ExpiryIndex,
     len: usize,
     expiring: usize,
+    /// Bytes of all items, what stands apart from them not among them.
+    item_bytes: usize,
 }
 
 /// Values that don't fit beside their key: large strings, later the other types.
@@ -56,6 +58,7 @@ struct Db {
 struct Objects {
     places: Vec<Option<Object>>,
     free: Vec<u32>,
+    bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -292,6 +295,12 @@ impl Keyspace {
         self.dbs[usize::from(db)].expiring
     }
 
+    /// Bytes of all keys and values as they are stored; the tables and what the allocator adds not among them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.dbs.iter().map(|db| db.item_bytes + db.objects.bytes).sum()
+    }
+
     /// What WATCH remembers of a key: its bucket and the revision of the last change of any key of the bucket.
     #[must_use]
     pub fn watched(&self, db: u8, key: &[u8]) -> (u32, u64) {
@@ -356,6 +365,7 @@ impl Keyspace {
     fn swap(&mut self, db: u8, address: Address, key: &[u8], built: Box<[u8]>, keep: KeepObject) {
         let new_expiry = item::view(&built).expire_at;
         self.reserve(db);
+        self.dbs[usize::from(db)].item_bytes += built.len();
         let slot = usize::from(address.slot.0);
         match self.dbs[usize::from(db)].tables[slot].find(address.tag, key) {
             Place::Found(at) => {
@@ -394,6 +404,7 @@ impl Keyspace {
 
     /// Frees what an item that has left its table held.
     fn forget(&mut self, db: u8, address: Address, old: &[u8], keep: KeepObject) {
+        self.dbs[usize::from(db)].item_bytes -= old.len();
         let old = item::view(old);
         let home = &mut self.dbs[usize::from(db)];
         if let (Body::Object(number), KeepObject::No) = (old.body, keep) {
@@ -474,6 +485,15 @@ impl NewValue<'_> {
     }
 }
 
+impl Object {
+    /// What it adds to [`Keyspace::bytes`].
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Str(bytes) => bytes.len(),
+        }
+    }
+}
+
 impl Objects {
     fn bytes_of<'a>(&'a self, body: Body<'a>) -> &'a [u8] {
         match body {
@@ -489,6 +509,7 @@ impl Objects {
     }
 
     fn insert(&mut self, object: Object) -> u32 {
+        self.bytes += object.bytes();
         if let Some(number) = self.free.pop() {
             self.places[number as usize] = Some(object);
             return number;
@@ -498,7 +519,8 @@ impl Objects {
     }
 
     fn remove(&mut self, number: u32) {
-        self.places[number as usize] = None;
+        let object = self.places[number as usize].take();
+        self.bytes -= object.map_or(0, |object| object.bytes());
         self.free.push(number);
     }
 }

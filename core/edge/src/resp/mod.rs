@@ -1,5 +1,6 @@
 //! RESP2 and RESP3: frames in, replies out, and the state of one connection.
 
+mod client;
 pub mod encode;
 pub mod parse;
 pub mod session;

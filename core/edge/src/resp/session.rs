@@ -9,6 +9,7 @@ use super::parse::{Args, Invalid, Parsed, Trust, parse, words};
 use super::transaction::{Merge, Transaction};
 use base::ClientId;
 use base::limits::DATABASE_COUNT;
+use data::command::containers;
 use data::{Command, Refused, Reply, Run, Watched, command};
 use std::collections::VecDeque;
 
@@ -21,14 +22,14 @@ pub struct SessionConfig {
 /// One connection; see the module.
 #[derive(Debug)]
 pub struct Session {
-    id: ClientId,
+    pub(super) id: ClientId,
     config: SessionConfig,
     pub(super) proto: Proto,
     pub(super) db: u8,
     authenticated: bool,
-    name: Vec<u8>,
-    lib_name: Vec<u8>,
-    lib_ver: Vec<u8>,
+    pub(super) name: Vec<u8>,
+    pub(super) lib_name: Vec<u8>,
+    pub(super) lib_ver: Vec<u8>,
     pub(super) transaction: Option<Transaction>,
     pub(super) watched: Vec<Watched>,
     /// What is to be put between the replies of EXECs in flight.
@@ -37,7 +38,22 @@ pub struct Session {
     next_seq: u64,
     pending: VecDeque<Slot>,
     writes_pending: usize,
-    muted: Muted,
+    pub(super) muted: Muted,
+    /// The last frame's command, if it named one, and how it fared here.
+    last: (Option<&'static Command>, Fate),
+}
+
+/// How the last command of a connection fared at the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was answered here, or handed out.
+    Ran,
+    /// It was answered here by an error.
+    Failed,
+    /// It waits for EXEC.
+    Queued,
+    /// It was refused before it could run.
+    Refused,
 }
 
 /// A request whose answer has not left yet.
@@ -51,7 +67,7 @@ struct Slot {
 
 /// CLIENT REPLY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Muted {
+pub(super) enum Muted {
     No,
     Next,
     Yes,
@@ -138,6 +154,7 @@ impl Session {
             pending: VecDeque::new(),
             writes_pending: 0,
             muted: Muted::No,
+            last: (None, Fate::Ran),
         }
     }
 
@@ -223,8 +240,21 @@ impl Session {
         if self.proto == Proto::Two { 2 } else { 3 }
     }
 
+    /// The last command, unless its name was unknown, and how it fared here.
+    #[must_use]
+    pub fn last(&self) -> (Option<&'static Command>, Fate) {
+        self.last
+    }
+
+    /// How many commands MULTI has queued; nothing outside of MULTI.
+    #[must_use]
+    pub fn queued(&self) -> Option<usize> {
+        self.transaction.as_ref().map(Transaction::len)
+    }
+
     /// Answers in order, at once.
     pub(super) fn answer<'a>(&mut self, reply: Reply, out: &mut Vec<u8>) -> Step<'a> {
+        self.last.1 = if matches!(reply, Reply::Error(_)) { Fate::Failed } else { Fate::Ran };
         let seq = self.open(false, false);
         self.on_reply(seq, reply, out);
         Step::Answered
@@ -280,12 +310,16 @@ impl Session {
             // An EXEC in flight may select a database, or not, if WATCH aborts it.
             return Step::Blocked;
         }
-        let Some(command) = command::find(args[0]) else {
+        self.last = (command::find(args[0]), Fate::Ran);
+        let Some(command) = self.last.0 else {
             let unknown = unknown_command(&args);
             return self.refuse(unknown, out);
         };
         if !command.accepts(args.len()) {
             return self.refuse(Refused::Arity(command.name.to_owned()), out);
+        }
+        if let Err(refused) = containers::check(command, &args) {
+            return self.refuse(refused, out);
         }
         if !self.authenticated && !matches!(command.name, "auth" | "hello" | "quit" | "reset") {
             return self.refuse(Refused::Text("NOAUTH Authentication required.".to_owned()), out);
@@ -293,7 +327,9 @@ impl Session {
         if self.transaction.is_some()
             && !matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
         {
-            return self.queue(command, &args, out);
+            let step = self.queue(command, &args, out);
+            self.last.1 = Fate::Queued;
+            return step;
         }
         match command.run {
             Run::Session => self.session_command(command, args, out),
@@ -318,7 +354,9 @@ impl Session {
         if let Some(transaction) = &mut self.transaction {
             transaction.spoil();
         }
-        self.answer(Reply::Error(refused), out)
+        let step = self.answer(Reply::Error(refused), out);
+        self.last.1 = Fate::Refused;
+        step
     }
 
     fn session_command<'a>(&mut self, command: &'static Command, args: Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
@@ -457,69 +495,17 @@ impl Session {
         self.muted = Muted::No;
         self.authenticated = self.config.requirepass.is_none();
     }
-
-    /// CLIENT subcommands that concern this connection alone; nothing for the others, and for REPLY OFF and SKIP.
-    fn client(&mut self, args: &[&[u8]]) -> Option<Reply> {
-        let arity = || Some(Reply::Error(Refused::Arity(format!("client|{}", lower(args[1])))));
-        match (lower(args[1]).as_str(), args) {
-            ("id", [_, _]) => Some(Reply::Int(i64::try_from(self.id.0).unwrap_or(i64::MAX))),
-            ("getname", [_, _]) => Some(if self.name.is_empty() { Reply::Nil } else { Reply::bulk(&self.name) }),
-            ("setname", [_, _, name]) if printable(name) => {
-                self.name = name.to_vec();
-                Some(Reply::Ok)
-            }
-            ("setname", [_, _, _]) => {
-                Some(error("ERR Client names cannot contain spaces, newlines or special characters."))
-            }
-            ("setinfo", [_, _, attribute, value]) => Some(self.set_info(&lower(attribute), value)),
-            ("no-touch" | "no-evict", [_, _, on]) if matches!(lower(on).as_str(), "on" | "off") => Some(Reply::Ok),
-            ("reply", [_, _, mode]) => match lower(mode).as_str() {
-                "on" => {
-                    self.muted = Muted::No;
-                    Some(Reply::Ok)
-                }
-                "off" => {
-                    self.muted = Muted::Yes;
-                    None
-                }
-                "skip" => {
-                    // This command is silent itself, and so is the next.
-                    self.muted = Muted::Yes;
-                    let seq = self.open(false, false);
-                    self.on_reply(seq, Reply::Ok, &mut Vec::new());
-                    self.muted = Muted::Next;
-                    None
-                }
-                _ => Some(Reply::Error(Refused::Syntax)),
-            },
-            ("no-touch" | "no-evict", [_, _, _]) => Some(Reply::Error(Refused::Syntax)),
-            ("id" | "getname" | "setname" | "setinfo" | "no-touch" | "no-evict" | "reply", _) => arity(),
-            _ => None,
-        }
-    }
-
-    fn set_info(&mut self, attribute: &str, value: &[u8]) -> Reply {
-        if !printable(value) {
-            return error(&format!("ERR {attribute} cannot contain spaces, newlines or special characters."));
-        }
-        match attribute {
-            "lib-name" => self.lib_name = value.to_vec(),
-            "lib-ver" => self.lib_ver = value.to_vec(),
-            other => return error(&format!("ERR Unrecognized option '{other}'")),
-        }
-        Reply::Ok
-    }
 }
 
 pub(super) fn error(text: &str) -> Reply {
     Reply::Error(Refused::Text(text.to_owned()))
 }
 
-fn lower(bytes: &[u8]) -> String {
+pub(super) fn lower(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).to_ascii_lowercase()
 }
 
-fn printable(name: &[u8]) -> bool {
+pub(super) fn printable(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 

@@ -3,6 +3,7 @@
 //! What changes or reads keys goes to the core as one step. Commands about the connection or the node have no place in
 //! a shard's log: they are run when EXEC is, and their replies are put between the core's at their positions.
 
+use super::client::is_for_node;
 use super::parse::Args;
 use super::session::{ExecCall, QueuedCall, Session, Step, error};
 use base::limits::QUEUED_COMMANDS_MAX;
@@ -26,6 +27,10 @@ pub(super) struct Merge {
 }
 
 impl Transaction {
+    pub(super) fn len(&self) -> usize {
+        self.queued.len()
+    }
+
     pub(super) fn spoil(&mut self) {
         self.spoilt = true;
     }
@@ -106,6 +111,7 @@ impl Session {
         for (at, queued) in transaction.queued.into_iter().enumerate() {
             match queued.command.run {
                 Run::Node => admin.push((at, queued)),
+                Run::Session if is_for_node(queued.command, &queued.args) => admin.push((at, queued)),
                 Run::Session => replies.push((at, self.in_exec(&queued))),
                 Run::Read(_) | Run::Write(_) | Run::Scatter(_) => commands.push(queued),
             }

@@ -1,22 +1,25 @@
 //! Commands about the node itself: INFO, CONFIG, CLIENT LIST and KILL, COMMAND, DEBUG.
 
+mod info;
+
+use crate::clients::Card;
+use crate::clock;
 use crate::lane::Conn;
-use crate::shared::{Card, Input, Shared, lock};
+use crate::meters::totals::Totals;
+use crate::shared::{Input, Shared, lock};
+use base::Instant;
 use data::{Command, Refused, Reply};
-use std::fmt::Write;
-use std::sync::atomic::Ordering;
 
 /// Runs a command of [`data::Run::Node`].
 pub fn run(shared: &Shared, lane: usize, conn: &Conn, command: &Command, args: &[&[u8]]) -> Reply {
     let sub = args.get(1).map(|arg| arg.to_ascii_lowercase()).unwrap_or_default();
     match (command.name, sub.as_slice()) {
-        ("info", _) => Reply::Verbatim(info(shared, &args[1..])),
+        ("info", _) => Reply::Verbatim(info::info(shared, &args[1..])),
         ("command", _) => data::command::docs::command(args).into(),
         ("config", b"get") if args.len() >= 3 => config_get(shared, &args[2..]),
         ("config", b"set") => error("ERR CONFIG SET: no setting can be changed while the node runs; use its flags"),
         ("config", b"resetstat") => {
-            shared.commands.store(0, Ordering::Relaxed);
-            shared.connections.store(0, Ordering::Relaxed);
+            *lock(&shared.reset_at) = Totals::of(shared);
             Reply::Ok
         }
         ("client", b"list") => Reply::text(list(shared)),
@@ -43,101 +46,21 @@ pub fn disk_full() -> Reply {
     )
 }
 
-/// Keeps the client's line in CLIENT LIST true.
+/// Keeps the client's card true; its lane calls this when the session has answered by itself.
 pub fn note_session(shared: &Shared, conn: &Conn) {
-    let session = &conn.session;
+    let (Some(command), _) = conn.session.last() else { return };
+    if !matches!(command.name, "client" | "hello" | "reset") {
+        return;
+    }
     let mut clients = lock(&shared.clients);
     let Some(card) = clients.get_mut(&conn.number) else { return };
-    if card.name != session.name() {
-        card.name = session.name().to_vec();
-    }
-    card.lib_name = session.lib_name().to_vec();
-    card.lib_ver = session.lib_ver().to_vec();
-    card.db = session.db();
-    card.resp = session.resp();
+    card.name = conn.session.name().to_vec();
+    card.lib_name = conn.session.lib_name().to_vec();
+    card.lib_ver = conn.session.lib_ver().to_vec();
 }
 
 fn error(text: &str) -> Reply {
     Reply::Error(Refused::Text(text.to_owned()))
-}
-
-fn info(shared: &Shared, sections: &[&[u8]]) -> String {
-    let wanted = |name: &str| {
-        let every =
-            sections.iter().any(|s| matches!(s.to_ascii_lowercase().as_slice(), b"all" | b"default" | b"everything"));
-        sections.is_empty() || every || sections.iter().any(|s| s.eq_ignore_ascii_case(name.as_bytes()))
-    };
-    let mut out = String::new();
-    let mut section = |name: &str, lines: &[(&str, String)]| {
-        if wanted(name) {
-            let separator = if out.is_empty() { "" } else { "\r\n" };
-            let body = lines.iter().fold(String::new(), |mut body, (key, value)| {
-                let _ = write!(body, "{key}:{value}\r\n");
-                body
-            });
-            let _ = write!(out, "{separator}# {name}\r\n{body}");
-        }
-    };
-    let uptime = shared.started.elapsed().as_secs();
-    section(
-        "Server",
-        &[
-            ("redis_version", "7.0.15".into()),
-            ("redis_mode", "standalone".into()),
-            ("tidegate_version", env!("CARGO_PKG_VERSION").into()),
-            ("os", std::env::consts::OS.into()),
-            ("arch_bits", "64".into()),
-            ("process_id", std::process::id().to_string()),
-            ("tcp_port", shared.port.to_string()),
-            ("uptime_in_seconds", uptime.to_string()),
-            ("uptime_in_days", (uptime / 86_400).to_string()),
-        ],
-    );
-    section(
-        "Clients",
-        &[("connected_clients", lock(&shared.clients).len().to_string()), ("blocked_clients", "0".into())],
-    );
-    let rss = rss_bytes();
-    section(
-        "Memory",
-        &[
-            ("used_memory", rss.to_string()),
-            ("used_memory_rss", rss.to_string()),
-            ("used_memory_human", format!("{:.2}M", rss_mib(rss))),
-            ("maxmemory", "0".into()),
-            ("maxmemory_policy", "noeviction".into()),
-        ],
-    );
-    section(
-        "Persistence",
-        &[
-            ("loading", "0".into()),
-            ("aof_enabled", "1".into()),
-            ("aof_last_write_status", if shared.disk_full.load(Ordering::Relaxed) { "err" } else { "ok" }.into()),
-        ],
-    );
-    section(
-        "Stats",
-        &[
-            ("total_connections_received", shared.connections.load(Ordering::Relaxed).to_string()),
-            ("total_commands_processed", shared.commands.load(Ordering::Relaxed).to_string()),
-        ],
-    );
-    section("Replication", &[("role", "master".into()), ("connected_slaves", "0".into())]);
-    section("Cluster", &[("cluster_enabled", "0".into())]);
-    let keys = key_lines(shared);
-    section("Keyspace", &keys.iter().map(|(name, line)| (name.as_str(), line.clone())).collect::<Vec<_>>());
-    out
-}
-
-fn key_lines(shared: &Shared) -> Vec<(String, String)> {
-    let lanes = lock(&shared.keys);
-    (0..16)
-        .map(|db| lanes.iter().fold((0, 0), |sum, lane| (sum.0 + lane[db].0, sum.1 + lane[db].1)))
-        .enumerate()
-        .filter(|(_, (keys, _))| *keys > 0)
-        .map(|(db, (keys, expires))| (format!("db{db}"), format!("keys={keys},expires={expires},avg_ttl=0")))
-        .collect()
 }
 
 fn config_get(shared: &Shared, patterns: &[&[u8]]) -> Reply {
@@ -149,7 +72,7 @@ fn config_get(shared: &Shared, patterns: &[&[u8]]) -> Reply {
         ("dir", shared.dir.display().to_string()),
         ("maxmemory", "0".to_owned()),
         ("maxmemory-policy", "noeviction".to_owned()),
-        ("port", shared.port.to_string()),
+        ("port", shared.ports.resp.to_string()),
         ("proto-max-bulk-len", base::limits::BULK_BYTES_MAX.to_string()),
         ("requirepass", shared.requirepass.as_ref().map_or(String::new(), |p| String::from_utf8_lossy(p).into_owned())),
         ("save", String::new()),
@@ -165,16 +88,26 @@ fn list(shared: &Shared) -> String {
 }
 
 fn line(number: u64, card: &Card) -> String {
+    let (seen, now) = (card.vitals.see(), clock::boot());
+    let seconds = |since: Instant| now.since_ns(since) / 1_000_000_000;
+    let queued = seen.queued.map_or("-1".to_owned(), |count| count.to_string());
+    let row = seen.command.and_then(|id| data::command::by_id(u64::from(id)));
     format!(
-        "id={number} addr={} laddr={} fd=0 name={} age={} idle=0 flags=N db={} sub=0 psub=0 ssub=0 multi=-1 \
-         qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=NULL \
+        "id={number} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={queued} \
+         qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r cmd={} \
          user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
         card.addr,
         card.laddr,
         String::from_utf8_lossy(&card.name),
-        card.since.elapsed().as_secs(),
-        card.db,
-        card.resp,
+        seconds(card.since),
+        seconds(seen.active_at),
+        if seen.queued.is_some() { "x" } else { "N" },
+        seen.db,
+        seen.input_bytes,
+        seen.output_bytes,
+        seen.buffer_bytes,
+        row.map_or("NULL", |row| row.name),
+        seen.resp,
         String::from_utf8_lossy(&card.lib_name),
         String::from_utf8_lossy(&card.lib_ver),
     )
@@ -222,15 +155,4 @@ fn kill(shared: &Shared, lane: usize, conn: &Conn, args: &[&[u8]]) -> Reply {
         shared.mailboxes[card.lane].put(Input::Kill(card.handle));
     }
     Reply::count(hits.len())
-}
-
-/// Resident memory of this process, or 0 where the kernel doesn't tell.
-fn rss_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = pages.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
-    pages * 4096
-}
-
-fn rss_mib(bytes: u64) -> f64 {
-    f64::from(u32::try_from(bytes / 1024).unwrap_or(u32::MAX)) / 1024.0
 }

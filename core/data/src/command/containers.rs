@@ -1,0 +1,192 @@
+//! Commands with subcommands, as data: which there are, how many arguments they take, and what HELP says.
+//!
+//! An unknown subcommand is refused where an unknown command is, before it runs or is queued by MULTI. DEBUG is not
+//! here: in Redis too it reads its words by itself.
+
+use super::{Command, ID_MAX};
+use crate::{Refused, Reply};
+
+/// A subcommand.
+#[derive(Debug)]
+pub struct Sub {
+    pub name: &'static str,
+    /// As for commands, both words included.
+    pub arity: i16,
+    /// The lines of HELP.
+    pub help: &'static [&'static str],
+}
+
+/// Checks the subcommand of a call, if its command has any; `args` with the name.
+pub fn check(command: &Command, args: &[&[u8]]) -> Result<(), Refused> {
+    let Some(Container { subs, .. }) = of(command) else { return Ok(()) };
+    let Some(word) = args.get(1) else { return Ok(()) };
+    let Some(sub) = subs.iter().find(|sub| word.eq_ignore_ascii_case(sub.name.as_bytes())) else {
+        let word = String::from_utf8_lossy(&word[..word.len().min(128)]);
+        let name = command.name.to_uppercase();
+        return Err(Refused::Text(format!("ERR unknown subcommand '{word}'. Try {name} HELP.")));
+    };
+    let wanted = usize::from(sub.arity.unsigned_abs());
+    let fits = if sub.arity < 0 { args.len() >= wanted } else { args.len() == wanted };
+    if fits { Ok(()) } else { Err(Refused::Arity(format!("{}|{}", command.name, sub.name))) }
+}
+
+/// What HELP of a command answers.
+#[must_use]
+pub fn help(command: &Command) -> Reply {
+    let Some(Container { head, subs, .. }) = of(command) else { return Reply::Array(Vec::new()) };
+    let lines = subs.iter().flat_map(|sub| sub.help);
+    Reply::Array([head].into_iter().chain(lines).map(|line| Reply::Simple(line)).collect())
+}
+
+struct Container {
+    id: u16,
+    head: &'static str,
+    subs: &'static [Sub],
+}
+
+fn of(command: &Command) -> Option<&'static Container> {
+    BY_ID[usize::from(command.id)]
+}
+
+static BY_ID: [Option<&'static Container>; ID_MAX] = index();
+
+const fn index() -> [Option<&'static Container>; ID_MAX] {
+    let mut index = [None; ID_MAX];
+    let mut at = 0;
+    while at < CONTAINERS.len() {
+        index[CONTAINERS[at].id as usize] = Some(&CONTAINERS[at]);
+        at += 1;
+    }
+    index
+}
+
+const fn sub(name: &'static str, arity: i16, help: &'static [&'static str]) -> Sub {
+    Sub { name, arity, help }
+}
+
+const HELP: Sub = sub("help", 2, &["HELP", "    Prints this help."]);
+
+static CONTAINERS: [Container; 5] = [
+    Container {
+        id: 407,
+        head: "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &[
+            sub("getname", 2, &["GETNAME", "    Return the name of the current connection."]),
+            sub("id", 2, &["ID", "    Return the ID of the current connection."]),
+            sub("info", 2, &["INFO", "    Return information about the current client connection."]),
+            sub(
+                "kill",
+                -3,
+                &[
+                    "KILL <ip:port>",
+                    "    Kill connection made from <ip:port>.",
+                    "KILL <option> <value> [<option> <value> [...]]",
+                    "    Kill connections. Options are: ADDR, LADDR, TYPE, USER, SKIPME, ID.",
+                ],
+            ),
+            sub("list", -2, &["LIST [TYPE <type> | ID <id> ...]", "    Return information about client connections."]),
+            sub("no-evict", 3, &["NO-EVICT (ON|OFF)", "    Accepted; nothing is ever evicted."]),
+            sub("no-touch", 3, &["NO-TOUCH (ON|OFF)", "    Accepted; reads leave no trace."]),
+            sub("reply", 3, &["REPLY (ON|OFF|SKIP)", "    Control the replies sent to the current connection."]),
+            sub("setinfo", 4, &["SETINFO <option> <value>", "    Set LIB-NAME or LIB-VER of this connection."]),
+            sub("setname", 3, &["SETNAME <name>", "    Assign the name <name> to the current connection."]),
+            HELP,
+        ],
+    },
+    Container {
+        id: 413,
+        head: "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &[
+            sub("count", 2, &["COUNT", "    Return the total number of commands."]),
+            sub("docs", -2, &["DOCS [<command-name> ...]", "    Return documentation of commands."]),
+            sub("getkeys", -3, &["GETKEYS <full-command>", "    Return the keys from a full command."]),
+            sub("info", -2, &["INFO [<command-name> ...]", "    Return details about commands."]),
+            sub("list", -2, &["LIST", "    Return the names of all commands."]),
+            HELP,
+        ],
+    },
+    Container {
+        id: 414,
+        head: "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &[
+            sub(
+                "get",
+                -3,
+                &["GET <pattern>", "    Return parameters matching the glob-like <pattern> and their values."],
+            ),
+            sub("set", -4, &["SET <directive> <value>", "    Set the configuration <directive> to <value>."]),
+            sub("resetstat", 2, &["RESETSTAT", "    Reset statistics reported by the INFO command."]),
+            sub("rewrite", 2, &["REWRITE", "    Refused: there is no configuration file."]),
+            HELP,
+        ],
+    },
+    Container {
+        id: 240,
+        head: "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &[
+            sub(
+                "encoding",
+                3,
+                &["ENCODING <key>", "    Return the kind of internal representation of the value of <key>."],
+            ),
+            sub("freq", 3, &["FREQ <key>", "    Refused: how often keys are read is not counted."]),
+            sub("idletime", 3, &["IDLETIME <key>", "    Refused: when keys were last read is not kept."]),
+            sub("refcount", 3, &["REFCOUNT <key>", "    Return the number of references of the value of <key>."]),
+            HELP,
+        ],
+    },
+    Container {
+        id: 417,
+        head: "SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &[
+            sub(
+                "get",
+                -2,
+                &[
+                    "GET [<count>]",
+                    "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
+                    "    Entries are made of:",
+                    "    id, timestamp, time in microseconds, arguments array, client IP and port,",
+                    "    client name",
+                ],
+            ),
+            sub("len", 2, &["LEN", "    Return the length of the slowlog."]),
+            sub("reset", 2, &["RESET", "    Reset the slowlog."]),
+            HELP,
+        ],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::{by_id, find};
+    use super::*;
+
+    fn refusal(words: &str) -> Option<String> {
+        let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+        check(find(args[0]).expect("a command"), &args).err().map(|refused| refused.to_string())
+    }
+
+    #[test]
+    fn containers_name_their_commands() {
+        for container in &CONTAINERS {
+            let command = by_id(u64::from(container.id)).expect("a container is a command");
+            assert!(container.head.starts_with(&format!("{} <", command.name.to_uppercase())), "{}", command.name);
+        }
+    }
+
+    #[test]
+    fn subcommands_are_known_by_name_and_arity() {
+        assert_eq!(refusal("client list"), None);
+        assert_eq!(refusal("CLIENT SetName a"), None);
+        assert_eq!(refusal("command"), None);
+        assert_eq!(refusal("get x"), None);
+        assert_eq!(refusal("client Foo x").as_deref(), Some("ERR unknown subcommand 'Foo'. Try CLIENT HELP."));
+        let arity = "ERR wrong number of arguments for 'client|setname' command";
+        assert_eq!(refusal("client setname").as_deref(), Some(arity));
+        assert_eq!(
+            refusal("slowlog len x").as_deref(),
+            Some("ERR wrong number of arguments for 'slowlog|len' command")
+        );
+    }
+}

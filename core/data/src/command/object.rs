@@ -1,0 +1,70 @@
+//! OBJECT: how the value of a key is held.
+
+use super::{Command, Keys, Outcome, Run, containers};
+use crate::{Context, Keyspace, Refused, Reply};
+
+/// The rows of this family; ids 240 to 249.
+pub static COMMANDS: &[Command] = &[Command {
+    name: "object",
+    id: 240,
+    arity: -2,
+    flags: "readonly",
+    keys: Keys { first: 2, last: 2, step: 1 },
+    run: Run::Read(object),
+    summary: "Tells how the value of a key is held.",
+    group: "generic",
+    since: "2.2.3",
+}];
+
+fn object(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    let sub = args[1].to_ascii_lowercase();
+    let Some(key) = args.get(2) else { return Ok(containers::help(&COMMANDS[0])) };
+    let Some(live) = keyspace.get(cx, key) else { return Ok(Reply::Nil) };
+    match sub.as_slice() {
+        b"encoding" => Ok(Reply::text(live.value.string().map_or("raw", encoding))),
+        b"refcount" => Ok(Reply::Int(1)),
+        b"idletime" => Err(Refused::Text(
+            "ERR when a key was last read is not kept: a read leaves no trace. SCAN, TTL and INFO may tell what you want"
+                .to_owned(),
+        )),
+        _ => Err(Refused::Text(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+             between policies at runtime LRU and LFU data will take some time to adjust."
+                .to_owned(),
+        )),
+    }
+}
+
+/// What Redis would call a string of these bytes that was SET: clients read more into it than they should.
+fn encoding(bytes: &[u8]) -> &'static str {
+    let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<i64>().ok());
+    match number {
+        Some(number) if number.to_string().as_bytes() == bytes => "int",
+        _ if bytes.len() <= EMBEDDED_BYTES_MAX => "embstr",
+        _ => "raw",
+    }
+}
+
+/// Redis holds strings up to this beside their head.
+const EMBEDDED_BYTES_MAX: usize = 44;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_are_those_of_redis() {
+        let cases: [(&[u8], &str); 7] = [
+            (b"12", "int"),
+            (b"-9223372036854775808", "int"),
+            (b"9223372036854775808", "embstr"),
+            (b"012", "embstr"),
+            (b"+1", "embstr"),
+            (b"", "embstr"),
+            (&[b'x'; 45], "raw"),
+        ];
+        for (bytes, wanted) in cases {
+            assert_eq!(encoding(bytes), wanted, "{bytes:?}");
+        }
+    }
+}

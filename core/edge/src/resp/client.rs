@@ -1,0 +1,64 @@
+//! CLIENT, as far as it concerns one connection alone: names, and whether replies are sent.
+//!
+//! The table of subcommands has checked names and numbers of arguments before.
+
+use super::session::{Muted, Session, error, lower, printable};
+use data::{Command, Refused, Reply};
+
+/// True for a call of CLIENT that the binary answers, for it concerns other connections.
+pub(super) fn is_for_node(command: &Command, args: &[Vec<u8>]) -> bool {
+    let sub = args.get(1).map(|word| lower(word)).unwrap_or_default();
+    command.name == "client" && matches!(sub.as_str(), "info" | "kill" | "list" | "help")
+}
+
+impl Session {
+    /// CLIENT subcommands that concern this connection alone; nothing for the others, and for REPLY OFF and SKIP.
+    pub(super) fn client(&mut self, args: &[&[u8]]) -> Option<Reply> {
+        match (lower(args[1]).as_str(), args) {
+            ("id", [_, _]) => Some(Reply::Int(i64::try_from(self.id.0).unwrap_or(i64::MAX))),
+            ("getname", [_, _]) => Some(if self.name.is_empty() { Reply::Nil } else { Reply::bulk(&self.name) }),
+            ("setname", [_, _, name]) if printable(name) => {
+                self.name = name.to_vec();
+                Some(Reply::Ok)
+            }
+            ("setname", [_, _, _]) => {
+                Some(error("ERR Client names cannot contain spaces, newlines or special characters."))
+            }
+            ("setinfo", [_, _, attribute, value]) => Some(self.set_info(&lower(attribute), value)),
+            ("no-touch" | "no-evict", [_, _, on]) if matches!(lower(on).as_str(), "on" | "off") => Some(Reply::Ok),
+            ("reply", [_, _, mode]) => match lower(mode).as_str() {
+                "on" => {
+                    self.muted = Muted::No;
+                    Some(Reply::Ok)
+                }
+                "off" => {
+                    self.muted = Muted::Yes;
+                    None
+                }
+                "skip" => {
+                    // This command is silent itself, and so is the next.
+                    self.muted = Muted::Yes;
+                    let seq = self.open(false, false);
+                    self.on_reply(seq, Reply::Ok, &mut Vec::new());
+                    self.muted = Muted::Next;
+                    None
+                }
+                _ => Some(Reply::Error(Refused::Syntax)),
+            },
+            ("no-touch" | "no-evict", [_, _, _]) => Some(Reply::Error(Refused::Syntax)),
+            _ => None,
+        }
+    }
+
+    fn set_info(&mut self, attribute: &str, value: &[u8]) -> Reply {
+        if !printable(value) {
+            return error(&format!("ERR {attribute} cannot contain spaces, newlines or special characters."));
+        }
+        match attribute {
+            "lib-name" => self.lib_name = value.to_vec(),
+            "lib-ver" => self.lib_ver = value.to_vec(),
+            other => return error(&format!("ERR Unrecognized option '{other}'")),
+        }
+        Reply::Ok
+    }
+}

@@ -1,0 +1,111 @@
+//! The admin endpoint: health and metrics over HTTP, on a port and a thread of its own.
+//!
+//! Whoever scrapes or probes must not be able to hurt the lanes, so nothing here is shared with them but counters that
+//! they write and this thread reads. A connection carries one request and lives ten seconds at most, whatever it does;
+//! there are few of them, and one too many is closed at once. All answers are made in memory by [`answer`], which is
+//! a plain function; hyper does the protocol, on a tokio runtime of this one thread.
+
+use crate::meters::page::page;
+use crate::meters::text;
+use crate::shared::{Phase, Shared};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Connections at a time.
+const CONNECTIONS_MAX: usize = 64;
+/// A request's line and headers.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
+/// From accept to close.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
+/// After a failed accept, which is mostly a lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const _: () = assert!(HEADER_TIME_MAX.as_millis() < CONNECTION_TIME_MAX.as_millis(), "an answer needs time too");
+
+/// Serves `listener` from a thread of its own until the process ends.
+pub fn start(listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let listener = runtime.block_on(async { tokio::net::TcpListener::from_std(listener) })?;
+    let serve = move || runtime.block_on(accept(listener, shared));
+    std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop)
+}
+
+async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            tokio::spawn(serve(stream, shared.clone(), place));
+        }
+    }
+}
+
+/// One connection. What goes wrong on it is its peer's affair.
+async fn serve(stream: tokio::net::TcpStream, shared: Arc<Shared>, _place: OwnedSemaphorePermit) {
+    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+        let response = answer(&shared, request.method(), request.uri().path());
+        async { Ok::<_, Infallible>(response) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME_MAX)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
+}
+
+/// The answer to a request.
+fn answer(shared: &Shared, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    let make: fn(&Shared) -> (StatusCode, &'static str, String) = match path {
+        "/healthz" => |_| (StatusCode::OK, TEXT, "ok\n".to_owned()),
+        "/readyz" => readiness,
+        "/metrics" => |shared| (StatusCode::OK, text::CONTENT_TYPE, page(shared)),
+        _ => return respond(StatusCode::NOT_FOUND, TEXT, format!("there is no {path} here; {PATHS}\n")),
+    };
+    if method != Method::GET && method != Method::HEAD {
+        let text = format!("{path} answers GET and HEAD, not {method}\n");
+        let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, text);
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let (status, kind, body) = make(shared);
+    respond(status, kind, body)
+}
+
+/// Ready to serve every command; else the reason why not.
+fn readiness(shared: &Shared) -> (StatusCode, &'static str, String) {
+    let unready = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n"));
+    match shared.phase() {
+        Phase::Starting => unready("starting: the log is being read"),
+        Phase::Stopping => unready("stopping: what was begun is being finished"),
+        Phase::Ready if shared.disk_full.load(Ordering::Relaxed) => {
+            unready("the disk has no room for the write-ahead log: writes are refused, reads go on")
+        }
+        Phase::Ready => (StatusCode::OK, TEXT, "ready\n".to_owned()),
+    }
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const PATHS: &str = "ask for /metrics, /healthz or /readyz";

@@ -1,0 +1,52 @@
+//! What one lane counts: per command, how often, how it ended, and how long it took.
+
+use super::{Counter, Gauge, Histogram};
+use data::Command;
+use data::command::ID_MAX;
+use std::sync::OnceLock;
+
+/// The counts of a lane. It stands on cache lines of its own: no two lanes write to one.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct LaneMeters {
+    /// By the command's id; made when the lane first sees the command.
+    commands: Box<[OnceLock<Box<CommandMeter>>]>,
+    /// Requests with a name that no command has.
+    pub unknown: Counter,
+    /// Turns in which something was served.
+    pub turns: Counter,
+    /// Bytes of keys and values of the lane's shards.
+    pub keyspace_bytes: Gauge,
+}
+
+/// The counts of one command.
+#[derive(Debug, Default)]
+pub struct CommandMeter {
+    /// Ran and answered with an error.
+    pub failed: Counter,
+    /// Refused before they ran: wrong number of arguments, no password given, no room on the disk.
+    pub rejected: Counter,
+    /// From the turn in which the request was parsed to the release of the reply; its count is the number of calls.
+    pub latency_ns: Histogram,
+}
+
+impl LaneMeters {
+    pub fn new() -> Self {
+        Self {
+            commands: std::iter::repeat_with(OnceLock::new).take(ID_MAX).collect(),
+            unknown: Counter::default(),
+            turns: Counter::default(),
+            keyspace_bytes: Gauge::default(),
+        }
+    }
+
+    /// The counts of a command, for the lane that writes them.
+    pub fn command(&self, id: u16) -> &CommandMeter {
+        self.commands[usize::from(id)].get_or_init(Box::default)
+    }
+
+    /// The counts of a command, if the lane has seen it.
+    pub fn seen(&self, command: &Command) -> Option<&CommandMeter> {
+        self.commands[usize::from(command.id)].get().map(|meter| &**meter)
+    }
+}

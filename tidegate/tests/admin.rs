@@ -1,0 +1,77 @@
+//! The admin endpoint of a real node: health, refusals, and peers that mean no good.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use support::{Folder, Node, refused_with};
+
+#[test]
+fn a_node_that_serves_is_healthy_and_ready() {
+    let folder = Folder::new("ready");
+    let node = Node::start(folder.path());
+    let health = node.get("/healthz");
+    assert_eq!((health.status, health.body.as_str()), (200, "ok\n"));
+    let ready = node.get("/readyz?verbose=1");
+    assert_eq!((ready.status, ready.body.as_str()), (200, "ready\n"));
+    assert!(ready.head.contains("content-type: text/plain; charset=utf-8"), "{}", ready.head);
+}
+
+#[test]
+fn the_endpoints_file_names_the_admin_port() {
+    let folder = Folder::new("endpoints");
+    let node = Node::start(folder.path());
+    let text = std::fs::read_to_string(folder.path().join("endpoints.json")).expect("the file is there");
+    assert!(text.contains(&format!("\"admin\":\"{}\"", node.admin())), "{text}");
+}
+
+#[test]
+fn a_taken_admin_port_is_an_error_that_names_its_flag() {
+    let (first, second) = (Folder::new("first"), Folder::new("second"));
+    let node = Node::start(first.path());
+    let port = node.admin().rsplit_once(':').expect("an address has a port").1;
+    let output = refused_with(second.path(), "0", &["--admin-port", port]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("--admin-port") && message.contains(port), "{message}");
+}
+
+#[test]
+fn what_is_not_there_and_what_is_not_allowed_is_said_clearly() {
+    let folder = Folder::new("refusals");
+    let node = Node::start(folder.path());
+    let missing = node.get("/nothing");
+    assert_eq!(missing.status, 404);
+    assert!(missing.body.contains("/nothing") && missing.body.contains("/healthz"), "{}", missing.body);
+    let post = node.http("POST /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
+    assert_eq!(post.status, 405);
+    assert!(post.head.contains("allow: get, head"), "{}", post.head);
+    let head = node.http("HEAD /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(node.http("no http at all\r\n\r\n").status, 400);
+    let long = format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(20_000));
+    assert_eq!(node.http(&long).status, 431, "headers have a bound");
+}
+
+#[test]
+fn idle_connections_take_no_place_of_those_that_ask() {
+    let folder = Folder::new("idle");
+    let node = Node::start(folder.path());
+    let mut idle: Vec<TcpStream> = (0..64).map(|_| half_asked(node.admin())).collect();
+    // The places are taken: the next connection is closed with no answer.
+    let mut refused = TcpStream::connect(node.admin()).expect("the kernel takes it");
+    let mut answer = Vec::new();
+    let _ = refused.read_to_end(&mut answer);
+    assert!(answer.is_empty(), "{answer:?}");
+    // Header time passes, and the places are free again.
+    for stream in &mut idle {
+        let _ = stream.read_to_end(&mut answer);
+    }
+    assert_eq!(node.get("/healthz").status, 200);
+}
+
+/// A connection with a request that never ends.
+fn half_asked(address: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("the kernel takes it");
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost:").expect("some bytes can be written");
+    stream
+}
