@@ -87,6 +87,14 @@ struct Address {
     bucket: u32,
 }
 
+/// A look-up that is about to be made; see [`bring_near`].
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    table: &'a Table,
+    tag: Tag,
+    items: &'a Items,
+}
+
 /// A live key as commands see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Live<'a> {
@@ -163,29 +171,12 @@ impl Keyspace {
         self.applied = (stamp, index);
     }
 
-    /// Brings what look-ups of these keys will read near, all of them at once: a look-up waits for one cache line after
-    /// another, and those of different keys don't wait for each other.
-    pub fn bring_near<'a>(&self, keys: impl Iterator<Item = (u8, &'a [u8])>) {
-        let found = |(db, key): (u8, &[u8])| {
-            let address = self.address(db, key);
-            Some((self.table(db, address.slot)?, address.tag, &self.dbs[usize::from(db)].items))
-        };
-        let tables: SmallVec<[(&Table, Tag, &Items); NEAR_MAX]> = keys.filter_map(found).collect();
-        // A pass for each line that depends on the one before.
-        for (table, ..) in &tables {
-            black_box(table.len());
-        }
-        for (table, tag, _) in &tables {
-            black_box(table.first_tag(*tag));
-        }
-        for (table, tag, items) in &tables {
-            let Some(item) = table.likely(*tag) else { continue };
-            let stored = items.get(item);
-            let stored = &stored[..stored.len().min(NEAR_BYTES_MAX)];
-            for line in stored.chunks(LINE_BYTES) {
-                black_box((line[0], line[line.len() - 1]));
-            }
-        }
+    /// The look-up of a key that is about to be made, for [`bring_near`].
+    #[must_use]
+    pub fn lookup(&self, db: u8, key: &[u8]) -> Option<Lookup<'_>> {
+        let address = self.address(db, key);
+        let table = self.table(db, address.slot)?;
+        Some(Lookup { table, tag: address.tag, items: &self.dbs[usize::from(db)].items })
     }
 
     /// The live key `key`, or nothing. On a read at a time that no entry has reached, asks for a Tick.
@@ -471,6 +462,27 @@ impl Keyspace {
         let tag = u32::from_le_bytes([a, b, c, d]).max(1);
         let bucket = u32::from(u16::from_le_bytes([e, f]) ^ u16::from(db).wrapping_mul(0x9E37));
         Address { slot: Slot::of(key), tag, bucket }
+    }
+}
+
+/// Brings what these look-ups will read near, all of them at once: a look-up waits for one cache line after another, and
+/// those of different keys don't wait for each other.
+pub fn bring_near<'a>(lookups: impl Iterator<Item = Lookup<'a>>) {
+    let lookups: SmallVec<[Lookup<'a>; NEAR_MAX]> = lookups.collect();
+    // A pass for each line that depends on the one before.
+    for Lookup { table, .. } in &lookups {
+        black_box(table.len());
+    }
+    for Lookup { table, tag, .. } in &lookups {
+        black_box(table.first_tag(*tag));
+    }
+    for Lookup { table, tag, items } in &lookups {
+        let Some(item) = table.likely(*tag) else { continue };
+        let stored = items.get(item);
+        let stored = &stored[..stored.len().min(NEAR_BYTES_MAX)];
+        for line in stored.chunks(LINE_BYTES) {
+            black_box((line[0], line[line.len() - 1]));
+        }
     }
 }
 
