@@ -6,9 +6,19 @@ cd "$(dirname "$0")/.."
 . bench/lib.sh
 RUNS=${RUNS:-3}
 KEYS=${KEYS:-1000000}
-need redis-server redis-cli taskset
+need redis-server redis-cli redis-benchmark taskset
 
 resident_kb() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
+
+# Some commands and seconds, in which allocators give back what the filling took.
+settle() {
+    local i
+    for i in 1 2 3; do
+        sleep 1
+        redis-benchmark -p "$1" -t set,get -n 2000 -c 10 -d 100 -q >/dev/null 2>&1
+    done
+    redis-cli -p "$1" DEL key:__rand_int__ >/dev/null
+}
 
 # weigh KIND: sets weighed to "KiB when empty, KiB when full".
 weigh() {
@@ -16,6 +26,7 @@ weigh() {
     start "$1"
     empty=$(resident_kb "$started_pid")
     fill "$started_port" "$KEYS"
+    settle "$started_port"
     weighed="$empty $(resident_kb "$started_pid")"
     stop "$started_pid"
     rm -rf "$started_dir"
