@@ -101,6 +101,7 @@ impl Model {
     }
 
     fn do_getex(&mut self, now: u64, db: u8, words: &[&[u8]]) -> Answer {
+        let Some(held) = self.get(db, words[1], now).cloned() else { return Answer::Nil };
         let mut change = None;
         if let Some(option) = words.get(2).map(|word| word.to_ascii_lowercase()) {
             change = Some(match option.as_slice() {
@@ -111,7 +112,6 @@ impl Model {
                 },
             });
         }
-        let Some(held) = self.get(db, words[1], now).cloned() else { return Answer::Nil };
         match change {
             Some(Some(at)) if at <= now => drop(self.remove(db, words[1])),
             Some(None) if held.dies_at.is_none() => {}
