@@ -1,6 +1,6 @@
 #!/bin/bash
 # Real clients against the real binary, unmodified: redis-cli and redis-benchmark as Debian ships them, redis-py,
-# node-redis. What they need is installed first; what can't be installed makes the script fail.
+# node-redis; then random commands beside redis-server. What they need is installed first; what can't be installed makes the script fail.
 # Usage: tidegate/tests/clients.sh target/release/tidegate
 set -euo pipefail
 tidegate=$(realpath "${1:?the path of the tidegate binary}")
@@ -110,6 +110,10 @@ echo "redis-py and node-redis: RESP2 and RESP3, pipelines, transactions, pools"
 target/clients/venv/bin/python tidegate/tests/clients/redis_py.py "$port"
 node tidegate/tests/clients/node_redis.mjs "$port" target/clients/node
 checks=$((checks + 2))
+
+echo "random commands: the replies are redis-server's, byte by byte"
+python3 tidegate/tests/clients/differential.py "$port" --seconds 20
+checks=$((checks + 1))
 
 echo "SIGTERM: exit 0"
 kill -TERM "$pid"

@@ -31,8 +31,8 @@ pub enum Refused {
     SameObject,
     /// A database number that does not exist.
     DbOutOfRange,
-    /// Not a number where a database number is wanted.
-    InvalidDb,
+    /// Beyond 32 bits where a database number is wanted.
+    NotAnInt,
     /// Too many or too few arguments; the command's name in lower case.
     Arity(String),
     /// The keys of one command stand in different shards.
@@ -57,7 +57,7 @@ impl std::fmt::Display for Refused {
             Self::NoSuchKey => f.write_str("ERR no such key"),
             Self::SameObject => f.write_str("ERR source and destination objects are the same"),
             Self::DbOutOfRange => f.write_str("ERR DB index is out of range"),
-            Self::InvalidDb => f.write_str("ERR invalid DB index"),
+            Self::NotAnInt => f.write_str("ERR value is out of range, value must between -2147483648 and 2147483647"),
             Self::Arity(command) => write!(f, "ERR wrong number of arguments for '{command}' command"),
             Self::CrossShard { first, second } => write!(
                 f,

@@ -83,7 +83,7 @@ fn next_shard(routing: Routing, shard: ShardId, page: Reply) -> Reply {
 
 /// The shard that a SCAN cursor points into; the last one if it lies beyond all.
 pub(crate) fn shard_of_cursor(routing: Routing, cursor: &[u8]) -> ShardId {
-    let number: u64 = std::str::from_utf8(cursor).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let number: u64 = data::command::keyless::cursor(cursor).unwrap_or(0);
     let slot = u16::try_from(number >> 32).unwrap_or(SLOT_COUNT - 1).min(SLOT_COUNT - 1);
     routing.shard_of(base::Slot(slot))
 }

@@ -101,6 +101,7 @@ impl Model {
     }
 
     fn do_getex(&mut self, now: u64, db: u8, words: &[&[u8]]) -> Answer {
+        let Some(held) = self.get(db, words[1], now).cloned() else { return Answer::Nil };
         let mut change = None;
         if let Some(option) = words.get(2).map(|word| word.to_ascii_lowercase()) {
             change = Some(match option.as_slice() {
@@ -111,7 +112,6 @@ impl Model {
                 },
             });
         }
-        let Some(held) = self.get(db, words[1], now).cloned() else { return Answer::Nil };
         match change {
             Some(Some(at)) if at <= now => drop(self.remove(db, words[1])),
             Some(None) if held.dies_at.is_none() => {}
@@ -210,7 +210,8 @@ fn part(value: &[u8], words: &[&[u8]]) -> Answer {
 /// The sum of numbers with more digits than the paper has room for.
 fn rough_sum(a: &[u8], b: &[u8]) -> Option<String> {
     let number = |text: &[u8]| -> Option<f64> { std::str::from_utf8(text).ok()?.parse().ok() };
-    Some((number(a)? + number(b)?).to_string())
+    let text = format!("{:.17}", number(a)? + number(b)?);
+    Some(text.trim_end_matches('0').trim_end_matches('.').to_owned())
 }
 
 /// The sum of two decimals, digit by digit as on paper; the workload's numbers are small.
@@ -220,7 +221,7 @@ fn sum(a: &[u8], b: &[u8]) -> Option<String> {
         let text = std::str::from_utf8(text).ok()?;
         let digits = text.strip_prefix('-').unwrap_or(text);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        let plain = !digits.is_empty() && digits != "." && fraction.len() <= PLACES && whole.len() <= 19;
+        let plain = !digits.is_empty() && digits != "." && fraction.len() <= PLACES && whole.len() <= 20;
         if !plain || !format!("{whole}{fraction}").bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }

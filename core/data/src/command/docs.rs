@@ -11,7 +11,7 @@ pub fn command(args: &[&[u8]]) -> Outcome {
         b"count" => Ok(Reply::count(all().count())),
         b"list" => Ok(Reply::Array(all().map(|row| Reply::bulk(row.name.as_bytes())).collect())),
         b"info" if args.len() == 2 => Ok(Reply::Array(all().map(info).collect())),
-        b"info" => Ok(Reply::Array(args[2..].iter().map(|name| find(name).map_or(Reply::NilArray, info)).collect())),
+        b"info" => Ok(Reply::Array(args[2..].iter().map(|name| find(name).map_or(Reply::Nil, info)).collect())),
         b"docs" if args.len() == 2 => Ok(Reply::Map(all().map(docs).collect())),
         b"docs" => Ok(Reply::Map(args[2..].iter().filter_map(|name| find(name)).map(docs).collect())),
         b"getkeys" if args.len() >= 3 => get_keys(&args[2..]),

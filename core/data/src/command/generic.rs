@@ -212,7 +212,9 @@ impl ExpireOptions {
                 b"gt" => options.gt = true,
                 b"lt" => options.lt = true,
                 _ => {
-                    let word = String::from_utf8_lossy(word).into_owned();
+                    // As a string of C, which ends at its first zero byte.
+                    let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+                    let word = String::from_utf8_lossy(word);
                     return Err(Refused::Text(format!("ERR Unsupported option {word}")));
                 }
             }

@@ -113,8 +113,24 @@ pub fn read(scatter: Scatter, keyspace: &Keyspace, cx: &Context, args: &[&[u8]],
     }
 }
 
+/// The number of a cursor, read as C's strtoul does for Redis: up to a zero byte, nothing is 0, and a minus wraps.
+#[must_use]
+pub fn cursor(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text.split(|byte| *byte == 0).next()?).ok()?;
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if text.is_empty() {
+        return Some(0);
+    }
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| plain)?;
+    Some(if negative { number.wrapping_neg() } else { number })
+}
+
 fn scan(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
-    let cursor = std::str::from_utf8(args[1]).ok().and_then(|text| text.parse().ok()).ok_or(Refused::InvalidCursor)?;
+    let cursor = cursor(args[1]).ok_or(Refused::InvalidCursor)?;
     let (mut pattern, mut count, mut kind): (&[u8], usize, Option<Vec<u8>>) = (b"*", 10, None);
     for pair in args[2..].chunks(2) {
         let [name, value] = pair else { return Err(Refused::Syntax) };
@@ -131,4 +147,21 @@ fn scan(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     })?;
     let keys = page.keys.iter().map(|key| Reply::bulk(key)).collect();
     Ok(Reply::Array(vec![Reply::text(page.cursor), Reply::Array(keys)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cursor;
+
+    #[test]
+    fn cursors_are_read_as_c_does() {
+        for (text, number) in
+            [("", 0), ("0", 0), ("+7", 7), ("-1", u64::MAX), ("18446744073709551615", u64::MAX), ("5\0x", 5)]
+        {
+            assert_eq!(cursor(text.as_bytes()), Some(number), "{text:?}");
+        }
+        for text in ["abc", "1x", " 1", "--1", "-", "18446744073709551616"] {
+            assert_eq!(cursor(text.as_bytes()), None, "{text:?}");
+        }
+    }
 }

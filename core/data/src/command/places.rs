@@ -164,6 +164,6 @@ fn move_key(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
 }
 
 fn database(number: &[u8]) -> Result<u8, Refused> {
-    let number = integer(number)?;
+    let number = i32::try_from(integer(number)?).map_err(|_| Refused::NotAnInt)?;
     u8::try_from(number).ok().filter(|db| *db < DATABASE_COUNT).ok_or(Refused::DbOutOfRange)
 }

@@ -65,24 +65,54 @@ pub static COMMANDS: &[Command] = &[
 ];
 
 fn getex(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
-    let ttl = match &args[2..] {
-        [] => None,
-        [word] if word.eq_ignore_ascii_case(b"persist") => Some(None),
-        [unit, number] => match unit.to_ascii_lowercase().as_slice() {
-            unit @ (b"ex" | b"px" | b"exat" | b"pxat") => Some(Some(expiry(cx, unit, number, "getex")?)),
-            _ => return Err(Refused::Syntax),
-        },
-        _ => return Err(Refused::Syntax),
-    };
+    let change = Change::parse(&args[2..])?;
+    // As in Redis, the time is looked at only where there is a value.
     let Some(live) = keyspace.get(cx, args[1]) else { return Ok(Reply::Nil) };
     let value = Reply::Bulk(live.value.blob()?);
     let expires = live.expire_at.is_some();
-    match ttl {
-        Some(None) if !expires => {}
-        Some(expire_at) => drop(keyspace.set_expiry(cx, args[1], expire_at)),
-        None => {}
+    match change {
+        Change::None => {}
+        Change::Persist if !expires => {}
+        Change::Persist => {
+            keyspace.set_expiry(cx, args[1], None);
+        }
+        Change::To { unit, number } => {
+            let at = expiry(cx, &unit.to_ascii_lowercase(), number, "getex")?;
+            keyspace.set_expiry(cx, args[1], Some(at));
+        }
     }
     Ok(value)
+}
+
+/// What GETEX does to the expiry.
+enum Change<'a> {
+    None,
+    Persist,
+    To { unit: &'a [u8], number: &'a [u8] },
+}
+
+impl<'a> Change<'a> {
+    /// One option, which may stand there again; of numbers the last counts.
+    fn parse(mut rest: &[&'a [u8]]) -> Result<Self, Refused> {
+        let mut change = Self::None;
+        while let Some(word) = rest.first() {
+            let (next, used) = match (word.to_ascii_lowercase().as_slice(), rest.get(1)) {
+                (b"persist", _) => (Self::Persist, 1),
+                (b"ex" | b"px" | b"exat" | b"pxat", Some(number)) => (Self::To { unit: word, number }, 2),
+                _ => return Err(Refused::Syntax),
+            };
+            let fits = match (&change, &next) {
+                (Self::None, _) | (Self::Persist, Self::Persist) => true,
+                (Self::To { unit, .. }, Self::To { unit: again, .. }) => unit.eq_ignore_ascii_case(again),
+                _ => false,
+            };
+            if !fits {
+                return Err(Refused::Syntax);
+            }
+            (change, rest) = (next, &rest[used..]);
+        }
+        Ok(change)
+    }
 }
 
 fn getrange(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
@@ -127,7 +157,8 @@ fn incrbyfloat(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome
             if !new.is_finite() {
                 return Err(Refused::NotFinite);
             }
-            new.to_string()
+            let text = format!("{new:.17}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
         }
     };
     keyspace.set_string(cx, args[1], text.as_bytes(), Ttl::Keep);
@@ -137,24 +168,30 @@ fn incrbyfloat(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome
 /// Digits behind the point that are kept, as many as Redis prints.
 const DECIMALS: u32 = 17;
 const ONE: i128 = 10_i128.pow(DECIMALS);
+/// The sum of two decimals below this is far from the end of 128 bits.
+const DECIMAL_END: i128 = 10_i128.pow(20) * ONE;
 
-/// A plain decimal below 10^19, as a count of 10^-17.
+/// A decimal below 10^20, with an exponent or not, as a count of 10^-17; nothing where that would not be exact.
 fn decimal(text: &[u8]) -> Option<i128> {
     let text = std::str::from_utf8(text).ok()?;
-    let (negative, digits) = match text.strip_prefix('-') {
+    let (negative, text) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.len() + fraction.len() == 0 || !plain(whole) || !plain(fraction) || whole.len() > 19 || fraction.len() > 17
-    {
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok().filter(|e| e.abs() <= 40)?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || digits.len() > 36 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let fraction: i128 = format!("{fraction:0<17}").parse().ok()?;
-    let value = whole * ONE + fraction;
-    Some(if negative { -value } else { value })
+    let digits: i128 = digits.parse().ok()?;
+    let shift = DECIMALS.cast_signed() + exponent - i32::try_from(fraction.len()).ok()?;
+    let power = 10_i128.checked_pow(shift.unsigned_abs())?;
+    let value = if shift < 0 { (digits % power == 0).then_some(digits / power)? } else { digits.checked_mul(power)? };
+    (value < DECIMAL_END).then_some(if negative { -value } else { value })
 }
 
 fn shown(value: i128) -> String {
@@ -171,7 +208,26 @@ fn float(text: &[u8]) -> Result<f64, Refused> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decimal, shown};
+    use super::{Change, decimal, shown};
+    use crate::Refused;
+
+    #[test]
+    fn getex_takes_one_kind_of_option_of_which_the_last_counts() {
+        let parse = |text: &str| {
+            let words: Vec<&[u8]> = text.split_whitespace().map(str::as_bytes).collect();
+            Change::parse(&words).map(|change| match change {
+                Change::None => "none".to_owned(),
+                Change::Persist => "persist".to_owned(),
+                Change::To { number, .. } => String::from_utf8_lossy(number).into_owned(),
+            })
+        };
+        for (text, change) in [("", "none"), ("PERSIST persist", "persist"), ("EX 1 ex 2", "2"), ("pxat x", "x")] {
+            assert_eq!(parse(text).as_deref(), Ok(change), "{text}");
+        }
+        for text in ["EX", "EX 1 PX 1", "PERSIST EX 1", "EX 1 PERSIST", "KEEPTTL", "EX 1 2"] {
+            assert_eq!(parse(text), Err(Refused::Syntax), "{text}");
+        }
+    }
 
     #[test]
     fn decimals_are_added_as_people_do() {
@@ -180,11 +236,15 @@ mod tests {
             ("5000", "200", "5200"),
             ("-0.5", ".5", "0"),
             ("-1", "-0.25", "-1.25"),
+            ("100", "1e17", "100000000000000100"),
+            ("-0.1", "3.0e3", "2999.9"),
+            ("5.", "25E-2", "5.25"),
+            ("1", "1e-17", "1.00000000000000001"),
             ("9223372036854775807", "100", "9223372036854775907"),
         ] {
             assert_eq!(shown(decimal(a.as_bytes()).unwrap() + decimal(b.as_bytes()).unwrap()), sum);
         }
-        for none in ["", ".", "1e3", "abc", " 1", "1.2.3", "--1"] {
+        for none in ["", ".", "1e", "e1", "1e-18", "1e20", "1e2147483647", "abc", " 1", "1.2.3", "--1"] {
             assert_eq!(decimal(none.as_bytes()), None, "{none}");
         }
     }

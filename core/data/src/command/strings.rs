@@ -228,7 +228,10 @@ fn set(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
 
 fn set_options(cx: &Context, mut rest: &[&[u8]]) -> Result<SetOptions, Refused> {
     let mut options = SetOptions::default();
-    let mut expires = None;
+    let mut expires: Option<(&[u8], &[u8])> = None;
+    // As in Redis, the same unit may stand there again, and the last number counts.
+    let same =
+        |former: Option<(&[u8], &[u8])>, unit: &[u8]| former.is_none_or(|(old, _)| old.eq_ignore_ascii_case(unit));
     while let Some(word) = rest.first() {
         let mut used = 1;
         match (word.to_ascii_lowercase().as_slice(), rest.get(1)) {
@@ -236,7 +239,7 @@ fn set_options(cx: &Context, mut rest: &[&[u8]]) -> Result<SetOptions, Refused> 
             (b"xx", _) if options.must != Must::BeAway => options.must = Must::BeThere,
             (b"get", _) => options.get = true,
             (b"keepttl", _) if expires.is_none() => options.ttl = Some(Ttl::Keep),
-            (b"ex" | b"px" | b"exat" | b"pxat", Some(number)) if expires.is_none() && options.ttl.is_none() => {
+            (b"ex" | b"px" | b"exat" | b"pxat", Some(number)) if same(expires, word) && options.ttl.is_none() => {
                 expires = Some((word, *number));
                 used = 2;
             }

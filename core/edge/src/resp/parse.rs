@@ -158,7 +158,8 @@ fn number(buf: &[u8], at: usize, bad: Invalid) -> Number {
     while let Some(byte) = buf.get(at) {
         match byte {
             b'0'..=b'9' if at - first < DIGITS_MAX => value = value * 10 + i64::from(byte - b'0'),
-            b'\r' if at > first => {
+            // As Redis: a length has one spelling.
+            b'\r' if at > first && !(buf[first] == b'0' && (negative || at > first + 1)) => {
                 return if buf.len() > at + 1 {
                     Number::Is(if negative { -value } else { value }, at + 2)
                 } else {
@@ -170,6 +171,12 @@ fn number(buf: &[u8], at: usize, bad: Invalid) -> Number {
         at += 1;
     }
     Number::Partial
+}
+
+/// A 64-bit integer in its one spelling: no plus, no blank, no leading zero.
+pub(super) fn integer(text: &[u8]) -> Option<i64> {
+    let value: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (value.to_string().as_bytes() == text).then_some(value)
 }
 
 /// More digits than any length has.
@@ -276,6 +283,9 @@ mod tests {
         assert!(invalid(b"*1048577\r\n", Trust::Known).ends_with("invalid multibulk length"));
         assert!(invalid(b"*1\r\n$536870913\r\n", Trust::Known).ends_with("invalid bulk length"));
         assert!(invalid(b"*1\r\n$-1\r\n", Trust::Known).ends_with("invalid bulk length"));
+        for spelt in [&b"*01\r\n"[..], b"*-0\r\n", b"*+1\r\n", b"* 1\r\n", b"*1 \r\n"] {
+            assert!(invalid(spelt, Trust::Known).ends_with("invalid multibulk length"), "{spelt:?}");
+        }
         assert!(invalid(b"*1\r\nx", Trust::Known).ends_with("expected '$', got 'x'"));
         assert!(invalid(b"*11\r\n", Trust::Stranger).ends_with("unauthenticated multibulk length"));
         assert!(invalid(b"*1\r\n$16385\r\n", Trust::Stranger).ends_with("unauthenticated bulk length"));

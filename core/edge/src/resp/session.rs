@@ -312,10 +312,16 @@ impl Session {
         }
         self.last = (command::find(args[0]), Fate::Ran);
         let Some(command) = self.last.0 else {
+            if is_http(args[0]) {
+                return Step::Close;
+            }
             let unknown = unknown_command(&args);
             return self.refuse(unknown, out);
         };
         if !command.accepts(args.len()) {
+            if command.name == "exec" {
+                return self.abort(out);
+            }
             return self.refuse(Refused::Arity(command.name.to_owned()), out);
         }
         if let Err(refused) = containers::check(command, &args) {
@@ -407,7 +413,9 @@ impl Session {
             proto = match *version {
                 b"2" => Proto::Two,
                 b"3" => Proto::Three,
-                other if other.iter().all(u8::is_ascii_digit) => return error("NOPROTO unsupported protocol version"),
+                other if super::parse::integer(other).is_some() => {
+                    return error("NOPROTO unsupported protocol version");
+                }
                 _ => return error("ERR Protocol version is not an integer or out of range"),
             };
         }
@@ -481,8 +489,8 @@ impl Session {
     }
 
     pub(super) fn database(number: &[u8]) -> Result<u8, Refused> {
-        let number = std::str::from_utf8(number).ok().and_then(|text| text.parse::<i64>().ok());
-        let number = number.ok_or(Refused::NotAnInteger)?;
+        let number = super::parse::integer(number).ok_or(Refused::NotAnInteger)?;
+        let number = i32::try_from(number).map_err(|_| Refused::NotAnInt)?;
         u8::try_from(number).ok().filter(|db| *db < DATABASE_COUNT).ok_or(Refused::DbOutOfRange)
     }
 
@@ -514,15 +522,25 @@ fn same(wanted: &[u8], given: &[u8]) -> bool {
     wanted.len() == given.len() && wanted.iter().zip(given).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
+/// A browser that was tricked into sending a form here: it gets no answer, and the commands in the form don't run.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+/// The text names what it can in a line: each word up to its first zero byte, all in 128 bytes.
 fn unknown_command(args: &[&[u8]]) -> Refused {
-    let name = String::from_utf8_lossy(&args[0][..args[0].len().min(128)]).into_owned();
+    let shown_of = |word: &[u8], room: usize| {
+        let end = word.iter().take(room).position(|byte| *byte == 0).unwrap_or(word.len().min(room));
+        String::from_utf8_lossy(&word[..end]).into_owned()
+    };
+    let name = shown_of(args[0], 128);
     let mut shown = String::new();
     for arg in &args[1..] {
         if shown.len() >= 128 {
             break;
         }
         let room = 128 - shown.len();
-        shown.push_str(&format!("'{}' ", String::from_utf8_lossy(&arg[..arg.len().min(room)])));
+        shown.push_str(&format!("'{}' ", shown_of(arg, room)));
     }
     Refused::Text(format!("ERR unknown command '{name}', with args beginning with: {shown}"))
 }

@@ -93,6 +93,17 @@ impl Session {
         self.answer(reply, out)
     }
 
+    /// EXEC that is malformed: the transaction is gone, as if it had been discarded.
+    pub(super) fn abort<'a>(&mut self, out: &mut Vec<u8>) -> Step<'a> {
+        if self.watching() {
+            return Step::Blocked;
+        }
+        self.transaction = None;
+        self.watched.clear();
+        let text = "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+        self.answer(error(text), out)
+    }
+
     /// Replies of the node's own commands in an EXEC, asked for by [`ExecCall::admin`].
     pub fn on_exec_admin(&mut self, seq: u64, replies: Vec<(usize, Reply)>) {
         if let Some(merge) = self.merges.iter_mut().find(|merge| merge.seq == seq) {
