@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::log::{Format, Level};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +43,12 @@ pub struct Dev {
     /// A snapshot is taken when the write-ahead log has grown by this many MiB since the last.
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..))]
     pub snapshot_after_mib: u64,
+    /// What is logged on stderr.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: Level,
+    /// How a line of the log looks.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: Format,
 }
 
 impl Dev {

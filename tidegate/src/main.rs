@@ -9,7 +9,9 @@ mod http;
 mod journal;
 mod keeper;
 mod lane;
+mod log;
 mod meters;
+mod settings;
 mod shared;
 
 #[global_allocator]

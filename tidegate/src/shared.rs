@@ -1,9 +1,11 @@
 //! What the threads of a node share: mailboxes, counters and the list of clients.
 
+use crate::admin::slowlog::Slowlog;
 use crate::cli::Dev;
 use crate::clients::Card;
 use crate::meters::Meters;
 use crate::meters::totals::Totals;
+use crate::settings::Settings;
 use base::ClientId;
 use consensus::Envelope;
 use node::{LaneMessage, SnapshotWaiting};
@@ -123,6 +125,8 @@ pub struct Shared {
     /// Connections that were accepted, and that were refused for there were too many.
     pub accepted: AtomicU64,
     pub refused: AtomicU64,
+    pub settings: Settings,
+    pub slowlog: Mutex<Slowlog>,
     pub meters: Meters,
     /// What CONFIG RESETSTAT has seen: INFO counts from there.
     pub reset_at: Mutex<Totals>,
@@ -158,6 +162,8 @@ impl Shared {
             next_client: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            settings: Settings::default(),
+            slowlog: Mutex::default(),
             meters: Meters::new(lanes),
             reset_at: Mutex::default(),
             keys: Mutex::new(vec![[(0, 0); 16]; lanes]),

@@ -34,6 +34,8 @@ pub struct Conn {
     /// Requests whose replies have not come, oldest first.
     pub waiting: VecDeque<Asked>,
     pub vitals: Arc<Vitals>,
+    /// DEBUG SLEEP runs: nothing more is served before it is over.
+    pub asleep: bool,
 }
 
 /// What a read brought.
