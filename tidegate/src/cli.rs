@@ -17,6 +17,8 @@ struct Cli {
 enum Command {
     /// One node with embedded storage, ready in a second: redis-cli can use it at once.
     Dev(Dev),
+    /// How a running node stands: its shards, connections, memory and log.
+    Status(Status),
 }
 
 /// Options of `tidegate dev`.
@@ -51,6 +53,20 @@ pub struct Dev {
     pub log_format: Format,
 }
 
+/// Options of `tidegate status`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Status {
+    /// The directory of the node.
+    #[arg(long, value_name = "DIR", default_value = "tidegate-data")]
+    pub dir: PathBuf,
+    /// Its admin address, instead of the directory.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "dir")]
+    pub admin: Option<String>,
+    /// The node's own document, as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl Dev {
     /// The RESP port to listen on.
     pub fn resp_port(&self) -> u16 {
@@ -70,8 +86,11 @@ impl Dev {
 
 /// Parses and runs; errors are told on stderr.
 pub fn run() -> ExitCode {
-    let Command::Dev(options) = Cli::parse().command;
-    match crate::dev::run(&options) {
+    let done = match Cli::parse().command {
+        Command::Dev(options) => crate::dev::run(&options),
+        Command::Status(options) => crate::status::run(&options),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tidegate: {error}");

@@ -29,7 +29,7 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     let disk = RealDisk::open(&options.dir)?;
     fix_shape(&options.dir, options.shards)?;
     let node = node_id(&options.dir)?;
-    let (shared, polls) = share(options, ports)?;
+    let (shared, polls) = share(options, node, ports)?;
     http::start(admin, shared.clone())?;
     let begun = Instant::now();
     let (mut wal, recovery) = Wal::open(disk.clone(), WalOptions::default())?;
@@ -129,7 +129,7 @@ fn bind(flag: &str, port: u16) -> Result<TcpListener, Box<dyn Error>> {
     Ok(socket.into())
 }
 
-fn share(options: &Dev, ports: Ports) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn Error>> {
+fn share(options: &Dev, node: NodeId, ports: Ports) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn Error>> {
     let mut polls = Vec::new();
     let mut mailboxes = Vec::new();
     for _ in 0..options.lanes {
@@ -137,7 +137,7 @@ fn share(options: &Dev, ports: Ports) -> Result<(Arc<Shared>, Vec<Poll>), Box<dy
         mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER)?));
         polls.push(poll);
     }
-    Ok((Arc::new(Shared::new(options, ports, mailboxes)), polls))
+    Ok((Arc::new(Shared::new(options, node, ports, mailboxes)), polls))
 }
 
 type Found = (BTreeMap<ShardId, (Index, Term)>, BTreeMap<ShardId, RecoveredReplica>);

@@ -13,6 +13,7 @@ mod log;
 mod meters;
 mod settings;
 mod shared;
+mod status;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -6,9 +6,9 @@ use crate::clients::Card;
 use crate::meters::Meters;
 use crate::meters::totals::Totals;
 use crate::settings::Settings;
-use base::ClientId;
+use base::{ClientId, NodeId, ShardId};
 use consensus::Envelope;
-use node::{LaneMessage, SnapshotWaiting};
+use node::{LaneMessage, ShardStatus, SnapshotWaiting};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ pub enum Input {
     Accepted(std::net::TcpStream),
     Lane(LaneMessage),
     Persisted(Vec<Envelope>),
-    SnapshotFailed { shard: base::ShardId },
+    SnapshotFailed { shard: ShardId },
     BeginSnapshots,
     Kill(ClientId),
     Stop,
@@ -113,6 +113,7 @@ pub struct Ports {
 /// Counters and lists of the whole node.
 #[derive(Debug)]
 pub struct Shared {
+    pub node: NodeId,
     pub started: Instant,
     /// The same by the wall clock.
     pub started_at_ms: u64,
@@ -132,6 +133,8 @@ pub struct Shared {
     pub reset_at: Mutex<Totals>,
     /// Keys and keys with an expiry by database, as the lanes last told: `[lane][db]`.
     pub keys: Mutex<Vec<[(usize, usize); 16]>>,
+    /// How the shards stand, as the lanes last told.
+    pub shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
     /// True while the disk has no room for more log.
     pub disk_full: AtomicBool,
     phase: AtomicU8,
@@ -149,9 +152,10 @@ pub enum Phase {
 
 impl Shared {
     /// What the threads of a node share at its start, with a mailbox per lane.
-    pub fn new(options: &Dev, ports: Ports, mailboxes: Vec<Mailbox>) -> Self {
+    pub fn new(options: &Dev, node: NodeId, ports: Ports, mailboxes: Vec<Mailbox>) -> Self {
         let lanes = mailboxes.len();
         Self {
+            node,
             started: Instant::now(),
             started_at_ms: crate::clock::wall_ms(),
             ports,
@@ -166,6 +170,7 @@ impl Shared {
             slowlog: Mutex::default(),
             meters: Meters::new(lanes),
             reset_at: Mutex::default(),
+            shards: Mutex::default(),
             keys: Mutex::new(vec![[(0, 0); 16]; lanes]),
             disk_full: AtomicBool::new(false),
             phase: AtomicU8::new(0),

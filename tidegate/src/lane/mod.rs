@@ -118,6 +118,7 @@ impl Driver {
             self.end_turn();
             self.drain_mail();
         }
+        self.tell();
     }
 
     /// Opens the listener to clients.
@@ -178,7 +179,7 @@ impl Driver {
         let now = clock::now();
         if self.out.next_deadline.is_some_and(|at| at <= now.boot) {
             self.lane.on_timer(now, &mut self.out);
-            self.tell_keys();
+            self.tell();
         }
         if !self.sleepers.is_empty() {
             self.wake_sleepers(now.boot);
@@ -315,7 +316,8 @@ impl Driver {
         let _ = stream.write(b"-ERR max number of clients reached\r\n");
     }
 
-    fn tell_keys(&self) {
+    /// Tells the other threads how the lane's shards stand; they may know it somewhat late.
+    fn tell(&self) {
         let (mut sums, mut bytes) = ([(0, 0); 16], 0);
         for (_, keyspace) in self.lane.keyspaces() {
             bytes += keyspace.bytes() as u64;
@@ -326,6 +328,7 @@ impl Driver {
         }
         self.shared.meters.lanes[usize::from(self.id.0)].keyspace_bytes.set(bytes);
         crate::shared::lock(&self.shared.keys)[usize::from(self.id.0)] = sums;
+        crate::shared::lock(&self.shared.shards).extend(self.lane.statuses());
     }
 
     fn mailbox(&self) -> &crate::shared::Mailbox {
