@@ -76,6 +76,22 @@ impl Header {
     }
 }
 
+/// Bytes on disk of a batch with so many bytes of records.
+pub(crate) fn stride(payload_bytes: u64) -> u64 {
+    (HEADER_BYTES as u64 + payload_bytes).next_multiple_of(PAGE_BYTES)
+}
+
+/// Bytes of a record in a batch.
+#[must_use]
+pub fn record_bytes(record: &Record) -> u64 {
+    const HEAD: u64 = 32;
+    match record {
+        Record::Append { entry, .. } => HEAD + entry.len() as u64,
+        Record::HardState { .. } => HEAD + 8,
+        Record::SnapMark { .. } | Record::Start { .. } | Record::Seal => HEAD,
+    }
+}
+
 /// A record with its place in the order of the whole log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sequenced {

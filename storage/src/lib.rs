@@ -11,6 +11,7 @@ mod recover;
 mod snapshot;
 mod wal;
 
+pub use batch::record_bytes;
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::StorageError;
 pub use recover::Recovery;

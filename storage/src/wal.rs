@@ -140,13 +140,14 @@ impl<D: Disk> Wal<D> {
         Ok((wal, found.recovery))
     }
 
-    /// Writes one batch; it is durable after the next [`Wal::sync`].
+    /// Writes one batch; it is durable after the next [`Wal::sync`]. Without space for it nothing is changed and it can
+    /// be tried again; after any other error the log takes nothing more.
     pub fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {
         let first = self.next_record;
         self.next_record += records.len() as u64;
         let sequenced = records.iter().zip(first..).map(|(record, seq)| (seq, record));
         let result = self.write(sequenced);
-        self.poisoned |= result.is_err();
+        self.poisoned |= result.as_ref().is_err_and(|error| !matches!(error, StorageError::NoSpace { .. }));
         self.sealed = matches!(records, [Record::Seal]);
         result
     }
@@ -183,6 +184,30 @@ impl<D: Disk> Wal<D> {
             self.add_spare(wanted.make()?);
         }
         Ok(())
+    }
+
+    /// Makes sure that a batch of these records can be appended without making a file then.
+    pub fn make_fit(&mut self, payload_bytes: u64) -> Result<(), StorageError> {
+        let stride = batch::stride(payload_bytes);
+        if self.fits(stride) {
+            return Ok(());
+        }
+        let bytes = (stride + PAGE_BYTES).max(self.options.segment_bytes);
+        let spare = make_spare(&self.disk, self.next_spare, bytes)?;
+        self.next_spare += 1;
+        self.spares.push(spare);
+        Ok(())
+    }
+
+    /// True if a batch of `payload_bytes` can be appended without making a file.
+    #[must_use]
+    pub fn fits_batch(&self, payload_bytes: u64) -> bool {
+        self.fits(batch::stride(payload_bytes))
+    }
+
+    fn fits(&self, stride: u64) -> bool {
+        let wanted = stride + PAGE_BYTES;
+        self.offset + stride <= self.active.bytes || self.spares.iter().any(|spare| spare.bytes >= wanted)
     }
 
     /// The spare segment to be made for `bytes` of room, if there is not enough. It can be made while others write to
@@ -235,7 +260,7 @@ impl<D: Disk> Wal<D> {
         self.append(&marks)?;
         let kept: Vec<(u64, Record)> = self.hard.values().cloned().collect();
         let rewritten = self.write(kept.iter().map(|(seq, record)| (*seq, record)));
-        self.poisoned |= rewritten.is_err();
+        self.poisoned |= rewritten.as_ref().is_err_and(|error| !matches!(error, StorageError::NoSpace { .. }));
         rewritten?;
         if !mutation::on(Mutation::ReclaimBeforeMarks) {
             self.sync()?;
@@ -268,18 +293,23 @@ impl<D: Disk> Wal<D> {
         batch::begin(&mut buf);
         let mut count = 0;
         let mut last: BTreeMap<ShardId, Index> = BTreeMap::new();
+        let mut hard = Vec::new();
         for (seq, record) in records {
             batch::put_record(&mut buf, seq, record);
             count += 1;
             match record {
                 Record::Append { shard, index, .. } => drop(last.insert(*shard, *index)),
-                Record::HardState { shard, .. } => drop(self.hard.insert(*shard, (seq, record.clone()))),
+                Record::HardState { shard, .. } => hard.push((*shard, (seq, record.clone()))),
                 Record::SnapMark { .. } | Record::Start { .. } | Record::Seal => {}
             }
         }
         let stride = (buf.len() as u64).next_multiple_of(PAGE_BYTES);
         if self.offset + stride > self.active.bytes {
-            self.rotate(stride)?;
+            let rotated = self.rotate(stride);
+            if rotated.is_err() {
+                self.buf = buf;
+                return rotated;
+            }
         }
         batch::finish(&mut buf, self.active.id, self.next_batch, self.durable, count);
         buf.resize(usize::try_from(stride).expect("a batch fits in memory"));
@@ -288,6 +318,7 @@ impl<D: Disk> Wal<D> {
             let known = self.active.last.entry(shard).or_default();
             *known = (*known).max(index);
         }
+        self.hard.extend(hard);
         self.offset += stride;
         self.written_bytes += stride;
         self.written = self.next_batch;

@@ -1,13 +1,16 @@
 //! The command line.
 
 use crate::log::{Format, Level};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// One binary that carries a service through its worst hour.
+///
+/// Today it is a durable store that speaks Redis' protocol: a write is on disk before it is acknowledged.
 #[derive(Debug, Parser)]
-#[command(name = "tidegate", version, about, long_about = None)]
+#[command(name = "tidegate", version, about, after_long_help = TOP_EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -16,9 +19,42 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// One node with embedded storage, ready in a second: redis-cli can use it at once.
+    ///
+    /// It recovers what DIR holds, listens on 127.0.0.1 and prints one line on stdout when it serves, with its address
+    /// and pid; logs go to stderr. A write is on disk before its reply, and no setting turns that off. SIGTERM or
+    /// Ctrl-C ends it gracefully, with exit code 0.
+    #[command(after_long_help = DEV_EXAMPLES)]
     Dev(Dev),
     /// How a running node stands: its shards, connections, memory and log.
+    ///
+    /// The node is found by DIR/endpoints.json, which it writes when it serves, or by the admin address of its ready line.
+    /// If none runs there, that is said on stderr, and the exit code is 1.
+    #[command(after_long_help = STATUS_EXAMPLES)]
     Status(Status),
+    /// Load for any server that speaks RESP: throughput, latencies, errors.
+    ///
+    /// Without --rate the loop is closed: each connection sends when it has its reply, so the figures say what the target
+    /// can do, and its latency is service time. With --rate the loop is open: requests are due at their times whatever
+    /// the target does, and response time counts from then, so a stall counts for all that were due in it. The output
+    /// says when the generator itself was late, or too busy to be trusted.
+    #[command(after_long_help = BENCH_EXAMPLES)]
+    Bench(Box<crate::bench::options::Options>),
+    /// Prints a script that completes this command line in a shell.
+    ///
+    /// The script goes to stdout; where it belongs depends on the shell.
+    #[command(after_long_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell that will read the script.
+        shell: Shell,
+    },
+}
+
+/// The shells that completions are made for.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// Options of `tidegate dev`.
@@ -89,12 +125,135 @@ pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Dev(options) => crate::dev::run(&options),
         Command::Status(options) => crate::status::run(&options),
+        Command::Bench(options) => crate::bench::run(&options),
+        Command::Completions { shell } => complete(shell, &mut std::io::stdout().lock()).map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tidegate: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn complete(shell: Shell, out: &mut impl Write) -> std::io::Result<()> {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    // Into memory first: the crate panics where a pipe is closed.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);
+    out.write_all(&script)
+}
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  tidegate dev                       a node on 127.0.0.1:6379, its data in ./tidegate-data
+  tidegate status                    how it stands
+  tidegate bench                     load for it
+  tidegate help dev                  what a command does, with its options and their defaults";
+
+const DEV_EXAMPLES: &str = "\
+Examples:
+  tidegate dev                                   on 127.0.0.1:6379
+  tidegate dev --port 0 --dir /tmp/a             a free port, named by the ready line and DIR/endpoints.json
+  tidegate dev --requirepass secret --lanes 2    clients give a password; two threads serve them";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  tidegate status                              the node on ./tidegate-data
+  tidegate status --dir /tmp/a --json          another, for a program to read
+  tidegate status --admin 127.0.0.1:7379       by its admin address";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  tidegate bench
+      the node in ./tidegate-data: 50 connections, 90 % GET and 10 % SET of 100 bytes, for 10 s
+  tidegate bench --target db:6379 --rate 20000 --duration 30s --key-distribution zipf:0.99
+      20,000 requests a second from independent users, some keys hot: response times
+  tidegate bench --command 'SET key:{} {}' --value-bytes 1000 --pipeline 16 --requests 1000000
+      one command, a million times, 16 in flight on each connection
+  tidegate bench --mix get=1 --json | jq .response_us.p99
+      for programs; the names end in their units";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  tidegate completions bash > /etc/bash_completion.d/tidegate
+  tidegate completions zsh > \"${fpath[1]}/_tidegate\"
+  tidegate completions fish > ~/.config/fish/completions/tidegate.fish";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commands() -> Vec<clap::Command> {
+        let mut top = Cli::command();
+        top.build();
+        let below: Vec<_> = top.get_subcommands().filter(|one| one.get_name() != "help").cloned().collect();
+        below.into_iter().chain([top]).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does_and_shows_examples_that_parse() {
+        for command in commands() {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} says what it does");
+            assert!(command.get_long_about().is_some(), "{name} says more in --help");
+            let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("  tidegate ")).collect();
+            assert!(!examples.is_empty(), "{name} shows an example");
+            for example in examples {
+                let words = words(example);
+                let parsed = Cli::try_parse_from(std::iter::once("tidegate".to_owned()).chain(words));
+                let fine = parsed.as_ref().map_or_else(|error| !error.use_stderr(), |_| true);
+                assert!(fine, "tidegate {example}: {parsed:?}");
+            }
+        }
+    }
+
+    /// What a shell hands over: up to a pipe, a redirection or the explaining text, which stands after two blanks.
+    fn words(example: &str) -> Vec<String> {
+        let example = example.split("  ").next().unwrap_or(example);
+        let example = example.split(['|', '>']).next().unwrap_or(example);
+        let pieces = example.split('\'').enumerate();
+        pieces
+            .flat_map(|(number, piece)| match number % 2 {
+                0 => piece.split_whitespace().map(str::to_owned).collect(),
+                _ => vec![piece.to_owned()],
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_argument_has_help() {
+        for command in commands() {
+            for argument in command.get_arguments() {
+                let what = format!("{} {}", command.get_name(), argument.get_id());
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.len() > 10, "{what} has a help text: {help:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_shell_gets_a_script_that_knows_every_command_and_flag() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut script = Vec::new();
+            complete(shell, &mut script).unwrap();
+            let script = String::from_utf8(script).unwrap();
+            for command in commands() {
+                assert!(script.contains(command.get_name()), "{shell:?}: {}", command.get_name());
+                let flags = command.get_arguments().filter_map(clap::Arg::get_long);
+                flags.for_each(|flag| assert!(script.contains(flag), "{shell:?}: --{flag}"));
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use storage::{RealDisk, Recovery, SnapshotReader, Wal, WalOptions};
+use storage::{RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions};
 
 /// Runs a node until it is told to stop.
 pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
@@ -36,7 +36,12 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     for line in &recovery.cut {
         log::warn("recovery", line, &[]);
     }
-    wal.prepare(keeper::ROOM_BYTES_WANTED)?;
+    match wal.prepare(keeper::ROOM_BYTES_WANTED) {
+        Err(error @ StorageError::NoSpace { .. }) if wal.fits_batch(START_BYTES) => {
+            log::warn("recovery", "the disk is nearly full", &[("error", &error)]);
+        }
+        prepared => prepared?,
+    }
     let journal = Arc::new(Journal::new(wal, shared.clone(), slow_sync()?));
     let (keeper_in, keeper_out) = mpsc::channel();
     let (durable, mut replicas) = recover(&disk, recovery)?;
@@ -139,6 +144,9 @@ fn share(options: &Dev, node: NodeId, ports: Ports) -> Result<(Arc<Shared>, Vec<
     }
     Ok((Arc::new(Shared::new(options, node, ports, mailboxes)), polls))
 }
+
+/// Room in the log without which a node can't even begin its term.
+const START_BYTES: u64 = 256 * 1024;
 
 type Found = (BTreeMap<ShardId, (Index, Term)>, BTreeMap<ShardId, RecoveredReplica>);
 

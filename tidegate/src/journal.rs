@@ -11,9 +11,9 @@ use crate::shared::{Input, Shared, lock};
 use base::record::Record;
 use consensus::{Envelope, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use storage::{RealDisk, Wal};
+use storage::{RealDisk, StorageError, Wal};
 
 /// The log of a node, shared by its lanes.
 #[derive(Debug)]
@@ -55,6 +55,9 @@ enum Seal {
 const INLINE_SYNC_NS: u64 = 400_000;
 /// Above this average they leave it to the thread; between the two, things stay as they are.
 const THREAD_SYNC_NS: u64 = 800_000;
+/// Room that is kept beside a large request for what may share its batch.
+const MARGIN_BYTES: u64 = 1024 * 1024;
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 const SEAL_AFTER: Duration = Duration::from_millis(20);
 
 impl Journal {
@@ -86,6 +89,9 @@ impl Journal {
             }
             queue.seal = Seal::Wanted(Instant::now());
         }
+        if !wal.fits_batch(writes.iter().map(|write| storage::record_bytes(&write.record)).sum()) {
+            return Err(writes);
+        }
         let mut records = Vec::with_capacity(writes.len());
         let mut then = Vec::with_capacity(writes.len());
         split(writes, &mut records, &mut then);
@@ -107,7 +113,8 @@ impl Journal {
     pub fn run(self: Arc<Self>, shared: &Shared) {
         let mut records = Vec::new();
         while let Some(jobs) = self.wait() {
-            let mut wal = lock(&self.wal);
+            let bytes = jobs.iter().flat_map(|job| &job.writes).map(|write| storage::record_bytes(&write.record)).sum();
+            let mut wal = self.wal_with_room(bytes, shared);
             if jobs.is_empty() {
                 if wal.needs_seal() {
                     self.store(&mut wal, &[Record::Seal]);
@@ -127,6 +134,34 @@ impl Journal {
             for (lane, then) in released {
                 shared.mailboxes[lane].put(Input::Persisted(then));
             }
+        }
+    }
+
+    /// True if the log can take so many bytes at once; makes the room for it if there is none yet.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        match lock(&self.wal).make_fit(bytes + MARGIN_BYTES) {
+            Ok(()) => true,
+            Err(StorageError::NoSpace { .. }) => false,
+            Err(error) => crate::dev::die(&error.to_string()),
+        }
+    }
+
+    /// The log, once it can take a batch of so many bytes. Whoever was let in before the disk was seen to be full waits
+    /// here until there is space again: nothing is lost, and reads go on.
+    fn wal_with_room(&self, bytes: u64, shared: &Shared) -> MutexGuard<'_, Wal<RealDisk>> {
+        loop {
+            let mut wal = lock(&self.wal);
+            match wal.make_fit(bytes) {
+                Ok(()) => return wal,
+                Err(StorageError::NoSpace { .. }) => shared.disk_full.store(true, Ordering::Relaxed),
+                Err(error) => crate::dev::die(&error.to_string()),
+            }
+            drop(wal);
+            let queue = lock(&self.queue);
+            if queue.stop {
+                crate::dev::die("the disk is full; the last writes were not acknowledged and are lost");
+            }
+            drop(self.changed.wait_timeout(queue, RETRY_AFTER));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The binary: threads, sockets, files and the command line around the deterministic core.
 
 mod admin;
+mod bench;
 mod cli;
 mod clients;
 mod clock;

@@ -5,8 +5,11 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::sync::mpsc;
+use std::time::Duration;
 use support::{Client, Folder, Node, Reply, refused};
 
 const ROUNDS: u32 = 10;
@@ -104,6 +107,23 @@ fn a_taken_port_is_an_error_that_names_the_flag() {
     assert!(message.contains("--port"), "the message names --port: {message}");
     assert!(message.contains(node.port()), "the message names the port {}: {message}", node.port());
     assert_eq!(ask(&mut node.client(), "PING"), Reply::Simple("PONG".into()), "the first node is unharmed");
+}
+
+/// A client that shuts down its half of the connection behind its last request, as `printf .. | nc` does, gets its
+/// replies and then the end. Once the end arrived with the last bytes and was never seen.
+#[test]
+fn a_client_that_only_stops_sending_gets_its_replies() {
+    let folder = Folder::new("half-closed");
+    let node = Node::start(folder.path());
+    for requests in ["PING\r\n", "SET a 1\r\nPING\r\n", "PING\r\nSET a 1\r\n"] {
+        let mut stream = TcpStream::connect(("127.0.0.1", node.port().parse().expect("a port"))).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time above zero");
+        stream.write_all(requests.as_bytes()).and_then(|()| stream.shutdown(Shutdown::Write)).expect("it can be sent");
+        let mut replies = String::new();
+        stream.read_to_string(&mut replies).unwrap_or_else(|e| panic!("{requests:?}: {replies:?} and {e}"));
+        let wanted = requests.replace("SET a 1", "+OK").replace("PING", "+PONG");
+        assert_eq!(replies, wanted, "{requests:?}");
+    }
 }
 
 fn ask(client: &mut Client, command: &str) -> Reply {

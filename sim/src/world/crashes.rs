@@ -38,11 +38,7 @@ impl World {
     /// The machine has stopped by itself.
     pub(crate) fn on_stopped(&mut self, stopped: &Stopped) {
         let loss = match stopped {
-            Stopped::Full => {
-                self.tally.event("crash: no space in a write");
-                Loss::Nothing
-            }
-            Stopped::Fault(_) if self.disk.stopped() => {
+            Stopped::Full | Stopped::Fault(_) if self.disk.stopped() => {
                 self.tally.event("crash: in a disk operation");
                 self.draw_loss()
             }
@@ -50,6 +46,7 @@ impl World {
                 self.tally.event("crash: a sync failed");
                 Loss::Nothing
             }
+            Stopped::Full => panic!("a_full_disk_stops_nothing"),
             Stopped::Fault(other) => panic!("a_machine_stops_for_planned_faults_alone: {other}"),
         };
         self.crash(loss);
@@ -83,6 +80,8 @@ impl World {
     }
 
     fn drain_and_seal(&mut self) -> Result<(), Stopped> {
+        // What waits for space is answered once there is some.
+        self.disk.set_capacity(super::CAPACITY_BYTES);
         while self.clients.values().any(|client| client.waiting() > 0) || self.machine.working() {
             self.drain()?;
         }
@@ -162,6 +161,10 @@ impl World {
         while !self.machine.lanes.iter().all(node::Lane::ready) {
             turns += 1;
             assert!(turns < 1000, "a_recovered_shard_gets_ready");
+            if turns == 100 {
+                self.tally.event("start waited for space");
+                self.disk.set_capacity(super::CAPACITY_BYTES);
+            }
             for lane in 0..self.machine.lanes.len() {
                 self.lane_turn(lane)?;
             }

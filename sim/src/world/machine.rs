@@ -61,13 +61,18 @@ struct Writing {
     writer: SnapshotWriter<SimDisk>,
 }
 
+/// Room without which a start is refused.
+const START_BYTES: u64 = 4096;
 const PIECE_BYTES: usize = 16 * 1024;
 
 impl Machine {
     /// Reads the disk; the machine's first turn has not begun.
     pub fn recover(disk: &SimDisk, shape: Shape, seed: u64) -> Result<(Self, Recovery), StorageError> {
         let (mut wal, recovery) = Wal::open(disk.clone(), WalOptions { segment_bytes: shape.segment_bytes })?;
-        wal.prepare(shape.room_bytes)?;
+        match wal.prepare(shape.room_bytes) {
+            Err(StorageError::NoSpace { .. }) if wal.fits_batch(START_BYTES) => {}
+            prepared => prepared?,
+        }
         let routing = Routing::new(shape.shards, shape.lanes);
         let (mut durable, mut found) = (BTreeMap::new(), BTreeMap::new());
         for (shard, log) in &recovery.shards {
@@ -127,6 +132,10 @@ impl Machine {
             self.jobs.push_back((lane, writes));
             return Ok(Vec::new());
         }
+        if !self.wal.fits_batch(bytes_of(&writes)) {
+            self.jobs.push_back((lane, writes));
+            return Ok(Vec::new());
+        }
         let (records, then) = split(writes);
         self.store(&records)?;
         Ok(then)
@@ -138,6 +147,15 @@ impl Machine {
             return Ok(false);
         }
         let take = 1 + usize::try_from(rng.below(self.jobs.len() as u64)).expect("few jobs");
+        let bytes = self.jobs.iter().take(take).map(|(_, writes)| bytes_of(writes)).sum();
+        match self.wal.make_fit(bytes) {
+            Ok(()) => {}
+            Err(StorageError::NoSpace { .. }) => {
+                self.disk_full = true;
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
         let (mut records, mut released) = (Vec::new(), Vec::new());
         for (lane, writes) in self.jobs.drain(..take) {
             let (more, then) = split(writes);
@@ -153,7 +171,7 @@ impl Machine {
 
     /// Covers the tail, as the journal does when it is quiet.
     pub fn seal(&mut self) -> Result<(), StorageError> {
-        if self.jobs.is_empty() && self.wal.needs_seal() {
+        if self.jobs.is_empty() && self.wal.needs_seal() && self.wal.fits_batch(32) {
             self.store(&[Record::Seal])?;
         }
         Ok(())
@@ -235,6 +253,7 @@ impl Machine {
     fn give_back(&mut self) -> Result<(), StorageError> {
         match self.wal.reclaim(&self.durable) {
             Ok(_) => {}
+            Err(StorageError::NoSpace { .. }) => return Ok(()),
             Err(error) => return Err(error),
         }
         self.durable.iter().try_for_each(|(shard, (index, _))| storage::remove_older(&self.disk, *shard, *index))
@@ -261,6 +280,10 @@ impl Machine {
     pub fn deadline(&self, lane: usize, now: Now) -> bool {
         self.outs[lane].next_deadline.is_none_or(|at| at <= now.boot)
     }
+}
+
+fn bytes_of(writes: &[Write]) -> u64 {
+    writes.iter().map(|write| storage::record_bytes(&write.record)).sum()
 }
 
 fn split(writes: Vec<Write>) -> (Vec<Record>, Vec<Envelope>) {

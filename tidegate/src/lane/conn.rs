@@ -36,6 +36,8 @@ pub struct Conn {
     pub vitals: Arc<Vitals>,
     /// DEBUG SLEEP runs: nothing more is served before it is over.
     pub asleep: bool,
+    /// The client has sent its last byte: behind what there is to read comes the end, and no event of its own.
+    pub hung_up: bool,
 }
 
 /// What a read brought.

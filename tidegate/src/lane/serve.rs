@@ -6,12 +6,13 @@ use super::conn::{Conn, OUT_BYTES_MAX, OUT_BYTES_PAUSE, PENDING_MAX, Taken};
 use super::slow::{Mark, Slow};
 use crate::admin::slowlog;
 use crate::clients::Card;
+use crate::journal::Journal;
 use crate::meters::{LaneMeters, Turn};
 use crate::shared::{Shared, lock};
 use crate::{admin, clock, log};
 use base::{ClientId, Instant};
-use data::Reply;
 use data::keyspace::NEAR_MAX;
+use data::{Command, Reply};
 use edge::{Call, ExecCall, Fate, Session, SessionConfig, Step};
 use mio::{Interest, Token};
 use node::{Lane, Now, Outbox, Queued, Request, Transaction};
@@ -54,6 +55,7 @@ impl Driver {
             waiting: VecDeque::new(),
             vitals: Arc::default(),
             asleep: false,
+            hung_up: false,
         });
         let conn = self.conns.get_mut(place).expect("it was just put there");
         let (handle, vitals, now) = (conn.handle, conn.vitals.clone(), clock::boot());
@@ -89,6 +91,7 @@ impl Driver {
         }
         if event.is_readable() || event.is_read_closed() {
             conn.readable = true;
+            conn.hung_up |= event.is_read_closed();
             self.read_all(place);
         }
     }
@@ -118,11 +121,11 @@ impl Driver {
                 false
             }
             Taken::Ended => {
-                self.close(place);
+                self.on_end(place);
                 false
             }
             Taken::Bytes(n) => {
-                conn.readable = n == buffer.len();
+                conn.readable = n == buffer.len() || conn.hung_up;
                 let full = conn.readable;
                 if conn.inbuf.is_empty() {
                     let used = self.serve(place, &buffer[..n]);
@@ -135,6 +138,15 @@ impl Driver {
                 }
                 full
             }
+        }
+    }
+
+    /// The client sends no more; it may have shut down one direction only, and gets the replies it is owed.
+    fn on_end(&mut self, place: usize) {
+        let Some(conn) = self.conns.get_mut(place) else { return };
+        (conn.closing, conn.readable) = (true, false);
+        if conn.unwritten() == 0 && conn.session.pending() == 0 {
+            self.close(place);
         }
     }
 
@@ -168,7 +180,7 @@ impl Driver {
 
     /// Serves frames up to an inline command, which it gives back as the frame that means the same.
     fn serve_frames(&mut self, place: usize, bytes: &[u8]) -> (usize, Option<Vec<u8>>) {
-        let Driver { conns, lane, out, shared, flush, id, turn, slow, sleepers, .. } = self;
+        let Driver { conns, lane, out, shared, flush, id, journal, turn, slow, sleepers, .. } = self;
         let Some(conn) = conns.get_mut(place) else { return (bytes.len(), None) };
         let now = clock::now();
         turn.begin(now.boot);
@@ -183,6 +195,10 @@ impl Driver {
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);
             used += taken;
             let step = match step {
+                Step::Request(call) if no_room(journal, call.command, &call.args) => {
+                    core.refuse_full(conn, call.command, call.seq);
+                    continue;
+                }
                 Step::Request(call) => {
                     calls.push(call);
                     if calls.len() == NEAR_MAX {
@@ -194,15 +210,7 @@ impl Driver {
             };
             core.requests(conn, &mut calls);
             match step {
-                Step::Exec(exec) => {
-                    let admin = exec.admin.iter().map(|(at, one)| {
-                        let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
-                        (*at, admin::run(shared, conn, one.command, &args))
-                    });
-                    let replies = admin.collect();
-                    conn.session.on_exec_admin(exec.seq, replies);
-                    core.transaction(conn, exec);
-                }
+                Step::Exec(exec) => core.transaction(conn, exec),
                 Step::Admin(call) => match admin::pause(call.command, &call.args) {
                     Some(pause) => sleepers.push(core.sleep(conn, &call, pause)),
                     None => core.admin(conn, &call),
@@ -357,8 +365,7 @@ impl Core<'_> {
     /// A command for the core. What it answers at once is encoded while it is warm.
     fn request(&mut self, conn: &mut Conn, call: &Call<'_>) {
         if call.command.is_write() && self.shared.disk_full.load(Ordering::Relaxed) {
-            self.meters.command(call.command.id).rejected.add(1);
-            return conn.session.on_reply(call.seq, admin::disk_full(), &mut conn.out);
+            return self.refuse_full(conn, call.command, call.seq);
         }
         let request = Request {
             client: conn.handle,
@@ -390,6 +397,12 @@ impl Core<'_> {
     }
 
     fn transaction(&mut self, conn: &mut Conn, exec: ExecCall) {
+        let admin = exec.admin.iter().map(|(at, one)| {
+            let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
+            (*at, admin::run(self.shared, conn, one.command, &args))
+        });
+        let replies = admin.collect();
+        conn.session.on_exec_admin(exec.seq, replies);
         let id = conn.session.last().0.map_or(0, |exec| exec.id);
         if self.shared.disk_full.load(Ordering::Relaxed) {
             self.meters.command(id).rejected.add(1);
@@ -402,6 +415,12 @@ impl Core<'_> {
         let transaction =
             Transaction { client: conn.handle, seq: exec.seq, watched: exec.watched, commands: queued.collect() };
         self.lane.on_transaction(self.now, transaction, self.out);
+    }
+
+    /// A write that the disk has no room for.
+    fn refuse_full(&self, conn: &mut Conn, command: &Command, seq: u64) {
+        self.meters.command(command.id).rejected.add(1);
+        conn.session.on_reply(seq, admin::disk_full(), &mut conn.out);
     }
 
     /// A command for the binary itself.
@@ -453,6 +472,15 @@ impl Core<'_> {
         }
     }
 }
+
+/// True for a large write that the disk has no space for: a small one always fits into the room that is prepared.
+fn no_room(journal: &Journal, command: &Command, args: &[&[u8]]) -> bool {
+    let bytes: usize = args.iter().map(|arg| arg.len()).sum();
+    bytes > LARGE_BYTES && command.is_write() && !journal.has_room(bytes as u64)
+}
+
+/// Requests above this ask for room in the log before they are let in.
+const LARGE_BYTES: usize = 1024 * 1024;
 
 /// The reply to a request that had to wait has come.
 fn release(turn: &mut Turn, meters: &LaneMeters, conn: &mut Conn, seq: u64, reply: &Reply) -> Option<Mark> {
