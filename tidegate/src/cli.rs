@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::log::{Format, Level};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -24,6 +25,12 @@ enum Command {
     /// Ctrl-C ends it gracefully, with exit code 0.
     #[command(after_long_help = DEV_EXAMPLES)]
     Dev(Dev),
+    /// How a running node stands: its shards, connections, memory and log.
+    ///
+    /// The node is found by DIR/endpoints.json, which it writes when it serves, or by the admin address of its ready line.
+    /// If none runs there, that is said on stderr, and the exit code is 1.
+    #[command(after_long_help = STATUS_EXAMPLES)]
+    Status(Status),
     /// Load for any server that speaks RESP: throughput, latencies, errors.
     ///
     /// Without --rate the loop is closed: each connection sends when it has its reply, so the figures say what the target
@@ -74,6 +81,26 @@ pub struct Dev {
     /// A snapshot is taken when the write-ahead log has grown by this many MiB since the last.
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..))]
     pub snapshot_after_mib: u64,
+    /// What is logged on stderr.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: Level,
+    /// How a line of the log looks.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: Format,
+}
+
+/// Options of `tidegate status`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Status {
+    /// The directory of the node.
+    #[arg(long, value_name = "DIR", default_value = "tidegate-data")]
+    pub dir: PathBuf,
+    /// Its admin address, instead of the directory.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "dir")]
+    pub admin: Option<String>,
+    /// The node's own document, as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl Dev {
@@ -97,6 +124,7 @@ impl Dev {
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Dev(options) => crate::dev::run(&options),
+        Command::Status(options) => crate::status::run(&options),
         Command::Bench(options) => crate::bench::run(&options),
         Command::Completions { shell } => complete(shell, &mut std::io::stdout().lock()).map_err(Into::into),
     };
@@ -124,6 +152,7 @@ fn complete(shell: Shell, out: &mut impl Write) -> std::io::Result<()> {
 const TOP_EXAMPLES: &str = "\
 Examples:
   tidegate dev                       a node on 127.0.0.1:6379, its data in ./tidegate-data
+  tidegate status                    how it stands
   tidegate bench                     load for it
   tidegate help dev                  what a command does, with its options and their defaults";
 
@@ -132,6 +161,12 @@ Examples:
   tidegate dev                                   on 127.0.0.1:6379
   tidegate dev --port 0 --dir /tmp/a             a free port, named by the ready line and DIR/endpoints.json
   tidegate dev --requirepass secret --lanes 2    clients give a password; two threads serve them";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  tidegate status                              the node on ./tidegate-data
+  tidegate status --dir /tmp/a --json          another, for a program to read
+  tidegate status --admin 127.0.0.1:7379       by its admin address";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:

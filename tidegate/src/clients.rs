@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering};
 pub struct Card {
     pub lane: usize,
     pub handle: ClientId,
+    /// The number of its socket.
+    pub descriptor: i32,
     pub addr: SocketAddr,
     pub laddr: SocketAddr,
     pub since: Instant,

@@ -5,6 +5,7 @@ use crate::http;
 use crate::journal::Journal;
 use crate::keeper::{self, Task};
 use crate::lane::{Driver, WAKER};
+use crate::log;
 use crate::meters::nanos;
 use crate::shared::{Input, Mailbox, Phase, Ports, Shared, lock};
 use base::record::RecoveredShard;
@@ -23,11 +24,12 @@ use storage::{RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions}
 
 /// Runs a node until it is told to stop.
 pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
+    log::start(options.log_level, options.log_format);
     let (listener, admin, ports) = bind_all(options)?;
     let disk = RealDisk::open(&options.dir)?;
     fix_shape(&options.dir, options.shards)?;
     let node = node_id(&options.dir)?;
-    let (shared, polls) = share(options, ports)?;
+    let (shared, polls) = share(options, node, ports)?;
     http::start(admin, shared.clone())?;
     let begun = Instant::now();
     let (wal, recovery) = open_log(&disk)?;
@@ -59,19 +61,12 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
         scope.spawn(move || keeper::run(disk, keeper_journal, &keeper_shared, &keeper_out, durable, shards, after));
         for lane in &mut lanes {
             lane.settle();
-            lane.listen()?;
+            lane.listen().unwrap_or_else(|error| die(&error.to_string()));
         }
         let running: Vec<_> = lanes.into_iter().map(|mut lane| scope.spawn(move || lane.run())).collect();
-        let stopper = shared.clone();
-        let mut signals =
-            signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
-        stopper.meters.recovery_ns.set(nanos(begun.elapsed()));
-        stopper.enter(Phase::Ready);
-        announce(options, ports)?;
-        signals.forever().next();
-        stopper.enter(Phase::Stopping);
-        eprintln!("tidegate: stopping: finishing what was begun");
-        stopper.mailboxes.iter().for_each(|mailbox| mailbox.put(Input::Stop));
+        // The threads of the scope wait for their end: an error here ends the process, not the scope.
+        serve_until_told(options, &shared, begun.elapsed()).unwrap_or_else(|error| die(&error.to_string()));
+        shared.mailboxes.iter().for_each(|mailbox| mailbox.put(Input::Stop));
         for lane in running {
             lane.join().map_err(|_| "a lane ended by a panic")?;
         }
@@ -84,6 +79,23 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
         wal.append(&[base::record::Record::Seal])?;
         wal.sync()?;
     }
+    log::info("node", "stopped", &[]);
+    Ok(())
+}
+
+/// Says that the node serves, and waits for the signal to stop.
+fn serve_until_told(options: &Dev, shared: &Shared, recovery: Duration) -> Result<(), Box<dyn Error>> {
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
+    shared.meters.recovery_ns.set(nanos(recovery));
+    let ms = recovery.as_millis();
+    log::info("recovery", "the log is read", &[("shards", &options.shards), ("lanes", &options.lanes), ("ms", &ms)]);
+    shared.enter(Phase::Ready);
+    let Ports { resp, admin } = shared.ports;
+    log::info("node", "ready", &[("resp", &resp), ("admin", &admin), ("pid", &std::process::id())]);
+    announce(options, shared.ports)?;
+    signals.forever().next();
+    shared.enter(Phase::Stopping);
+    log::info("node", "stopping: finishing what was begun", &[]);
     Ok(())
 }
 
@@ -91,10 +103,12 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
 fn open_log(disk: &RealDisk) -> Result<(Wal<RealDisk>, Recovery), StorageError> {
     let (mut wal, recovery) = Wal::open(disk.clone(), WalOptions::default())?;
     for line in &recovery.cut {
-        eprintln!("tidegate: {line}");
+        log::warn("recovery", line, &[]);
     }
     match wal.prepare(keeper::ROOM_BYTES_WANTED) {
-        Err(error @ StorageError::NoSpace { .. }) if wal.fits_batch(START_BYTES) => eprintln!("tidegate: {error}"),
+        Err(error @ StorageError::NoSpace { .. }) if wal.fits_batch(START_BYTES) => {
+            log::warn("recovery", "the disk is nearly full", &[("error", &error)]);
+        }
         prepared => prepared?,
     }
     Ok((wal, recovery))
@@ -102,7 +116,7 @@ fn open_log(disk: &RealDisk) -> Result<(Wal<RealDisk>, Recovery), StorageError> 
 
 /// Ends the process at once, with a reason: what is on disk is the truth from here.
 pub fn die(reason: &str) -> ! {
-    eprintln!("tidegate: stopped: {reason}");
+    log::error("node", "stopped at once", &[("reason", &reason)]);
     std::process::exit(70)
 }
 
@@ -126,7 +140,7 @@ fn bind(flag: &str, port: u16) -> Result<TcpListener, Box<dyn Error>> {
     Ok(socket.into())
 }
 
-fn share(options: &Dev, ports: Ports) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn Error>> {
+fn share(options: &Dev, node: NodeId, ports: Ports) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn Error>> {
     let mut polls = Vec::new();
     let mut mailboxes = Vec::new();
     for _ in 0..options.lanes {
@@ -134,7 +148,7 @@ fn share(options: &Dev, ports: Ports) -> Result<(Arc<Shared>, Vec<Poll>), Box<dy
         mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER)?));
         polls.push(poll);
     }
-    Ok((Arc::new(Shared::new(options, ports, mailboxes)), polls))
+    Ok((Arc::new(Shared::new(options, node, ports, mailboxes)), polls))
 }
 
 /// Room in the log without which a node can't even begin its term.

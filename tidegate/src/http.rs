@@ -8,6 +8,7 @@
 use crate::meters::page::page;
 use crate::meters::text;
 use crate::shared::{Phase, Shared};
+use crate::status::document::document;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -73,6 +74,7 @@ fn answer(shared: &Shared, method: &Method, path: &str) -> Response<Full<Bytes>>
     let make: fn(&Shared) -> (StatusCode, &'static str, String) = match path {
         "/healthz" => |_| (StatusCode::OK, TEXT, "ok\n".to_owned()),
         "/readyz" => readiness,
+        "/status" => |shared| (StatusCode::OK, "application/json", format!("{}\n", document(shared))),
         "/metrics" => |shared| (StatusCode::OK, text::CONTENT_TYPE, page(shared)),
         _ => return respond(StatusCode::NOT_FOUND, TEXT, format!("there is no {path} here; {PATHS}\n")),
     };
@@ -108,4 +110,4 @@ fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Ful
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const PATHS: &str = "ask for /metrics, /healthz or /readyz";
+const PATHS: &str = "ask for /metrics, /status, /healthz or /readyz";

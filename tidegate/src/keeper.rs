@@ -4,6 +4,7 @@
 //! disk is not fatal here: writes are refused until there is room again.
 
 use crate::journal::Journal;
+use crate::log;
 use crate::shared::{Input, Shared, lock};
 use base::{Index, LaneId, ShardId, Term};
 use node::SnapshotStep;
@@ -101,14 +102,18 @@ impl Keeper<'_> {
                 let Some(Writing { term, index, writer, begun, bytes }) = self.writing.remove(&shard) else { return };
                 let finished = writer.finish();
                 if finished.is_ok() {
-                    self.shared.meters.snapshots.finished(bytes, begun.elapsed());
+                    let took = begun.elapsed();
+                    self.shared.meters.snapshots.finished(bytes, took);
+                    let fields: log::Fields<'_> =
+                        &[("shard", &shard), ("index", &index), ("bytes", &bytes), ("ms", &took.as_millis())];
+                    log::info("keeper", "a snapshot is finished", fields);
                     self.durable.insert(shard, (index, term));
                 }
                 (shard, finished)
             }
         };
         if let Err(error) = done {
-            eprintln!("tidegate: the snapshot of shard {shard} was given up: {error}");
+            log::warn("keeper", "a snapshot was given up", &[("shard", &shard), ("error", &error)]);
             self.shared.meters.snapshots.failed.add(1);
             self.writing.remove(&shard);
             self.asked = false;
@@ -173,7 +178,7 @@ impl Keeper<'_> {
                 Ok(spare) => lock(self.journal.wal()).add_spare(spare),
                 Err(error @ StorageError::NoSpace { .. }) => {
                     if !self.shared.disk_full.load(Ordering::Relaxed) {
-                        eprintln!("tidegate: {error}");
+                        log::warn("keeper", "the disk is filling up", &[("error", &error)]);
                     }
                     break;
                 }
@@ -185,8 +190,11 @@ impl Keeper<'_> {
 
     fn set_full(&self, full: bool) {
         let was = self.shared.disk_full.swap(full, Ordering::Relaxed);
+        if full && !was {
+            log::error("keeper", "no room for the write-ahead log: writes are refused, reads go on", &[]);
+        }
         if was && !full {
-            eprintln!("tidegate: there is room on the disk again: writes go on");
+            log::info("keeper", "there is room on the disk again: writes go on", &[]);
         }
     }
 
@@ -199,7 +207,9 @@ impl Keeper<'_> {
         });
         match cleaned {
             Ok(()) => {}
-            Err(error @ StorageError::NoSpace { .. }) => eprintln!("tidegate: {error}"),
+            Err(error @ StorageError::NoSpace { .. }) => {
+                log::warn("keeper", "log space could not be given back", &[("error", &error)]);
+            }
             Err(error) => crate::dev::die(&error.to_string()),
         }
     }

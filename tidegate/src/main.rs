@@ -10,8 +10,11 @@ mod http;
 mod journal;
 mod keeper;
 mod lane;
+mod log;
 mod meters;
+mod settings;
 mod shared;
+mod status;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

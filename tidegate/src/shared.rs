@@ -1,12 +1,14 @@
 //! What the threads of a node share: mailboxes, counters and the list of clients.
 
+use crate::admin::slowlog::Slowlog;
 use crate::cli::Dev;
 use crate::clients::Card;
 use crate::meters::Meters;
 use crate::meters::totals::Totals;
-use base::ClientId;
+use crate::settings::Settings;
+use base::{ClientId, NodeId, ShardId};
 use consensus::Envelope;
-use node::{LaneMessage, SnapshotWaiting};
+use node::{LaneMessage, ShardStatus, SnapshotWaiting};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -19,7 +21,7 @@ pub enum Input {
     Accepted(std::net::TcpStream),
     Lane(LaneMessage),
     Persisted(Vec<Envelope>),
-    SnapshotFailed { shard: base::ShardId },
+    SnapshotFailed { shard: ShardId },
     BeginSnapshots,
     Kill(ClientId),
     Stop,
@@ -116,6 +118,7 @@ pub struct Ports {
 /// Counters and lists of the whole node.
 #[derive(Debug)]
 pub struct Shared {
+    pub node: NodeId,
     pub started: Instant,
     /// The same by the wall clock.
     pub started_at_ms: u64,
@@ -128,11 +131,15 @@ pub struct Shared {
     /// Connections that were accepted, and that were refused for there were too many.
     pub accepted: AtomicU64,
     pub refused: AtomicU64,
+    pub settings: Settings,
+    pub slowlog: Mutex<Slowlog>,
     pub meters: Meters,
     /// What CONFIG RESETSTAT has seen: INFO counts from there.
     pub reset_at: Mutex<Totals>,
     /// Keys and keys with an expiry by database, as the lanes last told: `[lane][db]`.
     pub keys: Mutex<Vec<[(usize, usize); 16]>>,
+    /// How the shards stand, as the lanes last told.
+    pub shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
     /// True while the disk has no room for more log.
     pub disk_full: AtomicBool,
     phase: AtomicU8,
@@ -150,9 +157,10 @@ pub enum Phase {
 
 impl Shared {
     /// What the threads of a node share at its start, with a mailbox per lane.
-    pub fn new(options: &Dev, ports: Ports, mailboxes: Vec<Mailbox>) -> Self {
+    pub fn new(options: &Dev, node: NodeId, ports: Ports, mailboxes: Vec<Mailbox>) -> Self {
         let lanes = mailboxes.len();
         Self {
+            node,
             started: Instant::now(),
             started_at_ms: crate::clock::wall_ms(),
             ports,
@@ -163,8 +171,11 @@ impl Shared {
             next_client: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            settings: Settings::default(),
+            slowlog: Mutex::default(),
             meters: Meters::new(lanes),
             reset_at: Mutex::default(),
+            shards: Mutex::default(),
             keys: Mutex::new(vec![[(0, 0); 16]; lanes]),
             disk_full: AtomicBool::new(false),
             phase: AtomicU8::new(0),

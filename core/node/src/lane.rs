@@ -2,7 +2,7 @@
 
 use crate::gather::{Gathers, shard_of_cursor};
 use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotWaiting, Transaction};
-use crate::replica::{Replica, Waiter};
+use crate::replica::{Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
@@ -200,6 +200,12 @@ impl Lane {
     #[must_use]
     pub fn ready(&self) -> bool {
         self.replicas.iter().flatten().all(|replica| replica.may_read())
+    }
+
+    /// How the shards of this lane stand.
+    pub fn statuses(&self) -> impl Iterator<Item = (ShardId, ShardStatus)> {
+        let shards = self.config.routing.shards().zip(&self.replicas);
+        shards.filter_map(|(shard, replica)| replica.as_ref().map(|replica| (shard, replica.status())))
     }
 
     /// The keys of the shards of this lane, for INFO and checks.

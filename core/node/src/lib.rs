@@ -15,4 +15,5 @@ pub use lane::{Lane, LaneConfig, RecoveredReplica};
 pub use outbox::{
     Event, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotStep, SnapshotWaiting, Transaction,
 };
+pub use replica::ShardStatus;
 pub use routing::Routing;

@@ -4,7 +4,7 @@ use crate::clock::StampClock;
 use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
 use base::limits::ENTRY_BYTES_SOFT;
 use base::record::RecoveredShard;
-use base::{ClientId, Index, LaneId, NodeId, ShardId};
+use base::{ClientId, Index, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
 use consensus::raft::{Group, Message, Progress};
 use data::shard::{EntryWriter, genesis};
@@ -20,6 +20,16 @@ pub(crate) struct Waiter {
     pub(crate) part: bool,
     /// True for a read that was logged: later reads of its client take their turn behind it.
     pub(crate) read: bool,
+}
+
+/// How a shard stands on this node, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardStatus {
+    /// True while this node leads it and may serve its reads.
+    pub leads: bool,
+    pub term: Term,
+    pub commit: Index,
+    pub applied: Index,
 }
 
 #[derive(Debug)]
@@ -80,6 +90,15 @@ impl Replica {
 
     pub(crate) fn state(&self) -> &ShardState {
         &self.state
+    }
+
+    pub(crate) fn status(&self) -> ShardStatus {
+        ShardStatus {
+            leads: self.group.may_read(),
+            term: self.group.term(),
+            commit: self.group.commit(),
+            applied: self.state.keyspace().applied_index(),
+        }
     }
 
     pub(crate) fn may_read(&self) -> bool {

@@ -31,11 +31,13 @@ pub struct Conn {
     pub closing: bool,
     /// The socket said it has more to read than was taken.
     pub readable: bool,
-    /// The client has sent its last byte: behind what there is to read comes the end, and no event of its own.
-    pub hung_up: bool,
     /// Requests whose replies have not come, oldest first.
     pub waiting: VecDeque<Asked>,
     pub vitals: Arc<Vitals>,
+    /// DEBUG SLEEP runs: nothing more is served before it is over.
+    pub asleep: bool,
+    /// The client has sent its last byte: behind what there is to read comes the end, and no event of its own.
+    pub hung_up: bool,
 }
 
 /// What a read brought.

@@ -6,18 +6,23 @@
 mod conn;
 pub use conn::Conn;
 mod serve;
+mod slow;
+pub use slow::Mark;
+use slow::Slow;
 
 use crate::clock;
 use crate::journal::Journal;
 use crate::keeper::Task;
-use crate::meters::Turn;
+use crate::log;
+use crate::meters::{Turn, nanos};
 use crate::shared::{Input, Shared};
-use base::{ClientId, LaneId};
+use base::{ClientId, Instant, LaneId};
 
 use consensus::Write;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use node::{Lane, Outbox};
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -43,6 +48,19 @@ pub struct Driver {
     snapshotting: bool,
     stopping: bool,
     turn: Turn,
+    slow: Slow,
+    /// When the writes of a batch began to run, until their replies are delivered.
+    ran_from: Option<Instant>,
+    sleepers: Vec<Sleeper>,
+}
+
+/// A connection that DEBUG SLEEP holds back.
+#[derive(Debug)]
+struct Sleeper {
+    since: Instant,
+    pause: Duration,
+    client: ClientId,
+    seq: u64,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +106,9 @@ impl Driver {
             snapshotting: false,
             stopping: false,
             turn: Turn::new(),
+            slow: Slow::new(),
+            ran_from: None,
+            sleepers: Vec::new(),
         }
     }
 
@@ -97,6 +118,7 @@ impl Driver {
             self.end_turn();
             self.drain_mail();
         }
+        self.tell();
     }
 
     /// Opens the listener to clients.
@@ -148,7 +170,8 @@ impl Driver {
         if mailbox.has_mail() {
             return Some(Duration::ZERO);
         }
-        let deadline = self.out.next_deadline?;
+        let sleeper = self.sleepers.iter().map(Sleeper::due).min();
+        let deadline = self.out.next_deadline.into_iter().chain(sleeper).min()?;
         Some(Duration::from_nanos(deadline.since_ns(clock::boot())))
     }
 
@@ -156,7 +179,10 @@ impl Driver {
         let now = clock::now();
         if self.out.next_deadline.is_some_and(|at| at <= now.boot) {
             self.lane.on_timer(now, &mut self.out);
-            self.tell_keys();
+            self.tell();
+        }
+        if !self.sleepers.is_empty() {
+            self.wake_sleepers(now.boot);
         }
         if self.snapshotting {
             let waiting = self.mailbox().snapshot_backlog.waiting();
@@ -169,7 +195,8 @@ impl Driver {
         let now = loop {
             let now = clock::now();
             self.lane.on_turn_end(now, &mut self.out);
-            self.deliver();
+            let ran_ns = self.ran_from.take().map(|from| now.boot.since_ns(from));
+            self.deliver(ran_ns);
             self.send_all();
             for step in std::mem::take(&mut self.out.snapshots) {
                 self.hand_to_keeper(step);
@@ -204,6 +231,7 @@ impl Driver {
         match self.journal.inline(writes) {
             Ok(released) => {
                 let now = clock::now();
+                self.ran_from = Some(now.boot);
                 for envelope in released {
                     self.lane.on_persisted(now, envelope, &mut self.out);
                 }
@@ -222,6 +250,7 @@ impl Driver {
                 Input::Accepted(stream) => self.admit(stream),
                 Input::Lane(message) => self.lane.on_lane_message(now, message, &mut self.out),
                 Input::Persisted(released) => {
+                    self.ran_from = Some(now.boot);
                     for envelope in released {
                         self.lane.on_persisted(now, envelope, &mut self.out);
                     }
@@ -269,6 +298,11 @@ impl Driver {
             match listener.accept() {
                 Ok((stream, _)) => {
                     let boxes = &self.shared.mailboxes;
+                    let open: usize = boxes.iter().map(|one| one.clients.load(Ordering::Relaxed)).sum();
+                    if open as u64 >= self.shared.settings.clients_max() {
+                        self.refuse(stream);
+                        continue;
+                    }
                     let fewest =
                         (0..boxes.len()).min_by_key(|at| boxes[*at].clients.load(Ordering::Relaxed)).unwrap_or(0);
                     boxes[fewest].clients.fetch_add(1, Ordering::Relaxed);
@@ -276,14 +310,23 @@ impl Driver {
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    eprintln!("tidegate: a connection could not be accepted: {error}");
+                    log::error("lane", "a connection could not be accepted", &[("error", &error)]);
                     return;
                 }
             }
         }
     }
 
-    fn tell_keys(&self) {
+    /// Tells a client in one word that there are too many, and closes.
+    fn refuse(&self, mut stream: mio::net::TcpStream) {
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        log::debug("lane", "a connection was refused: there are maxclients", &[]);
+        // It fits the buffer of a fresh socket; if not, the end of the connection says it too.
+        let _ = stream.write(b"-ERR max number of clients reached\r\n");
+    }
+
+    /// Tells the other threads how the lane's shards stand; they may know it somewhat late.
+    fn tell(&self) {
         let (mut sums, mut bytes) = ([(0, 0); 16], 0);
         for (_, keyspace) in self.lane.keyspaces() {
             bytes += keyspace.bytes() as u64;
@@ -294,6 +337,7 @@ impl Driver {
         }
         self.shared.meters.lanes[usize::from(self.id.0)].keyspace_bytes.set(bytes);
         crate::shared::lock(&self.shared.keys)[usize::from(self.id.0)] = sums;
+        crate::shared::lock(&self.shared.shards).extend(self.lane.statuses());
     }
 
     fn mailbox(&self) -> &crate::shared::Mailbox {
@@ -302,6 +346,12 @@ impl Driver {
 
     fn owes_nothing(&self) -> bool {
         self.out.writes.is_empty() && self.conns.iter().all(|conn| conn.session.pending() == 0)
+    }
+}
+
+impl Sleeper {
+    fn due(&self) -> Instant {
+        Instant(self.since.0.saturating_add(nanos(self.pause)))
     }
 }
 

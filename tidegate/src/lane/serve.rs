@@ -1,12 +1,15 @@
 //! Serving connections: bytes in, requests to the core, replies out.
 
 use super::Driver;
+use super::Sleeper;
 use super::conn::{Conn, OUT_BYTES_MAX, OUT_BYTES_PAUSE, PENDING_MAX, Taken};
+use super::slow::{Mark, Slow};
+use crate::admin::slowlog;
 use crate::clients::Card;
 use crate::journal::Journal;
 use crate::meters::{LaneMeters, Turn};
 use crate::shared::{Shared, lock};
-use crate::{admin, clock};
+use crate::{admin, clock, log};
 use base::{ClientId, Instant};
 use data::keyspace::NEAR_MAX;
 use data::{Command, Reply};
@@ -15,8 +18,10 @@ use mio::{Interest, Token};
 use node::{Lane, Now, Outbox, Queued, Request, Transaction};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 impl Driver {
     /// A new connection of this lane.
@@ -26,7 +31,7 @@ impl Driver {
             return;
         };
         if let Err(error) = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)) {
-            eprintln!("tidegate: the connection of {addr} can't be set up: {error}");
+            log::warn("lane", "a connection can't be set up", &[("addr", &addr), ("error", &error)]);
             self.mailbox().clients.fetch_sub(1, Ordering::Relaxed);
             return;
         }
@@ -47,16 +52,18 @@ impl Driver {
             blocked: false,
             closing: false,
             readable: true,
-            hung_up: false,
             waiting: VecDeque::new(),
             vitals: Arc::default(),
+            asleep: false,
+            hung_up: false,
         });
         let conn = self.conns.get_mut(place).expect("it was just put there");
         let (handle, vitals, now) = (conn.handle, conn.vitals.clone(), clock::boot());
         conn.note_vitals(now);
+        let descriptor = conn.stream.as_raw_fd();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut conn.stream, Token(place), interest) {
-            eprintln!("tidegate: the connection of {addr} can't be polled: {error}");
+            log::warn("lane", "a connection can't be polled", &[("addr", &addr), ("error", &error)]);
             self.close(place);
             return;
         }
@@ -69,6 +76,7 @@ impl Driver {
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_ver: Vec::new(),
+            descriptor,
             vitals,
         };
         lock(&self.shared.clients).insert(number, card);
@@ -104,7 +112,7 @@ impl Driver {
     fn read_some(&mut self, place: usize, buffer: &mut [u8]) -> bool {
         let Some(conn) = self.conns.get_mut(place) else { return false };
         let owed = conn.unwritten() > OUT_BYTES_PAUSE || conn.session.pending() > PENDING_MAX;
-        if conn.blocked || conn.closing || owed {
+        if conn.blocked || conn.asleep || conn.closing || owed {
             return false;
         }
         match conn.read(buffer) {
@@ -172,22 +180,23 @@ impl Driver {
 
     /// Serves frames up to an inline command, which it gives back as the frame that means the same.
     fn serve_frames(&mut self, place: usize, bytes: &[u8]) -> (usize, Option<Vec<u8>>) {
-        let Driver { conns, lane, out, shared, flush, id, journal, turn, .. } = self;
+        let Driver { conns, lane, out, shared, flush, id, journal, turn, slow, sleepers, .. } = self;
         let Some(conn) = conns.get_mut(place) else { return (bytes.len(), None) };
         let now = clock::now();
         turn.begin(now.boot);
         let meters = &shared.meters.lanes[usize::from(id.0)];
-        let mut core = Core { lane, out, shared, meters, turn, now };
+        let slower_than_ns = shared.settings.slower_than_ns();
+        let mut core = Core { lane, out, shared, meters, turn, slow, slower_than_ns, now };
         let (mut used, mut inline) = (0, None);
         let mut calls: Calls<'_> = SmallVec::new();
         conn.need_bytes = 0;
-        while used < bytes.len() && !conn.closing && !conn.blocked && inline.is_none() {
+        while used < bytes.len() && !conn.closing && !conn.blocked && !conn.asleep && inline.is_none() {
             let mut taken = 0;
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);
             used += taken;
             let step = match step {
                 Step::Request(call) if no_room(journal, call.command, &call.args) => {
-                    conn.session.on_reply(call.seq, admin::disk_full(), &mut conn.out);
+                    core.refuse_full(conn, call.command, call.seq);
                     continue;
                 }
                 Step::Request(call) => {
@@ -201,16 +210,11 @@ impl Driver {
             };
             core.requests(conn, &mut calls);
             match step {
-                Step::Exec(exec) => {
-                    run_admin(shared, usize::from(id.0), conn, &exec);
-                    core.transaction(conn, exec);
-                }
-                Step::Admin(call) => {
-                    conn.note_vitals(now.boot);
-                    let reply = admin::run(shared, usize::from(id.0), conn, call.command, &call.args);
-                    core.count(call.command.id, &reply);
-                    conn.session.on_reply(call.seq, reply, &mut conn.out);
-                }
+                Step::Exec(exec) => core.transaction(conn, exec),
+                Step::Admin(call) => match admin::pause(call.command, &call.args) {
+                    Some(pause) => sleepers.push(core.sleep(conn, &call, pause)),
+                    None => core.admin(conn, &call),
+                },
                 Step::Inline(frame) => inline = Some(frame),
                 Step::Answered => {
                     core.count_answered(conn);
@@ -239,17 +243,41 @@ impl Driver {
         (used, inline)
     }
 
-    /// Gives all replies of the outbox to their sessions.
-    pub(super) fn deliver(&mut self) {
+    /// Gives all replies of the outbox to their sessions. `ran_ns` is how long the writes among them ran.
+    pub(super) fn deliver(&mut self, ran_ns: Option<u64>) {
+        let slow_ns = ran_ns.filter(|ran| self.shared.settings.slower_than_ns().is_some_and(|least| *ran >= least));
+        let mut slow_left = slow_ns.map_or(0, |_| self.shared.settings.slow_entries_max());
         for (client, seq, reply) in std::mem::take(&mut self.out.replies) {
             let Some(place) = self.conns.place_of(client) else { continue };
             let Some(conn) = self.conns.get_mut(place) else { continue };
-            release(&mut self.turn, &self.shared.meters.lanes[usize::from(self.id.0)], conn, seq, &reply);
+            let meters = &self.shared.meters.lanes[usize::from(self.id.0)];
+            let mark = release(&mut self.turn, meters, conn, seq, &reply);
+            if let (Some(mark), Some(took_ns)) = (mark.filter(|_| slow_left > 0), slow_ns) {
+                slow_left -= 1;
+                slowlog::note(&self.shared, conn.number, self.slow.recall(mark), took_ns);
+            }
             conn.session.on_reply(seq, reply, &mut conn.out);
             if !conn.queued_flush {
                 conn.queued_flush = true;
                 self.flush.push(place);
             }
+        }
+    }
+
+    /// Wakes the connections whose DEBUG SLEEP is over.
+    pub(super) fn wake_sleepers(&mut self, now: Instant) {
+        let due = self.sleepers.extract_if(.., |one| self.stopping || one.due() <= now);
+        for Sleeper { since, client, seq, .. } in due.collect::<Vec<_>>() {
+            let Some(conn) = self.conns.place_of(client).and_then(|place| self.conns.get_mut(place)) else { continue };
+            (conn.asleep, conn.blocked) = (false, true);
+            let slept_ns = now.since_ns(since);
+            let mark = conn.waiting.iter().find(|asked| asked.seq == seq).and_then(|asked| asked.mark);
+            if let Some(mark) =
+                mark.filter(|_| self.shared.settings.slower_than_ns().is_some_and(|least| slept_ns >= least))
+            {
+                slowlog::note(&self.shared, conn.number, self.slow.recall(mark), slept_ns);
+            }
+            self.out.replies.push((client, seq, Reply::Ok));
         }
     }
 
@@ -266,11 +294,15 @@ impl Driver {
                 continue;
             }
             if conn.unwritten() > OUT_BYTES_MAX {
-                eprintln!("tidegate: client {} does not read its replies: dropped", conn.number);
+                let fields: log::Fields<'_> = &[("client", &conn.number), ("bytes", &conn.unwritten())];
+                log::warn("lane", "a client that doesn't read its replies was dropped", fields);
                 self.close(place);
                 continue;
             }
             if conn.unwritten() > OUT_BYTES_PAUSE || conn.closing {
+                continue;
+            }
+            if conn.asleep {
                 continue;
             }
             let (blocked, readable) = (std::mem::take(&mut conn.blocked), conn.readable);
@@ -294,9 +326,10 @@ impl Driver {
         self.mailbox().clients.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// CLIENT KILL of a connection of this lane.
+    /// CLIENT KILL of a connection of this lane, which may be the one that asked: it still gets its answer.
     pub(super) fn kill(&mut self, client: ClientId) {
         if let Some(place) = self.conns.place_of(client) {
+            self.conns.get_mut(place).map(Conn::flush);
             self.close(place);
         }
     }
@@ -312,6 +345,8 @@ struct Core<'a> {
     shared: &'a Shared,
     meters: &'a LaneMeters,
     turn: &'a mut Turn,
+    slow: &'a mut Slow,
+    slower_than_ns: Option<u64>,
     now: Now,
 }
 
@@ -330,8 +365,7 @@ impl Core<'_> {
     /// A command for the core. What it answers at once is encoded while it is warm.
     fn request(&mut self, conn: &mut Conn, call: &Call<'_>) {
         if call.command.is_write() && self.shared.disk_full.load(Ordering::Relaxed) {
-            self.meters.command(call.command.id).rejected.add(1);
-            return conn.session.on_reply(call.seq, admin::disk_full(), &mut conn.out);
+            return self.refuse_full(conn, call.command, call.seq);
         }
         let request = Request {
             client: conn.handle,
@@ -341,6 +375,7 @@ impl Core<'_> {
             command: call.command,
             args: &call.args,
         };
+        let begun = self.slow.times(call.command, call.args.len(), self.slower_than_ns).then(clock::boot);
         self.lane.on_request(self.now, request, self.out);
         let mut waits = true;
         while self.out.replies.last().is_some_and(|(client, ..)| *client == conn.handle) {
@@ -354,22 +389,62 @@ impl Core<'_> {
             conn.session.on_reply(seq, reply, &mut conn.out);
         }
         if waits {
-            conn.waiting.push_back(self.turn.asked(call.seq, call.command.id, Box::default()));
+            let mark = self.slower_than_ns.map(|_| self.slow.mark(&call.args));
+            conn.waiting.push_back(self.turn.asked(call.seq, call.command.id, mark, Box::default()));
+        } else if let Some(begun) = begun {
+            self.note_if_slow(conn, &call.args, clock::boot().since_ns(begun));
         }
     }
 
     fn transaction(&mut self, conn: &mut Conn, exec: ExecCall) {
+        let admin = exec.admin.iter().map(|(at, one)| {
+            let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
+            (*at, admin::run(self.shared, conn, one.command, &args))
+        });
+        let replies = admin.collect();
+        conn.session.on_exec_admin(exec.seq, replies);
         let id = conn.session.last().0.map_or(0, |exec| exec.id);
         if self.shared.disk_full.load(Ordering::Relaxed) {
             self.meters.command(id).rejected.add(1);
             return conn.session.on_reply(exec.seq, admin::disk_full(), &mut conn.out);
         }
         let inner = exec.commands.iter().chain(exec.admin.iter().map(|(_, one)| one)).map(|one| one.command.id);
-        conn.waiting.push_back(self.turn.asked(exec.seq, id, inner.collect()));
+        let mark = self.slower_than_ns.map(|_| self.slow.mark(&[b"EXEC"]));
+        conn.waiting.push_back(self.turn.asked(exec.seq, id, mark, inner.collect()));
         let queued = exec.commands.into_iter().map(|one| Queued { db: one.db, command: one.command, args: one.args });
         let transaction =
             Transaction { client: conn.handle, seq: exec.seq, watched: exec.watched, commands: queued.collect() };
         self.lane.on_transaction(self.now, transaction, self.out);
+    }
+
+    /// A write that the disk has no room for.
+    fn refuse_full(&self, conn: &mut Conn, command: &Command, seq: u64) {
+        self.meters.command(command.id).rejected.add(1);
+        conn.session.on_reply(seq, admin::disk_full(), &mut conn.out);
+    }
+
+    /// A command for the binary itself.
+    fn admin(&mut self, conn: &mut Conn, call: &Call<'_>) {
+        conn.note_vitals(self.now.boot);
+        let begun = clock::boot();
+        let reply = admin::run(self.shared, conn, call.command, &call.args);
+        self.count(call.command.id, &reply);
+        self.note_if_slow(conn, &call.args, clock::boot().since_ns(begun));
+        conn.session.on_reply(call.seq, reply, &mut conn.out);
+    }
+
+    /// DEBUG SLEEP: the connection, and nobody else, waits.
+    fn sleep(&mut self, conn: &mut Conn, call: &Call<'_>, pause: Duration) -> Sleeper {
+        conn.asleep = true;
+        let mark = Some(self.slow.mark(&call.args));
+        conn.waiting.push_back(self.turn.asked(call.seq, call.command.id, mark, Box::default()));
+        Sleeper { since: self.now.boot, pause, client: conn.handle, seq: call.seq }
+    }
+
+    fn note_if_slow(&self, conn: &Conn, args: &[&[u8]], took_ns: u64) {
+        if self.slower_than_ns.is_some_and(|least| took_ns >= least) {
+            slowlog::note(self.shared, conn.number, slowlog::shortened(args.iter().copied()), took_ns);
+        }
     }
 
     /// A command was answered in the turn that asked.
@@ -389,19 +464,13 @@ impl Core<'_> {
             (Some(command), fate) => {
                 self.turn.answered(command.id);
                 self.meters.command(command.id).failed.add(u64::from(fate == Fate::Failed));
+                if self.slower_than_ns == Some(0) {
+                    // The arguments may be secret, and the time is none.
+                    self.note_if_slow(conn, &[command.name.as_bytes()], 0);
+                }
             }
         }
     }
-}
-
-/// Runs the node's own commands of a transaction.
-fn run_admin(shared: &Shared, lane: usize, conn: &mut Conn, exec: &ExecCall) {
-    let replies = exec.admin.iter().map(|(at, one)| {
-        let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
-        (*at, admin::run(shared, lane, conn, one.command, &args))
-    });
-    let replies = replies.collect();
-    conn.session.on_exec_admin(exec.seq, replies);
 }
 
 /// True for a large write that the disk has no space for: a small one always fits into the room that is prepared.
@@ -414,8 +483,8 @@ fn no_room(journal: &Journal, command: &Command, args: &[&[u8]]) -> bool {
 const LARGE_BYTES: usize = 1024 * 1024;
 
 /// The reply to a request that had to wait has come.
-fn release(turn: &mut Turn, meters: &LaneMeters, conn: &mut Conn, seq: u64, reply: &Reply) {
-    let Some(mut asked) = conn.asked(seq) else { return };
+fn release(turn: &mut Turn, meters: &LaneMeters, conn: &mut Conn, seq: u64, reply: &Reply) -> Option<Mark> {
+    let mut asked = conn.asked(seq)?;
     match reply {
         Reply::Error(_) => meters.command(asked.id).failed.add(1),
         Reply::Array(replies) => {
@@ -431,4 +500,5 @@ fn release(turn: &mut Turn, meters: &LaneMeters, conn: &mut Conn, seq: u64, repl
         asked.inner = Box::default();
     }
     turn.released(&asked);
+    asked.mark
 }

@@ -4,6 +4,7 @@
 //! the journal thread or another lane is remembered by its connection as [`Asked`] and timed when its reply comes.
 
 use super::LaneMeters;
+use crate::lane::Mark;
 use base::Instant;
 use data::command::ID_MAX;
 
@@ -26,6 +27,8 @@ pub struct Asked {
     pub seq: u64,
     pub id: u16,
     at: Instant,
+    /// Its arguments, should it turn out slow.
+    pub mark: Option<Mark>,
     /// The commands of a transaction.
     pub inner: Box<[u16]>,
 }
@@ -58,8 +61,8 @@ impl Turn {
     }
 
     /// A request of this turn has to wait.
-    pub fn asked(&self, seq: u64, id: u16, inner: Box<[u16]>) -> Asked {
-        Asked { seq, id, at: self.began, inner }
+    pub fn asked(&self, seq: u64, id: u16, mark: Option<Mark>, inner: Box<[u16]>) -> Asked {
+        Asked { seq, id, at: self.began, mark, inner }
     }
 
     /// The reply has come.
@@ -102,8 +105,8 @@ mod tests {
         turn.begin(Instant(1_500));
         turn.answered(1);
         turn.answered(1);
-        let same = turn.asked(7, 2, Box::default());
-        let later = turn.asked(8, 3, Box::new([1]));
+        let same = turn.asked(7, 2, None, Box::default());
+        let later = turn.asked(8, 3, None, Box::new([1]));
         turn.released(&same);
         turn.end(Instant(3_000), &meters);
         turn.begin(Instant(9_000));

@@ -211,15 +211,21 @@ impl Client {
 
     /// One command and its reply; an error when the node is gone or silent.
     pub fn ask(&mut self, words: &[&str]) -> std::io::Result<Reply> {
+        self.send(words)?;
+        self.reply()
+    }
+
+    /// One command, whose reply is to be read later.
+    pub fn send(&mut self, words: &[&str]) -> std::io::Result<()> {
         let mut frame = format!("*{}\r\n", words.len());
         for word in words {
             frame.push_str(&format!("${}\r\n{word}\r\n", word.len()));
         }
-        self.stream.get_mut().write_all(frame.as_bytes())?;
-        self.reply()
+        self.stream.get_mut().write_all(frame.as_bytes())
     }
 
-    fn reply(&mut self) -> std::io::Result<Reply> {
+    /// The next reply.
+    pub fn reply(&mut self) -> std::io::Result<Reply> {
         let line = self.line()?;
         let (kind, rest) = line.split_at_checked(1).ok_or(std::io::ErrorKind::InvalidData)?;
         let number = || rest.parse::<i64>().map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e));

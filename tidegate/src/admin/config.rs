@@ -1,0 +1,171 @@
+//! CONFIG: one table of knobs, and what can be done with it.
+//!
+//! CONFIG SET changes all that it names or nothing: every value is checked against its knob before the first is set.
+//! The texts are those of Redis 7.0.
+
+use super::error;
+use crate::log::{self, Level};
+use crate::meters::totals::Totals;
+use crate::shared::{Shared, lock};
+use data::{Refused, Reply};
+
+/// A setting.
+struct Knob {
+    name: &'static str,
+    get: fn(&Shared) -> String,
+    kind: Kind,
+}
+
+/// What a knob takes, and who takes it. A setter is given what its kind allows only.
+enum Kind {
+    /// Fixed when the node starts.
+    Fixed,
+    Integer {
+        least: i64,
+        most: i64,
+        set: fn(&Shared, i64),
+    },
+    Word {
+        words: &'static [&'static str],
+        set: fn(&Shared, &str),
+    },
+}
+
+/// All knobs, by name.
+const KNOBS: &[Knob] = &[
+    fixed("appendfsync", |_| "always".to_owned()),
+    fixed("appendonly", |_| "yes".to_owned()),
+    fixed("bind", |_| "127.0.0.1".to_owned()),
+    fixed("databases", |_| base::limits::DATABASE_COUNT.to_string()),
+    fixed("dir", |shared| shared.dir.display().to_string()),
+    Knob {
+        name: "loglevel",
+        get: |_| Level::current().redis_name().to_owned(),
+        kind: Kind::Word {
+            words: &["debug", "verbose", "notice", "warning"],
+            set: |_, word| Level::of_redis(word).set(),
+        },
+    },
+    Knob {
+        name: "maxclients",
+        get: |shared| shared.settings.clients_max().to_string(),
+        kind: Kind::Integer {
+            least: 1,
+            most: 1_000_000,
+            set: |shared, count| shared.settings.set_clients_max(count.unsigned_abs()),
+        },
+    },
+    fixed("maxmemory", |_| "0".to_owned()),
+    fixed("maxmemory-policy", |_| "noeviction".to_owned()),
+    fixed("port", |shared| shared.ports.resp.to_string()),
+    fixed("proto-max-bulk-len", |_| base::limits::BULK_BYTES_MAX.to_string()),
+    fixed("requirepass", |shared| {
+        shared.requirepass.as_ref().map_or(String::new(), |password| String::from_utf8_lossy(password).into_owned())
+    }),
+    fixed("save", |_| String::new()),
+    Knob {
+        name: "slowlog-log-slower-than",
+        get: |shared| shared.settings.slower_than_us().to_string(),
+        kind: Kind::Integer { least: -1, most: i64::MAX, set: |shared, us| shared.settings.set_slower_than_us(us) },
+    },
+    Knob {
+        name: "slowlog-max-len",
+        get: |shared| shared.settings.slow_entries_max().to_string(),
+        kind: Kind::Integer {
+            least: 0,
+            // An entry may take four kilobytes.
+            most: 65_536,
+            set: |shared, count| shared.settings.set_slow_entries_max(count.unsigned_abs()),
+        },
+    },
+    fixed("tcp-keepalive", |_| "0".to_owned()),
+    fixed("timeout", |_| "0".to_owned()),
+];
+
+const fn fixed(name: &'static str, get: fn(&Shared) -> String) -> Knob {
+    Knob { name, get, kind: Kind::Fixed }
+}
+
+/// CONFIG; `sub` in lower case, its arguments behind it.
+pub fn config(shared: &Shared, sub: &[u8], args: &[&[u8]]) -> Reply {
+    match sub {
+        b"get" => get(shared, args),
+        b"set" => set(shared, args),
+        b"resetstat" => {
+            *lock(&shared.reset_at) = Totals::of(shared);
+            Reply::Ok
+        }
+        _ => error("ERR The server is running without a config file"),
+    }
+}
+
+fn get(shared: &Shared, patterns: &[&[u8]]) -> Reply {
+    let wanted = |knob: &&Knob| {
+        let name = knob.name.as_bytes();
+        patterns.iter().any(|pattern| data::command::glob::glob(&pattern.to_ascii_lowercase(), name))
+    };
+    let pair = |knob: &Knob| (Reply::text(knob.name), Reply::text((knob.get)(shared)));
+    Reply::Map(KNOBS.iter().filter(wanted).map(pair).collect())
+}
+
+fn set(shared: &Shared, args: &[&[u8]]) -> Reply {
+    if !args.len().is_multiple_of(2) {
+        return Reply::Error(Refused::Syntax);
+    }
+    let pairs: Vec<(String, String)> = args
+        .chunks(2)
+        .map(|pair| (String::from_utf8_lossy(pair[0]).into_owned(), String::from_utf8_lossy(pair[1]).into_owned()))
+        .collect();
+    let mut checked = Vec::new();
+    for (name, value) in &pairs {
+        let Some(knob) = KNOBS.iter().find(|knob| knob.name.eq_ignore_ascii_case(name)) else {
+            return error(&format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"));
+        };
+        let again = checked.iter().any(|(other, _): &(&Knob, Change)| other.name == knob.name);
+        match if again { Err("duplicate parameter".to_owned()) } else { knob.kind.check(value) } {
+            Ok(change) => checked.push((knob, change)),
+            Err(why) => {
+                return error(&format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"));
+            }
+        }
+    }
+    for ((knob, change), (_, value)) in checked.iter().zip(&pairs) {
+        change(shared);
+        log::info("config", "changed", &[("setting", &knob.name), ("value", value)]);
+    }
+    Reply::Ok
+}
+
+type Change = Box<dyn Fn(&Shared)>;
+
+impl Kind {
+    /// The change that a value makes, or why it makes none.
+    fn check(&self, value: &str) -> Result<Change, String> {
+        match *self {
+            Self::Fixed => Err("can't set immutable config".to_owned()),
+            Self::Integer { least, most, set } => {
+                let number = value.parse::<i64>().map_err(|_| "argument couldn't be parsed into an integer")?;
+                if !(least..=most).contains(&number) {
+                    return Err(format!("argument must be between {least} and {most} inclusive"));
+                }
+                Ok(Box::new(move |shared| set(shared, number)))
+            }
+            Self::Word { words, set } => {
+                let word = words.iter().find(|word| word.eq_ignore_ascii_case(value));
+                let word =
+                    *word.ok_or_else(|| format!("argument(s) must be one of the following: {}", words.join(", ")))?;
+                Ok(Box::new(move |shared| set(shared, word)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knobs_are_sorted_and_unique() {
+        assert!(KNOBS.windows(2).all(|pair| pair[0].name < pair[1].name));
+    }
+}

@@ -1,0 +1,59 @@
+//! Settings that may change while the node runs.
+//!
+//! They are single numbers, read relaxed where they count; CONFIG SET writes them. Nothing else is written to their
+//! cache lines.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// See the module.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Settings {
+    slower_than_us: AtomicI64,
+    slow_entries_max: AtomicU64,
+    clients_max: AtomicU64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            slower_than_us: AtomicI64::new(10_000),
+            slow_entries_max: AtomicU64::new(128),
+            clients_max: AtomicU64::new(10_000),
+        }
+    }
+}
+
+impl Settings {
+    /// Commands that take at least so long go to the slowlog; all of them if 0, none if negative.
+    pub fn slower_than_us(&self) -> i64 {
+        self.slower_than_us.load(Ordering::Relaxed)
+    }
+
+    pub fn set_slower_than_us(&self, us: i64) {
+        self.slower_than_us.store(us, Ordering::Relaxed);
+    }
+
+    /// The same in nanoseconds; nothing if the slowlog is off.
+    pub fn slower_than_ns(&self) -> Option<u64> {
+        u64::try_from(self.slower_than_us()).ok().map(|us| us.saturating_mul(1000))
+    }
+
+    /// Entries that the slowlog keeps.
+    pub fn slow_entries_max(&self) -> u64 {
+        self.slow_entries_max.load(Ordering::Relaxed)
+    }
+
+    pub fn set_slow_entries_max(&self, count: u64) {
+        self.slow_entries_max.store(count, Ordering::Relaxed);
+    }
+
+    /// Client connections; more are refused.
+    pub fn clients_max(&self) -> u64 {
+        self.clients_max.load(Ordering::Relaxed)
+    }
+
+    pub fn set_clients_max(&self, count: u64) {
+        self.clients_max.store(count, Ordering::Relaxed);
+    }
+}
