@@ -1,70 +1,15 @@
 #!/bin/bash
 # Tidegate beside redis-server on this machine; BENCHMARKS.md says what is measured and how to read the table.
 # Environment: RUNS (5) pairs per case, N (200000) durable SETs per run at pipeline 1 (the other cases run a multiple
-# of it), TIDEGATE (target/release/tidegate).
+# of it), TIDEGATE (target/release/tidegate), TIDEGATE_ARGS, SERVER_CPU (0), CLIENT_CPU (1).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 RUNS=${RUNS:-5}
 N=${N:-200000}
-TIDEGATE=${TIDEGATE:-target/release/tidegate}
-SERVER_CPU=0 CLIENT_CPU=1
 CLIENTS=50 VALUE_BYTES=100 KEYS=100000
-
-say() { echo "$*" >&2; }
-die() { say "bench/redis.sh: $*"; exit 1; }
-
-for program in redis-server redis-cli redis-benchmark taskset; do
-    command -v "$program" >/dev/null || die "$program is missing (Debian: redis-server redis-tools util-linux)"
-done
-[ -x "$TIDEGATE" ] || die "$TIDEGATE is missing: cargo build --release, or set TIDEGATE"
-taskset -c "$CLIENT_CPU" true 2>/dev/null || die "needs two CPUs: the server on $SERVER_CPU, the client on $CLIENT_CPU"
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-bench.XXXXXX")
+. bench/lib.sh
+need redis-server redis-cli redis-benchmark taskset
 ticks_per_s=$(getconf CLK_TCK)
-pids=()
-cleanup() {
-    local pid
-    for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
-    rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-# A port above 21000 on which nobody answers.
-last_port=21000
-free_port() {
-    last_port=$((last_port + 10))
-    while (: <"/dev/tcp/127.0.0.1/$last_port") 2>/dev/null; do last_port=$((last_port + 10)); done
-}
-
-# start KIND: a server of that kind, up and answering. Sets started_pid and started_port.
-start() {
-    local kind=$1 dir tries
-    free_port
-    dir=$work/$kind-$last_port
-    mkdir "$dir"
-    case $kind in
-    tidegate) set -- "$TIDEGATE" dev --port "$last_port" --dir "$dir" ;;
-    redis-memory) set -- redis-server --port "$last_port" --bind 127.0.0.1 --dir "$dir" --save "" --appendonly no ;;
-    redis-durable) set -- redis-server --port "$last_port" --bind 127.0.0.1 --dir "$dir" --save "" \
-        --appendonly yes --appendfsync always ;;
-    esac
-    taskset -c "$SERVER_CPU" "$@" >"$dir.log" 2>&1 </dev/null &
-    started_pid=$! started_port=$last_port
-    pids+=("$started_pid")
-    for ((tries = 0; tries < 100; tries++)); do
-        kill -0 "$started_pid" 2>/dev/null || break
-        [ "$(redis-cli -p "$started_port" PING 2>/dev/null)" = PONG ] && return
-        sleep 0.1
-    done
-    cat "$dir.log" >&2
-    die "$kind did not answer on port $started_port"
-}
-
-stop() {
-    kill -TERM "$1" 2>/dev/null || true
-    wait "$1" 2>/dev/null || true
-}
 
 # User and system time of a process, all its threads, in clock ticks. The name in field 2 may hold blanks.
 cpu_ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 }'; }
@@ -88,8 +33,7 @@ check_filled() {
     [ "$length" = "$VALUE_BYTES" ] || die "$1 on port $2 doesn't hold what was written: STRLEN of a key is '$length'"
 }
 
-# Columns of a case's file: ops, CPU and p99 of the first server, then of the second. `median` takes an awk expression.
-median() { awk "{ print ($2) }" "$1" | sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+# Columns of a case's file: ops, CPU and p99 of the first server, then of the second.
 
 # A ratio's median, "-" where the resolution of the clock gave a zero to divide by.
 ratio() {

@@ -32,16 +32,7 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     let (shared, polls) = share(options, node, ports)?;
     http::start(admin, shared.clone())?;
     let begun = Instant::now();
-    let (mut wal, recovery) = Wal::open(disk.clone(), WalOptions::default())?;
-    for line in &recovery.cut {
-        log::warn("recovery", line, &[]);
-    }
-    match wal.prepare(keeper::ROOM_BYTES_WANTED) {
-        Err(error @ StorageError::NoSpace { .. }) if wal.fits_batch(START_BYTES) => {
-            log::warn("recovery", "the disk is nearly full", &[("error", &error)]);
-        }
-        prepared => prepared?,
-    }
+    let (wal, recovery) = open_log(&disk)?;
     let journal = Arc::new(Journal::new(wal, shared.clone(), slow_sync()?));
     let (keeper_in, keeper_out) = mpsc::channel();
     let (durable, mut replicas) = recover(&disk, recovery)?;
@@ -106,6 +97,21 @@ fn serve_until_told(options: &Dev, shared: &Shared, recovery: Duration) -> Resul
     shared.enter(Phase::Stopping);
     log::info("node", "stopping: finishing what was begun", &[]);
     Ok(())
+}
+
+/// Recovers the log and makes room in it; a full disk lets the node start if its term can be written.
+fn open_log(disk: &RealDisk) -> Result<(Wal<RealDisk>, Recovery), StorageError> {
+    let (mut wal, recovery) = Wal::open(disk.clone(), WalOptions::default())?;
+    for line in &recovery.cut {
+        log::warn("recovery", line, &[]);
+    }
+    match wal.prepare(keeper::ROOM_BYTES_WANTED) {
+        Err(error @ StorageError::NoSpace { .. }) if wal.fits_batch(START_BYTES) => {
+            log::warn("recovery", "the disk is nearly full", &[("error", &error)]);
+        }
+        prepared => prepared?,
+    }
+    Ok((wal, recovery))
 }
 
 /// Ends the process at once, with a reason: what is on disk is the truth from here.

@@ -79,7 +79,12 @@ impl Mailbox {
 
     /// Puts an input in and wakes the lane if it sleeps.
     pub fn put(&self, input: Input) {
-        lock(&self.inputs).push(input);
+        self.put_all(std::iter::once(input));
+    }
+
+    /// The same for several, under one lock and with one wake-up.
+    pub fn put_all(&self, inputs: impl Iterator<Item = Input>) {
+        lock(&self.inputs).extend(inputs);
         if self.sleeping.swap(false, Ordering::SeqCst)
             && let Err(error) = self.waker.wake()
         {

@@ -16,6 +16,10 @@ impl Slot {
 }
 
 fn hashtag(key: &[u8]) -> &[u8] {
+    // `contains` looks at eight bytes at a time, `position` at one: most keys have no hashtag.
+    if !key.contains(&b'{') {
+        return key;
+    }
     let Some(open) = key.iter().position(|b| *b == b'{') else { return key };
     let rest = &key[open + 1..];
     match rest.iter().position(|b| *b == b'}') {

@@ -5,7 +5,7 @@
 //! same, since whether it is refused depends on the state at its place.
 
 use crate::command::{self, Command};
-use crate::keyspace::NEAR_MAX;
+use crate::keyspace::{NEAR_MAX, bring_near};
 use crate::{Context, Keyspace, Refused, Reply, Run, Watched};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{DATABASE_COUNT, EXPIRED_PER_ENTRY_MAX};
@@ -212,7 +212,8 @@ impl ShardState {
             calls.push(Call::read(reader)?);
         }
         if calls.len() > 1 {
-            self.keyspace.bring_near(calls.iter().filter_map(Call::first_key));
+            let keys = calls.iter().filter_map(Call::first_key);
+            bring_near(keys.filter_map(|(db, key)| self.keyspace.lookup(db, key)));
         }
         for call in &calls {
             replied(self.call(stamp, call));

@@ -10,6 +10,7 @@ use base::rng::Rng;
 use base::{ClientId, LaneId, NodeId, ShardId, Slot};
 use consensus::Envelope;
 use data::command::{Scatter, keyless};
+use data::keyspace::bring_near;
 use data::{Context, Keyspace, Refused, Reply, Run};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -97,9 +98,11 @@ impl Lane {
 
     /// Brings near what requests with these first keys, and there are some, will read in this lane's shards.
     pub fn bring_near<'a>(&self, keys: impl Iterator<Item = (u8, &'a [u8])>) {
-        let only = self.config.routing.shard_count() == 1;
-        let Some(replica) = self.replicas.first().and_then(Option::as_ref).filter(|_| only) else { return };
-        replica.state().keyspace().bring_near(keys);
+        let lookup = |(db, key): (u8, &'a [u8])| {
+            let shard = self.config.routing.shard_of_key(key);
+            self.replicas[usize::from(shard.0)].as_ref()?.state().keyspace().lookup(db, key)
+        };
+        bring_near(keys.filter_map(lookup));
     }
 
     /// A transaction of a client of this lane.

@@ -32,6 +32,12 @@ impl Routing {
         ShardId(u16::try_from(wide).expect("a slot below the count gives a shard below the count"))
     }
 
+    /// The shard of a key.
+    #[must_use]
+    pub fn shard_of_key(self, key: &[u8]) -> ShardId {
+        if self.shards == 1 { ShardId(0) } else { self.shard_of(Slot::of(key)) }
+    }
+
     /// The first slot of a shard.
     #[must_use]
     pub fn first_slot(self, shard: ShardId) -> Slot {

@@ -197,9 +197,7 @@ impl Driver {
             self.lane.on_turn_end(now, &mut self.out);
             let ran_ns = self.ran_from.take().map(|from| now.boot.since_ns(from));
             self.deliver(ran_ns);
-            for (lane, message) in std::mem::take(&mut self.out.sends) {
-                self.shared.mailboxes[usize::from(lane.0)].put(Input::Lane(message));
-            }
+            self.send_all();
             for step in std::mem::take(&mut self.out.snapshots) {
                 self.hand_to_keeper(step);
             }
@@ -216,6 +214,17 @@ impl Driver {
         };
         self.turn.end(now.boot, &self.shared.meters.lanes[usize::from(self.id.0)]);
         self.flush_all(now.boot);
+    }
+
+    /// Gives the turn's messages to the other lanes, those of one lane together.
+    fn send_all(&mut self) {
+        let mut sends = std::mem::take(&mut self.out.sends);
+        while let Some((lane, _)) = sends.first() {
+            let lane = *lane;
+            let mine = sends.extract_if(.., |(to, _)| *to == lane).map(|(_, message)| Input::Lane(message));
+            self.shared.mailboxes[usize::from(lane.0)].put_all(mine);
+        }
+        self.out.sends = sends;
     }
 
     fn persist(&mut self, writes: Vec<Write>) {

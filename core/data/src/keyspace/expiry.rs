@@ -66,7 +66,7 @@ impl Keyspace {
         let table = self.table(db, slot).expect("the index names a table");
         let mut place = table.seek(tag).expect("the index names a key");
         while table.tag(place) == tag {
-            let seen = item::view(table.item(place));
+            let seen = item::view(self.dbs[usize::from(db)].items.get(table.item(place)));
             if seen.expire_at == Some(at) {
                 return seen.key.to_vec();
             }

@@ -1,13 +1,15 @@
-//! One key and its value in one allocation.
+//! One key and its value in one piece of memory.
 //!
 //! ```text
-//! [flags u8][epoch u8][key length varint][expire at u64 le, if flag][key][value, or object number u32 le]
+//! [flags u8][epoch u8][key length varint][value length varint][expire at u64 le, if flag][key][value]
 //! ```
 //!
-//! `epoch` tells a running snapshot whether the item has been saved; it is this node's own and no part of the state.
+//! The value is the string, or where the flags say so, an object number in 4 bytes. What follows in the item's slot means
+//! nothing. `epoch` tells a running snapshot whether the item has been saved; it is this node's own and no part of the
+//! state.
 
 use base::Stamp;
-use base::codec::{Reader, put_varint};
+use base::codec::Reader;
 
 /// What an item holds behind its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,15 @@ pub enum Body<'a> {
     Str(&'a [u8]),
     /// A value too large or of another type: its number in the keyspace's objects.
     Object(u32),
+}
+
+impl Body<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::Str(value) => value.len(),
+            Self::Object(number) => number.to_le_bytes().len(),
+        }
+    }
 }
 
 /// An item taken apart.
@@ -30,9 +41,24 @@ const EXPIRES: u8 = 1;
 const OBJECT: u8 = 2;
 const EPOCH_AT: usize = 1;
 
-/// Builds an item.
+/// Where the parts of an item lie.
+#[derive(Clone, Copy)]
+struct Layout {
+    key_at: usize,
+    key_bytes: usize,
+    value_bytes: usize,
+}
+
+/// How many bytes an item takes.
 #[must_use]
-pub fn build(key: &[u8], body: Body<'_>, expire_at: Option<Stamp>, epoch: u8) -> Box<[u8]> {
+pub fn size(key: &[u8], body: Body<'_>, expire_at: Option<Stamp>) -> usize {
+    let value_bytes = body.len();
+    let expiry = if expire_at.is_some() { 8 } else { 0 };
+    2 + varint_bytes(key.len()) + varint_bytes(value_bytes) + expiry + key.len() + value_bytes
+}
+
+/// Writes an item to the front of its slot.
+pub fn write(slot: &mut [u8], key: &[u8], body: Body<'_>, expire_at: Option<Stamp>, epoch: u8) {
     let number;
     let (mut flags, value) = match body {
         Body::Str(value) => (0, value),
@@ -41,42 +67,45 @@ pub fn build(key: &[u8], body: Body<'_>, expire_at: Option<Stamp>, epoch: u8) ->
             (OBJECT, number.as_slice())
         }
     };
-    let expiry = expire_at.map(|at| at.0.to_le_bytes());
-    flags |= if expiry.is_some() { EXPIRES } else { 0 };
-    let expiry = expiry.as_ref().map_or(&[][..], |bytes| bytes);
-    let length_bytes = if key.len() < 128 { 1 } else { key.len().ilog2() as usize / 7 + 1 };
-    let mut out = Vec::with_capacity(2 + length_bytes + expiry.len() + key.len() + value.len());
-    out.extend_from_slice(&[flags, epoch]);
-    put_varint(&mut out, key.len() as u64);
-    out.extend_from_slice(expiry);
-    out.extend_from_slice(key);
-    out.extend_from_slice(value);
-    out.into_boxed_slice()
+    flags |= if expire_at.is_some() { EXPIRES } else { 0 };
+    slot[0] = flags;
+    slot[EPOCH_AT] = epoch;
+    let mut at = put_len(slot, 2, key.len());
+    at = put_len(slot, at, value.len());
+    if let Some(expire_at) = expire_at {
+        slot[at..at + 8].copy_from_slice(&expire_at.0.to_le_bytes());
+        at += 8;
+    }
+    slot[at..at + key.len()].copy_from_slice(key);
+    at += key.len();
+    slot[at..at + value.len()].copy_from_slice(value);
 }
 
 /// The key of an item: what a look-up compares.
 #[must_use]
+#[inline]
 pub fn key(item: &[u8]) -> &[u8] {
-    let (start, len) = key_span(item);
-    &item[start..start + len]
+    let Layout { key_at, key_bytes, .. } = layout(item);
+    &item[key_at..key_at + key_bytes]
 }
 
 /// Takes an item apart.
 #[must_use]
+#[inline]
 pub fn view(item: &[u8]) -> View<'_> {
-    let (start, len) = key_span(item);
-    let (key, value) = item[start..].split_at(len);
-    let expire_at = (item[0] & EXPIRES != 0).then(|| Stamp(eight(&item[start - 8..start])));
+    let Layout { key_at, key_bytes, value_bytes } = layout(item);
+    let (key, value) = item[key_at..key_at + key_bytes + value_bytes].split_at(key_bytes);
+    let expire_at = (item[0] & EXPIRES != 0).then(|| Stamp(eight(&item[key_at - 8..key_at])));
     let body = if item[0] & OBJECT == 0 { Body::Str(value) } else { Body::Object(four(value)) };
     View { key, expire_at, body }
 }
 
 /// Overwrites a string in place; false if it has another length or is no string.
 pub fn overwrite(item: &mut [u8], value: &[u8]) -> bool {
-    let (start, len) = key_span(item);
-    let fits = item[0] & OBJECT == 0 && item.len() - start - len == value.len();
+    let Layout { key_at, key_bytes, value_bytes } = layout(item);
+    let fits = item[0] & OBJECT == 0 && value_bytes == value.len();
     if fits {
-        item[start + len..].copy_from_slice(value);
+        item[key_at + key_bytes..][..value_bytes].copy_from_slice(value);
     }
     fits
 }
@@ -92,14 +121,31 @@ pub fn set_epoch(item: &mut [u8], epoch: u8) {
     item[EPOCH_AT] = epoch;
 }
 
-fn key_span(item: &[u8]) -> (usize, usize) {
+#[inline]
+fn layout(item: &[u8]) -> Layout {
     let expiry = if item[0] & EXPIRES == 0 { 0 } else { 8 };
-    if item[2] < 128 {
-        return (3 + expiry, usize::from(item[2]));
+    if item[2] < 128 && item[3] < 128 {
+        return Layout { key_at: 4 + expiry, key_bytes: usize::from(item[2]), value_bytes: usize::from(item[3]) };
     }
     let mut reader = Reader::new(&item[2..]);
-    let len = reader.len().expect("items are built here");
-    (item.len() - reader.rest().len() + expiry, len)
+    let mut field = || reader.varint().ok().and_then(|len| usize::try_from(len).ok()).expect("items are built here");
+    let (key_bytes, value_bytes) = (field(), field());
+    Layout { key_at: item.len() - reader.rest().len() + expiry, key_bytes, value_bytes }
+}
+
+fn varint_bytes(len: usize) -> usize {
+    if len < 128 { 1 } else { len.ilog2() as usize / 7 + 1 }
+}
+
+/// Writes a length as LEB128; where it ends.
+fn put_len(slot: &mut [u8], mut at: usize, mut len: usize) -> usize {
+    while len >= 128 {
+        slot[at] = len.to_le_bytes()[0] | 0x80;
+        len >>= 7;
+        at += 1;
+    }
+    slot[at] = len.to_le_bytes()[0];
+    at + 1
 }
 
 fn eight(bytes: &[u8]) -> u64 {
@@ -114,24 +160,32 @@ fn four(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
+    fn build(key: &[u8], body: Body<'_>, expire_at: Option<Stamp>, epoch: u8, slack: usize) -> Vec<u8> {
+        let mut slot = vec![0xEE; size(key, body, expire_at) + slack];
+        write(&mut slot, key, body, expire_at, epoch);
+        slot
+    }
+
     #[test]
     fn items_come_apart_as_they_were_built() {
         for key_len in [0, 1, 127, 128, 300, 20_000] {
-            for expire_at in [None, Some(Stamp(77))] {
-                let name = vec![b'k'; key_len];
-                let built = build(&name, Body::Str(b"value"), expire_at, 3);
-                let seen = view(&built);
-                assert_eq!((seen.key, seen.expire_at, seen.body), (&name[..], expire_at, Body::Str(b"value")));
-                assert_eq!((key(&built), epoch(&built)), (&name[..], 3));
-                let object = build(&name, Body::Object(9), expire_at, 3);
-                assert_eq!(view(&object).body, Body::Object(9));
+            for value_len in [0, 5, 127, 128, 2048] {
+                for (expire_at, slack) in [(None, 0), (Some(Stamp(77)), 7)] {
+                    let (name, value) = (vec![b'k'; key_len], vec![b'v'; value_len]);
+                    let built = build(&name, Body::Str(&value), expire_at, 3, slack);
+                    let seen = view(&built);
+                    assert_eq!((seen.key, seen.expire_at, seen.body), (&name[..], expire_at, Body::Str(&value)));
+                    assert_eq!((key(&built), epoch(&built)), (&name[..], 3));
+                    let object = build(&name, Body::Object(9), expire_at, 3, slack);
+                    assert_eq!(view(&object).body, Body::Object(9));
+                }
             }
         }
     }
 
     #[test]
     fn a_string_of_the_same_length_is_overwritten_in_place() {
-        let mut built = build(b"k", Body::Str(b"old"), Some(Stamp(5)), 0);
+        let mut built = build(b"k", Body::Str(b"old"), Some(Stamp(5)), 0, 4);
         assert!(overwrite(&mut built, b"new"));
         assert!(!overwrite(&mut built, b"longer"));
         assert_eq!(view(&built).body, Body::Str(b"new"));

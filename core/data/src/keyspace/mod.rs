@@ -6,6 +6,7 @@
 
 mod expiry;
 pub mod item;
+pub mod items;
 mod snapshot;
 pub mod table;
 mod walk;
@@ -17,6 +18,7 @@ use base::slot::SLOT_COUNT;
 use base::{Index, Slot, Stamp};
 use bytes::Bytes;
 use item::Body;
+use items::{ItemId, Items};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 use std::hash::Hasher;
@@ -45,6 +47,7 @@ pub struct Keyspace {
 #[derive(Debug, Default)]
 struct Db {
     tables: Box<[Table]>,
+    items: Items,
     objects: Objects,
     expiry: expiry::ExpiryIndex,
     len: usize,
@@ -75,6 +78,9 @@ const INLINE_STRING_BYTES_MAX: usize = 2048;
 
 /// Keys whose look-ups are prepared at once.
 pub const NEAR_MAX: usize = 16;
+/// How much of an item is brought near, and in what steps.
+const NEAR_BYTES_MAX: usize = 4 * LINE_BYTES;
+const LINE_BYTES: usize = 64;
 
 /// Where a key belongs.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +88,14 @@ struct Address {
     slot: Slot,
     tag: Tag,
     bucket: u32,
+}
+
+/// A look-up that is about to be made; see [`bring_near`].
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    table: &'a Table,
+    tag: Tag,
+    items: &'a Items,
 }
 
 /// A live key as commands see it.
@@ -160,26 +174,12 @@ impl Keyspace {
         self.applied = (stamp, index);
     }
 
-    /// Brings what look-ups of these keys will read near, all of them at once: a look-up waits for one cache line after
-    /// another, and those of different keys don't wait for each other.
-    pub fn bring_near<'a>(&self, keys: impl Iterator<Item = (u8, &'a [u8])>) {
-        let found = |(db, key)| {
-            let address = self.address(db, key);
-            Some((self.table(db, address.slot)?, address.tag))
-        };
-        let tables: SmallVec<[(&Table, Tag); NEAR_MAX]> = keys.filter_map(found).collect();
-        // A pass for each line that depends on the one before.
-        for (table, _) in &tables {
-            black_box(table.len());
-        }
-        for (table, tag) in &tables {
-            black_box(table.first_tag(*tag));
-        }
-        let items: SmallVec<[Option<&[u8]>; NEAR_MAX]> =
-            tables.iter().map(|(table, tag)| black_box(table.likely(*tag))).collect();
-        for item in items.into_iter().flatten() {
-            black_box((item[0], item[item.len() - 1]));
-        }
+    /// The look-up of a key that is about to be made, for [`bring_near`].
+    #[must_use]
+    pub fn lookup(&self, db: u8, key: &[u8]) -> Option<Lookup<'_>> {
+        let address = self.address(db, key);
+        let table = self.table(db, address.slot)?;
+        Some(Lookup { table, tag: address.tag, items: &self.dbs[usize::from(db)].items })
     }
 
     /// The live key `key`, or nothing. On a read at a time that no entry has reached, asks for a Tick.
@@ -187,8 +187,9 @@ impl Keyspace {
     pub fn get(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
         let address = self.address(cx.db, key);
         let table = self.table(cx.db, address.slot)?;
-        let Place::Found(at) = table.find(address.tag, key) else { return None };
-        self.live(cx, table.item(at))
+        let items = &self.dbs[usize::from(cx.db)].items;
+        let Place::Found(at) = table.find(items, address.tag, key) else { return None };
+        self.live(cx, items.get(table.item(at)))
     }
 
     /// The string at `key`: nothing, or an error if it is of another type.
@@ -255,9 +256,15 @@ impl Keyspace {
             return true;
         }
         let address = self.address(cx.db, key);
-        let body = self.find_body(cx.db, address, key).expect("the key is alive");
-        let value = item::build(key, body, expire_at, self.cut.epoch());
-        self.swap(cx.db, address, key, value, KeepObject::Yes);
+        let copied;
+        let body = match self.find_body(cx.db, address, key).expect("the key is alive") {
+            Body::Str(bytes) => {
+                copied = bytes.to_vec();
+                Body::Str(&copied)
+            }
+            Body::Object(number) => Body::Object(number),
+        };
+        self.swap(cx.db, address, key, body, expire_at, KeepObject::Yes);
         true
     }
 
@@ -341,72 +348,90 @@ impl Keyspace {
         {
             return;
         }
-        let epoch = self.cut.epoch();
-        let built = value.build(&mut self.dbs[usize::from(db)].objects, epoch, key, expire_at);
-        self.swap(db, address, key, built, KeepObject::No);
+        let objects = &mut self.dbs[usize::from(db)].objects;
+        let body = match value {
+            NewValue::Str(bytes) if bytes.len() <= INLINE_STRING_BYTES_MAX => Body::Str(bytes),
+            NewValue::Str(bytes) => Body::Object(objects.insert(Object::Str(Bytes::copy_from_slice(bytes)))),
+            NewValue::Object(object) => Body::Object(objects.insert(object)),
+        };
+        self.swap(db, address, key, body, expire_at, KeepObject::No);
     }
 
     /// The fast way: a string of the same length and no expiry on either side is changed in place.
     fn overwrite(&mut self, db: u8, address: Address, key: &[u8], bytes: &[u8], expire_at: Option<Stamp>) -> bool {
-        let Some(at) = self.place(db, address, key) else { return false };
-        let table = &self.dbs[usize::from(db)].tables[usize::from(address.slot.0)];
-        if expire_at.is_some() || item::view(table.item(at)).expire_at.is_some() {
+        let Some(item) = self.place(db, address, key) else { return false };
+        if expire_at.is_some() || item::view(self.dbs[usize::from(db)].items.get(item)).expire_at.is_some() {
             return false;
         }
-        self.save_first(db, address.slot, at);
-        let table = &mut self.dbs[usize::from(db)].tables[usize::from(address.slot.0)];
-        let done = item::overwrite(table.item_mut(at), bytes);
+        self.save_first(db, item);
+        let done = item::overwrite(self.dbs[usize::from(db)].items.get_mut(item), bytes);
         if done {
             self.touch(address);
         }
         done
     }
 
-    fn swap(&mut self, db: u8, address: Address, key: &[u8], built: Box<[u8]>, keep: KeepObject) {
-        let new_expiry = item::view(&built).expire_at;
+    /// Puts an item in place of what stands at its key, if anything does.
+    fn swap(
+        &mut self,
+        db: u8,
+        address: Address,
+        key: &[u8],
+        body: Body<'_>,
+        expire_at: Option<Stamp>,
+        keep: KeepObject,
+    ) {
         self.reserve(db);
-        self.dbs[usize::from(db)].item_bytes += built.len();
-        let slot = usize::from(address.slot.0);
-        match self.dbs[usize::from(db)].tables[slot].find(address.tag, key) {
+        let (size, epoch) = (item::size(key, body, expire_at), self.cut.epoch());
+        let (home, slot) = (usize::from(db), usize::from(address.slot.0));
+        match self.dbs[home].tables[slot].find(&self.dbs[home].items, address.tag, key) {
             Place::Found(at) => {
-                self.save_first(db, address.slot, at);
-                let old = std::mem::replace(self.dbs[usize::from(db)].tables[slot].item_mut(at), built);
-                self.forget(db, address, &old, keep);
+                let old = self.dbs[home].tables[slot].item(at);
+                self.save_first(db, old);
+                self.forget(db, address, old, keep);
+                let Db { tables, items, item_bytes, .. } = &mut self.dbs[home];
+                let item = items.resize(old, size);
+                let bytes = items.get_mut(item);
+                *item_bytes += bytes.len();
+                item::write(bytes, key, body, expire_at, epoch);
+                tables[slot].replace(at, item);
             }
             Place::Vacant(at) => {
-                let home = &mut self.dbs[usize::from(db)];
-                home.tables[slot].insert(address.tag, at, built);
-                home.len += 1;
+                let Db { tables, items, len, item_bytes, .. } = &mut self.dbs[home];
+                let item = items.insert(size);
+                let bytes = items.get_mut(item);
+                *item_bytes += bytes.len();
+                item::write(bytes, key, body, expire_at, epoch);
+                tables[slot].insert(items, address.tag, at, item);
+                *len += 1;
             }
         }
-        if let Some(at) = new_expiry {
-            let home = &mut self.dbs[usize::from(db)];
-            home.expiry.insert(at, address.slot, address.tag);
-            home.expiring += 1;
+        if let Some(at) = expire_at {
+            self.dbs[home].expiry.insert(at, address.slot, address.tag);
+            self.dbs[home].expiring += 1;
         }
         self.touch(address);
     }
 
     fn take(&mut self, db: u8, key: &[u8]) {
         let address = self.address(db, key);
-        let Some(at) = self.place(db, address, key) else { return };
-        self.take_at(db, address, at);
-    }
-
-    fn take_at(&mut self, db: u8, address: Address, at: usize) {
-        self.save_first(db, address.slot, at);
+        let Some(table) = self.table(db, address.slot) else { return };
+        let Place::Found(at) = table.find(&self.dbs[usize::from(db)].items, address.tag, key) else { return };
+        self.save_first(db, table.item(at));
         let home = &mut self.dbs[usize::from(db)];
         let old = home.tables[usize::from(address.slot.0)].remove(at);
         home.len -= 1;
-        self.forget(db, address, &old, KeepObject::No);
+        self.forget(db, address, old, KeepObject::No);
+        self.dbs[usize::from(db)].items.remove(old);
         self.touch(address);
     }
 
-    /// Frees what an item that has left its table held.
-    fn forget(&mut self, db: u8, address: Address, old: &[u8], keep: KeepObject) {
-        self.dbs[usize::from(db)].item_bytes -= old.len();
-        let old = item::view(old);
+    /// Frees what an item that leaves its table holds besides its own bytes.
+    fn forget(&mut self, db: u8, address: Address, old: ItemId, keep: KeepObject) {
         let home = &mut self.dbs[usize::from(db)];
+        let old = home.items.get(old);
+        home.item_bytes -= old.len();
+        let old = item::view(old);
         if let (Body::Object(number), KeepObject::No) = (old.body, keep) {
             home.objects.remove(number);
         }
@@ -432,16 +457,17 @@ impl Keyspace {
         self.dbs[usize::from(db)].tables.get(usize::from(slot.0))
     }
 
-    fn place(&self, db: u8, address: Address, key: &[u8]) -> Option<usize> {
-        match self.table(db, address.slot)?.find(address.tag, key) {
-            Place::Found(at) => Some(at),
+    fn place(&self, db: u8, address: Address, key: &[u8]) -> Option<ItemId> {
+        let table = self.table(db, address.slot)?;
+        match table.find(&self.dbs[usize::from(db)].items, address.tag, key) {
+            Place::Found(at) => Some(table.item(at)),
             Place::Vacant(_) => None,
         }
     }
 
     fn find_body(&self, db: u8, address: Address, key: &[u8]) -> Option<Body<'_>> {
-        let at = self.place(db, address, key)?;
-        Some(item::view(self.table(db, address.slot)?.item(at)).body)
+        let item = self.place(db, address, key)?;
+        Some(item::view(self.dbs[usize::from(db)].items.get(item)).body)
     }
 
     fn address(&self, db: u8, key: &[u8]) -> Address {
@@ -451,6 +477,27 @@ impl Keyspace {
         let tag = u32::from_le_bytes([a, b, c, d]).max(1);
         let bucket = u32::from(u16::from_le_bytes([e, f]) ^ u16::from(db).wrapping_mul(0x9E37));
         Address { slot: Slot::of(key), tag, bucket }
+    }
+}
+
+/// Brings what these look-ups will read near, all of them at once: a look-up waits for one cache line after another, and
+/// those of different keys don't wait for each other.
+pub fn bring_near<'a>(lookups: impl Iterator<Item = Lookup<'a>>) {
+    let lookups: SmallVec<[Lookup<'a>; NEAR_MAX]> = lookups.collect();
+    // A pass for each line that depends on the one before.
+    for Lookup { table, .. } in &lookups {
+        black_box(table.len());
+    }
+    for Lookup { table, tag, .. } in &lookups {
+        black_box(table.first_tag(*tag));
+    }
+    for Lookup { table, tag, items } in &lookups {
+        let Some(item) = table.likely(*tag) else { continue };
+        let stored = items.get(item);
+        let stored = &stored[..stored.len().min(NEAR_BYTES_MAX)];
+        for line in stored.chunks(LINE_BYTES) {
+            black_box((line[0], line[line.len() - 1]));
+        }
     }
 }
 
@@ -465,24 +512,6 @@ enum NewValue<'a> {
 enum KeepObject {
     Yes,
     No,
-}
-
-impl NewValue<'_> {
-    fn build(self, objects: &mut Objects, epoch: u8, key: &[u8], expire_at: Option<Stamp>) -> Box<[u8]> {
-        match self {
-            Self::Str(bytes) if bytes.len() <= INLINE_STRING_BYTES_MAX => {
-                item::build(key, Body::Str(bytes), expire_at, epoch)
-            }
-            Self::Str(bytes) => {
-                let number = objects.insert(Object::Str(Bytes::copy_from_slice(bytes)));
-                item::build(key, Body::Object(number), expire_at, epoch)
-            }
-            Self::Object(object) => {
-                let number = objects.insert(object);
-                item::build(key, Body::Object(number), expire_at, epoch)
-            }
-        }
-    }
 }
 
 impl Object {

@@ -5,10 +5,11 @@
 //! epoch byte tells whether it has been saved (or was made after the cut), so no second table is needed. Large
 //! strings are shared with the output, not copied.
 
+use super::items::ItemId;
 use super::{Db, Garbage, Keyspace, NewValue, Object, Objects, item};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::mutation::{self, Mutation};
-use base::slot::{SLOT_COUNT, Slot};
+use base::slot::SLOT_COUNT;
 use base::{Index, Stamp};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -199,12 +200,12 @@ impl Keyspace {
     }
 
     /// Writes the item out if a cut runs that has not saved it: called before every change of an item.
-    pub(super) fn save_first(&mut self, db: u8, slot: Slot, at: usize) {
+    pub(super) fn save_first(&mut self, db: u8, item: ItemId) {
         if self.cut.at.is_none() || mutation::on(Mutation::SnapshotWithoutCopyOnWrite) {
             return;
         }
         let home = &mut self.dbs[usize::from(db)];
-        let stored = home.tables[usize::from(slot.0)].item_mut(at);
+        let stored = home.items.get_mut(item);
         if item::epoch(stored) != self.cut.epoch {
             self.cut.save(db, item::view(stored), &home.objects);
             item::set_epoch(stored, self.cut.epoch);
@@ -240,9 +241,11 @@ impl Keyspace {
 
     fn save_slot(cut: &mut Cut, home: &mut Db, db: u8, slot: u16) {
         let epoch = cut.epoch;
-        for stored in home.tables[usize::from(slot)].items_mut() {
+        let Db { tables, items, objects, .. } = home;
+        for item in tables[usize::from(slot)].items() {
+            let stored = items.get_mut(item);
             if item::epoch(stored) != epoch {
-                cut.save(db, item::view(stored), &home.objects);
+                cut.save(db, item::view(stored), objects);
                 item::set_epoch(stored, epoch);
             }
         }

@@ -6,6 +6,7 @@
 //! table per slot, so growth never moves more than one slot's keys. (Amble and Knuth, "Ordered hash tables", 1974.)
 
 use super::item;
+use super::items::{ItemId, Items};
 
 /// A 32-bit keyed hash of a key; zero marks an empty place and is never a tag.
 pub type Tag = u32;
@@ -13,10 +14,16 @@ pub type Tag = u32;
 /// The keys of one slot; see the module.
 #[derive(Debug, Default)]
 pub struct Table {
-    tags: Box<[Tag]>,
-    items: Box<[Option<Box<[u8]>>]>,
+    places: Box<[Occupant]>,
     homes: u32,
     len: u32,
+}
+
+/// What stands in a place: tag and item side by side, eight to a cache line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Occupant {
+    tag: Tag,
+    item: ItemId,
 }
 
 /// Where a key stands, or where it would.
@@ -41,14 +48,15 @@ impl Table {
 
     /// Looks `key` up by its tag.
     #[must_use]
-    pub fn find(&self, tag: Tag, key: &[u8]) -> Place {
+    #[inline]
+    pub fn find(&self, items: &Items, tag: Tag, key: &[u8]) -> Place {
         let mut at = home(tag, self.homes);
-        while let Some(&here) = self.tags.get(at) {
-            if here == 0 || here > tag {
+        while let Some(here) = self.places.get(at) {
+            if here.tag == 0 || here.tag > tag {
                 break;
             }
-            if here == tag {
-                match item::key(self.item(at)).cmp(key) {
+            if here.tag == tag {
+                match item::key(items.get(here.item)).cmp(key) {
                     std::cmp::Ordering::Equal => return Place::Found(at),
                     std::cmp::Ordering::Greater => break,
                     std::cmp::Ordering::Less => {}
@@ -59,7 +67,7 @@ impl Table {
         Place::Vacant(at)
     }
 
-    /// The tag that a look-up of `tag` compares first: reading it brings the tags near.
+    /// The tag that a look-up of `tag` compares first: reading it brings the place near.
     #[must_use]
     pub fn first_tag(&self, tag: Tag) -> Tag {
         self.tag(home(tag, self.homes))
@@ -67,66 +75,64 @@ impl Table {
 
     /// The first item whose tag is `tag`, if there is one, found without a look at any key.
     #[must_use]
-    pub fn likely(&self, tag: Tag) -> Option<&[u8]> {
-        let from = home(tag, self.homes);
-        let at = from + self.tags.get(from..)?.iter().take_while(|here| **here != 0 && **here < tag).count();
-        if self.tag(at) == tag { self.items[at].as_deref() } else { None }
+    pub fn likely(&self, tag: Tag) -> Option<ItemId> {
+        let mut from = self.places.get(home(tag, self.homes)..)?.iter();
+        let found = from.find(|here| here.tag == 0 || here.tag >= tag)?;
+        (found.tag == tag).then_some(found.item)
     }
 
     /// The item at `at`, which must be occupied.
     #[must_use]
-    pub fn item(&self, at: usize) -> &[u8] {
-        self.items[at].as_deref().expect("the place is occupied")
+    pub fn item(&self, at: usize) -> ItemId {
+        self.places[at].item
     }
 
-    /// The item at `at` for change in place.
-    pub fn item_mut(&mut self, at: usize) -> &mut Box<[u8]> {
-        self.items[at].as_mut().expect("the place is occupied")
+    /// Another item, of the same key, for the place `at`.
+    pub fn replace(&mut self, at: usize, item: ItemId) {
+        self.places[at].item = item;
     }
 
     /// The tag at `at`; zero if the place is empty or out of range.
     #[must_use]
     pub fn tag(&self, at: usize) -> Tag {
-        self.tags.get(at).copied().unwrap_or(0)
+        self.places.get(at).map_or(0, |here| here.tag)
     }
 
-    /// Puts a new item where [`Table::find`] said; the key must not be there already.
-    pub fn insert(&mut self, tag: Tag, vacant: usize, new: Box<[u8]>) {
+    /// Puts a new item where [`Table::find`] said; its key must not be there already.
+    pub fn insert(&mut self, items: &Items, tag: Tag, vacant: usize, new: ItemId) {
         let mut at = vacant;
         if self.len >= self.homes - self.homes / 8 {
             self.resize(grown(self.homes));
-            at = self.vacancy(tag, &new);
+            at = self.vacancy(items, tag, new);
         }
         let mut empty = self.empty_from(at);
-        while empty == self.tags.len() {
+        while empty == self.places.len() {
             self.resize(grown(self.homes));
-            at = self.vacancy(tag, &new);
+            at = self.vacancy(items, tag, new);
             empty = self.empty_from(at);
         }
-        self.tags.copy_within(at..empty, at + 1);
-        self.items[at..=empty].rotate_right(1);
-        self.tags[at] = tag;
-        self.items[at] = Some(new);
+        self.places.copy_within(at..empty, at + 1);
+        self.places[at] = Occupant { tag, item: new };
         self.len += 1;
     }
 
     /// Takes the item at `at` out.
-    pub fn remove(&mut self, at: usize) -> Box<[u8]> {
-        let taken = self.items[at].take().expect("the place is occupied");
+    pub fn remove(&mut self, at: usize) -> ItemId {
+        let taken = self.places[at];
+        assert!(taken.tag != 0, "the place is occupied");
         let mut end = at + 1;
-        while self.tag(end) != 0 && home(self.tags[end], self.homes) != end {
+        while self.tag(end) != 0 && home(self.places[end].tag, self.homes) != end {
             end += 1;
         }
-        self.tags.copy_within(at + 1..end, at);
-        self.items[at..end].rotate_left(1);
-        self.tags[end - 1] = 0;
+        self.places.copy_within(at + 1..end, at);
+        self.places[end - 1] = Occupant::default();
         self.len -= 1;
         if self.len == 0 {
             *self = Self::default();
         } else if self.homes > 16 && self.len < self.homes / 4 {
             self.resize(self.len * 2);
         }
-        taken
+        taken.item
     }
 
     /// The first occupied place whose tag is at least `tag`.
@@ -142,66 +148,38 @@ impl Table {
     }
 
     /// All items in order.
-    pub fn items(&self) -> impl Iterator<Item = &[u8]> {
-        self.items.iter().filter_map(|place| place.as_deref())
-    }
-
-    /// All items in order, for change in place.
-    pub fn items_mut(&mut self) -> impl Iterator<Item = &mut Box<[u8]>> {
-        self.items.iter_mut().filter_map(Option::as_mut)
-    }
-
-    /// Bytes of the table itself, without the items.
-    #[must_use]
-    pub fn overhead_bytes(&self) -> usize {
-        self.tags.len() * (size_of::<Tag>() + size_of::<Option<Box<[u8]>>>())
+    pub fn items(&self) -> impl Iterator<Item = ItemId> {
+        self.places.iter().filter(|here| here.tag != 0).map(|here| here.item)
     }
 
     fn next_occupied(&self, from: usize, tag: Tag) -> Option<usize> {
-        (from..self.tags.len()).find(|at| self.tags[*at] != 0 && self.tags[*at] >= tag)
+        (from..self.places.len()).find(|at| self.tag(*at) != 0 && self.tag(*at) >= tag)
     }
 
-    fn vacancy(&self, tag: Tag, new: &[u8]) -> usize {
-        match self.find(tag, item::key(new)) {
+    fn vacancy(&self, items: &Items, tag: Tag, new: ItemId) -> usize {
+        match self.find(items, tag, item::key(items.get(new))) {
             Place::Vacant(at) => at,
             Place::Found(_) => unreachable!("the caller looked: the key is not there"),
         }
     }
 
     fn empty_from(&self, at: usize) -> usize {
-        (at..self.tags.len()).find(|at| self.tags[*at] == 0).unwrap_or(self.tags.len())
+        (at..self.places.len()).find(|at| self.tag(*at) == 0).unwrap_or(self.places.len())
     }
 
+    /// Moves everything to a table of so many homes, or more if the tail overflows.
     fn resize(&mut self, homes: u32) {
-        let places = homes as usize + 2 + homes as usize / 16;
-        let mut tags = vec![0; places].into_boxed_slice();
-        let mut items: Box<[Option<Box<[u8]>>]> = std::iter::repeat_with(|| None).take(places).collect();
+        let count = homes as usize + 2 + homes as usize / 16;
+        let mut places = vec![Occupant::default(); count].into_boxed_slice();
         let mut next = 0;
-        for at in 0..self.tags.len() {
-            if self.tags[at] == 0 {
-                continue;
-            }
-            next = next.max(home(self.tags[at], homes));
-            if next == places {
-                // The tail overflowed: undo by going on with more homes. What has moved is put back first.
-                self.put_back(&tags, &mut items);
-                return self.resize(grown(homes));
-            }
-            tags[next] = self.tags[at];
-            items[next] = self.items[at].take();
+        for here in self.places.iter().filter(|here| here.tag != 0) {
+            next = next.max(home(here.tag, homes));
+            let Some(place) = places.get_mut(next) else { return self.resize(grown(homes)) };
+            *place = *here;
             next += 1;
         }
-        self.tags = tags;
-        self.items = items;
+        self.places = places;
         self.homes = homes;
-    }
-
-    fn put_back(&mut self, tags: &[Tag], items: &mut [Option<Box<[u8]>>]) {
-        let moved = (0..tags.len()).filter(|at| tags[*at] != 0);
-        let places: Vec<usize> = (0..self.tags.len()).filter(|at| self.tags[*at] != 0).collect();
-        for (from, to) in moved.zip(places) {
-            self.items[to] = items[from].take();
-        }
     }
 }
 
@@ -219,8 +197,11 @@ mod tests {
     use base::rng::Rng;
     use std::collections::BTreeMap;
 
-    fn boxed(key: &[u8], value: &[u8]) -> Box<[u8]> {
-        item::build(key, item::Body::Str(value), None, 0)
+    fn stored(items: &mut Items, key: &[u8]) -> ItemId {
+        let body = item::Body::Str(b"v");
+        let id = items.insert(item::size(key, body, None));
+        item::write(items.get_mut(id), key, body, None, 0);
+        id
     }
 
     fn tag_of(rng: &mut Rng, key: u64) -> Tag {
@@ -237,19 +218,20 @@ mod tests {
     fn a_table_is_a_map_sorted_by_tag_and_key() {
         for seed in 0..200 {
             let mut rng = Rng::new(seed);
-            let mut table = Table::default();
+            let (mut table, mut items) = (Table::default(), Items::default());
             let mut model = BTreeMap::new();
             for _ in 0..400 {
                 let n = rng.below(120);
                 let key = n.to_string().into_bytes();
                 let tag = tag_of(&mut rng, n);
-                match (table.find(tag, &key), rng.one_in(3)) {
+                match (table.find(&items, tag, &key), rng.one_in(3)) {
                     (Place::Found(at), true) => {
-                        table.remove(at);
+                        items.remove(table.remove(at));
                         assert!(model.remove(&(tag, key)).is_some());
                     }
                     (Place::Vacant(at), false) => {
-                        table.insert(tag, at, boxed(&key, b"v"));
+                        let new = stored(&mut items, &key);
+                        table.insert(&items, tag, at, new);
                         assert!(model.insert((tag, key), ()).is_none());
                     }
                     (Place::Found(_), false) => assert!(model.contains_key(&(tag, key))),
@@ -257,7 +239,7 @@ mod tests {
                 }
                 assert_eq!(table.len(), model.len());
             }
-            let keys: Vec<&[u8]> = table.items().map(item::key).collect();
+            let keys: Vec<&[u8]> = table.items().map(|id| item::key(items.get(id))).collect();
             let expected: Vec<&[u8]> = model.keys().map(|(_, key)| key.as_slice()).collect();
             assert_eq!(keys, expected, "seed {seed}");
         }

@@ -41,7 +41,9 @@ impl Keyspace {
                 }
                 tag = table.tag(at);
                 seen += 1;
-                if let Some(live) = self.live(cx, table.item(at)).filter(&mut wanted) {
+                if let Some(live) =
+                    self.live(cx, self.dbs[usize::from(cx.db)].items.get(table.item(at))).filter(&mut wanted)
+                {
                     page.keys.push(live.key.to_vec());
                 }
                 place = table.occupied_from(at + 1);
@@ -68,7 +70,7 @@ impl Keyspace {
             for table in &home.tables {
                 if rank < table.len() {
                     let stored = table.items().nth(rank)?;
-                    if let Some(live) = self.live(cx, stored) {
+                    if let Some(live) = self.live(cx, home.items.get(stored)) {
                         return Some(live.key.to_vec());
                     }
                     break;
@@ -79,7 +81,7 @@ impl Keyspace {
         home.tables
             .iter()
             .flat_map(|table| table.items())
-            .find_map(|stored| self.live(cx, stored))
+            .find_map(|stored| self.live(cx, home.items.get(stored)))
             .map(|live| live.key.to_vec())
     }
 
@@ -107,7 +109,7 @@ impl Keyspace {
         let mut hasher = siphasher::sip::SipHasher13::new();
         for (db, home) in self.dbs.iter().enumerate() {
             for stored in home.tables.iter().flat_map(|table| table.items()) {
-                let seen = item::view(stored);
+                let seen = item::view(home.items.get(stored));
                 hasher.write_usize(db);
                 hasher.write_usize(seen.key.len());
                 hasher.write(seen.key);
