@@ -4,7 +4,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use support::{Folder, Node, refused_with};
+use support::{Folder, Node, Reply, http, refused_with};
 
 #[test]
 fn a_node_that_serves_is_healthy_and_ready() {
@@ -15,6 +15,24 @@ fn a_node_that_serves_is_healthy_and_ready() {
     let ready = node.get("/readyz?verbose=1");
     assert_eq!((ready.status, ready.body.as_str()), (200, "ready\n"));
     assert!(ready.head.contains("content-type: text/plain; charset=utf-8"), "{}", ready.head);
+}
+
+#[test]
+fn a_node_that_finishes_what_it_began_is_not_ready() {
+    let folder = Folder::new("stopping");
+    let node = Node::start_with(folder.path(), |command| command.env("TIDEGATE_SLOW_SYNC_US", "1000000"));
+    let (mut writer, mut other) = (node.client(), node.client());
+    writer.send(&["SET", "a", "1"]).expect("the request leaves");
+    let seen =
+        |reply: Reply| matches!(reply, Reply::Bulk(list) if String::from_utf8_lossy(&list).contains(" cmd=set "));
+    while !seen(other.ask(&["CLIENT", "LIST"]).expect("a reply")) {}
+    let address = node.admin().to_owned();
+    let stopper = std::thread::spawn(move || node.terminate());
+    let pages = std::iter::from_fn(|| http(&address, "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n"));
+    let unready = pages.into_iter().find(|page| page.status != 200).expect("it says that it is stopping");
+    assert_eq!((unready.status, unready.body.starts_with("stopping: ")), (503, true), "{}", unready.body);
+    assert_eq!(writer.reply().expect("what was begun is finished"), Reply::ok());
+    assert_eq!(stopper.join().expect("it ends").code(), Some(0));
 }
 
 #[test]

@@ -233,6 +233,10 @@ impl Driver {
             }
         }
         core.requests(conn, &mut calls);
+        if !conn.waiting.is_empty() {
+            // Others see what it waits for; what is answered is noted when it is written.
+            conn.note_vitals(now.boot);
+        }
         if conn.closing {
             used = bytes.len();
         }

@@ -88,16 +88,7 @@ impl Node {
 
     /// Sends bytes to the admin endpoint and reads until it closes.
     pub fn http(&self, request: &str) -> Page {
-        let mut stream = TcpStream::connect(&self.admin).expect("the admin port takes connections");
-        stream.set_read_timeout(Some(REPLY_TIME_MAX)).expect("a timeout can be set");
-        stream.write_all(request.as_bytes()).expect("the request can be written");
-        let mut answer = Vec::new();
-        // A server that has heard enough may reset the connection behind its answer.
-        let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8(answer).expect("the answer is text");
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer:?}"));
-        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status line has a status");
-        Page { status, head: head.to_lowercase(), body: body.to_owned() }
+        http(&self.admin, request).expect("the admin port takes connections")
     }
 
     pub fn client(&self) -> Client {
@@ -121,6 +112,20 @@ impl Node {
         assert!(sent.success(), "SIGTERM reached {pid}");
         self.child.wait().expect("the child can be waited for")
     }
+}
+
+/// Sends bytes to an admin endpoint and reads until it closes; nothing if nobody is there.
+pub fn http(address: &str, request: &str) -> Option<Page> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(REPLY_TIME_MAX)).expect("a timeout can be set");
+    stream.write_all(request.as_bytes()).expect("the request can be written");
+    let mut answer = Vec::new();
+    // A server that has heard enough may reset the connection behind its answer.
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).expect("the answer is text");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer:?}"));
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status line has a status");
+    Some(Page { status, head: head.to_lowercase(), body: body.to_owned() })
 }
 
 /// An answer over HTTP.
