@@ -4,9 +4,13 @@ use base::Instant;
 use node::Now;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Now, on both clocks.
+/// Now, on both clocks. The wall clock is read as of the last tick of the kernel: an election needs no better, and reading
+/// it well costs as much as a look-up.
 pub fn now() -> Now {
-    Now { boot: boot(), wall_ms: wall_ms() }
+    let wall = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    let seconds = u64::try_from(wall.tv_sec).unwrap_or(0);
+    let wall_ms = seconds * 1000 + u64::try_from(wall.tv_nsec).unwrap_or(0) / 1_000_000;
+    Now { boot: boot(), wall_ms }
 }
 
 /// The boot-time clock.

@@ -21,7 +21,7 @@ use base::{ClientId, Instant, LaneId};
 use consensus::Write;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use node::{Lane, Outbox};
+use node::{Lane, Now, Outbox};
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ impl Driver {
     /// Brings the shards of this lane to where they serve reads: the log is applied.
     pub fn settle(&mut self) {
         while !self.lane.ready() {
-            self.end_turn();
+            self.end_turn(clock::now());
             self.drain_mail();
         }
         self.tell();
@@ -153,8 +153,8 @@ impl Driver {
             if self.drain_mail() {
                 idle = 0;
             }
-            self.on_time();
-            self.end_turn();
+            let now = self.on_time();
+            self.end_turn(now);
             if self.stopping && self.owes_nothing() {
                 return;
             }
@@ -175,7 +175,8 @@ impl Driver {
         Some(Duration::from_nanos(deadline.since_ns(clock::boot())))
     }
 
-    fn on_time(&mut self) {
+    /// What is due now; when that was.
+    fn on_time(&mut self) -> Now {
         let now = clock::now();
         if self.out.next_deadline.is_some_and(|at| at <= now.boot) {
             self.lane.on_timer(now, &mut self.out);
@@ -188,12 +189,12 @@ impl Driver {
             let waiting = self.mailbox().snapshot_backlog.waiting();
             self.snapshotting = self.lane.snapshot_slice(waiting, &mut self.out);
         }
+        now
     }
 
     /// Carries out the outbox until nothing new comes of it, then writes to the clients.
-    fn end_turn(&mut self) {
-        let now = loop {
-            let now = clock::now();
+    fn end_turn(&mut self, mut now: Now) {
+        loop {
             self.lane.on_turn_end(now, &mut self.out);
             let ran_ns = self.ran_from.take().map(|from| now.boot.since_ns(from));
             self.deliver(ran_ns);
@@ -207,11 +208,12 @@ impl Driver {
                 self.ask_keeper(Task::Drop(garbage));
             }
             if self.out.writes.is_empty() {
-                break now;
+                break;
             }
             let writes = std::mem::take(&mut self.out.writes);
             self.persist(writes);
-        };
+            now = clock::now();
+        }
         self.turn.end(now.boot, &self.shared.meters.lanes[usize::from(self.id.0)]);
         self.flush_all(now.boot);
     }
@@ -244,7 +246,7 @@ impl Driver {
         let mut inputs = std::mem::take(&mut self.inputs);
         self.mailbox().take(&mut inputs);
         let any = !inputs.is_empty();
-        let now = clock::now();
+        let now = if any { clock::now() } else { Now::default() };
         for input in inputs.drain(..) {
             match input {
                 Input::Accepted(stream) => self.admit(stream),

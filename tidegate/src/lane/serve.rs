@@ -361,9 +361,10 @@ impl Core<'_> {
             let reads = calls.iter().filter(|call| !call.command.is_write());
             self.lane.bring_near(reads.filter_map(Call::first_key));
         }
-        for call in calls.drain(..) {
-            self.request(conn, &call);
+        for call in calls.iter() {
+            self.request(conn, call);
         }
+        calls.clear();
     }
 
     /// A command for the core. What it answers at once is encoded while it is warm.
