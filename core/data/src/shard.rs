@@ -278,6 +278,9 @@ impl<'a> Call<'a> {
         for _ in 0..argc {
             args.push(reader.bytes()?);
         }
+        if !command.accepts(args.len()) {
+            return Err(DecodeError::Unknown(args.len() as u64).into());
+        }
         Ok(Self { db, command, args })
     }
 
