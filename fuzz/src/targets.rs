@@ -25,7 +25,9 @@ fn session(input: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
             let mut used = 0;
             let step = session.step(&waiting[at..], &mut used, &mut out);
             let (name, seq) = match step {
-                Step::Request(call) | Step::Admin(call) => (format!("{} {:?}", call.command.name, call.args), Some(call.seq)),
+                Step::Request(call) | Step::Admin(call) => {
+                    (format!("{} {:?}", call.command.name, call.args), Some(call.seq))
+                }
                 Step::Exec(exec) => (format!("exec {}", exec.commands.len()), Some(exec.seq)),
                 Step::Inline(frame) => {
                     // The frame means the line: its commands are taken from it alone.
@@ -100,7 +102,7 @@ pub fn valid_entry(rng: &mut Rng) -> Vec<u8> {
     let mut writer = EntryWriter::default();
     let words: [&[u8]; 8] = [b"k", b"v", b"10", b"-1", b"px", b"", b"nx", b"0"];
     let rows: Vec<_> = command::all().filter(|row| row.is_write()).collect();
-    let mut call = |rng: &mut Rng| {
+    let call = |rng: &mut Rng| {
         let row = rows[usize::try_from(rng.below(rows.len() as u64)).expect("small")];
         let argc = usize::from(row.arity.unsigned_abs()).max(1) + usize::from(row.arity < 0 && rng.one_in(2));
         let mut args: Vec<&[u8]> = vec![row.name.as_bytes()];
