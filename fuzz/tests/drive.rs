@@ -1,6 +1,6 @@
 //! The seeded driver over every target: `FUZZ_COUNT` inputs each (2,000), from `FUZZ_SEED` (1).
 
-use tidegate_fuzz::{TARGETS, drive};
+use fuzz::{TARGETS, drive};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
