@@ -33,6 +33,8 @@ struct Keeper<'a> {
     shard_count: u16,
     snapshot_after_bytes: u64,
     looked: Instant,
+    /// After a snapshot failed, the next waits a while.
+    not_before: Instant,
     /// True from the request for snapshots until the log has been given back.
     asked: bool,
 }
@@ -50,6 +52,7 @@ struct Writing {
 pub const ROOM_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// Room that is kept ready: what a lane writes in some looks at full speed.
 pub const ROOM_BYTES_WANTED: u64 = 24 * 1024 * 1024;
+const SNAPSHOT_RETRY_AFTER: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs until told to stop.
@@ -72,6 +75,7 @@ pub fn run(
         snapshot_after_bytes,
         asked: false,
         looked: Instant::now(),
+        not_before: Instant::now(),
     };
     loop {
         match tasks.recv_timeout(LOOK_EVERY) {
@@ -115,8 +119,11 @@ impl Keeper<'_> {
         if let Err(error) = done {
             log::warn("keeper", "a snapshot was given up", &[("shard", &shard), ("error", &error)]);
             self.shared.meters.snapshots.failed.add(1);
-            self.writing.remove(&shard);
+            if let Some(Err(error)) = self.writing.remove(&shard).map(|given_up| given_up.writer.abort()) {
+                log::warn("keeper", "what was written of a snapshot could not be removed", &[("error", &error)]);
+            }
             self.asked = false;
+            self.not_before = Instant::now() + SNAPSHOT_RETRY_AFTER;
             mailbox.put(Input::SnapshotFailed { shard });
         } else if self.asked && self.writing.is_empty() && self.durable.len() == usize::from(self.shard_count) {
             self.give_back();
@@ -148,7 +155,8 @@ impl Keeper<'_> {
     fn look(&mut self) {
         self.make_room();
         let size = self.look_at_log();
-        if size > self.snapshot_after_bytes && !self.asked && self.writing.is_empty() {
+        let due = size > self.snapshot_after_bytes && Instant::now() >= self.not_before;
+        if due && !self.asked && self.writing.is_empty() {
             self.asked = true;
             for mailbox in &self.shared.mailboxes {
                 mailbox.put(Input::BeginSnapshots);

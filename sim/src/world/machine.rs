@@ -247,7 +247,9 @@ impl Machine {
             Ok(()) => {}
             Err(error) if self.disk.stopped() => return Err(error),
             Err(_) => {
-                self.writing.remove(&shard);
+                if let Some(given_up) = self.writing.remove(&shard) {
+                    given_up.writer.abort()?;
+                }
                 self.asked = false;
                 self.lanes[usize::from(self.routing.lane_of(shard).0)].on_snapshot_failed(shard);
             }

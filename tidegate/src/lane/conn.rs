@@ -110,6 +110,11 @@ impl Conn {
         self.waiting.remove(at)
     }
 
+    /// True while the next request may be served.
+    pub fn may_go_on(&self) -> bool {
+        !self.closing && !self.blocked && !self.asleep && self.unwritten() <= OUT_BYTES_PAUSE
+    }
+
     /// Bytes that the client has not yet taken.
     pub fn unwritten(&self) -> usize {
         self.out.len() - self.written

@@ -162,7 +162,7 @@ impl Driver {
     }
 
     fn timeout(&self, idle: u32) -> Option<Duration> {
-        if idle < SPINS || self.snapshotting {
+        if idle < SPINS || self.snapshotting || !self.flush.is_empty() {
             return Some(Duration::ZERO);
         }
         let mailbox = self.mailbox();

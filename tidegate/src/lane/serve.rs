@@ -190,7 +190,7 @@ impl Driver {
         let (mut used, mut inline) = (0, None);
         let mut calls: Calls<'_> = SmallVec::new();
         conn.need_bytes = 0;
-        while used < bytes.len() && !conn.closing && !conn.blocked && !conn.asleep && inline.is_none() {
+        while used < bytes.len() && conn.may_go_on() && inline.is_none() {
             let mut taken = 0;
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);
             used += taken;
@@ -233,6 +233,8 @@ impl Driver {
             }
         }
         core.requests(conn, &mut calls);
+        // What it owes the client must shrink before more is served.
+        conn.blocked |= used < bytes.len() && conn.unwritten() > OUT_BYTES_PAUSE;
         if !conn.waiting.is_empty() {
             // Others see what it waits for; what is answered is noted when it is written.
             conn.note_vitals(now.boot);

@@ -80,6 +80,9 @@ pub fn parse(buf: &[u8], trust: Trust) -> Parsed<'_> {
     }
 }
 
+/// `$0\r\n\r\n`.
+const EMPTY_BULK_BYTES: usize = 6;
+
 fn multibulk(buf: &[u8], trust: Trust) -> Parsed<'_> {
     let (count, mut at) = match number(buf, 1, Invalid::MultibulkLength) {
         Number::Is(count, at) => (count, at),
@@ -97,11 +100,16 @@ fn multibulk(buf: &[u8], trust: Trust) -> Parsed<'_> {
         return Parsed::Invalid(Invalid::UnauthenticatedMultibulk);
     }
     let mut args = Args::new();
-    for _ in 0..count {
+    for done in 0..count {
         match bulk(buf, at, trust) {
             Ok((arg, next)) => {
                 args.push(arg);
                 at = next;
+            }
+            // Every argument that is still to come has at least an empty one's bytes: a command that drips in is not
+            // parsed again for each of them.
+            Err(Parsed::Partial { need_at_least }) => {
+                return Parsed::Partial { need_at_least: need_at_least.max(at + EMPTY_BULK_BYTES * (count - done)) };
             }
             Err(stop) => return stop,
         }

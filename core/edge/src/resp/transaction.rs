@@ -6,7 +6,7 @@
 use super::client::is_for_node;
 use super::parse::Args;
 use super::session::{ExecCall, QueuedCall, Session, Step, error};
-use base::limits::QUEUED_COMMANDS_MAX;
+use base::limits::{QUEUED_COMMANDS_MAX, STRING_BYTES_MAX};
 use data::{Command, Reply, Run};
 
 /// What MULTI has queued.
@@ -15,6 +15,8 @@ pub(super) struct Transaction {
     queued: Vec<QueuedCall>,
     /// The database of the next queued command: SELECT may stand among them.
     db: u8,
+    /// Of all arguments.
+    bytes: usize,
     spoilt: bool,
 }
 
@@ -31,8 +33,10 @@ impl Transaction {
         self.queued.len()
     }
 
+    /// It will not be executed: what is queued is let go.
     pub(super) fn spoil(&mut self) {
         self.spoilt = true;
+        self.queued = Vec::new();
     }
 }
 
@@ -52,7 +56,7 @@ impl Session {
     pub(super) fn queue<'a>(&mut self, command: &'static Command, args: &Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
         let transaction = self.transaction.as_mut().expect("the caller looked");
         if transaction.queued.len() >= QUEUED_COMMANDS_MAX {
-            transaction.spoilt = true;
+            transaction.spoil();
             return self.answer(error("ERR too many commands in MULTI; EXEC in smaller parts"), out);
         }
         let db = transaction.db;
@@ -61,8 +65,15 @@ impl Session {
         {
             transaction.db = selected;
         }
-        let args = args.iter().map(|arg| arg.to_vec()).collect();
-        transaction.queued.push(QueuedCall { db, command, args });
+        transaction.bytes += args.iter().map(|arg| arg.len()).sum::<usize>();
+        if transaction.bytes > STRING_BYTES_MAX {
+            transaction.spoil();
+            return self.answer(error("ERR the transaction is larger than 512 MB; EXEC in smaller parts"), out);
+        }
+        if !transaction.spoilt {
+            let args = args.iter().map(|arg| arg.to_vec()).collect();
+            transaction.queued.push(QueuedCall { db, command, args });
+        }
         self.answer(Reply::Simple("QUEUED"), out)
     }
 
