@@ -12,6 +12,8 @@ pub struct Settings {
     slower_than_us: AtomicI64,
     slow_entries_max: AtomicU64,
     clients_max: AtomicU64,
+    timeout_s: AtomicU64,
+    output_timeout_s: AtomicU64,
 }
 
 impl Default for Settings {
@@ -20,6 +22,8 @@ impl Default for Settings {
             slower_than_us: AtomicI64::new(10_000),
             slow_entries_max: AtomicU64::new(128),
             clients_max: AtomicU64::new(10_000),
+            timeout_s: AtomicU64::new(0),
+            output_timeout_s: AtomicU64::new(60),
         }
     }
 }
@@ -55,5 +59,23 @@ impl Settings {
 
     pub fn set_clients_max(&self, count: u64) {
         self.clients_max.store(count, Ordering::Relaxed);
+    }
+
+    /// A client that has been silent for so many seconds is dropped; none is if 0.
+    pub fn timeout_s(&self) -> u64 {
+        self.timeout_s.load(Ordering::Relaxed)
+    }
+
+    pub fn set_timeout_s(&self, seconds: u64) {
+        self.timeout_s.store(seconds, Ordering::Relaxed);
+    }
+
+    /// A client that has taken nothing of its replies for so many seconds is dropped; none is if 0.
+    pub fn output_timeout_s(&self) -> u64 {
+        self.output_timeout_s.load(Ordering::Relaxed)
+    }
+
+    pub fn set_output_timeout_s(&self, seconds: u64) {
+        self.output_timeout_s.store(seconds, Ordering::Relaxed);
     }
 }

@@ -12,6 +12,8 @@ pub const REQUEST_BYTES_MAX: usize = 1024 * MIB;
 pub const BULK_BYTES_UNAUTHENTICATED_MAX: usize = 16 * 1024;
 /// How many arguments an unauthenticated client may send.
 pub const ARGS_COUNT_UNAUTHENTICATED_MAX: usize = 10;
+/// A connection that holds this much output gets no more replies made, and none of its requests served.
+pub const OUT_BYTES_SOFT: usize = 64 * 1024;
 /// Commands queued by MULTI on one connection.
 pub const QUEUED_COMMANDS_MAX: usize = 1024 * 1024;
 /// Databases per node, as Redis' default.

@@ -159,5 +159,6 @@ impl Client {
             }
         }
         self.output.drain(..at);
+        self.session.go_on(&mut self.output);
     }
 }

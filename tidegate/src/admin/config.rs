@@ -57,6 +57,15 @@ const KNOBS: &[Knob] = &[
     },
     fixed("maxmemory", |_| "0".to_owned()),
     fixed("maxmemory-policy", |_| "noeviction".to_owned()),
+    Knob {
+        name: "output-timeout",
+        get: |shared| shared.settings.output_timeout_s().to_string(),
+        kind: Kind::Integer {
+            least: 0,
+            most: i32::MAX as i64,
+            set: |shared, seconds| shared.settings.set_output_timeout_s(seconds.unsigned_abs()),
+        },
+    },
     fixed("port", |shared| shared.ports.resp.to_string()),
     fixed("proto-max-bulk-len", |_| base::limits::BULK_BYTES_MAX.to_string()),
     fixed("requirepass", |shared| {
@@ -79,7 +88,15 @@ const KNOBS: &[Knob] = &[
         },
     },
     fixed("tcp-keepalive", |_| "0".to_owned()),
-    fixed("timeout", |_| "0".to_owned()),
+    Knob {
+        name: "timeout",
+        get: |shared| shared.settings.timeout_s().to_string(),
+        kind: Kind::Integer {
+            least: 0,
+            most: i32::MAX as i64,
+            set: |shared, seconds| shared.settings.set_timeout_s(seconds.unsigned_abs()),
+        },
+    },
 ];
 
 const fn fixed(name: &'static str, get: fn(&Shared) -> String) -> Knob {

@@ -5,6 +5,7 @@
 
 mod conn;
 pub use conn::Conn;
+mod idle;
 mod serve;
 mod slow;
 pub use slow::Mark;
@@ -45,6 +46,8 @@ pub struct Driver {
     buffer: Box<[u8]>,
     /// Connections with output to be written at the end of the turn.
     flush: Vec<usize>,
+    /// Connections that have more to do than the last turn's share.
+    turns: Vec<usize>,
     snapshotting: bool,
     stopping: bool,
     turn: Turn,
@@ -52,6 +55,8 @@ pub struct Driver {
     /// When the writes of a batch began to run, until their replies are delivered.
     ran_from: Option<Instant>,
     sleepers: Vec<Sleeper>,
+    /// When idle connections were looked for.
+    looked_at: Instant,
 }
 
 /// A connection that DEBUG SLEEP holds back.
@@ -72,7 +77,7 @@ struct Conns {
 
 pub const WAKER: Token = Token(usize::MAX);
 const LISTENER: Token = Token(usize::MAX - 1);
-const BUFFER_BYTES: usize = 128 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 /// Polls without waiting after a busy turn.
 const SPINS: u32 = 30;
 const PLACE_BITS: u32 = 24;
@@ -103,12 +108,14 @@ impl Driver {
             inputs: Vec::new(),
             buffer,
             flush: Vec::new(),
+            turns: Vec::new(),
             snapshotting: false,
             stopping: false,
             turn: Turn::new(),
             slow: Slow::new(),
             ran_from: None,
             sleepers: Vec::new(),
+            looked_at: clock::boot(),
         }
     }
 
@@ -150,6 +157,7 @@ impl Driver {
                     Token(place) => self.on_ready(place, event),
                 }
             }
+            self.take_turns();
             if self.drain_mail() {
                 idle = 0;
             }
@@ -162,7 +170,7 @@ impl Driver {
     }
 
     fn timeout(&self, idle: u32) -> Option<Duration> {
-        if idle < SPINS || self.snapshotting || !self.flush.is_empty() {
+        if idle < SPINS || self.snapshotting || !self.flush.is_empty() || !self.turns.is_empty() {
             return Some(Duration::ZERO);
         }
         let mailbox = self.mailbox();
@@ -181,6 +189,7 @@ impl Driver {
         if self.out.next_deadline.is_some_and(|at| at <= now.boot) {
             self.lane.on_timer(now, &mut self.out);
             self.tell();
+            self.look_at_idle(now.boot);
         }
         if !self.sleepers.is_empty() {
             self.wake_sleepers(now.boot);
