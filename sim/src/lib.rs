@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod disk;
+pub mod group;
 pub mod hunt;
 pub mod oracle;
 pub mod tally;

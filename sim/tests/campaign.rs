@@ -5,7 +5,7 @@ use sim::world::{Effort, World};
 
 #[test]
 fn a_short_campaign_is_clean() {
-    let outcome = hunt(0..48, Effort { commands: 600, crashes: 5 }, 2, 1, || {});
+    let outcome = hunt(0..48, 2, 1, || {}, |seed| World::run(seed, Effort { commands: 600, crashes: 5 }));
     assert!(outcome.caught.is_empty(), "{:#?}", outcome.caught);
     for event in
         ["crash: power cut", "crash: in a disk operation", "crash: a sync failed", "torn tails cut", "snapshots"]

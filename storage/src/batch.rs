@@ -12,7 +12,7 @@
 use crate::aligned::AlignedBuf;
 use base::codec::{DecodeError, Reader};
 use base::mutation::{self, Mutation};
-use base::record::Record;
+use base::record::{Payload, Record, SnapshotMark};
 use base::{Index, NodeId, ShardId, Term};
 use bytes::Bytes;
 
@@ -24,6 +24,7 @@ const VERSION: u8 = 1;
 const KIND_APPEND: u8 = 1;
 const KIND_HARD_STATE: u8 = 2;
 const KIND_SNAP_MARK: u8 = 3;
+const KIND_MEMBERS: u8 = 4;
 const KIND_SEAL: u8 = 7;
 const KIND_START: u8 = 8;
 
@@ -86,9 +87,10 @@ pub(crate) fn stride(payload_bytes: u64) -> u64 {
 pub fn record_bytes(record: &Record) -> u64 {
     const HEAD: u64 = 32;
     match record {
-        Record::Append { entry, .. } => HEAD + entry.len() as u64,
+        Record::Append { payload: Payload::Data(bytes) | Payload::Members(bytes), .. } => HEAD + bytes.len() as u64,
         Record::HardState { .. } => HEAD + 8,
-        Record::SnapMark { .. } | Record::Start { .. } | Record::Seal => HEAD,
+        Record::SnapMark { mark, .. } => HEAD + mark.members.len() as u64,
+        Record::Start { .. } | Record::Seal => HEAD,
     }
 }
 
@@ -109,12 +111,17 @@ pub(crate) fn begin(out: &mut AlignedBuf) {
 pub(crate) fn put_record(out: &mut AlignedBuf, seq: u64, record: &Record) {
     let vote_bytes;
     let (shard, kind, term, index, bytes): (ShardId, u8, Term, Index, &[u8]) = match record {
-        Record::Append { shard, term, index, entry } => (*shard, KIND_APPEND, *term, *index, entry),
+        Record::Append { shard, term, index, payload: Payload::Data(entry) } => {
+            (*shard, KIND_APPEND, *term, *index, entry)
+        }
+        Record::Append { shard, term, index, payload: Payload::Members(members) } => {
+            (*shard, KIND_MEMBERS, *term, *index, members)
+        }
         Record::HardState { shard, term, vote } => {
             vote_bytes = vote.map(|node| node.0.to_le_bytes());
             (*shard, KIND_HARD_STATE, *term, Index(0), vote_bytes.as_ref().map_or(&[], |bytes| bytes))
         }
-        Record::SnapMark { shard, term, index } => (*shard, KIND_SNAP_MARK, *term, *index, &[]),
+        Record::SnapMark { shard, mark } => (*shard, KIND_SNAP_MARK, mark.term, mark.index, &mark.members),
         Record::Start { segment } => (ShardId(0), KIND_START, Term(0), Index(*segment), &[]),
         Record::Seal => (ShardId(0), KIND_SEAL, Term(0), Index(0), &[]),
     };
@@ -149,9 +156,15 @@ pub(crate) fn records(payload: &Bytes, count: u32) -> Result<Vec<Sequenced>, Dec
         let (term, index, seq) = (Term(reader.u64()?), Index(reader.u64()?), reader.u64()?);
         let bytes = reader.take(len)?;
         let record = match kind {
-            KIND_APPEND => Record::Append { shard, term, index, entry: payload.slice_ref(bytes) },
+            KIND_APPEND => Record::Append { shard, term, index, payload: Payload::Data(payload.slice_ref(bytes)) },
+            KIND_MEMBERS => {
+                Record::Append { shard, term, index, payload: Payload::Members(Bytes::copy_from_slice(bytes)) }
+            }
             KIND_HARD_STATE => Record::HardState { shard, term, vote: vote(bytes)? },
-            KIND_SNAP_MARK => Record::SnapMark { shard, term, index },
+            KIND_SNAP_MARK => {
+                let mark = SnapshotMark { term, index, members: Bytes::copy_from_slice(bytes) };
+                Record::SnapMark { shard, mark }
+            }
             KIND_START => Record::Start { segment: index.0 },
             KIND_SEAL => Record::Seal,
             other => return Err(DecodeError::Unknown(u64::from(other))),

@@ -225,7 +225,7 @@ impl Replay {
         match &record {
             Record::HardState { shard, .. } => newest(&mut self.hard, *shard, seq, record),
             Record::SnapMark { shard, .. } => newest(&mut self.marks, *shard, seq, record),
-            Record::Append { shard, term, index, entry } => {
+            Record::Append { shard, term, index, payload } => {
                 let known = last.entry(*shard).or_default();
                 *known = (*known).max(*index);
                 let log = self.entries.entry(*shard).or_default();
@@ -235,7 +235,7 @@ impl Replay {
                     return;
                 }
                 drop(log.split_off(index));
-                let entry = RecoveredEntry { term: *term, index: *index, entry: entry.clone() };
+                let entry = RecoveredEntry { term: *term, index: *index, payload: payload.clone() };
                 log.insert(*index, (seq, entry));
             }
             Record::Start { segment } => self.start = self.start.max(Some((seq, *segment))),
@@ -251,12 +251,12 @@ impl Replay {
             (found.term, found.vote) = (term, vote);
         }
         for (shard, (_, record)) in self.marks {
-            let Record::SnapMark { term, index, .. } = record else { continue };
-            shards.entry(shard).or_default().snapshot = Some((index, term));
+            let Record::SnapMark { mark, .. } = record else { continue };
+            shards.entry(shard).or_default().snapshot = Some(mark);
         }
         for (shard, log) in self.entries {
             let found = shards.entry(shard).or_default();
-            let mut next = found.snapshot.map_or(Index(1), |(index, _)| index.next());
+            let mut next = found.snapshot.as_ref().map_or(Index(1), |mark| mark.index.next());
             for (_, entry) in log.into_values().filter(|(_, entry)| entry.index >= next).collect::<Vec<_>>() {
                 if entry.index != next {
                     return Err(StorageError::Corrupt {
@@ -283,10 +283,11 @@ fn newest(of: &mut BTreeMap<ShardId, (u64, Record)>, shard: ShardId, seq: u64, r
 mod tests {
     use super::*;
     use base::Term;
+    use base::record::Payload;
 
     fn append(seq: u64, index: u64, entry: &'static [u8]) -> Sequenced {
-        let record =
-            Record::Append { shard: ShardId(0), term: Term(1), index: Index(index), entry: Bytes::from_static(entry) };
+        let payload = Payload::Data(Bytes::from_static(entry));
+        let record = Record::Append { shard: ShardId(0), term: Term(1), index: Index(index), payload };
         Sequenced { seq, record }
     }
 

@@ -10,8 +10,8 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::io;
 use crate::recover::{self, Recovery};
 use base::mutation::{self, Mutation};
-use base::record::Record;
-use base::{Index, ShardId, Term};
+use base::record::{Record, SnapshotMark};
+use base::{Index, ShardId};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How a log is laid out.
@@ -246,16 +246,14 @@ impl<D: Disk> Wal<D> {
     /// Gives the space of segments back that every shard's snapshot has passed; the snapshots must be durable under
     /// their names. Their marks, and what still counts of the segments (the newest HardState of each shard, with the seq
     /// that it had), are made durable first. True if anything was given back.
-    pub fn reclaim(&mut self, snapshots: &BTreeMap<ShardId, (Index, Term)>) -> Result<bool, StorageError> {
+    pub fn reclaim(&mut self, snapshots: &BTreeMap<ShardId, SnapshotMark>) -> Result<bool, StorageError> {
         let passed = |closed: &Closed| {
-            closed.last.iter().all(|(shard, last)| snapshots.get(shard).is_some_and(|(index, _)| index >= last))
+            closed.last.iter().all(|(shard, last)| snapshots.get(shard).is_some_and(|mark| mark.index >= *last))
         };
         let count = self.closed.iter().take_while(|closed| passed(closed)).count();
         let segment = self.closed.get(count).map_or(self.active.id, |kept| kept.id);
-        let mut marks: Vec<Record> = snapshots
-            .iter()
-            .map(|(shard, (index, term))| Record::SnapMark { shard: *shard, term: *term, index: *index })
-            .collect();
+        let mut marks: Vec<Record> =
+            snapshots.iter().map(|(shard, mark)| Record::SnapMark { shard: *shard, mark: mark.clone() }).collect();
         marks.push(Record::Start { segment });
         self.append(&marks)?;
         let kept: Vec<(u64, Record)> = self.hard.values().cloned().collect();

@@ -1,6 +1,6 @@
 //! The log on a real directory: what was synced comes back, a torn tail is cut, rot is told with its place.
 
-use base::record::Record;
+use base::record::{Payload, Record, RecoveredEntry, SnapshotMark};
 use base::{Index, NodeId, ShardId, Term};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -37,9 +37,18 @@ impl Drop for Dir {
     }
 }
 
+fn mark(index: u64, term: u64) -> SnapshotMark {
+    SnapshotMark { index: Index(index), term: Term(term), members: Bytes::from_static(b"members") }
+}
+
+fn payload_bytes(found: &RecoveredEntry) -> usize {
+    let (Payload::Data(bytes) | Payload::Members(bytes)) = &found.payload;
+    bytes.len()
+}
+
 fn entry(index: u64, len: usize) -> Record {
     let entry = Bytes::from(vec![index.to_le_bytes()[0]; len]);
-    Record::Append { shard: SHARD, term: Term(1), index: Index(index), entry }
+    Record::Append { shard: SHARD, term: Term(1), index: Index(index), payload: Payload::Data(entry) }
 }
 
 fn indexes(recovery: &Recovery) -> Vec<u64> {
@@ -61,7 +70,7 @@ fn everything_synced_comes_back_over_segments() {
     let shard = &recovery.shards[&SHARD];
     assert_eq!((shard.term, shard.vote), (Term(7), Some(NodeId(9))));
     assert_eq!(indexes(&recovery), (1..=101).collect::<Vec<_>>());
-    assert_eq!(shard.entries[100].entry.len(), 500_000);
+    assert_eq!(payload_bytes(&shard.entries[100]), 500_000);
     assert!(recovery.cut.is_empty());
 }
 
@@ -75,7 +84,7 @@ fn an_overwritten_entry_drops_what_stood_behind_it() {
     drop(wal);
     let (_, recovery) = dir.open().unwrap();
     assert_eq!(indexes(&recovery), [1, 2]);
-    assert_eq!(recovery.shards[&SHARD].entries[1].entry.len(), 77);
+    assert_eq!(payload_bytes(&recovery.shards[&SHARD].entries[1]), 77);
 }
 
 #[test]
@@ -132,14 +141,14 @@ fn reclaimed_segments_leave_marks_and_hard_states() {
     }
     wal.sync().unwrap();
     let before = wal.size_bytes();
-    assert!(wal.reclaim(&BTreeMap::from([(SHARD, (Index(90), Term(5)))])).unwrap());
+    assert!(wal.reclaim(&BTreeMap::from([(SHARD, mark(90, 5))])).unwrap());
     assert!(wal.size_bytes() < before / 2);
     wal.append(&[entry(101, 10)]).unwrap();
     wal.sync().unwrap();
     drop(wal);
     let (_, recovery) = dir.open().unwrap();
     let shard = &recovery.shards[&SHARD];
-    assert_eq!((shard.term, shard.snapshot), (Term(5), Some((Index(90), Term(5)))));
+    assert_eq!((shard.term, &shard.snapshot), (Term(5), &Some(mark(90, 5))));
     assert_eq!(indexes(&recovery), (91..=101).collect::<Vec<_>>());
 }
 
@@ -193,7 +202,7 @@ fn reclaimed(dir: &Dir) -> Vec<PathBuf> {
     for index in 1..=100 {
         wal.append(&[entry(index, 3000)]).expect("a fresh log works");
     }
-    wal.reclaim(&BTreeMap::from([(SHARD, (Index(50), Term(1)))])).expect("a fresh log works");
+    wal.reclaim(&BTreeMap::from([(SHARD, mark(50, 1))])).expect("a fresh log works");
     drop(wal);
     let mut names: Vec<PathBuf> = std::fs::read_dir(&dir.0)
         .expect("a fresh log works")

@@ -8,8 +8,8 @@ use crate::lane::{Driver, WAKER};
 use crate::log;
 use crate::meters::nanos;
 use crate::shared::{Input, Mailbox, Phase, Ports, Shared, lock};
-use base::record::RecoveredShard;
-use base::{Index, LaneId, NodeId, ShardId, Term};
+use base::record::{RecoveredShard, SnapshotMark};
+use base::{LaneId, NodeId, ShardId};
 use data::Keyspace;
 use mio::{Poll, Waker};
 use node::{Lane, LaneConfig, Outbox, RecoveredReplica, Routing};
@@ -44,7 +44,7 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
         let config = LaneConfig { node, lane: LaneId(number), routing, seed: random()? };
         let mine = replicas.extract_if(.., |shard, _| routing.lane_of(*shard) == LaneId(number)).map(|(_, one)| one);
         let mut out = Outbox::default();
-        let lane = Lane::start(config, mine.collect(), &mut out);
+        let lane = Lane::start(crate::clock::now(), config, mine.collect(), &mut out);
         let parts = (shared.clone(), journal.clone(), keeper_in.clone());
         lanes.push(Driver::new(LaneId(number), parts.0, parts.1, parts.2, poll, listener.take(), lane, out));
     }
@@ -154,7 +154,7 @@ fn share(options: &Dev, node: NodeId, ports: Ports) -> Result<(Arc<Shared>, Vec<
 /// Room in the log without which a node can't even begin its term.
 const START_BYTES: u64 = 256 * 1024;
 
-type Found = (BTreeMap<ShardId, (Index, Term)>, BTreeMap<ShardId, RecoveredReplica>);
+type Found = (BTreeMap<ShardId, SnapshotMark>, BTreeMap<ShardId, RecoveredReplica>);
 
 /// Loads the snapshots that the log builds upon.
 fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>> {
@@ -162,8 +162,8 @@ fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>>
     let mut replicas = BTreeMap::new();
     for (shard, log) in recovery.shards {
         let keyspace = load(disk, shard, &log)?;
-        if let Some(snapshot) = log.snapshot {
-            durable.insert(shard, snapshot);
+        if let Some(mark) = log.snapshot.clone() {
+            durable.insert(shard, mark);
         }
         replicas.insert(shard, RecoveredReplica { shard, log, keyspace });
     }
@@ -171,7 +171,7 @@ fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>>
 }
 
 fn load(disk: &RealDisk, shard: ShardId, log: &RecoveredShard) -> Result<Option<Keyspace>, Box<dyn Error>> {
-    let Some((index, _)) = log.snapshot else { return Ok(None) };
+    let Some(index) = log.snapshot.as_ref().map(|mark| mark.index) else { return Ok(None) };
     let mut reader = SnapshotReader::open(disk, shard, index)?;
     let mut body = Vec::new();
     while let Some(block) = reader.next_block()? {

@@ -6,7 +6,8 @@
 use crate::journal::Journal;
 use crate::log;
 use crate::shared::{Input, Shared, lock};
-use base::{Index, LaneId, ShardId, Term};
+use base::record::SnapshotMark;
+use base::{LaneId, ShardId};
 use node::SnapshotStep;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ struct Keeper<'a> {
     journal: Arc<Journal>,
     shared: &'a Shared,
     writing: BTreeMap<ShardId, Writing>,
-    durable: BTreeMap<ShardId, (Index, Term)>,
+    durable: BTreeMap<ShardId, SnapshotMark>,
     shard_count: u16,
     snapshot_after_bytes: u64,
     looked: Instant,
@@ -41,8 +42,7 @@ struct Keeper<'a> {
 
 #[derive(Debug)]
 struct Writing {
-    term: Term,
-    index: Index,
+    mark: SnapshotMark,
     writer: SnapshotWriter<RealDisk>,
     begun: Instant,
     bytes: u64,
@@ -61,7 +61,7 @@ pub fn run(
     journal: Arc<Journal>,
     shared: &Shared,
     tasks: &Receiver<Task>,
-    durable: BTreeMap<ShardId, (Index, Term)>,
+    durable: BTreeMap<ShardId, SnapshotMark>,
     shard_count: u16,
     snapshot_after_bytes: u64,
 ) {
@@ -92,9 +92,9 @@ impl Keeper<'_> {
     fn on_step(&mut self, lane: LaneId, step: SnapshotStep) {
         let mailbox = &self.shared.mailboxes[usize::from(lane.0)];
         let (shard, done) = match step {
-            SnapshotStep::Begin { shard, term, index } => {
-                let made = SnapshotWriter::create(&self.disk, shard, index, term);
-                let writing = made.map(|writer| Writing { term, index, writer, begun: Instant::now(), bytes: 0 });
+            SnapshotStep::Begin { shard, mark } => {
+                let made = SnapshotWriter::create(&self.disk, shard, mark.index, mark.term);
+                let writing = made.map(|writer| Writing { mark, writer, begun: Instant::now(), bytes: 0 });
                 (shard, writing.map(|writing| drop(self.writing.insert(shard, writing))))
             }
             SnapshotStep::Piece { shard, bytes, copied } => {
@@ -103,15 +103,15 @@ impl Keeper<'_> {
                 (shard, done)
             }
             SnapshotStep::End { shard } => {
-                let Some(Writing { term, index, writer, begun, bytes }) = self.writing.remove(&shard) else { return };
+                let Some(Writing { mark, writer, begun, bytes }) = self.writing.remove(&shard) else { return };
                 let finished = writer.finish();
                 if finished.is_ok() {
                     let took = begun.elapsed();
                     self.shared.meters.snapshots.finished(bytes, took);
                     let fields: log::Fields<'_> =
-                        &[("shard", &shard), ("index", &index), ("bytes", &bytes), ("ms", &took.as_millis())];
+                        &[("shard", &shard), ("index", &mark.index), ("bytes", &bytes), ("ms", &took.as_millis())];
                     log::info("keeper", "a snapshot is finished", fields);
-                    self.durable.insert(shard, (index, term));
+                    self.durable.insert(shard, mark);
                 }
                 (shard, finished)
             }
@@ -211,7 +211,7 @@ impl Keeper<'_> {
         let reclaimed = lock(self.journal.wal()).reclaim(&self.durable);
         let cleaned = reclaimed.and_then(|_| {
             let mut snapshots = self.durable.iter();
-            snapshots.try_for_each(|(shard, (index, _))| storage::remove_older(&self.disk, *shard, *index))
+            snapshots.try_for_each(|(shard, mark)| storage::remove_older(&self.disk, *shard, mark.index))
         });
         match cleaned {
             Ok(()) => {}

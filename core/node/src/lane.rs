@@ -51,7 +51,7 @@ const TICK_MS: u64 = 100;
 
 impl Lane {
     /// A lane with its shards as they were found; each campaigns at once.
-    pub fn start(config: LaneConfig, recovered: Vec<RecoveredReplica>, out: &mut Outbox) -> Self {
+    pub fn start(now: Now, config: LaneConfig, recovered: Vec<RecoveredReplica>, out: &mut Outbox) -> Self {
         let mut rng = Rng::new(config.seed);
         let mut found: BTreeMap<ShardId, RecoveredReplica> =
             recovered.into_iter().map(|one| (one.shard, one)).collect();
@@ -65,7 +65,7 @@ impl Lane {
                 found.remove(&shard).map_or((RecoveredShard::default(), None), |one| (one.log, one.keyspace));
             let seed = (rng.next_u64(), rng.next_u64());
             let mut replica = Box::new(Replica::new(config.node, shard, seed, log, keyspace));
-            replica.start(out);
+            replica.start(now, out);
             replicas.push(Some(replica));
         }
         assert!(found.is_empty(), "the driver gives each lane its own shards");
@@ -143,7 +143,7 @@ impl Lane {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("a write comes back to its own lane");
         let mut answers: SmallVec<[(Waiter, Reply); 4]> = SmallVec::new();
         let mut local = std::mem::take(&mut out.replies);
-        replica.on_message(now, envelope.message, out, |waiter, reply| {
+        replica.on_message(now, envelope, out, |waiter, reply| {
             let reply = name_shard(reply, shard);
             if waiter.lane == me && !waiter.part {
                 local.push((waiter.client, waiter.seq, reply));
@@ -199,7 +199,7 @@ impl Lane {
     /// True once every shard of this lane serves reads.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.replicas.iter().flatten().all(|replica| replica.may_read())
+        self.replicas.iter().flatten().all(|replica| replica.is_ready())
     }
 
     /// How the shards of this lane stand.
@@ -221,7 +221,7 @@ impl Lane {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if let Run::Read(_) = request.command.run
             && (!request.joins || mutation::on(Mutation::ReadOvertakesOwnWrite))
-            && replica.may_read()
+            && replica.may_read(now)
             && !replica.has_logged_read(&waiter)
         {
             let cx = replica.context(now, request.db);
@@ -299,7 +299,7 @@ impl Lane {
         out: &mut Outbox,
     ) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        if request.command.is_write() || request.joins || !replica.may_read() || replica.has_logged_read(&waiter) {
+        if request.command.is_write() || request.joins || !replica.may_read(now) || replica.has_logged_read(&waiter) {
             return self.log(now, shard, waiter, request, out);
         }
         let cx: Context = replica.context(now, request.db);

@@ -1,8 +1,9 @@
 //! What goes into a lane and what comes out of it.
 
+use base::record::SnapshotMark;
 use base::{ClientId, Index, Instant, LaneId, ShardId, Term};
 use bytes::Bytes;
-use consensus::Write;
+use consensus::Effects;
 use data::{Command, Garbage, Reply, Watched};
 
 /// The time of an input, read after it was received.
@@ -97,8 +98,7 @@ pub struct SnapshotWaiting {
 pub enum SnapshotStep {
     Begin {
         shard: ShardId,
-        term: Term,
-        index: Index,
+        mark: SnapshotMark,
     },
     /// `copied` if the bytes exist for the snapshot alone.
     Piece {
@@ -137,7 +137,8 @@ pub enum Event {
 /// Effects of the inputs of a turn.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    pub writes: Vec<Write>,
+    /// What the groups ask for: writes to make durable, messages for other nodes.
+    pub raft: Effects,
     pub sends: Vec<(LaneId, LaneMessage)>,
     pub replies: Vec<(ClientId, u64, Reply)>,
     pub snapshots: Vec<SnapshotStep>,

@@ -3,10 +3,12 @@
 use crate::clock::StampClock;
 use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
 use base::limits::ENTRY_BYTES_SOFT;
-use base::record::RecoveredShard;
+use base::record::{RecoveredShard, SnapshotMark};
+use base::rng::Rng;
 use base::{ClientId, Index, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
-use consensus::raft::{Group, Message, Progress};
+use consensus::Envelope;
+use consensus::raft::{Group, Membership, Turned};
 use data::shard::{EntryWriter, genesis};
 use data::{Command, Context, Keyspace, Reply, ShardState};
 use std::collections::VecDeque;
@@ -67,7 +69,7 @@ impl Replica {
     ) -> Self {
         Self {
             shard,
-            group: Group::new(me, shard, recovered),
+            group: Group::new(me, shard, Membership::of_voters([me]), recovered, Rng::new(seed.0 ^ seed.1)),
             state: keyspace.map_or_else(ShardState::default, ShardState::with_keyspace),
             clock: StampClock::default(),
             seed,
@@ -80,8 +82,8 @@ impl Replica {
         }
     }
 
-    pub(crate) fn start(&mut self, out: &mut Outbox) {
-        self.group.campaign(&mut out.writes);
+    pub(crate) fn start(&mut self, now: Now, out: &mut Outbox) {
+        self.group.start(now.boot, &mut out.raft);
     }
 
     pub(crate) fn shard(&self) -> ShardId {
@@ -94,15 +96,20 @@ impl Replica {
 
     pub(crate) fn status(&self) -> ShardStatus {
         ShardStatus {
-            leads: self.group.may_read(),
+            leads: self.group.has_settled(),
             term: self.group.term(),
             commit: self.group.commit(),
             applied: self.state.keyspace().applied_index(),
         }
     }
 
-    pub(crate) fn may_read(&self) -> bool {
-        self.group.may_read()
+    /// True once it leads and knows what was committed before.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.group.has_settled()
+    }
+
+    pub(crate) fn may_read(&self, now: Now) -> bool {
+        self.group.may_read(now.boot)
     }
 
     /// A context for a read at `now`.
@@ -142,7 +149,7 @@ impl Replica {
 
     /// Proposes the open entry unless it may go on growing while an earlier one is being synced.
     pub(crate) fn propose_open(&mut self, now: Now, out: &mut Outbox) {
-        if self.open.is_empty() || (self.group.busy() && !self.open_is_full()) || !self.group.may_read() {
+        if self.open.is_empty() || (self.group.busy() && !self.open_is_full()) || !self.group.has_settled() {
             return;
         }
         if self.cutting.is_some() && self.copied_bytes > CUT_COPIES_BYTES_MAX {
@@ -151,30 +158,34 @@ impl Replica {
         }
         let entry = self.open.finish(self.clock.stamp(now));
         let waiters = std::mem::take(&mut self.open_waiters);
-        self.propose(entry, waiters, out);
+        self.propose(now, entry, waiters, out);
     }
 
     /// Lets dead keys go by an entry that carries nothing but time.
     pub(crate) fn tick_if_due(&mut self, now: Now, out: &mut Outbox) {
         let stamp = self.clock.stamp(now);
         let due = self.state.keyspace().next_expiry().is_some_and(|at| at <= stamp);
-        if due && self.open.is_empty() && self.group.may_read() && !self.group.busy() {
+        if due && self.open.is_empty() && self.group.has_settled() && !self.group.busy() {
             let entry = self.open.finish(stamp);
-            self.propose(entry, Vec::new(), out);
+            self.propose(now, entry, Vec::new(), out);
         }
     }
 
     pub(crate) fn on_message(
         &mut self,
         now: Now,
-        message: Message,
+        envelope: Envelope,
         out: &mut Outbox,
         answered: impl FnMut(Waiter, Reply),
     ) {
-        match self.group.on_message(message) {
-            Progress::None => {}
-            Progress::Elected => self.on_elected(now, out),
-            Progress::Committed => self.apply_committed(out, answered),
+        let was_ready = self.group.has_settled();
+        let Envelope { from, message, .. } = envelope;
+        let Turned { elected, committed, .. } = self.group.on_message(now.boot, from, message, &mut out.raft);
+        if elected {
+            self.on_elected(now, out);
+        }
+        if committed {
+            self.apply_committed(was_ready, out, answered);
         }
     }
 
@@ -186,7 +197,9 @@ impl Replica {
         }
         self.cutting = Some(index);
         self.state.cut().begin_cut();
-        out.snapshots.push(SnapshotStep::Begin { shard: self.shard, term: self.group.term(), index });
+        let members = self.group.membership_at(index).encode();
+        let mark = SnapshotMark { index, term: self.group.applied().term, members };
+        out.snapshots.push(SnapshotStep::Begin { shard: self.shard, mark });
         true
     }
 
@@ -229,20 +242,19 @@ impl Replica {
         let stamp = self.clock.stamp(now);
         let fresh = self.state.keyspace().applied_index() == Index(0) && self.group.is_empty();
         if fresh {
-            return self.propose(Bytes::from(genesis(stamp, self.seed)), Vec::new(), out);
+            return self.propose(now, Bytes::from(genesis(stamp, self.seed)), Vec::new(), out);
         }
         let waiters = std::mem::take(&mut self.open_waiters);
         let entry = self.open.finish(stamp);
-        self.propose(entry, waiters, out);
+        self.propose(now, entry, waiters, out);
     }
 
-    fn propose(&mut self, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) {
-        let index = self.group.propose(entry, &mut out.writes).expect("only a leader's entry is open");
+    fn propose(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) {
+        let index = self.group.propose(now.boot, entry, &mut out.raft).expect("only a leader's entry is open");
         self.proposed.push_back((index, waiters));
     }
 
-    fn apply_committed(&mut self, out: &mut Outbox, mut answered: impl FnMut(Waiter, Reply)) {
-        let was_ready = self.group.may_read();
+    fn apply_committed(&mut self, was_ready: bool, out: &mut Outbox, mut answered: impl FnMut(Waiter, Reply)) {
         let mut ready = false;
         while let Some((index, entry)) = self.group.next_committed() {
             let mut waiters = Vec::new().into_iter();

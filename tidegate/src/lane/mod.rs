@@ -216,10 +216,10 @@ impl Driver {
                 let garbage = std::mem::take(&mut self.out.garbage);
                 self.ask_keeper(Task::Drop(garbage));
             }
-            if self.out.writes.is_empty() {
+            if self.out.raft.writes.is_empty() {
                 break;
             }
-            let writes = std::mem::take(&mut self.out.writes);
+            let writes = std::mem::take(&mut self.out.raft.writes);
             self.persist(writes);
             now = clock::now();
         }
@@ -356,7 +356,7 @@ impl Driver {
     }
 
     fn owes_nothing(&self) -> bool {
-        self.out.writes.is_empty() && self.conns.iter().all(|conn| conn.session.pending() == 0)
+        self.out.raft.writes.is_empty() && self.conns.iter().all(|conn| conn.session.pending() == 0)
     }
 }
 
