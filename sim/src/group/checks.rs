@@ -31,6 +31,8 @@ struct Seen {
     vote: Option<NodeId>,
     commit: Index,
     applied: Index,
+    generation: u64,
+    durable: Index,
 }
 
 impl Ledger {
@@ -117,13 +119,25 @@ impl Ledger {
     pub(super) fn nothing_goes_back(&mut self, machine: &Machine) {
         let life = machine.life().expect("who took a step runs");
         let (term, vote) = life.group.vote();
-        let now =
-            Seen { life: machine.life, term, vote, commit: life.group.commit(), applied: life.group.applied().index };
+        let now = Seen {
+            life: machine.life,
+            term,
+            vote,
+            commit: life.group.commit(),
+            applied: life.group.applied().index,
+            generation: life.group.generation(),
+            durable: life.group.durable(),
+        };
         let before = self.seen.insert(machine.id, now).unwrap_or_default();
         if before.life == now.life {
             let ordered = before.term <= now.term && before.commit <= now.commit && before.applied <= now.applied;
             let vote_stays = before.term < now.term || before.vote.is_none() || before.vote == now.vote;
-            assert!(ordered && vote_stays, "nothing_goes_back: {before:?} became {now:?} on {}", machine.id);
+            let durable_stays = before.generation < now.generation || before.durable <= now.durable;
+            assert!(
+                ordered && vote_stays && durable_stays,
+                "nothing_goes_back: {before:?} became {now:?} on {}",
+                machine.id
+            );
         }
         assert!(now.applied <= now.commit, "only_what_is_committed_is_applied: {now:?} on {}", machine.id);
     }

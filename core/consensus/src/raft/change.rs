@@ -44,7 +44,11 @@ impl Group {
                 return Err(ChangeRefused::Lagging(*node));
             }
         }
-        let mut next = membership.changed(changes)?;
+        let mut next = if mutation::on(Mutation::SecondChangeUnwaited) {
+            membership.settled().changed(changes)?
+        } else {
+            membership.changed(changes)?
+        };
         if mutation::on(Mutation::ChangeWithoutJoint) {
             next = next.settled();
         }

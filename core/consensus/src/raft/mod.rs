@@ -365,6 +365,12 @@ impl Group {
         self.durable
     }
 
+    /// How often the log was cut back: for checks.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Term, vote: for checks.
     #[must_use]
     pub fn vote(&self) -> (Term, Option<NodeId>) {

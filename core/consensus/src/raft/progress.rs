@@ -85,13 +85,15 @@ impl Progress {
         news
     }
 
-    /// The logs don't meet at `asked`; ask from `next` on. False if this was about an older question.
+    /// The logs don't meet at `asked`; ask from `next` on. False if this was about an older question, or denies what the
+    /// peer itself has answered for: then asking again would not help.
     pub(super) fn on_rejected(&mut self, asked: Index, next: Index) -> bool {
         let current = match &self.flow {
             Flow::Probe { .. } => asked.next() == self.next,
-            Flow::Stream { .. } => asked > self.matched,
+            Flow::Stream { .. } => true,
             Flow::Snapshot => false,
         };
+        let current = current && asked > self.matched;
         if current {
             self.probe_from(next);
         }
