@@ -13,6 +13,9 @@ use storage::{Disk, DiskFile};
 /// What a power cut takes or leaves whole.
 const SECTOR_BYTES: usize = 512;
 const PAGE_BYTES: u64 = 4096;
+/// The errors that a lack of room shows itself by: they take turns.
+const NO_ROOM: [io::ErrorKind; 3] =
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
 
 /// One directory on one seeded disk; clones share it.
 #[derive(Clone, Debug)]
@@ -239,7 +242,7 @@ impl State {
         let grows = (offset + wanted).saturating_sub(file.bytes.len()) as u64;
         if grows > 0 && used + grows > self.capacity {
             self.counts.full += 1;
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
+            return Err(io::Error::from(NO_ROOM[index(self.counts.full % 3)]));
         }
         file.write(offset, &bytes[..wanted]);
         if stop.is_err() { Err(power_is_off()) } else { Ok(()) }

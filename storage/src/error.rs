@@ -17,9 +17,11 @@ pub enum StorageError {
         offset: u64,
         what: String,
     },
-    /// Making a new file failed for lack of space; nothing was lost and nothing is half made.
+    /// Making a new file failed for lack of space, of quota, or of what a file may hold; nothing was lost and nothing is
+    /// half made.
     NoSpace {
         file: String,
+        source: io::Error,
     },
     /// Another process has the directory.
     Locked {
@@ -40,9 +42,9 @@ impl std::fmt::Display for StorageError {
                 "{file} is damaged at byte {offset}: {what}; what was acknowledged can't be read back, so nothing is \
                  served; restore the directory from a copy"
             ),
-            Self::NoSpace { file } => write!(
+            Self::NoSpace { file, source } => write!(
                 f,
-                "no space left on the disk for {file}: writes are refused, reads go on; free space and writes go on by \
+                "no room on the disk for {file}: {source}; writes are refused, reads go on; make room and writes go on by \
                  themselves"
             ),
             Self::Locked { dir } => {
@@ -54,6 +56,13 @@ impl std::fmt::Display for StorageError {
 }
 
 impl std::error::Error for StorageError {}
+
+/// True for an error of a new file that passes when somebody makes room: the disk is full, the quota is used up, or files
+/// of this size are not allowed.
+pub(crate) fn is_no_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
 
 /// Names the operation and the file of an I/O error.
 pub(crate) fn io<'a>(op: &'static str, file: &'a str) -> impl FnOnce(io::Error) -> StorageError + 'a {

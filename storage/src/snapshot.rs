@@ -9,7 +9,7 @@
 use crate::StorageError;
 use crate::aligned::AlignedBuf;
 use crate::disk::{Disk, DiskFile};
-use crate::error::io;
+use crate::error::{io, is_no_room};
 use base::codec::Reader;
 use base::mutation::{self, Mutation};
 use base::{Index, ShardId, Term};
@@ -131,9 +131,9 @@ pub fn remove_older<D: Disk>(disk: &D, shard: ShardId, keep: Index) -> Result<()
 }
 
 fn no_space<'a>(op: &'static str, file: &'a str) -> impl FnOnce(std::io::Error) -> StorageError + 'a {
-    move |source| match source.kind() {
-        std::io::ErrorKind::StorageFull => StorageError::NoSpace { file: file.to_owned() },
-        _ => StorageError::Io { op, file: file.to_owned(), source },
+    move |source| match is_no_room(&source) {
+        true => StorageError::NoSpace { file: file.to_owned(), source },
+        false => StorageError::Io { op, file: file.to_owned(), source },
     }
 }
 

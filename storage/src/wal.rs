@@ -7,12 +7,13 @@ use crate::StorageError;
 use crate::aligned::AlignedBuf;
 use crate::batch::{self, HEADER_BYTES, PAGE_BYTES};
 use crate::disk::{Disk, DiskFile};
-use crate::error::io;
+use crate::error::{io, is_no_room};
 use crate::recover::{self, Recovery};
 use base::mutation::{self, Mutation};
 use base::record::Record;
 use base::{Index, ShardId, Term};
 use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind::NotFound;
 
 /// How a log is laid out.
 #[derive(Clone, Copy, Debug)]
@@ -370,10 +371,10 @@ fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare, Stora
     });
     match made {
         Ok(()) => Ok(Spare { name, bytes }),
-        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-            disk.remove(&name).map_err(io("removing", &name))?;
-            Err(StorageError::NoSpace { file: name })
-        }
+        Err(source) if is_no_room(&source) => match disk.remove(&name) {
+            Err(source) if source.kind() != NotFound => Err(StorageError::Io { op: "removing", file: name, source }),
+            _ => Err(StorageError::NoSpace { file: name, source }),
+        },
         Err(source) => Err(StorageError::Io { op: "making", file: name, source }),
     }
 }

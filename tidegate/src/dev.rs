@@ -25,6 +25,7 @@ use storage::{RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions}
 /// Runs a node until it is told to stop.
 pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     log::start(options.log_level, options.log_format);
+    survive_file_limits()?;
     let (listener, admin, ports) = bind_all(options)?;
     let disk = RealDisk::open(&options.dir)?;
     fix_shape(&options.dir, options.shards)?;
@@ -97,6 +98,11 @@ fn serve_until_told(options: &Dev, shared: &Shared, recovery: Duration) -> Resul
     shared.enter(Phase::Stopping);
     log::info("node", "stopping: finishing what was begun", &[]);
     Ok(())
+}
+
+/// A write beyond what the process's files may hold is an error to be handled, not the end of it by SIGXFSZ.
+fn survive_file_limits() -> std::io::Result<()> {
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// Recovers the log and makes room in it; a full disk lets the node start if its term can be written.
