@@ -60,6 +60,15 @@ impl Header {
         fixed.then_some(Self { segment, seq, durable_upto, payload_bytes, count, crc })
     }
 
+    /// True if `bytes` begin as the header of batch `seq` of `segment` does, but for one field of it: they were written
+    /// as that batch, and are torn or damaged.
+    pub(crate) fn resembles(bytes: &[u8], segment: u64, seq: u64) -> bool {
+        let mut reader = Reader::new(bytes);
+        let fixed = u64::from(VERSION) << 32 | u64::from(MAGIC);
+        let same = [fixed, segment, seq].map(|wanted| reader.u64() == Ok(wanted));
+        same.into_iter().filter(|same| *same).count() >= 2
+    }
+
     /// True if the checksum of this header with `payload` is right.
     pub(crate) fn covers(&self, payload: &[u8]) -> bool {
         if mutation::on(Mutation::SkipLogChecksum) {

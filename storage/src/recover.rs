@@ -164,7 +164,8 @@ fn judge<D: Disk>(disk: &D, segment: &Loaded, offset: u64, wanted: u64, later: &
             "batch {wanted} can't be read, but batch {seq}, which was written later, says that it was durable"
         ),
     };
-    let mut torn = false;
+    let tail = usize::try_from(offset).ok().and_then(|at| segment.bytes.get(at..));
+    let mut torn = tail.is_some_and(|tail| Header::resembles(tail, segment.id, wanted));
     let mut at = offset;
     while let Some(page) =
         usize::try_from(at).ok().and_then(|at| segment.bytes.get(at..)).filter(|page| !page.is_empty())

@@ -28,8 +28,8 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     survive_file_limits()?;
     let (listener, admin, ports) = bind_all(options)?;
     let disk = RealDisk::open(&options.dir)?;
-    fix_shape(&options.dir, options.shards)?;
-    let node = node_id(&options.dir)?;
+    fix_shape(&disk, &options.dir, options.shards)?;
+    let node = node_id(&disk)?;
     let (shared, polls) = share(options, node, ports)?;
     http::start(admin, shared.clone())?;
     let begun = Instant::now();
@@ -177,8 +177,8 @@ fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>>
 }
 
 fn load(disk: &RealDisk, shard: ShardId, log: &RecoveredShard) -> Result<Option<Keyspace>, Box<dyn Error>> {
-    let Some((index, _)) = log.snapshot else { return Ok(None) };
-    let mut reader = SnapshotReader::open(disk, shard, index)?;
+    let Some((index, term)) = log.snapshot else { return Ok(None) };
+    let mut reader = SnapshotReader::open(disk, shard, index, term)?;
     let mut body = Vec::new();
     while let Some(block) = reader.next_block()? {
         body.extend_from_slice(&block);
@@ -193,34 +193,26 @@ fn load(disk: &RealDisk, shard: ShardId, log: &RecoveredShard) -> Result<Option<
 }
 
 /// The number of shards is fixed when the directory is made.
-fn fix_shape(dir: &Path, shards: u16) -> Result<(), Box<dyn Error>> {
-    let path = dir.join("shards");
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim() == shards.to_string() => Ok(()),
-        Ok(text) => Err(format!(
-            "{} was made with --shards {}, not {shards}; give that number or another --dir",
-            dir.display(),
-            text.trim()
-        )
-        .into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => store(&path, &format!("{shards}\n")),
-        Err(error) => Err(format!("{} can't be read: {error}", path.display()).into()),
+fn fix_shape(disk: &RealDisk, dir: &Path, shards: u16) -> Result<(), Box<dyn Error>> {
+    match storage::read_label(disk, "shards")? {
+        Some(text) if text == shards.to_string() => Ok(()),
+        Some(text) => {
+            let dir = dir.display();
+            Err(format!("{dir} was made with --shards {text}, not {shards}; give that number or another --dir").into())
+        }
+        None => Ok(storage::write_label(disk, "shards", &shards.to_string())?),
     }
 }
 
 /// This node's id: random, made at its first start.
-fn node_id(dir: &Path) -> Result<NodeId, Box<dyn Error>> {
-    let path = dir.join("node-id");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => u64::from_str_radix(text.trim(), 16)
-            .map(NodeId)
-            .map_err(|_| format!("{} holds no node id; restore it from a copy", path.display()).into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+fn node_id(disk: &RealDisk) -> Result<NodeId, Box<dyn Error>> {
+    match storage::read_label(disk, "node-id")? {
+        Some(text) => Ok(NodeId(u64::from_str_radix(&text, 16)?)),
+        None => {
             let id = random()?;
-            store(&path, &format!("{id:016x}\n"))?;
+            storage::write_label(disk, "node-id", &format!("{id:016x}"))?;
             Ok(NodeId(id))
         }
-        Err(error) => Err(format!("{} can't be read: {error}", path.display()).into()),
     }
 }
 
