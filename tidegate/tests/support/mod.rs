@@ -163,7 +163,7 @@ pub fn refused_with(dir: &Path, port: &str, options: &[&str]) -> Output {
     BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
     if line.starts_with("ready ") {
         child.kill().expect("the child is ours");
-        panic!("a second node started: {line}");
+        panic!("a node started that must not: {line}");
     }
     child.wait_with_output().expect("the child can be waited for")
 }
