@@ -1,6 +1,6 @@
 //! A full disk: writes get a clear error, reads go on, and freed space cures it with no restart.
 //!
-//! It mounts a small file system, so it runs as root: `cargo test -p tidegate --test full_disk -- --ignored`.
+//! It mounts a small file system, so it runs as root: `cargo test -p tidegate --features root-tests --test full_disk`.
 
 mod support;
 
@@ -71,13 +71,11 @@ fn full_and_cured(name: &str, value: &str) {
 }
 
 #[test]
-#[ignore = "needs root: it mounts a file system"]
 fn small_writes_are_refused_reads_go_on_and_space_cures() {
     full_and_cured("full-small", &"s".repeat(8000));
 }
 
 #[test]
-#[ignore = "needs root: it mounts a file system"]
 fn large_writes_are_refused_reads_go_on_and_space_cures() {
     full_and_cured("full-large", &"l".repeat(9 * 1024 * 1024));
 }
