@@ -32,6 +32,10 @@ pub trait Disk: Clone + Send + 'static {
 pub trait DiskFile: Send + 'static {
     /// Reads at `offset`; fewer bytes than asked for only at the end of the file.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// Asks for the room of a new file of `bytes`: whether there is some is known before it is filled.
+    fn reserve(&mut self, _bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// Writes all of `bytes` at `offset`.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Makes everything written durable.
@@ -138,6 +142,15 @@ impl DiskFile for File {
             }
         }
         Ok(done)
+    }
+
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        use rustix::io::Errno;
+        match rustix::fs::fallocate(self, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            // Some file systems know no such thing: there, filling the file will tell.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(()),
+            reserved => Ok(reserved?),
+        }
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -360,6 +360,7 @@ pub(crate) fn segment_name(id: u64) -> String {
 fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare, StorageError> {
     let name = format!("spare-{number}");
     let made = disk.create_paged(&name).and_then(|mut file| {
+        file.reserve(bytes)?;
         let zeros = AlignedBuf::zeroed(ZEROS_BYTES);
         let mut at = 0;
         while at < bytes {

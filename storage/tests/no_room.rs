@@ -18,6 +18,7 @@ const NO_ROOM: [i32; 3] = [28, 122, 27];
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Op {
     Create,
+    Reserve,
     Write,
     Sync,
 }
@@ -95,6 +96,11 @@ impl DiskFile for AnyFile {
         DiskFile::read_at(&self.file, offset, buf)
     }
 
+    fn reserve(&mut self, bytes: u64) -> Result<()> {
+        check(&self.fails, Op::Reserve)?;
+        self.file.reserve(bytes)
+    }
+
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         check(&self.fails, Op::Write)?;
         DiskFile::write_at(&mut self.file, offset, bytes)
@@ -122,7 +128,7 @@ fn entry(index: u64, len: usize) -> Record {
 
 /// Every way in which a lack of room shows itself.
 fn ways() -> impl Iterator<Item = (Op, i32)> {
-    [Op::Create, Op::Write, Op::Sync].into_iter().flat_map(|op| NO_ROOM.map(|errno| (op, errno)))
+    [Op::Create, Op::Reserve, Op::Write, Op::Sync].into_iter().flat_map(|op| NO_ROOM.map(|errno| (op, errno)))
 }
 
 #[test]
@@ -159,7 +165,7 @@ fn a_log_without_room_refuses_keeps_what_it_has_and_goes_on() {
 
 #[test]
 fn a_snapshot_without_room_is_given_up_and_tried_again() {
-    for (op, errno) in ways().filter(|(op, _)| *op != Op::Sync) {
+    for (op, errno) in ways().filter(|(op, _)| matches!(op, Op::Create | Op::Write)) {
         let dir = fresh(&format!("snapshot-{op:?}-{errno}"));
         let disk = Full::new(&dir);
         disk.set(Some((op, errno)));
