@@ -7,6 +7,7 @@ use crate::keeper::{self, Task};
 use crate::lane::{Driver, WAKER};
 use crate::log;
 use crate::meters::nanos;
+use crate::room::ROOM_BYTES_WANTED;
 use crate::shared::{Input, Mailbox, Phase, Ports, Shared, lock};
 use base::record::RecoveredShard;
 use base::{Index, LaneId, NodeId, ShardId, Term};
@@ -33,9 +34,9 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     let (shared, polls) = share(options, node, ports)?;
     http::start(admin, shared.clone())?;
     let begun = Instant::now();
-    let (wal, recovery) = open_log(&disk)?;
-    let journal = Arc::new(Journal::new(wal, shared.clone(), slow_sync()?));
+    let (wal, recovery) = open_log(&disk).map_err(no_start)?;
     let (keeper_in, keeper_out) = mpsc::channel();
+    let journal = Arc::new(Journal::new(wal, shared.clone(), keeper_in.clone(), slow_sync()?));
     let (durable, mut replicas) = recover(&disk, recovery)?;
     let routing = Routing::new(options.shards, options.lanes);
 
@@ -111,13 +112,24 @@ fn open_log(disk: &RealDisk) -> Result<(Wal<RealDisk>, Recovery), StorageError> 
     for line in &recovery.cut {
         log::warn("recovery", line, &[]);
     }
-    match wal.prepare(keeper::ROOM_BYTES_WANTED) {
+    match wal.prepare(ROOM_BYTES_WANTED) {
         Err(error @ StorageError::NoSpace { .. }) if wal.fits_batch(START_BYTES) => {
             log::warn("recovery", "the disk is nearly full", &[("error", &error)]);
         }
         prepared => prepared?,
     }
     Ok((wal, recovery))
+}
+
+/// What a lack of room means to a node that isn't there yet.
+fn no_start(error: StorageError) -> Box<dyn Error> {
+    match error {
+        StorageError::NoSpace { file, source } => format!(
+            "no room on the disk for {file}: {source}; the log needs some to begin: make room, then start again"
+        )
+        .into(),
+        other => other.into(),
+    }
 }
 
 /// Ends the process at once, with a reason: what is on disk is the truth from here.
@@ -217,15 +229,13 @@ fn node_id(disk: &RealDisk) -> Result<NodeId, Box<dyn Error>> {
 }
 
 /// Writes a small file so that it is there in whole or not at all.
-fn store(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
+fn store(path: &Path, text: &str) -> std::io::Result<()> {
     let fresh = path.with_extension("tmp");
     let mut file = std::fs::File::create(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
-    let dir = path.parent().ok_or("a file has a directory")?;
-    std::fs::File::open(dir)?.sync_all()?;
-    Ok(())
+    std::fs::File::open(path.parent().expect("a file has a directory"))?.sync_all()
 }
 
 /// Says where the node serves: on stdout, and in the directory for `tidegate status`.
@@ -234,8 +244,12 @@ fn announce(options: &Dev, ports: Ports) -> Result<(), Box<dyn Error>> {
     let resp = format!("127.0.0.1:{}", ports.resp);
     let admin = format!("127.0.0.1:{}", ports.admin);
     let endpoints = format!("{{\"resp\":\"{resp}\",\"admin\":\"{admin}\",\"pid\":{pid}}}\n");
-    store(&options.dir.join("endpoints.json"), &endpoints)?;
-    store(&options.dir.join("pid"), &format!("{pid}\n"))?;
+    for (name, text) in [("endpoints.json", endpoints), ("pid", format!("{pid}\n"))] {
+        if let Err(error) = store(&options.dir.join(name), &text) {
+            // A full disk is no reason not to serve: the ready line says the same.
+            log::warn("node", "where the node serves can't be written", &[("file", &name), ("error", &error)]);
+        }
+    }
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "ready resp={resp} admin={admin} pid={pid}")?;
     stdout.flush()?;

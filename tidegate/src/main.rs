@@ -12,6 +12,7 @@ mod keeper;
 mod lane;
 mod log;
 mod meters;
+mod room;
 mod settings;
 mod shared;
 mod status;
