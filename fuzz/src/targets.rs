@@ -198,7 +198,9 @@ pub fn log(input: &[u8]) {
             let again = Wal::open(disk, OPTIONS).expect("what was recovered is recovered again").1;
             assert_eq!(again.shards, recovery.shards, "and the same");
         }
-        Err(StorageError::Corrupt { file, .. }) => assert!(!file.is_empty(), "damage is told with its file"),
+        Err(StorageError::Corrupt { file, .. } | StorageError::OtherFormat { file, .. }) => {
+            assert!(!file.is_empty(), "damage is told with its file");
+        }
         Err(other) => panic!("bytes alone can't bring about {other}"),
     }
 }

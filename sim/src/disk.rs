@@ -51,6 +51,8 @@ pub struct DiskCounts {
 #[derive(Debug)]
 struct State {
     rng: Rng,
+    /// For what the disk is asked to draw: faults don't depend on it.
+    salts: Rng,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
     /// Changes of names since the last sync of the directory.
@@ -104,6 +106,7 @@ impl SimDisk {
     pub fn new(seed: u64, capacity: u64) -> Self {
         let state = State {
             rng: Rng::new(seed),
+            salts: Rng::new(!seed),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             renames: Vec::new(),
@@ -446,6 +449,10 @@ impl Disk for SimDisk {
         state.durable_names = names;
         state.renames.clear();
         Ok(())
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        Ok(self.lock().salts.next_u64())
     }
 }
 

@@ -26,6 +26,8 @@ pub trait Disk: Clone + Send + 'static {
     fn list(&self) -> io::Result<Vec<String>>;
     /// Makes all former creates, renames and removes durable.
     fn sync_dir(&self) -> io::Result<()>;
+    /// 64 bits that nobody can guess.
+    fn random(&self) -> io::Result<u64>;
 }
 
 /// One open file.
@@ -127,6 +129,13 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self) -> io::Result<()> {
         File::open(&self.dir)?.sync_all()
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        // So few bytes come whole, and need no descriptor.
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+        Ok(u64::from_le_bytes(bytes))
     }
 }
 

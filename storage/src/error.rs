@@ -17,6 +17,12 @@ pub enum StorageError {
         offset: u64,
         what: String,
     },
+    /// Another version wrote the file.
+    OtherFormat {
+        file: String,
+        found: u8,
+        read: u8,
+    },
     /// Making a new file failed for lack of space, of quota, or of what a file may hold; nothing was lost and nothing is
     /// half made.
     NoSpace {
@@ -42,6 +48,9 @@ impl std::fmt::Display for StorageError {
                 "{file} is damaged at byte {offset}: {what}; what was acknowledged can't be read back, so nothing is \
                  served; restore the directory from a copy"
             ),
+            Self::OtherFormat { file, found, read } => {
+                write!(f, "{file} is of format {found}, and this version reads {read}: start the version that wrote it")
+            }
             Self::NoSpace { file, source } => write!(
                 f,
                 "no room on the disk for {file}: {source}; writes are refused, reads go on; make room and writes go on by \

@@ -56,6 +56,7 @@ pub struct Wal<D: Disk> {
 #[derive(Debug)]
 struct Segment<F> {
     id: u64,
+    salt: u64,
     name: String,
     file: F,
     bytes: u64,
@@ -114,7 +115,7 @@ impl<D: Disk> Wal<D> {
         let (next_batch, next_record) = (found.next_batch, found.next_record);
         let mut closed = found.closed;
         let (active, offset) = match closed.pop_back() {
-            Some(tail) => (resume(&disk, tail)?, found.tail_offset),
+            Some(tail) => (resume(&disk, tail, found.tail_salt)?, found.tail_offset),
             None => (begin_segment(&disk, 1, make_spare(&disk, 0, options.segment_bytes)?)?, PAGE_BYTES),
         };
         let mut wal = Self {
@@ -312,7 +313,7 @@ impl<D: Disk> Wal<D> {
                 return rotated;
             }
         }
-        batch::finish(&mut buf, self.active.id, self.next_batch, self.durable, count);
+        batch::finish(&mut buf, self.active.salt, self.next_batch, self.durable, count);
         buf.resize(usize::try_from(stride).expect("a batch fits in memory"));
         self.active.file.write_at(self.offset, &buf).map_err(io("writing", &self.active.name))?;
         for (shard, index) in last {
@@ -380,22 +381,22 @@ fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare, Stora
     }
 }
 
-fn resume<D: Disk>(disk: &D, tail: Closed) -> Result<Segment<D::File>, StorageError> {
+fn resume<D: Disk>(disk: &D, tail: Closed, salt: u64) -> Result<Segment<D::File>, StorageError> {
     let name = segment_name(tail.id);
     let file = disk.open_paged(&name).map_err(io("opening", &name))?;
-    Ok(Segment { id: tail.id, name, file, bytes: tail.bytes, last: tail.last })
+    Ok(Segment { id: tail.id, salt, name, file, bytes: tail.bytes, last: tail.last })
 }
 
 fn begin_segment<D: Disk>(disk: &D, id: u64, spare: Spare) -> Result<Segment<D::File>, StorageError> {
     let name = segment_name(id);
     let mut file = disk.open_paged(&spare.name).map_err(io("opening", &spare.name))?;
+    let salt = disk.random().map_err(io("drawing a salt for", &name))?;
     let mut head = AlignedBuf::default();
-    head.extend_from_slice(&recover::segment_header(id, spare.bytes));
+    head.extend_from_slice(&recover::segment_header(id, spare.bytes, salt));
     file.write_at(0, &head).and_then(|()| file.sync_data()).map_err(io("writing", &spare.name))?;
     disk.rename(&spare.name, &name).map_err(io("renaming", &spare.name))?;
-    if mutation::on(Mutation::ForgetDirSyncOfSegment) {
-        return Ok(Segment { id, name, file, bytes: spare.bytes, last: BTreeMap::new() });
+    if !mutation::on(Mutation::ForgetDirSyncOfSegment) {
+        disk.sync_dir().map_err(io("syncing", "the data directory"))?;
     }
-    disk.sync_dir().map_err(io("syncing", "the data directory"))?;
-    Ok(Segment { id, name, file, bytes: spare.bytes, last: BTreeMap::new() })
+    Ok(Segment { id, salt, name, file, bytes: spare.bytes, last: BTreeMap::new() })
 }

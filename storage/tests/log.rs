@@ -292,3 +292,21 @@ fn a_flipped_byte_in_the_head_of_the_tail_is_told_and_loses_nothing() {
         assert_eq!((indexes(&recovery), recovery.cut.len()), (vec![1], 1), "byte {at}");
     }
 }
+
+#[test]
+fn a_log_of_another_format_is_told_from_a_damaged_one() {
+    let dir = Dir::new("format");
+    let _ = RealDisk::open(&dir.0).unwrap();
+    // The first page of a segment of format 1: magic, number, length, checksum.
+    let mut page = b"TGWSEG1\0".to_vec();
+    page.extend_from_slice(&1u64.to_le_bytes());
+    page.extend_from_slice(&8192u64.to_le_bytes());
+    page.extend_from_slice(&crc32c::crc32c(&page).to_le_bytes());
+    page.resize(8192, 0);
+    let path = dir.0.join("wal-0000000000000001.seg");
+    std::fs::write(&path, &page).unwrap();
+    assert!(matches!(dir.open(), Err(StorageError::OtherFormat { found: 1, read: 2, .. })));
+    page[10] ^= 1;
+    std::fs::write(&path, &page).unwrap();
+    assert!(matches!(dir.open(), Err(StorageError::Corrupt { .. })));
+}

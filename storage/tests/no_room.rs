@@ -89,6 +89,10 @@ impl Disk for Full {
     fn sync_dir(&self) -> Result<()> {
         self.disk.sync_dir()
     }
+
+    fn random(&self) -> Result<u64> {
+        self.disk.random()
+    }
 }
 
 impl DiskFile for AnyFile {

@@ -21,7 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use storage::{RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions};
+use storage::{Disk, RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions};
 
 /// Runs a node until it is told to stop.
 pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
@@ -43,7 +43,7 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     let mut listener = Some(mio::net::TcpListener::from_std(listener));
     let mut lanes = Vec::new();
     for (number, poll) in (0..options.lanes).zip(polls) {
-        let config = LaneConfig { node, lane: LaneId(number), routing, seed: random()? };
+        let config = LaneConfig { node, lane: LaneId(number), routing, seed: disk.random()? };
         let mine = replicas.extract_if(.., |shard, _| routing.lane_of(*shard) == LaneId(number)).map(|(_, one)| one);
         let mut out = Outbox::default();
         let lane = Lane::start(config, mine.collect(), &mut out);
@@ -221,7 +221,7 @@ fn node_id(disk: &RealDisk) -> Result<NodeId, Box<dyn Error>> {
     match storage::read_label(disk, "node-id")? {
         Some(text) => Ok(NodeId(u64::from_str_radix(&text, 16)?)),
         None => {
-            let id = random()?;
+            let id = disk.random()?;
             storage::write_label(disk, "node-id", &format!("{id:016x}"))?;
             Ok(NodeId(id))
         }
@@ -262,11 +262,4 @@ fn slow_sync() -> Result<Duration, Box<dyn Error>> {
         Ok(text) => Ok(Duration::from_micros(text.parse().map_err(|_| "TIDEGATE_SLOW_SYNC_US is no number")?)),
         Err(_) => Ok(Duration::ZERO),
     }
-}
-
-fn random() -> Result<u64, Box<dyn Error>> {
-    use std::io::Read;
-    let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
 }
