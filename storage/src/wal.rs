@@ -180,6 +180,13 @@ impl<D: Disk> Wal<D> {
         self.active.bytes - self.offset + self.spares.iter().map(|spare| spare.bytes - PAGE_BYTES).sum::<u64>()
     }
 
+    /// The largest batch that can be appended now without making a file, in bytes of its records.
+    #[must_use]
+    pub fn batch_bytes_max(&self) -> u64 {
+        let spare = self.spares.iter().map(|spare| spare.bytes - PAGE_BYTES).max().unwrap_or(0);
+        (self.active.bytes - self.offset).max(spare).saturating_sub(HEADER_BYTES as u64)
+    }
+
     /// Makes sure of `bytes` of room by making spare segments. Without space nothing is lost and nothing half made.
     pub fn prepare(&mut self, bytes: u64) -> Result<(), StorageError> {
         while let Some(wanted) = self.spare_wanted(bytes) {

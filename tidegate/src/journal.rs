@@ -68,7 +68,7 @@ const SEAL_AFTER: Duration = Duration::from_millis(20);
 impl Journal {
     pub fn new(wal: Wal<RealDisk>, shared: Arc<Shared>, keeper: Sender<Task>, slow_sync: Duration) -> Self {
         let room = Room::default();
-        room.set_left(wal.room_bytes());
+        room.look(&wal);
         Self {
             wal: Mutex::new(wal),
             queue: Mutex::new(Queue::default()),
@@ -148,16 +148,16 @@ impl Journal {
     }
 
     /// True if a write of so many bytes may be let in: the log can take it. For a large one the room is made here if there is
-    /// none yet.
+    /// none yet, which waits for the sync that runs; mostly there is some.
     pub fn lets_in(&self, bytes: u64) -> bool {
-        (bytes <= LARGE_BYTES || self.makes_fit(bytes)) && self.room.takes(bytes)
+        (bytes <= LARGE_BYTES || self.room.fits(bytes) || self.makes_fit(bytes)) && self.room.takes(bytes)
     }
 
     fn makes_fit(&self, bytes: u64) -> bool {
         let mut wal = lock(&self.wal);
         match wal.make_fit(bytes + MARGIN_BYTES) {
             Ok(()) => {
-                self.room.set_left(wal.room_bytes());
+                self.room.look(&wal);
                 true
             }
             Err(StorageError::NoSpace { .. }) => false,
@@ -245,7 +245,7 @@ impl Journal {
         if !self.slow_sync.is_zero() {
             std::thread::sleep(self.slow_sync);
         }
-        if self.room.set_left(wal.room_bytes()) {
+        if self.room.look(wal) {
             // A keeper that has ended makes no room any more: the node stops.
             let _ = self.keeper.send(Task::MakeRoom);
         }

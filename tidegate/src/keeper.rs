@@ -211,7 +211,7 @@ impl Keeper<'_> {
         self.journal.room().set_short(short.is_some());
         let left = {
             let wal = lock(self.journal.wal());
-            self.journal.room().set_left(wal.room_bytes());
+            self.journal.room().look(&wal);
             wal.room_bytes()
         };
         self.shared.disk_full.store(left < ROOM_BYTES_MIN, Ordering::Relaxed);

@@ -7,6 +7,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use storage::{Disk, Wal};
 
 /// Room that must be prepared: below this, writes are refused. Time goes on in it, and what no client asked for.
 pub const ROOM_BYTES_MIN: u64 = 8 * 1024 * 1024;
@@ -22,8 +23,9 @@ const _: () = assert!(ROOM_BYTES_MIN < ROOM_BYTES_WANTED, "the keeper learns of 
 pub struct Room {
     /// The keeper could make no segment when it last tried.
     short: AtomicBool,
-    /// What the log can take, as of its last batch.
+    /// What the log can take, as of its last batch, and what of it in one batch.
     left_bytes: AtomicU64,
+    batch_bytes_max: AtomicU64,
     /// What was let in since there is a shortage, and is not stored.
     promised_bytes: AtomicU64,
 }
@@ -57,8 +59,18 @@ impl Room {
         self.settle(promised);
     }
 
-    /// The log can take so many bytes; true if the keeper should make more room, and isn't at it.
-    pub fn set_left(&self, bytes: u64) -> bool {
+    /// True if a batch of so many bytes needs no file to be made for it, as far as can be told without the log.
+    pub fn fits(&self, bytes: u64) -> bool {
+        bytes.saturating_add(MARGIN_BYTES) <= self.batch_bytes_max.load(Relaxed) && !self.short.load(Relaxed)
+    }
+
+    /// Looks at what the log can take; true if the keeper should make more room, and isn't at it.
+    pub fn look<D: Disk>(&self, wal: &Wal<D>) -> bool {
+        self.set_left(wal.room_bytes(), wal.batch_bytes_max())
+    }
+
+    fn set_left(&self, bytes: u64, batch_bytes_max: u64) -> bool {
+        self.batch_bytes_max.store(batch_bytes_max, Relaxed);
         self.left_bytes.swap(bytes, Relaxed) >= ROOM_BYTES_WANTED && bytes < ROOM_BYTES_WANTED
     }
 
@@ -87,18 +99,20 @@ mod tests {
     #[test]
     fn writes_are_refused_only_where_no_more_room_can_be_made() {
         let room = Room::default();
-        assert!(!room.set_left(30 * MIB) && !room.is_low());
-        assert!(room.set_left(20 * MIB), "the keeper is told once");
-        assert!(!room.set_left(9 * MIB) && room.is_low());
+        assert!(!room.set_left(30 * MIB, 30 * MIB) && !room.is_low());
+        assert!(room.set_left(20 * MIB, 20 * MIB), "the keeper is told once");
+        assert!(!room.set_left(9 * MIB, 9 * MIB) && room.is_low());
         assert!(room.takes(100 * MIB), "the keeper will make room");
+        assert!(room.fits(8 * MIB) && !room.fits(9 * MIB), "with a margin");
         room.set_short(true);
         assert!(!room.is_low(), "it is known that there is none");
+        assert!(!room.fits(1), "what a batch has room for must be asked of the log itself");
         assert!(!room.takes(9 * MIB), "too large for what is left");
         assert!(room.takes(MIB) && room.takes(MIB));
         assert!(!room.takes(1), "what was let in counts before it is stored");
         let taken = room.promised();
         room.stored(taken);
-        room.set_left(7 * MIB);
+        room.set_left(7 * MIB, 7 * MIB);
         assert!(!room.takes(1), "the rest is for time to go on in");
         room.set_short(false);
         assert!(room.takes(100 * MIB));
