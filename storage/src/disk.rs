@@ -54,6 +54,8 @@ pub trait DiskFile: Send + 'static {
 #[derive(Clone, Debug)]
 pub struct RealDisk {
     dir: Arc<Path>,
+    /// The directory itself, to be synced: kept open, so that this needs no descriptor.
+    handle: Arc<File>,
     _lock: Arc<File>,
 }
 
@@ -65,8 +67,9 @@ impl RealDisk {
         let path: PathBuf = dir.join("lock");
         let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let lock = opened.map_err(crate::error::io("opening the lock of", &shown))?;
+        let handle = File::open(dir).map_err(crate::error::io("opening", &shown))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: Arc::from(dir), _lock: Arc::new(lock) }),
+            Ok(()) => Ok(Self { dir: Arc::from(dir), handle: Arc::new(handle), _lock: Arc::new(lock) }),
             Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked { dir: dir.to_owned() }),
             Err(std::fs::TryLockError::Error(source)) => Err(StorageError::Io { op: "locking", file: shown, source }),
         }
@@ -128,7 +131,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+        self.handle.sync_all()
     }
 
     fn random(&self) -> io::Result<u64> {

@@ -23,8 +23,8 @@ pub enum StorageError {
         found: u8,
         read: u8,
     },
-    /// Making a new file failed for lack of space, of quota, or of what a file may hold; nothing was lost and nothing is
-    /// half made.
+    /// Making a new file failed for lack of space, of quota, of what a file may hold, or of descriptors; nothing was lost
+    /// and nothing is half made.
     NoSpace {
         file: String,
         source: io::Error,
@@ -53,8 +53,7 @@ impl std::fmt::Display for StorageError {
             }
             Self::NoSpace { file, source } => write!(
                 f,
-                "no room on the disk for {file}: {source}; writes are refused, reads go on; make room and writes go on by \
-                 themselves"
+                "no room for {file}: {source}; writes are refused, reads go on; make room and writes go on by themselves"
             ),
             Self::Locked { dir } => {
                 write!(f, "another process uses {}; stop it or choose another --dir", dir.display())
@@ -66,11 +65,13 @@ impl std::fmt::Display for StorageError {
 
 impl std::error::Error for StorageError {}
 
-/// True for an error of a new file that passes when somebody makes room: the disk is full, the quota is used up, or files
-/// of this size are not allowed.
+/// True for an error of a new file that passes when somebody makes room: the disk is full, the quota is used up, files of
+/// this size are not allowed, or the process or the system has no descriptor left.
 pub(crate) fn is_no_room(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+    use rustix::io::Errno;
+    let descriptors = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) || descriptors.contains(&error.raw_os_error())
 }
 
 /// Names the operation and the file of an I/O error.

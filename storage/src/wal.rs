@@ -38,7 +38,7 @@ pub struct Wal<D: Disk> {
     offset: u64,
     /// Older segments, oldest first.
     closed: VecDeque<Closed>,
-    spares: Vec<Spare>,
+    spares: Vec<Spare<D::File>>,
     next_spare: u64,
     next_batch: u64,
     next_record: u64,
@@ -74,9 +74,11 @@ pub(crate) struct Closed {
 
 /// A segment of zeros that waits for its use.
 #[derive(Debug)]
-pub struct Spare {
+pub struct Spare<F> {
     name: String,
     bytes: u64,
+    /// Kept open, so that its use needs no descriptor; nothing if there was none for it.
+    file: Option<F>,
 }
 
 /// A spare segment that should be made; see [`Wal::spare_wanted`].
@@ -89,7 +91,7 @@ pub struct SpareWanted<D> {
 
 impl<D: Disk> SpareWanted<D> {
     /// Makes it. Without space nothing half made is left.
-    pub fn make(&self) -> Result<Spare, StorageError> {
+    pub fn make(&self) -> Result<Spare<D::File>, StorageError> {
         make_spare(&self.disk, self.number, self.bytes)
     }
 }
@@ -230,7 +232,7 @@ impl<D: Disk> Wal<D> {
     }
 
     /// Takes a spare segment that was made.
-    pub fn add_spare(&mut self, spare: Spare) {
+    pub fn add_spare(&mut self, spare: Spare<D::File>) {
         self.spares.push(spare);
     }
 
@@ -290,7 +292,8 @@ impl<D: Disk> Wal<D> {
         let spare = format!("spare-{}", self.next_spare);
         self.next_spare += 1;
         self.disk.rename(&name, &spare).map_err(io("renaming", &name))?;
-        self.spares.push(Spare { name: spare, bytes: closed.bytes });
+        let file = self.disk.open_paged(&spare).ok();
+        self.spares.push(Spare { name: spare, bytes: closed.bytes, file });
         Ok(())
     }
 
@@ -365,7 +368,7 @@ pub(crate) fn segment_name(id: u64) -> String {
     format!("wal-{id:016x}.seg")
 }
 
-fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare, StorageError> {
+fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare<D::File>, StorageError> {
     let name = format!("spare-{number}");
     let made = disk.create_paged(&name).and_then(|mut file| {
         file.reserve(bytes)?;
@@ -376,10 +379,10 @@ fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare, Stora
             file.write_at(at, &zeros[..piece])?;
             at += piece as u64;
         }
-        file.sync_data()
+        file.sync_data().map(|()| file)
     });
     match made {
-        Ok(()) => Ok(Spare { name, bytes }),
+        Ok(file) => Ok(Spare { name, bytes, file: Some(file) }),
         Err(source) if is_no_room(&source) => match disk.remove(&name) {
             Err(source) if source.kind() != NotFound => Err(StorageError::Io { op: "removing", file: name, source }),
             _ => Err(StorageError::NoSpace { file: name, source }),
@@ -394,9 +397,9 @@ fn resume<D: Disk>(disk: &D, tail: Closed, salt: u64) -> Result<Segment<D::File>
     Ok(Segment { id: tail.id, salt, name, file, bytes: tail.bytes, last: tail.last })
 }
 
-fn begin_segment<D: Disk>(disk: &D, id: u64, spare: Spare) -> Result<Segment<D::File>, StorageError> {
+fn begin_segment<D: Disk>(disk: &D, id: u64, spare: Spare<D::File>) -> Result<Segment<D::File>, StorageError> {
     let name = segment_name(id);
-    let mut file = disk.open_paged(&spare.name).map_err(io("opening", &spare.name))?;
+    let mut file = spare.file.map_or_else(|| disk.open_paged(&spare.name), Ok).map_err(io("opening", &spare.name))?;
     let salt = disk.random().map_err(io("drawing a salt for", &name))?;
     let mut head = AlignedBuf::default();
     head.extend_from_slice(&recover::segment_header(id, spare.bytes, salt));

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use storage::{Disk, DiskFile, RealDisk, SnapshotWriter, StorageError, Wal, WalOptions};
 
 const OPTIONS: WalOptions = WalOptions { segment_bytes: 64 * 1024 };
-/// ENOSPC, EDQUOT and EFBIG of Linux.
-const NO_ROOM: [i32; 3] = [28, 122, 27];
+/// ENOSPC, EDQUOT, EFBIG, EMFILE and ENFILE of Linux.
+const NO_ROOM: [i32; 5] = [28, 122, 27, 24, 23];
 
 /// Which operation on a new file fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +32,7 @@ struct Full {
 
 struct AnyFile {
     file: File,
-    /// Nothing for a file that was there: what is written into a segment of zeros finds its room.
+    /// Nothing once the file is whole: what is written into a segment of zeros finds its room.
     fails: Arc<Mutex<Option<(Op, i32)>>>,
 }
 
@@ -112,6 +112,7 @@ impl DiskFile for AnyFile {
 
     fn sync_data(&mut self) -> Result<()> {
         check(&self.fails, Op::Sync)?;
+        self.fails = Arc::default();
         DiskFile::sync_data(&mut self.file)
     }
 

@@ -243,16 +243,18 @@ impl Keeper<'_> {
     fn give_back(&mut self) {
         self.asked = false;
         let reclaimed = lock(self.journal.wal()).reclaim(&self.durable);
-        let cleaned = reclaimed.and_then(|_| {
-            let mut snapshots = self.durable.iter();
-            snapshots.try_for_each(|(shard, (index, _))| storage::remove_older(&self.disk, *shard, *index))
-        });
-        match cleaned {
-            Ok(()) => {}
+        match reclaimed {
+            Ok(_) => {}
             Err(error @ StorageError::NoSpace { .. }) => {
-                log::warn("keeper", "log space could not be given back", &[("error", &error)]);
+                return log::warn("keeper", "log space could not be given back", &[("error", &error)]);
             }
             Err(error) => crate::dev::die(&error.to_string()),
+        }
+        for (shard, (index, _)) in &self.durable {
+            if let Err(error) = storage::remove_older(&self.disk, *shard, *index) {
+                // They are of no use any more, and the next snapshot removes them.
+                log::warn("keeper", "older snapshots could not be removed", &[("shard", shard), ("error", &error)]);
+            }
         }
     }
 }
