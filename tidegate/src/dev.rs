@@ -1,6 +1,7 @@
 //! `tidegate dev`: recover, start the threads, say that it is ready, and stop in order.
 
 use crate::cli::Dev;
+use crate::descriptors;
 use crate::http;
 use crate::journal::Journal;
 use crate::keeper::{self, Task};
@@ -32,6 +33,7 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     fix_shape(&disk, &options.dir, options.shards)?;
     let node = node_id(&disk)?;
     let (shared, polls) = share(options, node, ports)?;
+    descriptors::fit(options, &shared.settings)?;
     http::start(admin, shared.clone())?;
     let begun = Instant::now();
     let (wal, recovery) = open_log(&disk).map_err(no_start)?;
