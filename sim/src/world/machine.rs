@@ -79,7 +79,7 @@ impl Machine {
             let keyspace = match log.snapshot {
                 Some(snapshot) => {
                     durable.insert(*shard, snapshot);
-                    Some(load(disk, *shard, snapshot.0)?)
+                    Some(load(disk, *shard, snapshot)?)
                 }
                 None => None,
             };
@@ -302,8 +302,8 @@ fn split(writes: Vec<Write>) -> (Vec<Record>, Vec<Envelope>) {
     (records, then)
 }
 
-fn load(disk: &SimDisk, shard: ShardId, index: Index) -> Result<Keyspace, StorageError> {
-    let mut reader = SnapshotReader::open(disk, shard, index)?;
+fn load(disk: &SimDisk, shard: ShardId, (index, term): (Index, Term)) -> Result<Keyspace, StorageError> {
+    let mut reader = SnapshotReader::open(disk, shard, index, term)?;
     let mut body = Vec::new();
     while let Some(block) = reader.next_block()? {
         body.extend_from_slice(&block);
