@@ -1,12 +1,14 @@
 //! `tidegate dev`: recover, start the threads, say that it is ready, and stop in order.
 
 use crate::cli::Dev;
+use crate::descriptors;
 use crate::http;
 use crate::journal::Journal;
 use crate::keeper::{self, Task};
 use crate::lane::{Driver, WAKER};
 use crate::log;
 use crate::meters::nanos;
+use crate::room::ROOM_BYTES_WANTED;
 use crate::shared::{Input, Mailbox, Phase, Ports, Shared, lock};
 use base::record::{RecoveredShard, SnapshotMark};
 use base::{LaneId, NodeId, ShardId};
@@ -20,28 +22,30 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use storage::{RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions};
+use storage::{Disk, RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions};
 
 /// Runs a node until it is told to stop.
 pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     log::start(options.log_level, options.log_format);
+    survive_file_limits()?;
     let (listener, admin, ports) = bind_all(options)?;
     let disk = RealDisk::open(&options.dir)?;
-    fix_shape(&options.dir, options.shards)?;
-    let node = node_id(&options.dir)?;
+    fix_shape(&disk, &options.dir, options.shards)?;
+    let node = node_id(&disk)?;
     let (shared, polls) = share(options, node, ports)?;
+    descriptors::fit(options, &shared.settings)?;
     http::start(admin, shared.clone())?;
     let begun = Instant::now();
-    let (wal, recovery) = open_log(&disk)?;
-    let journal = Arc::new(Journal::new(wal, shared.clone(), slow_sync()?));
+    let (wal, recovery) = open_log(&disk).map_err(no_start)?;
     let (keeper_in, keeper_out) = mpsc::channel();
+    let journal = Arc::new(Journal::new(wal, shared.clone(), keeper_in.clone(), slow_sync()?));
     let (durable, mut replicas) = recover(&disk, recovery)?;
     let routing = Routing::new(options.shards, options.lanes);
 
     let mut listener = Some(mio::net::TcpListener::from_std(listener));
     let mut lanes = Vec::new();
     for (number, poll) in (0..options.lanes).zip(polls) {
-        let config = LaneConfig { node, lane: LaneId(number), routing, seed: random()? };
+        let config = LaneConfig { node, lane: LaneId(number), routing, seed: disk.random()? };
         let mine = replicas.extract_if(.., |shard, _| routing.lane_of(*shard) == LaneId(number)).map(|(_, one)| one);
         let mut out = Outbox::default();
         let lane = Lane::start(crate::clock::now(), config, mine.collect(), &mut out);
@@ -99,19 +103,35 @@ fn serve_until_told(options: &Dev, shared: &Shared, recovery: Duration) -> Resul
     Ok(())
 }
 
+/// A write beyond what the process's files may hold is an error to be handled, not the end of it by SIGXFSZ.
+fn survive_file_limits() -> std::io::Result<()> {
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map(drop)
+}
+
 /// Recovers the log and makes room in it; a full disk lets the node start if its term can be written.
 fn open_log(disk: &RealDisk) -> Result<(Wal<RealDisk>, Recovery), StorageError> {
     let (mut wal, recovery) = Wal::open(disk.clone(), WalOptions::default())?;
     for line in &recovery.cut {
         log::warn("recovery", line, &[]);
     }
-    match wal.prepare(keeper::ROOM_BYTES_WANTED) {
+    match wal.prepare(ROOM_BYTES_WANTED) {
         Err(error @ StorageError::NoSpace { .. }) if wal.fits_batch(START_BYTES) => {
             log::warn("recovery", "the disk is nearly full", &[("error", &error)]);
         }
         prepared => prepared?,
     }
     Ok((wal, recovery))
+}
+
+/// What a lack of room means to a node that isn't there yet.
+fn no_start(error: StorageError) -> Box<dyn Error> {
+    match error {
+        StorageError::NoSpace { file, source } => format!(
+            "no room on the disk for {file}: {source}; the log needs some to begin: make room, then start again"
+        )
+        .into(),
+        other => other.into(),
+    }
 }
 
 /// Ends the process at once, with a reason: what is on disk is the truth from here.
@@ -171,8 +191,8 @@ fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>>
 }
 
 fn load(disk: &RealDisk, shard: ShardId, log: &RecoveredShard) -> Result<Option<Keyspace>, Box<dyn Error>> {
-    let Some(index) = log.snapshot.as_ref().map(|mark| mark.index) else { return Ok(None) };
-    let mut reader = SnapshotReader::open(disk, shard, index)?;
+    let Some((index, term)) = log.snapshot.as_ref().map(|mark| (mark.index, mark.term)) else { return Ok(None) };
+    let mut reader = SnapshotReader::open(disk, shard, index, term)?;
     let mut body = Vec::new();
     while let Some(block) = reader.next_block()? {
         body.extend_from_slice(&block);
@@ -187,47 +207,37 @@ fn load(disk: &RealDisk, shard: ShardId, log: &RecoveredShard) -> Result<Option<
 }
 
 /// The number of shards is fixed when the directory is made.
-fn fix_shape(dir: &Path, shards: u16) -> Result<(), Box<dyn Error>> {
-    let path = dir.join("shards");
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim() == shards.to_string() => Ok(()),
-        Ok(text) => Err(format!(
-            "{} was made with --shards {}, not {shards}; give that number or another --dir",
-            dir.display(),
-            text.trim()
-        )
-        .into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => store(&path, &format!("{shards}\n")),
-        Err(error) => Err(format!("{} can't be read: {error}", path.display()).into()),
+fn fix_shape(disk: &RealDisk, dir: &Path, shards: u16) -> Result<(), Box<dyn Error>> {
+    match storage::read_label(disk, "shards")? {
+        Some(text) if text == shards.to_string() => Ok(()),
+        Some(text) => {
+            let dir = dir.display();
+            Err(format!("{dir} was made with --shards {text}, not {shards}; give that number or another --dir").into())
+        }
+        None => Ok(storage::write_label(disk, "shards", &shards.to_string())?),
     }
 }
 
 /// This node's id: random, made at its first start.
-fn node_id(dir: &Path) -> Result<NodeId, Box<dyn Error>> {
-    let path = dir.join("node-id");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => u64::from_str_radix(text.trim(), 16)
-            .map(NodeId)
-            .map_err(|_| format!("{} holds no node id; restore it from a copy", path.display()).into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let id = random()?;
-            store(&path, &format!("{id:016x}\n"))?;
+fn node_id(disk: &RealDisk) -> Result<NodeId, Box<dyn Error>> {
+    match storage::read_label(disk, "node-id")? {
+        Some(text) => Ok(NodeId(u64::from_str_radix(&text, 16)?)),
+        None => {
+            let id = disk.random()?;
+            storage::write_label(disk, "node-id", &format!("{id:016x}"))?;
             Ok(NodeId(id))
         }
-        Err(error) => Err(format!("{} can't be read: {error}", path.display()).into()),
     }
 }
 
 /// Writes a small file so that it is there in whole or not at all.
-fn store(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
+fn store(path: &Path, text: &str) -> std::io::Result<()> {
     let fresh = path.with_extension("tmp");
     let mut file = std::fs::File::create(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
-    let dir = path.parent().ok_or("a file has a directory")?;
-    std::fs::File::open(dir)?.sync_all()?;
-    Ok(())
+    std::fs::File::open(path.parent().expect("a file has a directory"))?.sync_all()
 }
 
 /// Says where the node serves: on stdout, and in the directory for `tidegate status`.
@@ -236,8 +246,12 @@ fn announce(options: &Dev, ports: Ports) -> Result<(), Box<dyn Error>> {
     let resp = format!("127.0.0.1:{}", ports.resp);
     let admin = format!("127.0.0.1:{}", ports.admin);
     let endpoints = format!("{{\"resp\":\"{resp}\",\"admin\":\"{admin}\",\"pid\":{pid}}}\n");
-    store(&options.dir.join("endpoints.json"), &endpoints)?;
-    store(&options.dir.join("pid"), &format!("{pid}\n"))?;
+    for (name, text) in [("endpoints.json", endpoints), ("pid", format!("{pid}\n"))] {
+        if let Err(error) = store(&options.dir.join(name), &text) {
+            // A full disk is no reason not to serve: the ready line says the same.
+            log::warn("node", "where the node serves can't be written", &[("file", &name), ("error", &error)]);
+        }
+    }
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "ready resp={resp} admin={admin} pid={pid}")?;
     stdout.flush()?;
@@ -250,11 +264,4 @@ fn slow_sync() -> Result<Duration, Box<dyn Error>> {
         Ok(text) => Ok(Duration::from_micros(text.parse().map_err(|_| "TIDEGATE_SLOW_SYNC_US is no number")?)),
         Err(_) => Ok(Duration::ZERO),
     }
-}
-
-fn random() -> Result<u64, Box<dyn Error>> {
-    use std::io::Read;
-    let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Settings {
+    clients_most: AtomicU64,
     slower_than_us: AtomicI64,
     slow_entries_max: AtomicU64,
     clients_max: AtomicU64,
@@ -19,6 +20,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            clients_most: AtomicU64::new(u64::MAX),
             slower_than_us: AtomicI64::new(10_000),
             slow_entries_max: AtomicU64::new(128),
             clients_max: AtomicU64::new(10_000),
@@ -50,6 +52,15 @@ impl Settings {
 
     pub fn set_slow_entries_max(&self, count: u64) {
         self.slow_entries_max.store(count, Ordering::Relaxed);
+    }
+
+    /// The most that `clients_max` may be set to.
+    pub fn clients_most(&self) -> u64 {
+        self.clients_most.load(Ordering::Relaxed)
+    }
+
+    pub fn set_clients_most(&self, count: u64) {
+        self.clients_most.store(count, Ordering::Relaxed);
     }
 
     /// Client connections; more are refused.

@@ -5,7 +5,7 @@ use crate::disk::SimDisk;
 use base::mutation::{self, Mutation};
 use base::record::{Record, SnapshotMark};
 use base::rng::Rng;
-use base::{Index, LaneId, NodeId, ShardId};
+use base::{Index, LaneId, NodeId, ShardId, Term};
 use consensus::{Envelope, Write};
 use data::Keyspace;
 use node::{Lane, LaneConfig, LaneMessage, Now, Outbox, RecoveredReplica, Routing, SnapshotStep, SnapshotWaiting};
@@ -78,7 +78,7 @@ impl Machine {
             let keyspace = match &log.snapshot {
                 Some(mark) => {
                     durable.insert(*shard, mark.clone());
-                    Some(load(disk, *shard, mark.index)?)
+                    Some(load(disk, *shard, (mark.index, mark.term))?)
                 }
                 None => None,
             };
@@ -301,8 +301,8 @@ fn split(writes: Vec<Write>) -> (Vec<Record>, Vec<Envelope>) {
     (records, then)
 }
 
-fn load(disk: &SimDisk, shard: ShardId, index: Index) -> Result<Keyspace, StorageError> {
-    let mut reader = SnapshotReader::open(disk, shard, index)?;
+fn load(disk: &SimDisk, shard: ShardId, (index, term): (Index, Term)) -> Result<Keyspace, StorageError> {
+    let mut reader = SnapshotReader::open(disk, shard, index, term)?;
     let mut body = Vec::new();
     while let Some(block) = reader.next_block()? {
         body.extend_from_slice(&block);

@@ -39,6 +39,8 @@ pub struct Driver {
     pub keeper: Sender<Task>,
     pub poll: Poll,
     pub listener: Option<TcpListener>,
+    /// The last accept failed: clients may wait.
+    accept_failed: bool,
     pub lane: Lane,
     pub out: Outbox,
     conns: Conns,
@@ -102,6 +104,7 @@ impl Driver {
             keeper,
             poll,
             listener,
+            accept_failed: false,
             lane,
             out,
             conns: Conns::default(),
@@ -187,6 +190,9 @@ impl Driver {
     fn on_time(&mut self) -> Now {
         let now = clock::now();
         if self.out.next_deadline.is_some_and(|at| at <= now.boot) {
+            if self.accept_failed {
+                self.accept();
+            }
             self.lane.on_timer(now, &mut self.out);
             self.tell();
             self.look_at_idle(now.boot);
@@ -319,9 +325,15 @@ impl Driver {
                     boxes[fewest].clients.fetch_add(1, Ordering::Relaxed);
                     boxes[fewest].put(Input::Accepted(TcpStream::from(stream)));
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.accept_failed = false;
+                    return;
+                }
                 Err(error) => {
-                    log::error("lane", "a connection could not be accepted", &[("error", &error)]);
+                    // The poll tells of new clients alone: those that wait are asked for again at the next tick.
+                    if !std::mem::replace(&mut self.accept_failed, true) {
+                        log::error("lane", "connections can't be accepted: they wait", &[("error", &error)]);
+                    }
                     return;
                 }
             }

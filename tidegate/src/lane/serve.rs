@@ -210,7 +210,7 @@ impl Driver {
             };
             core.requests(conn, &mut calls);
             match step {
-                Step::Exec(exec) => core.transaction(conn, exec),
+                Step::Exec(exec) => core.transaction(conn, exec, journal),
                 Step::Admin(call) => match admin::pause(call.command, &call.args) {
                     Some(pause) => sleepers.push(core.sleep(conn, &call, pause)),
                     None => core.admin(conn, &call),
@@ -399,7 +399,7 @@ impl Core<'_> {
         }
     }
 
-    fn transaction(&mut self, conn: &mut Conn, exec: ExecCall) {
+    fn transaction(&mut self, conn: &mut Conn, exec: ExecCall, journal: &Journal) {
         let admin = exec.admin.iter().map(|(at, one)| {
             let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
             (*at, admin::run(self.shared, conn, one.command, &args))
@@ -407,7 +407,8 @@ impl Core<'_> {
         let replies = admin.collect();
         conn.session.on_exec_admin(exec.seq, replies);
         let id = conn.session.last().0.map_or(0, |exec| exec.id);
-        if self.shared.disk_full.load(Ordering::Relaxed) {
+        let bytes = exec.commands.iter().flat_map(|one| &one.args).map(|arg| arg.len() as u64).sum();
+        if self.shared.disk_full.load(Ordering::Relaxed) || !journal.lets_in(bytes) {
             self.meters.command(id).rejected.add(1);
             return conn.session.on_reply(exec.seq, admin::disk_full(), &mut conn.out);
         }
@@ -476,14 +477,10 @@ impl Core<'_> {
     }
 }
 
-/// True for a large write that the disk has no space for: a small one always fits into the room that is prepared.
+/// True for a write that the log has no room for.
 fn no_room(journal: &Journal, command: &Command, args: &[&[u8]]) -> bool {
-    let bytes: usize = args.iter().map(|arg| arg.len()).sum();
-    bytes > LARGE_BYTES && command.is_write() && !journal.has_room(bytes as u64)
+    command.is_write() && !journal.lets_in(args.iter().map(|arg| arg.len() as u64).sum())
 }
-
-/// Requests above this ask for room in the log before they are let in.
-const LARGE_BYTES: usize = 1024 * 1024;
 
 /// The reply to a request that had to wait has come.
 fn release(turn: &mut Turn, meters: &LaneMeters, conn: &mut Conn, seq: u64, reply: &Reply) -> Option<Mark> {
