@@ -30,7 +30,7 @@ const OF_A_NODE: Trial = Trial {
 const OF_A_GROUP: Trial = Trial {
     mutations: &Mutation::OF_A_GROUP,
     run: |seed| group::World::run(seed, group::Effort { steps: 10_000 }),
-    seeds_max: 2_000,
+    seeds_max: 3_000,
     seeds_min: 100,
 };
 

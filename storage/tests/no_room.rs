@@ -128,7 +128,12 @@ fn fresh(name: &str) -> PathBuf {
 }
 
 fn entry(index: u64, len: usize) -> Record {
-    Record::Append { shard: ShardId(0), term: Term(1), index: Index(index), payload: Payload::Data(Bytes::from(vec![7; len])) }
+    Record::Append {
+        shard: ShardId(0),
+        term: Term(1),
+        index: Index(index),
+        payload: Payload::Data(Bytes::from(vec![7; len])),
+    }
 }
 
 /// Every way in which a lack of room shows itself.

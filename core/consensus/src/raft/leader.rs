@@ -114,6 +114,7 @@ impl Group {
             (self.log.last().index, self.log.base(), self.term, self.shard, self.commit);
         loop {
             let Role::Leader(leader) = &mut self.role else { return };
+            let probe = leader.probe;
             let Some(peer) = leader.peers.get_mut(&to).filter(|peer| peer.may_send()) else { return };
             let probing = matches!(peer.flow, Flow::Probe { .. });
             if peer.next > last && !probing {
@@ -127,7 +128,7 @@ impl Group {
             let prev = Position { index: before, term: self.log.term_at(before).expect("it is not before the base") };
             let entries = self.log.slice(peer.next, APPEND_BYTES_MAX);
             let bytes = entries.iter().map(Entry::bytes).sum();
-            peer.on_sent(Index(before.0 + entries.len() as u64), bytes);
+            peer.on_sent(Index(before.0 + entries.len() as u64), bytes, probe);
             self.send(to, Message::Append { term, prev, entries, commit }, out);
         }
     }
@@ -183,7 +184,7 @@ impl Group {
         peer.heard_at = now;
         peer.probe = peer.probe.max(probe);
         let news = peer.matched < matched && peer.on_matched(matched);
-        peer.on_heartbeat_answered();
+        peer.on_heartbeat_answered(probe);
         if news {
             self.advance_commit(now, out);
         }

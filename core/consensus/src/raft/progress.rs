@@ -22,8 +22,8 @@ pub(super) struct Progress {
 /// How entries are sent.
 #[derive(Debug)]
 pub(super) enum Flow {
-    /// Where do the logs meet? One question at a time.
-    Probe { asked: bool },
+    /// Where do the logs meet? One question at a time, asked when so many heartbeats had been sent.
+    Probe { asked: Option<u64> },
     /// Messages are on their way; each is known by its last entry. `stuck` counts heartbeats answered meanwhile.
     Stream { sent: VecDeque<(Index, usize)>, bytes: usize, stuck: u32 },
     /// It lacks entries that are gone here, and gets a snapshot.
@@ -39,22 +39,22 @@ const STUCK_MAX: u32 = 3;
 
 impl Progress {
     pub(super) fn new(last: Index, now: Instant) -> Self {
-        Self { matched: Index(0), next: last.next(), flow: Flow::Probe { asked: false }, heard_at: now, probe: 0 }
+        Self { matched: Index(0), next: last.next(), flow: Flow::Probe { asked: None }, heard_at: now, probe: 0 }
     }
 
     /// True if entries may be sent now.
     pub(super) fn may_send(&self) -> bool {
         match &self.flow {
-            Flow::Probe { asked } => !asked,
+            Flow::Probe { asked } => asked.is_none(),
             Flow::Stream { sent, bytes, .. } => sent.len() < STREAM_COUNT_MAX && *bytes < STREAM_BYTES_MAX,
             Flow::Snapshot => false,
         }
     }
 
-    /// Entries up to `last` were sent.
-    pub(super) fn on_sent(&mut self, last: Index, size: usize) {
+    /// Entries up to `last` were sent, behind the heartbeat `probe`.
+    pub(super) fn on_sent(&mut self, last: Index, size: usize, probe: u64) {
         match &mut self.flow {
-            Flow::Probe { asked } => *asked = true,
+            Flow::Probe { asked } => *asked = Some(probe),
             Flow::Stream { sent, bytes, .. } => {
                 sent.push_back((last, size));
                 *bytes += size;
@@ -100,10 +100,10 @@ impl Progress {
         current
     }
 
-    /// A heartbeat was answered: what is lost would have come by now.
-    pub(super) fn on_heartbeat_answered(&mut self) {
+    /// A heartbeat was answered: what was sent before it and not answered is lost, or slow.
+    pub(super) fn on_heartbeat_answered(&mut self, probe: u64) {
         match &mut self.flow {
-            Flow::Probe { asked } => *asked = false,
+            Flow::Probe { asked } => *asked = asked.filter(|before| *before >= probe),
             Flow::Stream { sent, stuck, .. } if !sent.is_empty() => {
                 *stuck += 1;
                 if *stuck >= STUCK_MAX {
@@ -117,7 +117,7 @@ impl Progress {
     /// Asks anew where the logs meet.
     pub(super) fn probe_from(&mut self, next: Index) {
         self.next = next.max(self.matched.next());
-        self.flow = Flow::Probe { asked: false };
+        self.flow = Flow::Probe { asked: None };
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
     fn a_probe_waits_for_its_answer_and_then_streams() {
         let mut progress = Progress::new(Index(10), Instant(0));
         assert!(progress.may_send());
-        progress.on_sent(Index(10), 1);
+        progress.on_sent(Index(10), 1, 1);
         assert!(!progress.may_send());
         assert!(progress.on_rejected(Index(10), Index(5)) && progress.may_send());
         assert!(!progress.on_rejected(Index(10), Index(2)), "the answer to an older question");
@@ -138,7 +138,7 @@ mod tests {
         for last in 5..70 {
             assert!(progress.may_send() == (last < 5 + 64));
             if progress.may_send() {
-                progress.on_sent(Index(last), 1);
+                progress.on_sent(Index(last), 1, 1);
             }
         }
         progress.on_matched(Index(6));
@@ -149,12 +149,12 @@ mod tests {
     fn what_is_lost_is_sent_again() {
         let mut progress = Progress::new(Index(0), Instant(0));
         progress.on_matched(Index(0));
-        progress.on_sent(Index(3), 100);
+        progress.on_sent(Index(3), 100, 1);
         for _ in 0..STUCK_MAX {
             assert_eq!(progress.next, Index(4));
-            progress.on_heartbeat_answered();
+            progress.on_heartbeat_answered(2);
         }
         assert_eq!(progress.next, Index(1));
-        assert!(matches!(progress.flow, Flow::Probe { asked: false }));
+        assert!(matches!(progress.flow, Flow::Probe { asked: None }));
     }
 }
