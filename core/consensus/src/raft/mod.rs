@@ -16,6 +16,7 @@
 //! bounded by count and bytes, backtracking by terms. The modules are nouns: each holds what the group does about one.
 
 mod change;
+mod codec;
 mod election;
 mod follower;
 mod leader;
