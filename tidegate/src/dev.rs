@@ -48,7 +48,7 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
         let config = LaneConfig { node, lane: LaneId(number), routing, seed: disk.random()? };
         let mine = replicas.extract_if(.., |shard, _| routing.lane_of(*shard) == LaneId(number)).map(|(_, one)| one);
         let mut out = Outbox::default();
-        let lane = Lane::start(crate::clock::now(), config, mine.collect(), &mut out);
+        let lane = Lane::start(crate::clock::now(), config, &[node], mine.collect(), &mut out);
         let parts = (shared.clone(), journal.clone(), keeper_in.clone());
         lanes.push(Driver::new(LaneId(number), parts.0, parts.1, parts.2, poll, listener.take(), lane, out));
     }

@@ -305,6 +305,12 @@ impl Group {
         matches!(self.role, Role::Leader(_))
     }
 
+    /// True if [`Group::propose`] would take an entry.
+    #[must_use]
+    pub fn may_propose(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if !leader.is_stepping_back())
+    }
+
     /// Who leads, as far as is known here.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
