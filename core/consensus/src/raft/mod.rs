@@ -458,6 +458,3 @@ impl Group {
         self.envelope(self.me, message)
     }
 }
-
-#[cfg(test)]
-mod tests;
