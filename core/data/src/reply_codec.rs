@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn lists_in_lists_end() {
-        let bytes = [vec![ARRAY, 1].repeat(1000), vec![NIL]].concat();
+        let bytes = [&[ARRAY, 1].repeat(1000)[..], &[NIL]].concat();
         let frame = Bytes::from(bytes);
         assert_eq!(Reply::decode(&mut Reader::new(&frame), &frame), Err(DecodeError::Overlong));
     }
