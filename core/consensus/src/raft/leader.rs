@@ -88,6 +88,8 @@ impl Group {
         for (peer, matched) in told {
             self.send(peer, Message::Heartbeat { term, probe, commit: commit.min(matched) }, out);
         }
+        // Its own answer is here already; the only voter needs no other.
+        self.on_answers(now);
     }
 
     /// Appends an entry of its own, and sends it to whoever can take it.
