@@ -79,9 +79,9 @@ impl Group {
         let (term, commit) = (self.term, self.commit);
         let Role::Leader(leader) = &mut self.role else { return };
         leader.probe += 1;
-        leader.probes.push_back((leader.probe, now));
-        if leader.probes.len() > PROBES_MAX {
-            leader.probes.pop_front();
+        // One that is not remembered counts as sent when the last remembered one was.
+        if leader.probes.len() < PROBES_MAX {
+            leader.probes.push_back((leader.probe, now));
         }
         let probe = leader.probe;
         let told: Vec<(NodeId, Index)> = leader.peers.iter().map(|(peer, it)| (*peer, it.matched)).collect();
