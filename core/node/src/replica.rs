@@ -78,9 +78,9 @@ const DEPOSED_PATIENCE_MS: u64 = 5_000;
 
 /// What one turn gives to a running snapshot, and how much of it may wait for the disk.
 const CUT_SLICE_BYTES: usize = 64 * 1024;
-const CUT_BACKLOG_BYTES_MAX: usize = 4 * base::limits::MIB;
+const CUT_BACKLOG_BYTES_MAX: usize = 2 * base::limits::MIB;
 /// Copies of keys that changed during a snapshot: while more wait for the disk, writes wait too.
-const CUT_COPIES_BYTES_MAX: usize = 8 * base::limits::MIB;
+const CUT_COPIES_BYTES_MAX: usize = 4 * base::limits::MIB;
 
 impl Replica {
     pub(crate) fn new(
