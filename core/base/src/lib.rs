@@ -7,12 +7,14 @@ pub mod codec;
 pub mod ids;
 pub mod limits;
 pub mod mutation;
+pub mod placement;
 pub mod record;
 pub mod ring;
 pub mod rng;
 pub mod slot;
 pub mod time;
 
-pub use ids::{ClientId, Index, LaneId, NodeId, ShardId, Term};
+pub use ids::{ClientId, Epoch, Index, LaneId, NodeId, ShardId, Term};
+pub use placement::Placement;
 pub use slot::Slot;
 pub use time::{Instant, Stamp};

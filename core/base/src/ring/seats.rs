@@ -4,10 +4,12 @@
 //! with room on nodes alone that hold the item already: then a seat of another item moves there and leaves its own,
 //! which is always possible.
 //!
-//! Proof, for r seats per item, where the quota allows a node no more seats than there are items, and those to come find
-//! room in all: of the nodes with room, fewer than r, one must have more room than there are unfilled items besides ours;
-//! call it X. So X misses a filled item t. Of the r nodes of t none is X, of the fewer than r nodes of our item one is: t
-//! has a node that our item has not, and moves from there to X.
+//! Proof, where the quota has room for all seats to come and allows no node more seats than there are items. A node with
+//! room, X, holds our item, which has fewer than r nodes. An item t that X misses and that has r nodes, or r - 1 as ours,
+//! has one that ours has not, and can move from there to X. Where all items have r - 1 nodes or more, as when a node has
+//! left, any t does, and X misses one since it has room. Where items are filled one after another from nothing, t must be
+//! filled: fewer than r nodes have room, for r seats of each item to come, so one of them has more room than there are
+//! items to come, and misses one that is filled.
 
 use super::{Position, Ring};
 
@@ -78,6 +80,36 @@ impl Seats {
         }
     }
 
+    /// Moves seats from nodes with too many to nodes with too few, as few as can be. `way(item, place)` says how far the
+    /// node is from the item: near items go, far nodes give.
+    pub fn level(&mut self, way: impl Fn(usize, usize) -> u64) {
+        while let Some(to) =
+            (0..self.load.len()).filter(|place| self.wants(*place)).min_by_key(|place| self.load[*place])
+        {
+            self.draw(to, &way);
+        }
+    }
+
+    /// Brings seats to a node until it has enough.
+    ///
+    /// One pass does: a node that must give has more seats than this one, so one of an item that this one has not; and what
+    /// must give at the end had to all along.
+    fn draw(&mut self, to: usize, way: &impl Fn(usize, usize) -> u64) {
+        let strange = (0..self.holders.len()).filter(|item| !self.holders[*item].contains(&to));
+        let mut items: Vec<(u64, usize)> = strange.map(|item| (way(item, to), item)).collect();
+        items.sort_unstable();
+        for (_, item) in items {
+            if !self.wants(to) {
+                return;
+            }
+            let givers = self.holders[item].iter().copied().filter(|place| self.must_give(*place));
+            if let Some(from) = givers.max_by_key(|place| way(item, *place)) {
+                self.stand_up(item, from);
+                self.sit(item, to);
+            }
+        }
+    }
+
     /// Seats an item although all nodes with room hold it already.
     fn fill_by_swap(&mut self, ring: &Ring, item: usize, key: Position) {
         let open: Vec<usize> = ring.places(key).filter(|place| self.has_room(*place)).collect();
@@ -105,6 +137,17 @@ impl Seats {
 
     fn has_room(&self, place: usize) -> bool {
         self.load[place] < self.quota.each || (self.load[place] == self.quota.each && self.above < self.quota.more)
+    }
+
+    /// True if the node has too few seats, or could take one from somebody with far too many.
+    fn wants(&self, place: usize) -> bool {
+        let load = self.load[place];
+        load < self.quota.each || (load == self.quota.each && self.load.iter().any(|load| *load > self.quota.each + 1))
+    }
+
+    fn must_give(&self, place: usize) -> bool {
+        let most = self.quota.each + 1;
+        self.load[place] > most || (self.load[place] == most && self.above > self.quota.more)
     }
 
     fn sit(&mut self, item: usize, place: usize) {
