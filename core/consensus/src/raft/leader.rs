@@ -79,15 +79,17 @@ impl Group {
         let (term, commit) = (self.term, self.commit);
         let Role::Leader(leader) = &mut self.role else { return };
         leader.probe += 1;
-        leader.probes.push_back((leader.probe, now));
-        if leader.probes.len() > PROBES_MAX {
-            leader.probes.pop_front();
+        // One that is not remembered counts as sent when the last remembered one was.
+        if leader.probes.len() < PROBES_MAX {
+            leader.probes.push_back((leader.probe, now));
         }
         let probe = leader.probe;
         let told: Vec<(NodeId, Index)> = leader.peers.iter().map(|(peer, it)| (*peer, it.matched)).collect();
         for (peer, matched) in told {
             self.send(peer, Message::Heartbeat { term, probe, commit: commit.min(matched) }, out);
         }
+        // Its own answer is here already; the only voter needs no other.
+        self.on_answers(now);
     }
 
     /// Appends an entry of its own, and sends it to whoever can take it.

@@ -43,6 +43,8 @@ pub enum ChangeRefused {
     Lagging(NodeId),
     /// No voter would be left, or more than [`VOTERS_COUNT_MAX`].
     VoterCount(usize),
+    /// More learners than [`LEARNERS_COUNT_MAX`].
+    LearnerCount(usize),
 }
 
 /// The most voters of a group.
@@ -141,6 +143,9 @@ impl Membership {
         if next.voters.is_empty() || next.voters.len() > VOTERS_COUNT_MAX {
             return Err(ChangeRefused::VoterCount(next.voters.len()));
         }
+        if next.learners.len() > LEARNERS_COUNT_MAX {
+            return Err(ChangeRefused::LearnerCount(next.learners.len()));
+        }
         if next.voters != self.voters {
             next.outgoing.clone_from(&self.voters);
         }
@@ -218,7 +223,7 @@ mod tests {
         let joint = before.changed(&changes).unwrap();
         assert!(joint.is_joint());
         assert!(!joint.is_quorum(|node| node.0 >= 3), "3, 4 and 5 are no majority of 1, 2 and 3");
-        assert!(joint.is_quorum(|node| matches!(node.0, 2 | 3 | 4)));
+        assert!(joint.is_quorum(|node| matches!(node.0, 2..=4)));
         assert_eq!(joint.changed(&[Change::Remove(NodeId(2))]), Err(ChangeRefused::Unfinished));
         assert_eq!(joint.settled().voters().collect::<Vec<_>>(), [2, 3, 4, 5].map(NodeId));
         assert_eq!(Membership::decode(&joint.encode()), Ok(joint));
@@ -231,6 +236,8 @@ mod tests {
         assert_eq!(one.changed(&[Change::Promote(NodeId(2))]), Err(ChangeRefused::NotALearner(NodeId(2))));
         assert_eq!(one.changed(&[Change::AddLearner(NodeId(1))]), Err(ChangeRefused::Member(NodeId(1))));
         assert_eq!(one.changed(&[Change::Remove(NodeId(9))]), Err(ChangeRefused::NotAMember(NodeId(9))));
+        let crowd: Vec<Change> = (2..=9).map(|node| Change::AddLearner(NodeId(node))).collect();
+        assert_eq!(one.changed(&crowd), Err(ChangeRefused::LearnerCount(8)), "what is encoded can be decoded");
         let with_learner = one.changed(&[Change::AddLearner(NodeId(2))]).unwrap();
         assert!(!with_learner.is_joint() && with_learner.contains(NodeId(2)) && !with_learner.is_voter(NodeId(2)));
     }

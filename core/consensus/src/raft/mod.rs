@@ -203,9 +203,10 @@ impl Group {
         self
     }
 
-    /// Begins: a replica that is alone campaigns at once, others wait for what they may have promised before.
+    /// Begins: a replica that always was alone campaigns at once, others wait for what they may have promised before.
+    /// One whose log tells of other members may have promised something to one that is to leave, and leads meanwhile.
     pub fn start(&mut self, now: Instant, out: &mut Effects) {
-        if self.membership().is_alone(self.me) {
+        if self.members.iter().all(|(_, members)| members.is_alone(self.me)) {
             return self.campaign(Why::Silence, out);
         }
         let fresh = self.term == Term(0);
@@ -303,6 +304,12 @@ impl Group {
     #[must_use]
     pub fn leads(&self) -> bool {
         matches!(self.role, Role::Leader(_))
+    }
+
+    /// True if [`Group::propose`] would take an entry.
+    #[must_use]
+    pub fn may_propose(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if !leader.is_stepping_back())
     }
 
     /// Who leads, as far as is known here.

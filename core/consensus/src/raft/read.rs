@@ -66,14 +66,15 @@ impl Group {
             if node == me { u64::MAX } else { leader.peers.get(&node).map_or(0, |peer| peer.probe) }
         };
         let probe = members.agreed(answered).min(leader.probe);
-        while leader.probes.front().is_some_and(|(older, _)| *older < probe) {
-            leader.probes.pop_front();
+        let mut sent_at = leader.answered.map(|(_, sent_at)| sent_at);
+        while let Some((_, at)) = leader.probes.pop_front_if(|(older, _)| *older <= probe) {
+            sent_at = Some(at);
         }
-        if let Some((at, sent_at)) = leader.probes.front().copied().filter(|(at, _)| *at == probe) {
+        if let Some(sent_at) = sent_at
+            && leader.answered.is_none_or(|(before, _)| before < probe)
+        {
             let from = if mutation::on(Mutation::LeaseFromAnswer) { now } else { sent_at };
-            if leader.answered.is_none_or(|(before, _)| before < at) {
-                leader.answered = Some((at, from));
-            }
+            leader.answered = Some((probe, from));
         }
     }
 
