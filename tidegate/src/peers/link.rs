@@ -57,6 +57,8 @@ pub enum Broken {
     Misbehaved(&'static str),
     /// The peer takes too little of what it is sent.
     Slow,
+    /// The node was removed from the cluster.
+    Removed,
 }
 
 impl std::fmt::Display for Broken {
@@ -66,6 +68,7 @@ impl std::fmt::Display for Broken {
             Self::Io(error) => error.fmt(f),
             Self::Stranger(stranger) => stranger.fmt(f),
             Self::Misbehaved(what) => write!(f, "the peer sent {what}"),
+            Self::Removed => f.write_str("the node was removed from the cluster"),
             Self::Slow => f.write_str("the peer takes too little of what it is sent"),
         }
     }

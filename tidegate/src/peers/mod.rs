@@ -7,13 +7,13 @@ pub mod hello;
 mod link;
 
 use crate::log;
-use base::NodeId;
+use base::{NodeId, Roster};
 use hello::{End, Hello, Stranger};
 use link::{Broken, Came, Kin, Link};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use node::PeerMessage;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,8 @@ pub struct Peers {
     kin: Kin,
     members: Vec<Member>,
     lives: BTreeMap<NodeId, u64>,
+    /// Nodes that were removed and may never come back.
+    gone: BTreeSet<NodeId>,
     listener: TcpListener,
     links: Vec<Option<Link>>,
     /// The link that serves, by node.
@@ -79,7 +81,34 @@ impl Peers {
         let dial_at = dialed.map(|member| (member.id, (Instant::now(), DIAL_MIN))).collect();
         let kin = Kin { cluster, secret, me, life };
         let (links, up, told) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { kin, members, lives, listener, links, up, dial_at, told })
+        let gone = BTreeSet::new();
+        Ok(Self { kin, members, lives, gone, listener, links, up, dial_at, told })
+    }
+
+    /// Who belongs to the cluster from now on. Links to others end.
+    pub fn follow(&mut self, roster: &Roster, registry: &Registry, events: &mut Vec<Event>) {
+        let mut members = Vec::new();
+        for (id, card) in roster.cards() {
+            match card.peers.parse() {
+                Ok(address) => members.push(Member { id: *id, address }),
+                Err(_) => self.tell(&format!("node {:016x} listens at '{}', which is no address", id.0, card.peers)),
+            }
+        }
+        self.gone.clone_from(roster.gone());
+        for member in &members {
+            let known = self.members.iter().any(|known| known.id == member.id && known.address == member.address);
+            if self.kin.me < member.id && !known {
+                self.dial_at.insert(member.id, (Instant::now(), DIAL_MIN));
+            }
+        }
+        self.members = members;
+        self.dial_at.retain(|node, _| self.members.iter().any(|member| member.id == *node));
+        for at in 0..self.links.len() {
+            let peer = self.links[at].as_ref().and_then(Link::peer);
+            if peer.is_some_and(|peer| self.gone.contains(&peer)) {
+                self.end(at, &Broken::Removed, registry, events);
+            }
+        }
     }
 
     /// Puts a message into the frame of this turn; false if there is no link to that node.
@@ -182,8 +211,11 @@ impl Peers {
 
     fn on_link(&mut self, at: usize, registry: &Registry, events: &mut Vec<Event>) {
         let Some(link) = self.links.get_mut(at).and_then(Option::as_mut) else { return };
-        let (members, lives, me) = (&self.members, &self.lives, self.kin.me);
+        let (members, lives, gone, me) = (&self.members, &self.lives, &self.gone, self.kin.me);
         let admits = |hello: &Hello| {
+            if gone.contains(&hello.from) {
+                return Err(Stranger::Removed(hello.from));
+            }
             if hello.from == me || !members.iter().any(|member| member.id == hello.from) {
                 return Err(Stranger::NotAMember(hello.from));
             }
@@ -236,7 +268,7 @@ impl Peers {
         if self.up.get(&peer) == Some(&at) {
             self.up.remove(&peer);
             events.push(Event::Lost { peer });
-            if self.kin.me < peer {
+            if self.kin.me < peer && self.members.iter().any(|member| member.id == peer) {
                 self.dial_at.insert(peer, (Instant::now(), DIAL_MIN));
             }
         }
