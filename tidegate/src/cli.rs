@@ -39,6 +39,12 @@ enum Command {
     /// come back under its old id, since it could forget what it voted for.
     #[command(after_long_help = SERVER_EXAMPLES)]
     Server(Server),
+    /// Changes of a running cluster.
+    ///
+    /// A change is agreed on by the cluster and carried out by it, shard by shard; the command tells how far it is, and
+    /// may be stopped at any time without stopping the change.
+    #[command(subcommand, after_long_help = CLUSTER_EXAMPLES)]
+    Cluster(ClusterCommand),
     /// How a running node stands: its shards, connections, memory and log.
     ///
     /// The node is found by DIR/endpoints.json, which it writes when it serves, or by the admin address of its ready line.
@@ -153,6 +159,32 @@ pub struct Server {
     pub log_format: Format,
 }
 
+/// What `tidegate cluster` changes.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum ClusterCommand {
+    /// Gives the place of a lost node to a new one, forever.
+    ///
+    /// The new node runs already, started by `tidegate server --config FILE --join` with an id of its own and the cluster's id,
+    /// secret and members in its file. It gets the data of every shard, votes once it has nearly all of it, and the lost
+    /// one is out: should it come back, it is refused. Clients are served all the while.
+    #[command(after_long_help = CLUSTER_EXAMPLES)]
+    Replace(Replace),
+}
+
+/// Options of `tidegate cluster replace`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Replace {
+    /// The lost node, as 16 hexadecimal digits.
+    #[arg(long, value_name = "ID")]
+    pub dead: String,
+    /// The admin address of the new node.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub with: String,
+    /// The admin address of any node of the cluster.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub admin: String,
+}
+
 /// Options of `tidegate status`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Status {
@@ -190,6 +222,7 @@ pub fn run() -> ExitCode {
         Command::Dev(options) => crate::dev::run(&options),
         Command::Local(options) => crate::local::run(&options),
         Command::Server(options) => crate::server::run(&options),
+        Command::Cluster(command) => crate::cluster::run(&command),
         Command::Status(options) => crate::status::run(&options),
         Command::Bench(options) => crate::bench::run(&options),
         Command::Completions { shell } => complete(shell, &mut std::io::stdout().lock()).map_err(Into::into),
@@ -236,7 +269,12 @@ Examples:
 const SERVER_EXAMPLES: &str = "\
 Examples:
   tidegate server --config node-2/node.toml                a node that was there before
-  tidegate server --config node-2/node.toml --bootstrap    one of a cluster that is being made";
+  tidegate server --config node-2/node.toml --bootstrap    one of a cluster that is being made
+  tidegate server --config node-4/node.toml --join         a new one, for `tidegate cluster replace`";
+
+const CLUSTER_EXAMPLES: &str = "\
+Examples:
+  tidegate cluster replace --dead 00000000000000a2 --with 127.0.0.1:7041 --admin 127.0.0.1:7011";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
