@@ -1,0 +1,102 @@
+//! One piece of a history, made ready for the search.
+//!
+//! Operations with a known outcome stand in the order of their calls. Those with an unknown one are gathered in classes
+//! of equal commands, since nothing tells two equal commands apart once both have been called.
+
+use crate::body::{Action, Body};
+use crate::model::{State, Val};
+use crate::record::{OpId, Start};
+use crate::reply::Reply;
+use crate::split::{Done, Entry};
+use crate::switch::{Switch, broken};
+use crate::text::Text;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug)]
+pub(crate) struct Problem<'a> {
+    pub(crate) keys: Vec<&'a Text>,
+    pub(crate) start: State,
+    /// In the order of their calls.
+    pub(crate) ops: Vec<Op<'a>>,
+    /// In the order of their first calls.
+    pub(crate) classes: Vec<Class>,
+}
+
+/// An operation that must find its place in the order.
+#[derive(Debug)]
+pub(crate) struct Op<'a> {
+    pub(crate) id: OpId,
+    pub(crate) body: Body<usize>,
+    pub(crate) reply: &'a Reply,
+    pub(crate) invoke_ns: u64,
+    pub(crate) return_ns: u64,
+    /// It has no effect in any state in which it may be answered so.
+    pub(crate) changes_nothing: bool,
+    /// It makes values that stand in no command.
+    pub(crate) grows: bool,
+}
+
+/// Equal operations that may have taken effect at any time after their calls, or never.
+#[derive(Debug)]
+pub(crate) struct Class {
+    pub(crate) body: Body<usize>,
+    pub(crate) keys: BTreeSet<usize>,
+    /// All its keys have new values after it, and nobody learned the old ones.
+    pub(crate) replaces: bool,
+    /// When each was called, in this order.
+    pub(crate) calls: Vec<(u64, OpId)>,
+}
+
+impl<'a> Problem<'a> {
+    pub(crate) fn new(entries: &[Entry<'a>], start: Start) -> Self {
+        let accesses = entries.iter().flat_map(|entry| entry.command.body().accesses());
+        let mut places: BTreeMap<&'a Text, usize> = accesses.map(|access| (&access.key, 0)).collect();
+        (0..).zip(places.values_mut()).for_each(|(place, value)| *value = place);
+        let keys: Vec<&'a Text> = places.keys().copied().collect();
+        let mut ops = Vec::new();
+        let mut calls: BTreeMap<Body<usize>, Vec<(u64, OpId)>> = BTreeMap::new();
+        for entry in entries {
+            let body = entry.command.body().rename(|key| places[key]);
+            match entry.done {
+                Some(done) => ops.push(Op::new(entry, done, body)),
+                None => calls.entry(body).or_default().push((entry.invoke_ns, entry.id)),
+            }
+        }
+        ops.sort_by_key(|op| (op.invoke_ns, op.id));
+        let mut classes: Vec<Class> = calls.into_iter().map(Class::new).collect();
+        classes.sort_by_key(|class| class.calls[0]);
+        let value = match start {
+            Start::Empty => Val::Absent,
+            Start::Unknown => Val::Anything,
+        };
+        Self { start: keys.iter().map(|_| value.clone()).collect(), keys, ops, classes }
+    }
+}
+
+impl<'a> Op<'a> {
+    fn new(entry: &Entry<'a>, done: Done<'a>, body: Body<usize>) -> Self {
+        let grows = body.accesses().any(|access| matches!(access.action, Action::Append(_)));
+        Self {
+            id: entry.id,
+            reply: done.reply,
+            invoke_ns: entry.invoke_ns,
+            return_ns: if broken(Switch::RealTime) { u64::MAX } else { done.return_ns },
+            changes_nothing: body.changes_nothing(Some(done.reply)),
+            grows,
+            body,
+        }
+    }
+}
+
+impl Class {
+    fn new((body, mut calls): (Body<usize>, Vec<(u64, OpId)>)) -> Self {
+        calls.sort_unstable();
+        let keys = body.accesses().map(|access| access.key).collect();
+        Self { replaces: body.replaces_unseen(), keys, body, calls }
+    }
+
+    /// How many have been called by then.
+    pub(crate) fn called_by(&self, now_ns: u64) -> usize {
+        self.calls.partition_point(|(invoke_ns, _)| *invoke_ns <= now_ns)
+    }
+}

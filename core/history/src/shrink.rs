@@ -1,0 +1,203 @@
+//! From a violation to a small one that anyone can follow.
+//!
+//! A part of a history that has an order may have none: a read without the write that it saw. So not whatever still
+//! fails is a counterexample. Each step here weakens: if what is left has no order, what was there before had none.
+//!
+//! - **The end.** Operations called after the first return that no order reaches have nothing to do with it.
+//! - **A window.** Take out all that returned before some moment, let the keys hold anything at first, and forget the outcomes
+//!   of what was under way. In an order of the whole, cut behind the last of what was taken out, the rest is an order of
+//!   the window: what was under way and stood before the cut counts as never done.
+//! - **What changes nothing.** An order without a read is an order.
+//! - **What nobody sees.** In an order take the write's next neighbour on each of its keys. If none that is left could
+//!   follow on the value written, but by replacing it unseen, there is no such neighbour, and the order holds
+//!   without the write.
+
+use crate::body::{Action, Body};
+use crate::model::{State, Val, step};
+use crate::record::{OpId, Start};
+use crate::search::{Outcome, Problem, Search};
+use crate::split::Entry;
+use crate::switch::{Switch, broken};
+use crate::text::Text;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Entries that have no order.
+#[derive(Clone, Debug)]
+pub(crate) struct Failing<'a> {
+    pub(crate) entries: Vec<Entry<'a>>,
+    pub(crate) start: Start,
+}
+
+/// The budget ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stopped;
+
+/// Tries to show, at little cost, that no order gets past `end_ns`: by windows that end there, each twice the last.
+pub(crate) fn window<'a>(
+    piece: &[Entry<'a>],
+    end_ns: u64,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Option<Failing<'a>>, Stopped> {
+    let entries: Vec<Entry<'a>> = piece.iter().copied().filter(|entry| entry.invoke_ns <= end_ns).collect();
+    let known = entries.iter().filter(|entry| entry.done.is_some());
+    let mut calls: Vec<u64> = known.map(|entry| entry.invoke_ns).collect();
+    calls.sort_unstable();
+    let mut count = 1;
+    while count < 2 * calls.len() && count < WINDOW_OPERATIONS_MAX {
+        let from_ns = calls[calls.len().saturating_sub(count)];
+        let window = Failing { entries: since(&entries, from_ns), start: Start::Unknown };
+        if let Some(end_ns) = window.fails(go_on)? {
+            return Ok(Some(window.until(end_ns)));
+        }
+        count *= 2;
+    }
+    Ok(None)
+}
+
+/// What is left if everything that returned before `from_ns` is taken out.
+fn since<'a>(entries: &[Entry<'a>], from_ns: u64) -> Vec<Entry<'a>> {
+    let weaken = |entry: &Entry<'a>| match entry.done {
+        Some(done) if done.return_ns < from_ns => None,
+        Some(_) if entry.invoke_ns < from_ns => {
+            let unknown = Entry { done: None, ..*entry };
+            (!unknown.changes_nothing()).then_some(unknown)
+        }
+        _ => Some(*entry),
+    };
+    entries.iter().filter_map(weaken).collect()
+}
+
+impl<'a> Failing<'a> {
+    /// Without what was called after `end_ns`.
+    pub(crate) fn until(mut self, end_ns: u64) -> Self {
+        self.entries.retain(|entry| entry.invoke_ns <= end_ns);
+        self
+    }
+
+    /// The return that no order reaches, if that is soon found.
+    fn fails(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Option<u64>, Stopped> {
+        let problem = Problem::new(&self.entries, self.start);
+        let mut search = Search::new(&problem);
+        match search.run(EFFORT, go_on) {
+            Outcome::Unexplained => Ok(Some(problem.ops[search.furthest().blocked].return_ns)),
+            Outcome::OutOfBudget => Err(Stopped),
+            Outcome::Explained | Outcome::Paused | Outcome::OutOfMemory => Ok(None),
+        }
+    }
+
+    /// Makes it as small as the steps can.
+    pub(crate) fn shrink(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<(), Stopped> {
+        let witness = Witness::new(&self.entries);
+        loop {
+            let before = self.entries.len();
+            let mut size = before.div_ceil(2);
+            while size > 0 {
+                let removed = self.remove_chunks(size, &witness, go_on)?;
+                // Single ones are tried again as long as one goes: it may have been the only reader of another.
+                if size > 1 || removed == 0 {
+                    size /= 2;
+                }
+            }
+            let end_ns = self.entries.iter().filter_map(|entry| entry.done).map(|done| done.return_ns).max();
+            match window(&self.entries, end_ns.unwrap_or(0), go_on)? {
+                Some(smaller) if smaller.entries.len() < self.entries.len() => *self = smaller,
+                _ if self.entries.len() < before => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes out what may be taken out, `size` at a time, the oldest first; says how many went.
+    fn remove_chunks(
+        &mut self,
+        size: usize,
+        witness: &Witness,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<usize, Stopped> {
+        let before = self.entries.len();
+        let ids = |chunk: &[Entry<'a>]| chunk.iter().map(|entry| entry.id).collect();
+        let chunks: Vec<Vec<OpId>> = self.entries.chunks(size).map(ids).collect();
+        for chunk in chunks {
+            let mut smaller = self.clone();
+            // Twice, since the writes that only reads of the chunk saw may go once these are gone.
+            for id in chunk.iter().chain(&chunk) {
+                smaller.entries = witness.without(&smaller.entries, *id);
+            }
+            if smaller.entries.len() < self.entries.len() && smaller.fails(go_on)?.is_some() {
+                *self = smaller;
+            }
+        }
+        Ok(before - self.entries.len())
+    }
+}
+
+/// Who could see what.
+struct Witness {
+    bodies: BTreeMap<OpId, Body<usize>>,
+    anything: State,
+}
+
+impl Witness {
+    fn new(entries: &[Entry<'_>]) -> Self {
+        let accesses = entries.iter().flat_map(|entry| entry.command.body().accesses());
+        let keys: BTreeSet<&Text> = accesses.map(|access| &access.key).collect();
+        let places: BTreeMap<&Text, usize> = keys.into_iter().zip(0..).collect();
+        let body = |entry: &Entry<'_>| (entry.id, entry.command.body().rename(|key| places[key]));
+        Self {
+            bodies: entries.iter().map(body).collect(),
+            anything: places.keys().map(|_| Val::Anything).collect(),
+        }
+    }
+
+    /// The entries without one of them, if it may be taken out.
+    fn without<'a>(&self, entries: &[Entry<'a>], id: OpId) -> Vec<Entry<'a>> {
+        let gone = entries.iter().find(|entry| entry.id == id);
+        let others: Vec<Entry<'a>> = entries.iter().copied().filter(|entry| entry.id != id).collect();
+        let may_go = gone.is_some_and(|gone| self.is_unseen(gone, &others)) || broken(Switch::Removal);
+        if may_go { others } else { entries.to_vec() }
+    }
+
+    /// True if an order with the operation is one without it.
+    fn is_unseen(&self, gone: &Entry<'_>, others: &[Entry<'_>]) -> bool {
+        gone.changes_nothing()
+            || self.values_written(gone).into_iter().all(|(key, value)| {
+                let mut state = self.anything.clone();
+                state[key] = value;
+                !others.iter().any(|other| self.sees(other, key, &state))
+            })
+    }
+
+    /// True if the operation may come next on `key` in this state, and tells or keeps something of the value.
+    fn sees(&self, other: &Entry<'_>, key: usize, state: &State) -> bool {
+        let body = &self.bodies[&other.id];
+        let touches = body.accesses().any(|access| access.key == key);
+        touches && !body.is_blind_to(&key, other.reply()) && step(body, state, other.reply()).is_some()
+    }
+
+    /// The keys that an operation writes, and their values when it has had its effect.
+    fn values_written(&self, entry: &Entry<'_>) -> Vec<(usize, Val)> {
+        let body = &self.bodies[&entry.id];
+        let after = step(body, &self.anything, entry.reply());
+        let mut written = BTreeMap::new();
+        for access in body.accesses() {
+            let value = match &access.action {
+                Action::Read | Action::Exists | Action::Length => continue,
+                // Whatever the condition: if it did not hold, there is no effect to see.
+                Action::Write { value, .. } | Action::Swap { new: value, .. } => Val::Held(value.clone()),
+                _ => Val::Anything,
+            };
+            // Of several writes of a transaction any may have been the last that its condition let through.
+            written.entry(access.key).and_modify(|value| *value = Val::Anything).or_insert(value);
+        }
+        for (key, value) in &mut written {
+            let sure = after.as_ref().map(|after| &after[*key]).filter(|sure| **sure != Val::Anything);
+            *value = sure.unwrap_or(value).clone();
+        }
+        written.into_iter().collect()
+    }
+}
+
+/// Configurations that one attempt may try; those that need more count as no failure.
+const EFFORT: u64 = 20_000;
+/// A larger window would not be searched through with that effort.
+const WINDOW_OPERATIONS_MAX: usize = 20_000;
