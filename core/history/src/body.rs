@@ -103,6 +103,10 @@ impl<K> Body<K> {
         }
     }
 
+    pub(crate) fn is_transaction(&self) -> bool {
+        matches!(self, Self::Transaction(_))
+    }
+
     pub(crate) fn accesses(&self) -> impl Iterator<Item = &Access<K>> {
         self.parts().iter().flat_map(|part| &part.accesses)
     }

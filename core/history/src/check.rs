@@ -2,7 +2,7 @@
 
 use crate::model::answers;
 use crate::record::{History, OpId, Start};
-use crate::search::{Outcome, Problem, Search};
+use crate::search::{Longer, Outcome, Problem, Search};
 use crate::shrink::{Failing, Stopped, window};
 use crate::split::{Entry, pieces};
 use crate::verdict::{self, Counts, Evidence, Extent, Hard, Stuck, Verdict, Violation, Why};
@@ -54,6 +54,17 @@ enum Patience {
     Endless,
 }
 
+impl Patience {
+    /// How long the chains of unknown operations may be in each search. What happened has few in a row, most often, and
+    /// with short chains a search soon leaves a wrong turn.
+    fn chains(self) -> &'static [usize] {
+        match self {
+            Self::Short => &[1, 2],
+            Self::Endless => &[1, 2, 4, usize::MAX],
+        }
+    }
+}
+
 /// What became of a piece.
 enum Decision {
     Explained,
@@ -64,36 +75,50 @@ enum Decision {
 
 fn decide(piece: &[Entry<'_>], start: Start, patience: Patience, go_on: &mut dyn FnMut() -> bool) -> Decision {
     let problem = Problem::new(piece, start);
-    let mut search = Search::new(&problem);
-    let mut effort = EFFORT + EFFORT_PER_OPERATION * problem.ops.len() as u64;
-    let mut before = None;
-    let why = loop {
-        let outcome = search.run(effort, go_on);
-        let furthest = search.furthest();
-        let end_ns = problem.ops.get(furthest.blocked).map_or(0, |op| op.return_ns);
+    let mut placed = 0;
+    let chains = if problem.classes.is_empty() { &[usize::MAX] } else { patience.chains() };
+    for chain_max in chains {
+        let mut search = Search::new(&problem, *chain_max);
+        let outcome = try_long(&mut search, &problem, *chain_max, patience, go_on);
+        placed = placed.max(search.furthest().placed);
+        let end_ns = problem.ops.get(search.furthest().blocked).map_or(0, |op| op.return_ns);
         match outcome {
             Outcome::Explained => return Decision::Explained,
-            Outcome::OutOfBudget => break Why::Budget,
-            Outcome::OutOfMemory => break Why::Memory,
-            Outcome::Unexplained => {
-                let whole = || Failing { entries: piece.to_vec(), start }.until(end_ns);
-                let failing = window(piece, end_ns, go_on).ok().flatten().unwrap_or_else(whole);
-                return Decision::Unexplained(Box::new(counterexample(failing, go_on)));
-            }
-            // It turns in circles: perhaps what comes right before tells why.
-            Outcome::Paused if before == Some(furthest) || patience == Patience::Short => {
-                if let Ok(Some(failing)) = window(piece, end_ns, go_on) {
+            Outcome::OutOfBudget => return Decision::Hard(hard(&problem, placed, Why::Budget)),
+            // Perhaps what comes right before tells why it is stuck.
+            outcome => {
+                let near = window(piece, end_ns, go_on).ok().flatten();
+                let proven = outcome == Outcome::Unexplained && search.longer() == Longer::None;
+                let whole = || proven.then(|| Failing { entries: piece.to_vec(), start }.until(end_ns));
+                if let Some(failing) = near.or_else(whole) {
                     return Decision::Unexplained(Box::new(counterexample(failing, go_on)));
                 }
-                if patience == Patience::Short {
-                    return Decision::Later;
+                if outcome == Outcome::OutOfMemory {
+                    return Decision::Hard(hard(&problem, placed, Why::Memory));
                 }
-                effort = effort.saturating_mul(2);
             }
-            Outcome::Paused => before = Some(furthest),
         }
-    };
-    Decision::Hard(hard(&problem, search.furthest().placed, why))
+    }
+    Decision::Later
+}
+
+/// Runs a search until it is decided, or turns in circles.
+fn try_long(
+    search: &mut Search<'_, '_>,
+    problem: &Problem<'_>,
+    chain_max: usize,
+    patience: Patience,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Outcome {
+    let effort = EFFORT + EFFORT_PER_OPERATION * problem.ops.len() as u64;
+    loop {
+        let before = search.furthest();
+        let outcome = search.run(effort, go_on);
+        let in_circles = search.furthest() == before && chain_max < usize::MAX;
+        if outcome != Outcome::Paused || patience == Patience::Short || in_circles {
+            return outcome;
+        }
+    }
 }
 
 fn hard(problem: &Problem<'_>, placed: usize, why: Why) -> Hard {
@@ -116,7 +141,7 @@ fn counterexample(mut failing: Failing<'_>, go_on: &mut dyn FnMut() -> bool) -> 
     let (order, state) = search.furthest_order();
     let stuck = &problem.ops[search.furthest().blocked];
     let keys: BTreeSet<usize> = stuck.body.accesses().map(|access| access.key).collect();
-    let held = keys.into_iter().map(|key| (problem.keys[key].clone(), state[key].clone())).collect();
+    let held = keys.into_iter().map(|key| (problem.keys[key].clone(), state.get(key).clone())).collect();
     let stuck = Stuck { op: stuck.id, held, answers: answers(&stuck.body, &state) };
     Violation { operations: entries.iter().map(evidence).collect(), start, order, stuck, extent }
 }

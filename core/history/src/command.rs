@@ -91,7 +91,7 @@ impl Command {
     }
 
     pub(crate) fn is_transaction(&self) -> bool {
-        matches!(self.body, Body::Transaction(_))
+        self.body.is_transaction()
     }
 
     /// True if nil is one of its replies.

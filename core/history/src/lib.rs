@@ -40,6 +40,7 @@ pub mod sample;
 mod search;
 mod shrink;
 mod split;
+mod state;
 mod switch;
 mod text;
 mod verdict;

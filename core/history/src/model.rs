@@ -10,20 +10,8 @@
 
 use crate::body::{Access, Action, Body, Part, Shape, Tells, When};
 use crate::reply::{Answer, Reply};
-use crate::text::{Text, integer, shown};
-use smallvec::SmallVec;
-use std::fmt;
-
-/// What a key holds.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Val {
-    Absent,
-    Held(Text),
-    Anything,
-}
-
-/// The values of the keys of a search, by their places.
-pub(crate) type State = SmallVec<[Val; 1]>;
+use crate::state::{State, Val};
+use crate::text::{Text, integer};
 
 /// The state after `body`, if it could be answered so; an unknown reply is none.
 pub(crate) fn step(body: &Body<usize>, state: &State, reply: Option<&Reply>) -> Option<State> {
@@ -36,7 +24,7 @@ pub(crate) fn answers(body: &Body<usize>, state: &State) -> Vec<Option<Answer>> 
     let mut state = state.clone();
     let mut found = Vec::new();
     for part in body.parts() {
-        let answer = |access: &Access<usize>| execute(&access.action, &state[access.key]).map(|(_, answer)| answer);
+        let answer = |access: &Access<usize>| execute(&access.action, state.get(access.key)).map(|(_, answer)| answer);
         match part.shape {
             Shape::Alone | Shape::Each => found.extend(part.accesses.iter().map(answer)),
             Shape::Sum => {
@@ -89,10 +77,10 @@ fn carry_out_part(part: &Part<usize>, state: &mut State, reply: Option<&Reply>) 
 }
 
 fn carry_out_access(access: &Access<usize>, state: &mut State, reply: Option<&Reply>) -> bool {
-    let after = act(&access.action, &state[access.key], reply);
+    let after = act(&access.action, state.get(access.key), reply);
     let fits = after.is_some();
     if let Some(after) = after {
-        state[access.key] = after;
+        state.set(access.key, after);
     }
     fits
 }
@@ -108,7 +96,7 @@ fn sum(part: &Part<usize>, state: &State) -> (i64, i64) {
     let (mut low, mut high) = (0, 0);
     for (at, access) in part.accesses.iter().enumerate() {
         let gone = access.action == Action::Delete && part.accesses[..at].iter().any(|one| one.key == access.key);
-        match state[access.key] {
+        match state.get(access.key) {
             _ if gone => {}
             Val::Absent => {}
             Val::Held(_) => (low, high) = (low + 1, high + 1),
@@ -119,7 +107,7 @@ fn sum(part: &Part<usize>, state: &State) -> (i64, i64) {
 }
 
 fn all_absent(part: &Part<usize>, state: &State) -> Option<bool> {
-    let mut values = part.accesses.iter().map(|access| &state[access.key]);
+    let mut values = part.accesses.iter().map(|access| state.get(access.key));
     if values.clone().any(|value| matches!(value, Val::Held(_))) {
         Some(false)
     } else {
@@ -141,7 +129,7 @@ fn carry_out_if_all_absent(part: &Part<usize>, state: &mut State, reply: Option<
         match told.or(is) {
             Some(true) => carry_out_unseen(access, state),
             Some(false) => {}
-            None => state[access.key] = Val::Anything,
+            None => state.set(access.key, Val::Anything),
         }
     }
     true
@@ -276,17 +264,6 @@ impl When {
             Self::Always => true,
             Self::IfAbsent => !present,
             Self::IfPresent => present,
-        }
-    }
-}
-
-/// As in "the key holds ..".
-impl fmt::Display for Val {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent => f.write_str("nothing"),
-            Self::Held(text) => f.write_str(&shown(text)),
-            Self::Anything => f.write_str("a value from before, unknown"),
         }
     }
 }

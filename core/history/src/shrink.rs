@@ -13,10 +13,11 @@
 //!   without the write.
 
 use crate::body::{Action, Body};
-use crate::model::{State, Val, step};
+use crate::model::step;
 use crate::record::{OpId, Start};
 use crate::search::{Outcome, Problem, Search};
 use crate::split::Entry;
+use crate::state::{State, Val};
 use crate::switch::{Switch, broken};
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +78,7 @@ impl<'a> Failing<'a> {
     /// The return that no order reaches, if that is soon found.
     fn fails(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Option<u64>, Stopped> {
         let problem = Problem::new(&self.entries, self.start);
-        let mut search = Search::new(&problem);
+        let mut search = Search::new(&problem, usize::MAX);
         match search.run(EFFORT, go_on) {
             Outcome::Unexplained => Ok(Some(problem.ops[search.furthest().blocked].return_ns)),
             Outcome::OutOfBudget => Err(Stopped),
@@ -145,7 +146,7 @@ impl Witness {
         let body = |entry: &Entry<'_>| (entry.id, entry.command.body().rename(|key| places[key]));
         Self {
             bodies: entries.iter().map(body).collect(),
-            anything: places.keys().map(|_| Val::Anything).collect(),
+            anything: State::all(places.len(), &Val::Anything),
         }
     }
 
@@ -162,7 +163,7 @@ impl Witness {
         gone.changes_nothing()
             || self.values_written(gone).into_iter().all(|(key, value)| {
                 let mut state = self.anything.clone();
-                state[key] = value;
+                state.set(key, value);
                 !others.iter().any(|other| self.sees(other, key, &state))
             })
     }
@@ -190,7 +191,7 @@ impl Witness {
             written.entry(access.key).and_modify(|value| *value = Val::Anything).or_insert(value);
         }
         for (key, value) in &mut written {
-            let sure = after.as_ref().map(|after| &after[*key]).filter(|sure| **sure != Val::Anything);
+            let sure = after.as_ref().map(|after| after.get(*key)).filter(|sure| **sure != Val::Anything);
             *value = sure.unwrap_or(value).clone();
         }
         written.into_iter().collect()

@@ -23,6 +23,10 @@ pub(crate) enum Switch {
     UnknownTwice,
     /// No two unknown outcomes are used in a row.
     ChainsOfOne,
+    /// Unknown outcomes on several keys don't make their keys matter to each other.
+    Near,
+    /// A chain is given up when it has passed what it aims at, even if it could come back.
+    Aims,
     /// An operation on many keys belongs to the first alone.
     Ties,
     /// The shrinker takes out what it likes.

@@ -1,8 +1,8 @@
 //! What the checker says of a history.
 
-use crate::model::Val;
 use crate::record::{Fate, History, OpId, Start};
 use crate::reply::Answer;
+use crate::state::Val;
 use crate::text::{Text, shown};
 use std::fmt;
 

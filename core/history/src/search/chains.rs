@@ -15,9 +15,11 @@
 //! A chain is tried only where the known operations alone are stuck, shorter chains first. So a history in which nobody
 //! sees the unknown operations costs as much as one without them.
 
+use super::aims::Aims;
 use super::memo::{Used, add};
 use super::problem::Problem;
-use crate::model::{State, Val, step};
+use crate::model::step;
+use crate::state::State;
 use crate::switch::{Switch, broken};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,7 @@ pub(crate) struct Chains {
     pub(crate) op: usize,
     /// The classes tied to the operation, with the number of each that have been called.
     classes: Vec<(usize, u32)>,
+    aims: Aims,
     ends: Vec<End>,
     seen: BTreeMap<State, SmallVec<[Used; 1]>>,
 }
@@ -45,17 +48,14 @@ pub(crate) struct End {
 impl Chains {
     /// The empty chain before `op`, when nothing that is left returns before `now_ns`.
     pub(crate) fn new(problem: &Problem<'_>, op: usize, state: &State, used: &Used, now_ns: u64) -> Self {
-        let now_ns = if broken(Switch::UnknownEarly) { u64::MAX } else { now_ns };
-        let called = problem.classes.iter().take_while(|class| class.calls[0].0 <= now_ns).enumerate();
-        let left = called.filter_map(|(at, class)| {
-            let count = class.called_by(now_ns);
-            let count = if broken(Switch::UnknownTwice) { 9 } else { u32::try_from(count).unwrap_or(u32::MAX) };
-            (used[at] < count && !broken(Switch::UnknownNever)).then_some((at, count))
-        });
+        let called = problem.classes.iter().take_while(|class| class.called_by(now_ns) > 0).enumerate();
+        let counted = called.map(|(at, class)| (at, u32::try_from(class.called_by(now_ns)).unwrap_or(u32::MAX)));
+        let left = counted.filter(|(at, count)| used[*at] < *count);
         let classes = tied(problem, op, left.collect());
         let end = End { state: state.clone(), used: used.clone(), chain: Vec::new() };
         let seen = BTreeMap::from([(state.clone(), SmallVec::from([used.clone()]))]);
-        Self { op, ends: if classes.is_empty() { Vec::new() } else { vec![end] }, classes, seen }
+        let aims = Aims::new(problem, &problem.ops[op], classes.iter().map(|(class, _)| *class));
+        Self { op, aims, ends: if classes.is_empty() { Vec::new() } else { vec![end] }, classes, seen }
     }
 
     /// Makes the chains longer by one; those whose end is as good as a former one are left out.
@@ -73,16 +73,26 @@ impl Chains {
                 if state == end.state {
                     continue;
                 }
+                let chain: Vec<usize> = end.chain.iter().copied().chain([class]).collect();
+                let touched = chain.iter().flat_map(|class| &problem.classes[*class].keys).copied().collect();
+                if !self.aims.are_in_reach(&state, &touched) {
+                    continue;
+                }
                 let mut used: Vec<u32> = end.used.to_vec();
                 used[class] += 1;
                 let used: Used = Rc::from(used);
                 if add(self.seen.entry(state.clone()).or_default(), &used) {
-                    longer.push(End { state, used, chain: end.chain.iter().copied().chain([class]).collect() });
+                    longer.push(End { state, used, chain });
                 }
             }
         }
         self.ends = longer;
         &self.ends
+    }
+
+    /// How long they are.
+    pub(crate) fn length(&self) -> usize {
+        self.ends.first().map_or(0, |end| end.chain.len())
     }
 
     /// True if there is no longer chain.
@@ -93,7 +103,7 @@ impl Chains {
     /// About how much memory this takes.
     pub(crate) fn bytes(&self) -> usize {
         let each = size_of::<End>() + size_of::<State>() + 8 * self.classes.len();
-        let values = self.ends.first().map_or(0, |end| size_of_val(end.state.as_slice()));
+        let values = self.ends.first().map_or(0, |end| end.state.bytes());
         self.ends.len() * (each + 2 * values)
     }
 }
@@ -106,7 +116,7 @@ fn hides_last(problem: &Problem<'_>, class: usize, chain: &[usize]) -> bool {
 
 /// Those classes that share a key with the operation, or with one that does, and so on.
 fn tied(problem: &Problem<'_>, op: usize, mut left: Vec<(usize, u32)>) -> Vec<(usize, u32)> {
-    if problem.start.len() == 1 {
+    if problem.keys.len() == 1 {
         return left;
     }
     let mut keys: BTreeSet<usize> = problem.ops[op].body.accesses().map(|access| access.key).collect();
@@ -121,10 +131,4 @@ fn tied(problem: &Problem<'_>, op: usize, mut left: Vec<(usize, u32)>) -> Vec<(u
         tied.extend(near);
         left = far;
     }
-}
-
-/// Bytes of the values that a step made anew: those that are texts in `after` and were not in `before`.
-pub(crate) fn fresh_bytes(before: &State, after: &State) -> usize {
-    let fresh = before.iter().zip(after).filter(|(before, after)| before != after);
-    fresh.map(|(_, after)| if let Val::Held(text) = after { text.len() } else { 0 }).sum()
 }

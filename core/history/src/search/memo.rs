@@ -4,7 +4,7 @@
 //! used up. From equal sets and states the one that has used less can go wherever the other can: that other one needn't
 //! be tried. So for each set and state only the least uses are kept, those of which none is below another.
 
-use crate::model::State;
+use crate::state::State;
 use crate::switch::{Switch, broken};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -72,8 +72,8 @@ impl Memo {
         if broken(Switch::Memo) {
             return true;
         }
-        let key = (placed.window(), if broken(Switch::MemoOfState) { State::new() } else { state.clone() });
-        let bytes = ENTRY_BYTES + 8 * key.0.1.len() + size_of_val(state.as_slice());
+        let key = (placed.window(), if broken(Switch::MemoOfState) { State::default() } else { state.clone() });
+        let bytes = ENTRY_BYTES + 8 * key.0.1.len() + state.bytes();
         let new = add(self.tried.entry(key).or_default(), used);
         self.bytes += if new { bytes } else { 0 };
         new
@@ -107,7 +107,7 @@ const ENTRY_BYTES: usize = 160;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Val;
+    use crate::state::Val;
     use smallvec::smallvec;
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_configuration_that_has_used_more_is_not_new() {
-        let (mut memo, mut placed, state) = (Memo::default(), Placed::none_of(3), smallvec![Val::Absent]);
+        let (mut memo, mut placed, state) = (Memo::default(), Placed::none_of(3), State::all(1, &Val::Absent));
         placed.put(1);
         let mut is_new = |used: &[u32]| memo.is_new(&placed, &state, &Rc::from(used));
         assert!(is_new(&[1, 1]));
@@ -137,6 +137,6 @@ mod tests {
         assert!(is_new(&[2, 0]) && is_new(&[0, 3]), "neither is below the other");
         assert!(is_new(&[0, 0]));
         assert!(!is_new(&[2, 0]));
-        assert!(memo.is_new(&placed, &smallvec![Val::Anything], &Rc::from([9, 9])));
+        assert!(memo.is_new(&placed, &State::all(1, &Val::Anything), &Rc::from([9, 9])));
     }
 }

@@ -10,19 +10,23 @@
 //!
 //! A search can be paused and goes on where it was.
 
+mod aims;
 mod calls;
 mod chains;
 mod memo;
+mod near;
 mod problem;
 
 pub(crate) use problem::Problem;
 
-use crate::model::{State, step};
+use crate::model::step;
 use crate::record::OpId;
+use crate::state::State;
 use crate::switch::{Switch, broken};
 use calls::Calls;
-use chains::{Chains, fresh_bytes};
+use chains::Chains;
 use memo::{Memo, Placed, Used};
+use near::near;
 use std::rc::Rc;
 
 #[derive(Debug)]
@@ -37,9 +41,20 @@ pub(crate) struct Search<'p, 'h> {
     levels: Vec<Level>,
     steps: Vec<Step>,
     tried: u64,
+    /// Longer chains are not tried.
+    chain_max: usize,
+    /// Whether there were any.
+    longer: Longer,
     furthest: Furthest,
     /// The steps to the furthest configuration, where they are kept.
     kept: Option<Vec<Step>>,
+}
+
+/// Whether there were chains that the search was not allowed to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Longer {
+    None,
+    LeftOut,
 }
 
 /// How a search stands.
@@ -47,7 +62,7 @@ pub(crate) struct Search<'p, 'h> {
 pub(crate) enum Outcome {
     /// There is an order.
     Explained,
-    /// There is none.
+    /// There is none, with chains of that length.
     Unexplained,
     /// The effort is spent; it can go on.
     Paused,
@@ -78,7 +93,8 @@ struct Level {
 #[derive(Debug)]
 enum Untried {
     Nothing,
-    All,
+    /// All before these operations.
+    All(Vec<usize>),
     /// Those longer than these.
     Longer(Vec<Chains>),
 }
@@ -103,7 +119,8 @@ struct Step {
 }
 
 impl<'p, 'h> Search<'p, 'h> {
-    pub(crate) fn new(problem: &'p Problem<'h>) -> Self {
+    /// A search with chains of at most `chain_max` unknown operations.
+    pub(crate) fn new(problem: &'p Problem<'h>, chain_max: usize) -> Self {
         let mut search = Self {
             problem,
             calls: Calls::new(&problem.ops),
@@ -114,6 +131,8 @@ impl<'p, 'h> Search<'p, 'h> {
             levels: Vec::new(),
             steps: Vec::new(),
             tried: 0,
+            chain_max,
+            longer: Longer::None,
             furthest: Furthest::default(),
             kept: None,
         };
@@ -123,7 +142,7 @@ impl<'p, 'h> Search<'p, 'h> {
 
     /// The same, and it keeps the order up to the furthest configuration. That takes time where there are many operations.
     pub(crate) fn that_keeps_the_furthest(problem: &'p Problem<'h>) -> Self {
-        Self { kept: Some(Vec::new()), ..Self::new(problem) }
+        Self { kept: Some(Vec::new()), ..Self::new(problem, usize::MAX) }
     }
 
     /// Tries about `effort` configurations.
@@ -156,6 +175,16 @@ impl<'p, 'h> Search<'p, 'h> {
     /// Where it is stuck, or was for the longest.
     pub(crate) fn furthest(&self) -> Furthest {
         self.furthest
+    }
+
+    /// Configurations that were tried.
+    pub(crate) fn tried(&self) -> u64 {
+        self.tried
+    }
+
+    /// Whether chains were left out that another search could try.
+    pub(crate) fn longer(&self) -> Longer {
+        self.longer
     }
 
     /// The order up to the furthest configuration, if it was kept, and the state there.
@@ -208,15 +237,26 @@ impl<'p, 'h> Search<'p, 'h> {
             let one = &self.problem.ops[op];
             let Some(state) = step(&one.body, &self.state, Some(one.reply)) else { continue };
             let at_once = one.changes_nothing && state == self.state || broken(Switch::Greed);
-            moves.push(Move { op, chain: Vec::new(), state, used: self.used.clone() });
+            let one = Move { op, chain: Vec::new(), state, used: self.used.clone() };
             if at_once {
-                return Level { moves: moves.split_off(moves.len() - 1).into_iter(), chains: Untried::Nothing };
+                return Level { moves: vec![one].into_iter(), chains: Untried::Nothing };
             }
+            moves.push(one);
         }
-        // Who returned first has most often been first.
-        moves.sort_by_key(|one| self.problem.ops[one.op].return_ns);
-        let chains = if self.problem.classes.is_empty() { Untried::Nothing } else { Untried::All };
+        let near = self.near();
+        moves.retain(|one| near.contains(&one.op));
+        moves.sort_by_key(|one| near.iter().position(|op| *op == one.op));
+        let chains = if self.problem.classes.is_empty() { Untried::Nothing } else { Untried::All(near) };
         Level { moves: moves.into_iter(), chains }
+    }
+
+    /// The candidates that are worth trying.
+    fn near(&self) -> Vec<usize> {
+        let (blocked, _) = self.calls.first_return().expect("nothing is looked for when all is placed");
+        let now_ns = self.problem.ops[blocked].return_ns;
+        let tying = self.problem.tying.iter().copied();
+        let left = |class: &usize| (self.used[*class] as usize) < self.problem.classes[*class].called_by(now_ns);
+        near(self.problem, blocked, self.calls.candidates().collect(), &tying.filter(left).collect::<Vec<_>>())
     }
 
     /// Makes a move; false if it leads to where the search has been.
@@ -229,7 +269,7 @@ impl<'p, 'h> Search<'p, 'h> {
             return false;
         }
         if self.problem.ops[op].grows || !chain.is_empty() {
-            self.memo.charge(fresh_bytes(&self.state, &state));
+            self.memo.charge(state.fresh_bytes(&self.state));
         }
         self.calls.take_out(op);
         let state = std::mem::replace(&mut self.state, state);
@@ -264,9 +304,14 @@ impl<'p, 'h> Search<'p, 'h> {
                 self.go_back();
                 return None;
             }
-            Untried::All => self.chains(),
+            Untried::All(near) => self.chains(&near),
             Untried::Longer(chains) => chains,
         };
+        if all.iter().any(|chains| chains.length() >= self.chain_max) {
+            self.longer = Longer::LeftOut;
+            self.go_back();
+            return None;
+        }
         let mut moves = Vec::new();
         for chains in &mut all {
             let at = chains.op;
@@ -291,10 +336,10 @@ impl<'p, 'h> Search<'p, 'h> {
         None
     }
 
-    fn chains(&self) -> Vec<Chains> {
+    fn chains(&self, near: &[usize]) -> Vec<Chains> {
         let (blocked, _) = self.calls.first_return().expect("nothing is looked for when all is placed");
         let now_ns = self.problem.ops[blocked].return_ns;
-        let chains = self.calls.candidates().map(|op| Chains::new(self.problem, op, &self.state, &self.used, now_ns));
+        let chains = near.iter().map(|op| Chains::new(self.problem, *op, &self.state, &self.used, now_ns));
         chains.filter(|chains| !chains.is_done()).collect()
     }
 }

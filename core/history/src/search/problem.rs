@@ -4,10 +4,10 @@
 //! of equal commands, since nothing tells two equal commands apart once both have been called.
 
 use crate::body::{Action, Body};
-use crate::model::{State, Val};
 use crate::record::{OpId, Start};
 use crate::reply::Reply;
 use crate::split::{Done, Entry};
+use crate::state::{State, Val};
 use crate::switch::{Switch, broken};
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,8 @@ pub(crate) struct Problem<'a> {
     pub(crate) ops: Vec<Op<'a>>,
     /// In the order of their first calls.
     pub(crate) classes: Vec<Class>,
+    /// The classes on several keys.
+    pub(crate) tying: Vec<usize>,
 }
 
 /// An operation that must find its place in the order.
@@ -27,6 +29,7 @@ pub(crate) struct Problem<'a> {
 pub(crate) struct Op<'a> {
     pub(crate) id: OpId,
     pub(crate) body: Body<usize>,
+    pub(crate) keys: BTreeSet<usize>,
     pub(crate) reply: &'a Reply,
     pub(crate) invoke_ns: u64,
     pub(crate) return_ns: u64,
@@ -69,12 +72,14 @@ impl<'a> Problem<'a> {
             Start::Empty => Val::Absent,
             Start::Unknown => Val::Anything,
         };
-        Self { start: keys.iter().map(|_| value.clone()).collect(), keys, ops, classes }
+        let tying = (0..classes.len()).filter(|class| classes[*class].keys.len() > 1).collect();
+        Self { start: State::all(keys.len(), &value), keys, ops, classes, tying }
     }
 }
 
 impl<'a> Op<'a> {
     fn new(entry: &Entry<'a>, done: Done<'a>, body: Body<usize>) -> Self {
+        let keys = body.accesses().map(|access| access.key).collect();
         let grows = body.accesses().any(|access| matches!(access.action, Action::Append(_)));
         Self {
             id: entry.id,
@@ -83,6 +88,7 @@ impl<'a> Op<'a> {
             return_ns: if broken(Switch::RealTime) { u64::MAX } else { done.return_ns },
             changes_nothing: body.changes_nothing(Some(done.reply)),
             grows,
+            keys,
             body,
         }
     }
@@ -95,8 +101,12 @@ impl Class {
         Self { replaces: body.replaces_unseen(), keys, body, calls }
     }
 
-    /// How many have been called by then.
+    /// How many may have taken effect by then.
     pub(crate) fn called_by(&self, now_ns: u64) -> usize {
+        if broken(Switch::UnknownNever) || broken(Switch::UnknownTwice) {
+            return if broken(Switch::UnknownNever) { 0 } else { 9 };
+        }
+        let now_ns = if broken(Switch::UnknownEarly) { u64::MAX } else { now_ns };
         self.calls.partition_point(|(invoke_ns, _)| *invoke_ns <= now_ns)
     }
 }
