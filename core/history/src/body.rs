@@ -134,8 +134,8 @@ impl<K> Body<K> {
         }
     }
 
-    /// True if it replaces the values of all its keys and nothing shows what they were, as its outcome is unknown.
-    pub(crate) fn replaces_unseen(&self) -> bool {
+    /// True if it replaces the values of all its keys, whatever they were.
+    pub(crate) fn replaces(&self) -> bool {
         let replaces = |part: &Part<K>| {
             part.shape != Shape::AllAbsent && part.accesses.iter().all(|access| access.action.replaces())
         };

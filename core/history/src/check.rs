@@ -89,7 +89,7 @@ fn decide(piece: &[Entry<'_>], start: Start, patience: Patience, go_on: &mut dyn
             outcome => {
                 let near = window(piece, end_ns, go_on).ok().flatten();
                 let proven = outcome == Outcome::Unexplained && search.longer() == Longer::None;
-                let whole = || proven.then(|| Failing { entries: piece.to_vec(), start }.until(end_ns));
+                let whole = || proven.then(|| Failing { entries: piece.to_vec(), start }.between(0, end_ns));
                 if let Some(failing) = near.or_else(whole) {
                     return Decision::Unexplained(Box::new(counterexample(failing, go_on)));
                 }
@@ -128,7 +128,12 @@ fn hard(problem: &Problem<'_>, placed: usize, why: Why) -> Hard {
 
 /// Shrinks entries that have no order, and says where the longest order ends.
 fn counterexample(mut failing: Failing<'_>, go_on: &mut dyn FnMut() -> bool) -> Violation {
-    let extent = match failing.shrink(go_on) {
+    let mut left = EFFORT_TO_SHRINK;
+    let mut both = || {
+        left -= 1;
+        left > 0 && go_on()
+    };
+    let extent = match failing.shrink(&mut both) {
         Ok(()) => Extent::Minimal,
         Err(Stopped) => Extent::Stopped,
     };
@@ -147,7 +152,7 @@ fn counterexample(mut failing: Failing<'_>, go_on: &mut dyn FnMut() -> bool) -> 
 }
 
 fn evidence(entry: &Entry<'_>) -> Evidence {
-    let outcome = if entry.done.is_some() { verdict::Outcome::Known } else { verdict::Outcome::Open };
+    let outcome = if entry.return_ns.is_some() { verdict::Outcome::Known } else { verdict::Outcome::Open };
     Evidence { op: OpId(entry.id.0), outcome }
 }
 
@@ -155,6 +160,8 @@ fn evidence(entry: &Entry<'_>) -> Evidence {
 const EFFORT: u64 = 50_000;
 /// The same for each of its operations.
 const EFFORT_PER_OPERATION: u64 = 8;
+/// Configurations that are tried to make a counterexample small.
+const EFFORT_TO_SHRINK: u64 = 5_000_000;
 /// Configurations that are tried to find the longest order of a counterexample.
 const EFFORT_AT_END: u64 = 1_000_000;
 /// So many keys are named of a piece that was not decided.

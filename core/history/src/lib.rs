@@ -33,6 +33,7 @@
 mod body;
 mod check;
 mod command;
+pub mod lines;
 mod model;
 mod record;
 mod reply;

@@ -9,6 +9,7 @@ use std::fmt;
 pub struct History {
     operations: Vec<Operation>,
     start: Start,
+    refused: u64,
 }
 
 /// What the keys held before the first operation.
@@ -67,7 +68,7 @@ impl History {
     /// A history of a store that held something.
     #[must_use]
     pub fn starting(start: Start) -> Self {
-        Self { operations: Vec::new(), start }
+        Self { start, ..Self::default() }
     }
 
     /// A client calls. Until [`Self::returned`] the outcome is unknown. The calls of one client may overlap, as in a
@@ -94,6 +95,17 @@ impl History {
     pub fn push(&mut self, operation: Operation) -> OpId {
         self.operations.push(operation);
         OpId(self.operations.len() - 1)
+    }
+
+    /// Counts an operation that had no effect and isn't kept.
+    pub fn refuse(&mut self) {
+        self.refused += 1;
+    }
+
+    /// Operations that had no effect and weren't kept.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// What the keys held before.

@@ -4,7 +4,7 @@ use crate::text::{Text, integer, shown};
 use std::fmt;
 
 /// A result. Numbers and texts of the same digits are equal to the model: protocols differ in which one they send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reply {
     /// There is no value.
     Nil,

@@ -3,10 +3,11 @@
 //! A part of a history that has an order may have none: a read without the write that it saw. So not whatever still
 //! fails is a counterexample. Each step here weakens: if what is left has no order, what was there before had none.
 //!
-//! - **The end.** Operations called after the first return that no order reaches have nothing to do with it.
-//! - **A window.** Take out all that returned before some moment, let the keys hold anything at first, and forget the outcomes
-//!   of what was under way. In an order of the whole, cut behind the last of what was taken out, the rest is an order of
-//!   the window: what was under way and stood before the cut counts as never done.
+//! - **The end.** Take out what was called after some return, and let what returned after it take effect or not. An order of
+//!   the whole, cut behind the last operation that had returned, is an order of the rest.
+//! - **A window.** Take out what returned before some moment too, let the keys hold anything at first, and let what was under
+//!   way take effect or not. An order of the whole from behind the last operation that was taken out is an order of the
+//!   window; what was under way and stood before has had its effect on what the keys held.
 //! - **What changes nothing.** An order without a read is an order.
 //! - **What nobody sees.** In an order take the write's next neighbour on each of its keys. If none that is left could
 //!   follow on the value written, but by replacing it unseen, there is no such neighbour, and the order holds
@@ -39,39 +40,35 @@ pub(crate) fn window<'a>(
     end_ns: u64,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Failing<'a>>, Stopped> {
-    let entries: Vec<Entry<'a>> = piece.iter().copied().filter(|entry| entry.invoke_ns <= end_ns).collect();
-    let known = entries.iter().filter(|entry| entry.done.is_some());
+    let known = piece.iter().filter(|entry| entry.return_ns.is_some() && entry.invoke_ns <= end_ns);
     let mut calls: Vec<u64> = known.map(|entry| entry.invoke_ns).collect();
     calls.sort_unstable();
     let mut count = 1;
     while count < 2 * calls.len() && count < WINDOW_OPERATIONS_MAX {
         let from_ns = calls[calls.len().saturating_sub(count)];
-        let window = Failing { entries: since(&entries, from_ns), start: Start::Unknown };
+        let window = Failing { entries: piece.to_vec(), start: Start::Unknown }.between(from_ns, end_ns);
         if let Some(end_ns) = window.fails(go_on)? {
-            return Ok(Some(window.until(end_ns)));
+            return Ok(Some(window.between(from_ns, end_ns)));
         }
         count *= 2;
     }
     Ok(None)
 }
 
-/// What is left if everything that returned before `from_ns` is taken out.
-fn since<'a>(entries: &[Entry<'a>], from_ns: u64) -> Vec<Entry<'a>> {
-    let weaken = |entry: &Entry<'a>| match entry.done {
-        Some(done) if done.return_ns < from_ns => None,
-        Some(_) if entry.invoke_ns < from_ns => {
-            let unknown = Entry { done: None, ..*entry };
-            (!unknown.changes_nothing()).then_some(unknown)
-        }
-        _ => Some(*entry),
-    };
-    entries.iter().filter_map(weaken).collect()
-}
-
 impl<'a> Failing<'a> {
-    /// Without what was called after `end_ns`.
-    pub(crate) fn until(mut self, end_ns: u64) -> Self {
-        self.entries.retain(|entry| entry.invoke_ns <= end_ns);
+    /// Without what returned before `from_ns`, which takes an unknown start, and without what was called after `end_ns`. What
+    /// was under way at one of them may have taken effect between them.
+    pub(crate) fn between(mut self, from_ns: u64, end_ns: u64) -> Self {
+        self.entries.retain(|entry| {
+            entry.return_ns.is_none_or(|return_ns| return_ns >= from_ns) && entry.invoke_ns <= end_ns
+        });
+        for entry in &mut self.entries {
+            let whole = entry.invoke_ns >= from_ns && entry.return_ns.is_some_and(|return_ns| return_ns <= end_ns);
+            if !whole && !broken(Switch::Cut) {
+                entry.return_ns = None;
+            }
+        }
+        self.entries.retain(|entry| !entry.is_idle());
         self
     }
 
@@ -99,7 +96,7 @@ impl<'a> Failing<'a> {
                     size /= 2;
                 }
             }
-            let end_ns = self.entries.iter().filter_map(|entry| entry.done).map(|done| done.return_ns).max();
+            let end_ns = self.entries.iter().filter_map(|entry| entry.return_ns).max();
             match window(&self.entries, end_ns.unwrap_or(0), go_on)? {
                 Some(smaller) if smaller.entries.len() < self.entries.len() => *self = smaller,
                 _ if self.entries.len() < before => {}
@@ -172,13 +169,13 @@ impl Witness {
     fn sees(&self, other: &Entry<'_>, key: usize, state: &State) -> bool {
         let body = &self.bodies[&other.id];
         let touches = body.accesses().any(|access| access.key == key);
-        touches && !body.is_blind_to(&key, other.reply()) && step(body, state, other.reply()).is_some()
+        touches && !body.is_blind_to(&key, other.reply) && step(body, state, other.reply).is_some()
     }
 
     /// The keys that an operation writes, and their values when it has had its effect.
     fn values_written(&self, entry: &Entry<'_>) -> Vec<(usize, Val)> {
         let body = &self.bodies[&entry.id];
-        let after = step(body, &self.anything, entry.reply());
+        let after = step(body, &self.anything, entry.reply);
         let mut written = BTreeMap::new();
         for access in body.accesses() {
             let value = match &access.action {

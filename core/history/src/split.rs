@@ -16,24 +16,20 @@ pub(crate) struct Entry<'a> {
     pub(crate) id: OpId,
     pub(crate) command: &'a Command,
     pub(crate) invoke_ns: u64,
-    /// None if the outcome is unknown.
-    pub(crate) done: Option<Done<'a>>,
-}
-
-/// How an entry ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Done<'a> {
-    pub(crate) reply: &'a Reply,
-    pub(crate) return_ns: u64,
+    /// How it was answered, if it took effect; none if nobody knows.
+    pub(crate) reply: Option<&'a Reply>,
+    /// When it had taken effect; none if it may be later, or never.
+    pub(crate) return_ns: Option<u64>,
 }
 
 impl Entry<'_> {
-    pub(crate) fn reply(&self) -> Option<&Reply> {
-        self.done.map(|done| done.reply)
+    pub(crate) fn changes_nothing(&self) -> bool {
+        self.command.body().changes_nothing(self.reply)
     }
 
-    pub(crate) fn changes_nothing(&self) -> bool {
-        self.command.body().changes_nothing(self.reply())
+    /// True if an order with it is one without it, as it need not be there.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.return_ns.is_none() && self.changes_nothing()
     }
 }
 
@@ -65,13 +61,13 @@ pub(crate) fn pieces(history: &History) -> Vec<Vec<Entry<'_>>> {
 
 /// The entry of an operation, if it has one: what had no effect and a read that nobody saw say nothing.
 fn entry((id, operation): (OpId, &crate::Operation)) -> Option<Entry<'_>> {
-    let done = match operation.fate() {
-        Fate::Done { reply, return_ns } => Some(Done { reply, return_ns }),
-        Fate::Unknown => None,
+    let (reply, return_ns) = match operation.fate() {
+        Fate::Done { reply, return_ns } => (Some(reply), Some(return_ns)),
+        Fate::Unknown => (None, None),
         Fate::Void => return None,
     };
-    let entry = Entry { id, command: &operation.command, invoke_ns: operation.invoke_ns, done };
-    (done.is_some() || !entry.changes_nothing()).then_some(entry)
+    let entry = Entry { id, command: &operation.command, invoke_ns: operation.invoke_ns, reply, return_ns };
+    (!entry.is_idle()).then_some(entry)
 }
 
 /// Which keys belong together: a forest in which the members of one piece share a root.
@@ -137,6 +133,6 @@ mod tests {
         let unknown = history.invoke("c", Command::redis(&["SET", "a", "1"]).unwrap(), 6);
         history.returned(unknown, Reply::Error("INDOUBT the leader changed".to_owned()), 7);
         assert_eq!(pieces(&history).len(), 1);
-        assert!(pieces(&history)[0][0].done.is_none());
+        assert_eq!(pieces(&history)[0][0].return_ns, None);
     }
 }

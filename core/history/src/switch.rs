@@ -29,6 +29,8 @@ pub(crate) enum Switch {
     Aims,
     /// An operation on many keys belongs to the first alone.
     Ties,
+    /// What was under way at the ends of a window must be placed in it.
+    Cut,
     /// The shrinker takes out what it likes.
     Removal,
 }

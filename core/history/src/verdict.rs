@@ -123,7 +123,8 @@ impl Verdict {
 
 impl Counts {
     pub(crate) fn of(history: &History) -> Self {
-        let mut counts = Self::default();
+        let refused = history.refused();
+        let mut counts = Self { operations: refused, refused, ..Self::default() };
         for operation in history.operations() {
             counts.operations += 1;
             match operation.fate() {

@@ -27,11 +27,11 @@ pub(crate) struct Aims {
 
 impl Aims {
     pub(crate) fn new(problem: &Problem<'_>, op: &Op<'_>, classes: impl Iterator<Item = usize> + Clone) -> Self {
-        let turns_back = |class: &Class, key: usize| class.keys.contains(&key) && !class.replaces && !only_grows(class);
+        let turns_back = |class: &Class<'_>, key: usize| class.keys.contains(&key) && !class.replaces && !only_grows(class);
         let mut aims = aims(op);
         aims.retain(|(key, _)| {
             let mut on_key = classes.clone().map(|class| &problem.classes[class]);
-            let spread = |class: &Class| class.keys.contains(key) && class.keys.len() > 1;
+            let spread = |class: &Class<'_>| class.keys.contains(key) && class.keys.len() > 1;
             broken(Switch::Aims) || !on_key.any(|class| turns_back(class, *key) || spread(class))
         });
         Self { aims }
@@ -50,7 +50,7 @@ impl Aims {
 }
 
 /// True if the value of its only key begins after it as it began before, if there was one.
-fn only_grows(class: &Class) -> bool {
+fn only_grows(class: &Class<'_>) -> bool {
     let grows = |access: &Access<usize>| {
         matches!(access.action, Action::Append(_) | Action::Write { when: When::IfAbsent, .. })
     };

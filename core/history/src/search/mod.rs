@@ -211,7 +211,8 @@ impl<'p, 'h> Search<'p, 'h> {
     fn state_after(&self, last: &Step) -> State {
         let mut state = last.state.clone();
         for class in &last.chain {
-            state = step(&self.problem.classes[*class].body, &state, None).expect("it was carried out before");
+            let class = &self.problem.classes[*class];
+            state = step(&class.body, &state, class.reply).expect("it was carried out before");
         }
         let op = &self.problem.ops[last.op];
         step(&op.body, &state, Some(op.reply)).expect("it was carried out before")

@@ -1,12 +1,12 @@
 //! One piece of a history, made ready for the search.
 //!
-//! Operations with a known outcome stand in the order of their calls. Those with an unknown one are gathered in classes
-//! of equal commands, since nothing tells two equal commands apart once both have been called.
+//! Operations that have taken effect stand in the order of their calls. Those that need not are gathered in classes of equal
+//! ones, since nothing tells two equal ones apart once both have been called.
 
 use crate::body::{Action, Body};
 use crate::record::{OpId, Start};
 use crate::reply::Reply;
-use crate::split::{Done, Entry};
+use crate::split::Entry;
 use crate::state::{State, Val};
 use crate::switch::{Switch, broken};
 use crate::text::Text;
@@ -19,7 +19,7 @@ pub(crate) struct Problem<'a> {
     /// In the order of their calls.
     pub(crate) ops: Vec<Op<'a>>,
     /// In the order of their first calls.
-    pub(crate) classes: Vec<Class>,
+    pub(crate) classes: Vec<Class<'a>>,
     /// The classes on several keys.
     pub(crate) tying: Vec<usize>,
 }
@@ -39,12 +39,14 @@ pub(crate) struct Op<'a> {
     pub(crate) grows: bool,
 }
 
-/// Equal operations that may have taken effect at any time after their calls, or never.
+/// Equal operations that may take effect at any time after their calls, or never.
 #[derive(Debug)]
-pub(crate) struct Class {
+pub(crate) struct Class<'a> {
     pub(crate) body: Body<usize>,
+    /// How they were answered if they took effect; none if nobody knows.
+    pub(crate) reply: Option<&'a Reply>,
     pub(crate) keys: BTreeSet<usize>,
-    /// All its keys have new values after it, and nobody learned the old ones.
+    /// All its keys have new values after it, and nothing tells the old ones.
     pub(crate) replaces: bool,
     /// When each was called, in this order.
     pub(crate) calls: Vec<(u64, OpId)>,
@@ -57,16 +59,16 @@ impl<'a> Problem<'a> {
         (0..).zip(places.values_mut()).for_each(|(place, value)| *value = place);
         let keys: Vec<&'a Text> = places.keys().copied().collect();
         let mut ops = Vec::new();
-        let mut calls: BTreeMap<Body<usize>, Vec<(u64, OpId)>> = BTreeMap::new();
+        let mut open: BTreeMap<(Body<usize>, Option<&'a Reply>), Vec<(u64, OpId)>> = BTreeMap::new();
         for entry in entries {
             let body = entry.command.body().rename(|key| places[key]);
-            match entry.done {
-                Some(done) => ops.push(Op::new(entry, done, body)),
-                None => calls.entry(body).or_default().push((entry.invoke_ns, entry.id)),
+            match (entry.reply, entry.return_ns) {
+                (Some(reply), Some(return_ns)) => ops.push(Op::new(entry, reply, return_ns, body)),
+                (reply, _) => open.entry((body, reply)).or_default().push((entry.invoke_ns, entry.id)),
             }
         }
         ops.sort_by_key(|op| (op.invoke_ns, op.id));
-        let mut classes: Vec<Class> = calls.into_iter().map(Class::new).collect();
+        let mut classes: Vec<Class<'a>> = open.into_iter().map(Class::new).collect();
         classes.sort_by_key(|class| class.calls[0]);
         let value = match start {
             Start::Empty => Val::Absent,
@@ -78,15 +80,15 @@ impl<'a> Problem<'a> {
 }
 
 impl<'a> Op<'a> {
-    fn new(entry: &Entry<'a>, done: Done<'a>, body: Body<usize>) -> Self {
+    fn new(entry: &Entry<'a>, reply: &'a Reply, return_ns: u64, body: Body<usize>) -> Self {
         let keys = body.accesses().map(|access| access.key).collect();
         let grows = body.accesses().any(|access| matches!(access.action, Action::Append(_)));
         Self {
             id: entry.id,
-            reply: done.reply,
+            reply,
             invoke_ns: entry.invoke_ns,
-            return_ns: if broken(Switch::RealTime) { u64::MAX } else { done.return_ns },
-            changes_nothing: body.changes_nothing(Some(done.reply)),
+            return_ns: if broken(Switch::RealTime) { u64::MAX } else { return_ns },
+            changes_nothing: body.changes_nothing(Some(reply)),
             grows,
             keys,
             body,
@@ -94,11 +96,12 @@ impl<'a> Op<'a> {
     }
 }
 
-impl Class {
-    fn new((body, mut calls): (Body<usize>, Vec<(u64, OpId)>)) -> Self {
+impl<'a> Class<'a> {
+    fn new(((body, reply), mut calls): ((Body<usize>, Option<&'a Reply>), Vec<(u64, OpId)>)) -> Self {
         calls.sort_unstable();
-        let keys = body.accesses().map(|access| access.key).collect();
-        Self { replaces: body.replaces_unseen(), keys, body, calls }
+        let keys: BTreeSet<usize> = body.accesses().map(|access| access.key).collect();
+        let replaces = body.replaces() && keys.iter().all(|key| body.is_blind_to(key, reply));
+        Self { replaces, keys, body, reply, calls }
     }
 
     /// How many may have taken effect by then.
