@@ -2,9 +2,10 @@
 
 use crate::model::answers;
 use crate::record::{History, OpId, Start};
-use crate::search::{Longer, Outcome, Problem, Search};
+use crate::search::{Depth, Longer, Outcome, Problem, Search};
 use crate::shrink::{Failing, Stopped, window};
 use crate::split::{Entry, pieces};
+use crate::text::Text;
 use crate::verdict::{self, Counts, Evidence, Extent, Hard, Stuck, Verdict, Violation, Why};
 use std::collections::BTreeSet;
 
@@ -20,20 +21,20 @@ pub fn check(history: &History, mut go_on: impl FnMut() -> bool) -> Verdict {
         counts.configurations += 1;
         go_on()
     };
-    let mut left: Vec<&[Entry<'_>]> = pieces.iter().map(Vec::as_slice).collect();
-    let mut hard = Vec::new();
-    for patience in [Patience::Short, Patience::Endless] {
+    let mut left: Vec<Piece<'_>> = pieces.iter().map(|entries| Piece::new(entries)).collect();
+    // All pieces at one depth before any at the next: a hard one shall not eat the budget of the others.
+    for depth in DEPTHS {
         let mut later = Vec::new();
-        for piece in left {
-            match decide(piece, history.start(), patience, &mut go_on) {
+        for mut piece in left {
+            match piece.decide(*depth, history.start(), &mut go_on) {
                 Decision::Explained => {}
                 Decision::Unexplained(violation) => return Verdict::Violation(violation, counts),
                 Decision::Later => later.push(piece),
-                Decision::Hard(piece) => hard.push(piece),
             }
         }
         left = later;
     }
+    let hard: Vec<Hard> = left.iter().map(Piece::hard).collect();
     if hard.is_empty() { Verdict::Linearizable(counts) } else { Verdict::Undecided(hard, counts) }
 }
 
@@ -45,24 +46,25 @@ pub fn configurations(mut count: u64) -> impl FnMut() -> bool {
     }
 }
 
-/// Whether a hard piece is put off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    /// It is: one piece shall not eat the budget of all.
-    Short,
-    /// It is not.
-    Endless,
-}
+/// How deep the searches look, one after another. What happened has few unknown operations in a row, most often, and with
+/// short chains a search soon leaves a wrong turn.
+const DEPTHS: &[Depth] = &[
+    Depth::Near { chain_max: 1 },
+    Depth::Near { chain_max: 2 },
+    Depth::Far { chain_max: 1 },
+    Depth::Far { chain_max: 2 },
+    Depth::Far { chain_max: 4 },
+    Depth::Full,
+];
 
-impl Patience {
-    /// How long the chains of unknown operations may be in each search. What happened has few in a row, most often, and
-    /// with short chains a search soon leaves a wrong turn.
-    fn chains(self) -> &'static [usize] {
-        match self {
-            Self::Short => &[1, 2],
-            Self::Endless => &[1, 2, 4, usize::MAX],
-        }
-    }
+/// A piece that is not decided yet.
+struct Piece<'a> {
+    entries: &'a [Entry<'a>],
+    /// How many operations the longest order has.
+    placed: usize,
+    /// Whether longer chains could make a difference.
+    longer: Longer,
+    why: Why,
 }
 
 /// What became of a piece.
@@ -70,60 +72,74 @@ enum Decision {
     Explained,
     Unexplained(Box<Violation>),
     Later,
-    Hard(Hard),
 }
 
-fn decide(piece: &[Entry<'_>], start: Start, patience: Patience, go_on: &mut dyn FnMut() -> bool) -> Decision {
-    let problem = Problem::new(piece, start);
-    let mut placed = 0;
-    let chains = if problem.classes.is_empty() { &[usize::MAX] } else { patience.chains() };
-    for chain_max in chains {
-        let mut search = Search::new(&problem, *chain_max);
-        let outcome = try_long(&mut search, &problem, *chain_max, patience, go_on);
-        placed = placed.max(search.furthest().placed);
-        let end_ns = problem.ops.get(search.furthest().blocked).map_or(0, |op| op.return_ns);
+impl<'a> Piece<'a> {
+    fn new(entries: &'a [Entry<'a>]) -> Self {
+        Self { entries, placed: 0, longer: Longer::LeftOut, why: Why::Budget }
+    }
+
+    fn decide(&mut self, depth: Depth, start: Start, go_on: &mut dyn FnMut() -> bool) -> Decision {
+        if self.longer == Longer::None && depth.only_lengthens() {
+            return Decision::Later;
+        }
+        let problem = Problem::new(self.entries, start);
+        let mut search = Search::new(&problem, depth);
+        let outcome = try_long(&mut search, &problem, depth, go_on);
+        self.placed = self.placed.max(search.furthest().placed);
+        self.longer = search.longer();
+        self.why = if outcome == Outcome::OutOfMemory { Why::Memory } else { Why::Budget };
         match outcome {
             Outcome::Explained => return Decision::Explained,
-            Outcome::OutOfBudget => return Decision::Hard(hard(&problem, placed, Why::Budget)),
-            // Perhaps what comes right before tells why it is stuck.
-            outcome => {
-                let near = window(piece, end_ns, go_on).ok().flatten();
-                let proven = outcome == Outcome::Unexplained && search.longer() == Longer::None;
-                let whole = || proven.then(|| Failing { entries: piece.to_vec(), start }.between(0, end_ns));
-                if let Some(failing) = near.or_else(whole) {
-                    return Decision::Unexplained(Box::new(counterexample(failing, go_on)));
-                }
-                if outcome == Outcome::OutOfMemory {
-                    return Decision::Hard(hard(&problem, placed, Why::Memory));
-                }
-            }
+            Outcome::OutOfBudget => return Decision::Later,
+            Outcome::Unexplained | Outcome::Paused | Outcome::OutOfMemory => {}
+        }
+        let proven = outcome == Outcome::Unexplained && search.longer() == Longer::None;
+        let whole = || proven.then(|| Failing { entries: self.entries.to_vec(), start });
+        match self.near(&problem, &search, go_on).or_else(whole) {
+            Some(failing) => Decision::Unexplained(Box::new(counterexample(failing, go_on))),
+            None => Decision::Later,
         }
     }
-    Decision::Later
+
+    /// A small proof from where the search is stuck, if there is one.
+    fn near(
+        &self,
+        problem: &Problem<'_>,
+        search: &Search<'_, '_>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Option<Failing<'a>> {
+        let blocked = problem.ops.get(search.furthest().blocked)?;
+        let mut ends = std::iter::once(blocked.return_ns).chain(search.needed_until());
+        ends.find_map(|end_ns| window(self.entries, end_ns, go_on).ok().flatten())
+    }
+
+    fn hard(&self) -> Hard {
+        let accesses = self.entries.iter().flat_map(|entry| entry.command.body().accesses());
+        let keys: BTreeSet<&Text> = accesses.map(|access| &access.key).collect();
+        let operations = self.entries.iter().filter(|entry| entry.return_ns.is_some()).count();
+        let some = keys.iter().take(HARD_KEYS_MAX).map(|key| (*key).clone()).collect();
+        Hard { keys: some, keys_count: keys.len(), operations, placed: self.placed, why: self.why }
+    }
 }
 
 /// Runs a search until it is decided, or turns in circles.
 fn try_long(
     search: &mut Search<'_, '_>,
     problem: &Problem<'_>,
-    chain_max: usize,
-    patience: Patience,
+    depth: Depth,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Outcome {
-    let effort = EFFORT + EFFORT_PER_OPERATION * problem.ops.len() as u64;
+    let operations = u64::try_from(problem.ops.len()).unwrap_or(u64::MAX);
+    let effort = EFFORT.saturating_add(operations.saturating_mul(EFFORT_PER_OPERATION));
     loop {
         let before = search.furthest();
         let outcome = search.run(effort, go_on);
-        let in_circles = search.furthest() == before && chain_max < usize::MAX;
-        if outcome != Outcome::Paused || patience == Patience::Short || in_circles {
+        let in_circles = search.furthest() == before && depth != Depth::Full;
+        if outcome != Outcome::Paused || matches!(depth, Depth::Near { .. }) || in_circles {
             return outcome;
         }
     }
-}
-
-fn hard(problem: &Problem<'_>, placed: usize, why: Why) -> Hard {
-    let keys = problem.keys.iter().take(HARD_KEYS_MAX).map(|key| (*key).clone()).collect();
-    Hard { keys, keys_count: problem.keys.len(), operations: problem.ops.len(), placed, why }
 }
 
 /// Shrinks entries that have no order, and says where the longest order ends.
@@ -156,7 +172,7 @@ fn evidence(entry: &Entry<'_>) -> Evidence {
     Evidence { op: OpId(entry.id.0), outcome }
 }
 
-/// Configurations that a piece may try before it is looked at more closely, or put off.
+/// Configurations that a piece may try before it is put off, or asked whether it gets on.
 const EFFORT: u64 = 50_000;
 /// The same for each of its operations.
 const EFFORT_PER_OPERATION: u64 = 8;

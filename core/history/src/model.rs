@@ -12,6 +12,7 @@ use crate::body::{Access, Action, Body, Part, Shape, Tells, When};
 use crate::reply::{Answer, Reply};
 use crate::state::{State, Val};
 use crate::text::{Text, integer};
+use std::collections::BTreeMap;
 
 /// The state after `body`, if it could be answered so; an unknown reply is none.
 pub(crate) fn step(body: &Body<usize>, state: &State, reply: Option<&Reply>) -> Option<State> {
@@ -37,6 +38,32 @@ pub(crate) fn answers(body: &Body<usize>, state: &State) -> Vec<Option<Answer>> 
         carry_out_part(part, &mut state, None);
     }
     found
+}
+
+/// The keys that an operation writes, and what they hold when it has had its effect; the action says more where that may be
+/// anything.
+pub(crate) fn written<'b>(
+    body: &'b Body<usize>,
+    reply: Option<&Reply>,
+    anything: &State,
+) -> Vec<(usize, Val, &'b Action)> {
+    let after = step(body, anything, reply);
+    let mut written: BTreeMap<usize, (Val, &Action)> = BTreeMap::new();
+    for access in body.accesses() {
+        let value = match &access.action {
+            Action::Read | Action::Exists | Action::Length => continue,
+            // Whatever the condition: if it did not hold, there is no effect to see.
+            Action::Write { value, .. } | Action::Swap { new: value, .. } => Val::Held(value.clone()),
+            _ => Val::Anything,
+        };
+        // Of several writes of a transaction any may have been the last that its condition let through.
+        let several = (Val::Anything, &Action::Delete);
+        let once = (value, &access.action);
+        written.entry(access.key).and_modify(|value| *value = several).or_insert(once);
+    }
+    let sure = |key: usize| after.as_ref().map(|after| after.get(key)).filter(|sure| **sure != Val::Anything);
+    let all = written.into_iter();
+    all.map(|(key, (value, action))| (key, sure(key).cloned().unwrap_or(value), action)).collect()
 }
 
 fn carry_out(body: &Body<usize>, state: &mut State, reply: Option<&Reply>) -> bool {

@@ -13,10 +13,10 @@
 //!   follow on the value written, but by replacing it unseen, there is no such neighbour, and the order holds
 //!   without the write.
 
-use crate::body::{Action, Body};
-use crate::model::step;
+use crate::body::Body;
+use crate::model::{step, written};
 use crate::record::{OpId, Start};
-use crate::search::{Outcome, Problem, Search};
+use crate::search::{Depth, Outcome, Problem, Search};
 use crate::split::Entry;
 use crate::state::{State, Val};
 use crate::switch::{Switch, broken};
@@ -47,8 +47,8 @@ pub(crate) fn window<'a>(
     while count < 2 * calls.len() && count < WINDOW_OPERATIONS_MAX {
         let from_ns = calls[calls.len().saturating_sub(count)];
         let window = Failing { entries: piece.to_vec(), start: Start::Unknown }.between(from_ns, end_ns);
-        if let Some(end_ns) = window.fails(go_on)? {
-            return Ok(Some(window.between(from_ns, end_ns)));
+        if window.fails(go_on)? {
+            return Ok(Some(window));
         }
         count *= 2;
     }
@@ -72,14 +72,13 @@ impl<'a> Failing<'a> {
         self
     }
 
-    /// The return that no order reaches, if that is soon found.
-    fn fails(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Option<u64>, Stopped> {
+    /// True if it soon shows that there is no order.
+    fn fails(&self, go_on: &mut dyn FnMut() -> bool) -> Result<bool, Stopped> {
         let problem = Problem::new(&self.entries, self.start);
-        let mut search = Search::new(&problem, usize::MAX);
-        match search.run(EFFORT, go_on) {
-            Outcome::Unexplained => Ok(Some(problem.ops[search.furthest().blocked].return_ns)),
+        match Search::new(&problem, Depth::Full).run(EFFORT, go_on) {
+            Outcome::Unexplained => Ok(true),
             Outcome::OutOfBudget => Err(Stopped),
-            Outcome::Explained | Outcome::Paused | Outcome::OutOfMemory => Ok(None),
+            Outcome::Explained | Outcome::Paused | Outcome::OutOfMemory => Ok(false),
         }
     }
 
@@ -121,7 +120,7 @@ impl<'a> Failing<'a> {
             for id in chunk.iter().chain(&chunk) {
                 smaller.entries = witness.without(&smaller.entries, *id);
             }
-            if smaller.entries.len() < self.entries.len() && smaller.fails(go_on)?.is_some() {
+            if smaller.entries.len() < self.entries.len() && smaller.fails(go_on)? {
                 *self = smaller;
             }
         }
@@ -158,7 +157,7 @@ impl Witness {
     /// True if an order with the operation is one without it.
     fn is_unseen(&self, gone: &Entry<'_>, others: &[Entry<'_>]) -> bool {
         gone.changes_nothing()
-            || self.values_written(gone).into_iter().all(|(key, value)| {
+            || written(&self.bodies[&gone.id], gone.reply, &self.anything).into_iter().all(|(key, value, _)| {
                 let mut state = self.anything.clone();
                 state.set(key, value);
                 !others.iter().any(|other| self.sees(other, key, &state))
@@ -170,28 +169,6 @@ impl Witness {
         let body = &self.bodies[&other.id];
         let touches = body.accesses().any(|access| access.key == key);
         touches && !body.is_blind_to(&key, other.reply) && step(body, state, other.reply).is_some()
-    }
-
-    /// The keys that an operation writes, and their values when it has had its effect.
-    fn values_written(&self, entry: &Entry<'_>) -> Vec<(usize, Val)> {
-        let body = &self.bodies[&entry.id];
-        let after = step(body, &self.anything, entry.reply);
-        let mut written = BTreeMap::new();
-        for access in body.accesses() {
-            let value = match &access.action {
-                Action::Read | Action::Exists | Action::Length => continue,
-                // Whatever the condition: if it did not hold, there is no effect to see.
-                Action::Write { value, .. } | Action::Swap { new: value, .. } => Val::Held(value.clone()),
-                _ => Val::Anything,
-            };
-            // Of several writes of a transaction any may have been the last that its condition let through.
-            written.entry(access.key).and_modify(|value| *value = Val::Anything).or_insert(value);
-        }
-        for (key, value) in &mut written {
-            let sure = after.as_ref().map(|after| after.get(*key)).filter(|sure| **sure != Val::Anything);
-            *value = sure.unwrap_or(value).clone();
-        }
-        written.into_iter().collect()
     }
 }
 

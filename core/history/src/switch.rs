@@ -27,6 +27,8 @@ pub(crate) enum Switch {
     Near,
     /// A chain is given up when it has passed what it aims at, even if it could come back.
     Aims,
+    /// A value that is needed counts as lost although somebody may write it again.
+    Foresight,
     /// An operation on many keys belongs to the first alone.
     Ties,
     /// What was under way at the ends of a window must be placed in it.

@@ -43,6 +43,7 @@ pub(crate) struct End {
     pub(crate) used: Used,
     /// The classes used, in order.
     pub(crate) chain: Vec<usize>,
+    touched: BTreeSet<usize>,
 }
 
 impl Chains {
@@ -52,7 +53,7 @@ impl Chains {
         let counted = called.map(|(at, class)| (at, u32::try_from(class.called_by(now_ns)).unwrap_or(u32::MAX)));
         let left = counted.filter(|(at, count)| used[*at] < *count);
         let classes = tied(problem, op, left.collect());
-        let end = End { state: state.clone(), used: used.clone(), chain: Vec::new() };
+        let end = End { state: state.clone(), used: used.clone(), chain: Vec::new(), touched: BTreeSet::new() };
         let seen = BTreeMap::from([(state.clone(), SmallVec::from([used.clone()]))]);
         let aims = Aims::new(problem, &problem.ops[op], classes.iter().map(|(class, _)| *class));
         Self { op, aims, ends: if classes.is_empty() { Vec::new() } else { vec![end] }, classes, seen }
@@ -73,8 +74,7 @@ impl Chains {
                 if state == end.state {
                     continue;
                 }
-                let chain: Vec<usize> = end.chain.iter().copied().chain([class]).collect();
-                let touched = chain.iter().flat_map(|class| &problem.classes[*class].keys).copied().collect();
+                let touched = &end.touched | &problem.classes[class].keys;
                 if !self.aims.are_in_reach(&state, &touched) {
                     continue;
                 }
@@ -82,7 +82,8 @@ impl Chains {
                 used[class] += 1;
                 let used: Used = Rc::from(used);
                 if add(self.seen.entry(state.clone()).or_default(), &used) {
-                    longer.push(End { state, used, chain });
+                    let chain = end.chain.iter().copied().chain([class]).collect();
+                    longer.push(End { state, used, chain, touched });
                 }
             }
         }

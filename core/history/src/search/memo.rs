@@ -35,10 +35,14 @@ impl Placed {
         self.end
     }
 
+    pub(crate) fn contains(&self, op: usize) -> bool {
+        self.bits[op / 64] >> (op % 64) & 1 == 1
+    }
+
     pub(crate) fn put(&mut self, op: usize) {
         self.bits[op / 64] |= 1 << (op % 64);
         self.end = self.end.max(op + 1);
-        while self.bits.get(self.first / 64).is_some_and(|word| word >> (self.first % 64) & 1 == 1) {
+        while self.first < self.end && self.contains(self.first) {
             self.first += 1;
         }
     }

@@ -13,6 +13,7 @@
 mod aims;
 mod calls;
 mod chains;
+mod foresight;
 mod memo;
 mod near;
 mod problem;
@@ -25,6 +26,7 @@ use crate::state::State;
 use crate::switch::{Switch, broken};
 use calls::Calls;
 use chains::Chains;
+use foresight::Foresight;
 use memo::{Memo, Placed, Used};
 use near::near;
 use std::rc::Rc;
@@ -41,13 +43,29 @@ pub(crate) struct Search<'p, 'h> {
     levels: Vec<Level>,
     steps: Vec<Step>,
     tried: u64,
-    /// Longer chains are not tried.
-    chain_max: usize,
-    /// Whether there were any.
+    depth: Depth,
+    foresight: Option<Foresight>,
+    /// Whether there were longer chains than the depth allows.
     longer: Longer,
     furthest: Furthest,
+    /// When the read returns for which the last move there was given up.
+    needed_until: Option<u64>,
     /// The steps to the furthest configuration, where they are kept.
     kept: Option<Vec<Step>>,
+}
+
+/// How deep a search looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// No more than so many unknown operations in a row, and what comes later in time plays no part: where such a search is
+    /// stuck, what came before explains why.
+    Near { chain_max: usize },
+    /// No more than so many unknown operations in a row, with foresight.
+    Far { chain_max: usize },
+    /// Everything, with foresight.
+    Full,
+    /// Everything, without it.
+    FullNear,
 }
 
 /// Whether there were chains that the search was not allowed to try.
@@ -118,9 +136,26 @@ struct Step {
     end: usize,
 }
 
+impl Depth {
+    fn has_foresight(self) -> bool {
+        matches!(self, Self::Far { .. } | Self::Full)
+    }
+
+    fn chain_max(self) -> usize {
+        match self {
+            Self::Near { chain_max } | Self::Far { chain_max } => chain_max,
+            Self::Full | Self::FullNear => usize::MAX,
+        }
+    }
+
+    /// True if there is a lesser depth that differs in the length of the chains alone.
+    pub(crate) fn only_lengthens(self) -> bool {
+        matches!(self, Self::Near { chain_max: 2.. } | Self::Far { chain_max: 2.. })
+    }
+}
+
 impl<'p, 'h> Search<'p, 'h> {
-    /// A search with chains of at most `chain_max` unknown operations.
-    pub(crate) fn new(problem: &'p Problem<'h>, chain_max: usize) -> Self {
+    pub(crate) fn new(problem: &'p Problem<'h>, depth: Depth) -> Self {
         let mut search = Self {
             problem,
             calls: Calls::new(&problem.ops),
@@ -131,9 +166,11 @@ impl<'p, 'h> Search<'p, 'h> {
             levels: Vec::new(),
             steps: Vec::new(),
             tried: 0,
-            chain_max,
+            depth,
+            foresight: depth.has_foresight().then(|| Foresight::new(problem)),
             longer: Longer::None,
             furthest: Furthest::default(),
+            needed_until: None,
             kept: None,
         };
         search.look_around();
@@ -142,7 +179,7 @@ impl<'p, 'h> Search<'p, 'h> {
 
     /// The same, and it keeps the order up to the furthest configuration. That takes time where there are many operations.
     pub(crate) fn that_keeps_the_furthest(problem: &'p Problem<'h>) -> Self {
-        Self { kept: Some(Vec::new()), ..Self::new(problem, usize::MAX) }
+        Self { kept: Some(Vec::new()), ..Self::new(problem, Depth::FullNear) }
     }
 
     /// Tries about `effort` configurations.
@@ -177,9 +214,9 @@ impl<'p, 'h> Search<'p, 'h> {
         self.furthest
     }
 
-    /// Configurations that were tried.
-    pub(crate) fn tried(&self) -> u64 {
-        self.tried
+    /// When the read returns whose value could not be kept there, if that is why.
+    pub(crate) fn needed_until(&self) -> Option<u64> {
+        self.needed_until
     }
 
     /// Whether chains were left out that another search could try.
@@ -263,10 +300,16 @@ impl<'p, 'h> Search<'p, 'h> {
     /// Makes a move; false if it leads to where the search has been.
     fn go(&mut self, next: Move) -> bool {
         let Move { op, chain, state, used } = next;
+        if !self.has_future(op, &chain, &state) {
+            return false;
+        }
         let end = self.placed.end();
         self.placed.put(op);
         if !self.memo.is_new(&self.placed, &state, &used) {
             self.placed.take_back(op, end);
+            if let Some(foresight) = &mut self.foresight {
+                foresight.take_back(op, &chain);
+            }
             return false;
         }
         if self.problem.ops[op].grows || !chain.is_empty() {
@@ -279,10 +322,27 @@ impl<'p, 'h> Search<'p, 'h> {
         true
     }
 
+    /// Counts an operation as placed; false, and it is not, if a value is lost by that which others still need.
+    fn has_future(&mut self, op: usize, chain: &[usize], after: &State) -> bool {
+        let Some(foresight) = &mut self.foresight else { return true };
+        foresight.place(op, chain);
+        let in_chain = chain.iter().flat_map(|class| &self.problem.classes[*class].keys);
+        let keys = self.problem.ops[op].keys.iter().chain(in_chain).copied();
+        let Some(lost) = foresight.lost(keys, &self.state, after) else { return true };
+        if self.steps.len() >= self.furthest.placed {
+            self.needed_until = foresight.needed_until(lost, self.problem, &self.placed);
+        }
+        foresight.take_back(op, chain);
+        false
+    }
+
     /// Leaves the configuration, in which nothing is left to try.
     fn go_back(&mut self) {
         self.levels.pop();
-        if let Some(Step { op, state, used, end, .. }) = self.steps.pop() {
+        if let Some(Step { op, chain, state, used, end }) = self.steps.pop() {
+            if let Some(foresight) = &mut self.foresight {
+                foresight.take_back(op, &chain);
+            }
             self.calls.put_back(op);
             self.placed.take_back(op, end);
             self.state = state;
@@ -308,7 +368,7 @@ impl<'p, 'h> Search<'p, 'h> {
             Untried::All(near) => self.chains(&near),
             Untried::Longer(chains) => chains,
         };
-        if all.iter().any(|chains| chains.length() >= self.chain_max) {
+        if all.iter().any(|chains| chains.length() >= self.depth.chain_max()) {
             self.longer = Longer::LeftOut;
             self.go_back();
             return None;
