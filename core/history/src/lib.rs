@@ -7,7 +7,7 @@
 //! To find such an order is NP-hard, so the [`search`] is one over configurations, with a memo and a budget.
 //! [`split`] takes the history apart first: keys that no operation ties together are checked apart. An operation of
 //! unknown outcome took effect at any time after its call, or never; `search::chains` says why many of them are
-//! bearable. What has no order is shrunk to a counterexample ([`shrink`]) that people can follow ([`timeline`]).
+//! bearable. What has no order is shrunk to a counterexample ([`shrink`]) that people can follow ([`report`]).
 //!
 //! ```
 //! use history::{Command, History, Reply, Verdict, check, configurations};
@@ -37,6 +37,7 @@ pub mod lines;
 mod model;
 mod record;
 mod reply;
+pub mod report;
 pub mod sample;
 mod search;
 mod shrink;

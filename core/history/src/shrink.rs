@@ -8,6 +8,8 @@
 //! - **A window.** Take out what returned before some moment too, let the keys hold anything at first, and let what was under
 //!   way take effect or not. An order of the whole from behind the last operation that was taken out is an order of the
 //!   window; what was under way and stood before has had its effect on what the keys held.
+//! - **A piece.** Without the operations that tied them, keys fall apart into pieces again, each with an order of its own if the
+//!   whole has one.
 //! - **What changes nothing.** An order without a read is an order.
 //! - **What nobody sees.** In an order take the write's next neighbour on each of its keys. If none that is left could
 //!   follow on the value written, but by replacing it unseen, there is no such neighbour, and the order holds
@@ -17,7 +19,7 @@ use crate::body::Body;
 use crate::model::{step, written};
 use crate::record::{OpId, Start};
 use crate::search::{Depth, Outcome, Problem, Search};
-use crate::split::Entry;
+use crate::split::{Entry, split};
 use crate::state::{State, Val};
 use crate::switch::{Switch, broken};
 use crate::text::Text;
@@ -86,6 +88,7 @@ impl<'a> Failing<'a> {
     pub(crate) fn shrink(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<(), Stopped> {
         let witness = Witness::new(&self.entries);
         loop {
+            self.keep_one_piece(go_on)?;
             let before = self.entries.len();
             let mut size = before.div_ceil(2);
             while size > 0 {
@@ -102,6 +105,18 @@ impl<'a> Failing<'a> {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Of pieces that share no key one that fails is enough.
+    fn keep_one_piece(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<(), Stopped> {
+        for entries in split(&self.entries) {
+            let piece = Self { entries, start: self.start };
+            if piece.entries.len() < self.entries.len() && piece.fails(go_on)? {
+                *self = piece;
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Takes out what may be taken out, `size` at a time, the oldest first; says how many went.

@@ -33,12 +33,16 @@ impl Entry<'_> {
     }
 }
 
-/// The operations of a history that matter, those without a common key apart, small pieces first.
+/// The operations of a history that matter, in pieces.
 pub(crate) fn pieces(history: &History) -> Vec<Vec<Entry<'_>>> {
-    let entries: Vec<Entry<'_>> = (0..).map(OpId).zip(history.operations()).filter_map(entry).collect();
+    split(&(0..).map(OpId).zip(history.operations()).filter_map(entry).collect::<Vec<_>>())
+}
+
+/// Entries without a common key apart, small pieces first.
+pub(crate) fn split<'a>(entries: &[Entry<'a>]) -> Vec<Vec<Entry<'a>>> {
     let mut keys: BTreeMap<&Text, usize> = BTreeMap::new();
     let mut ties = Ties::default();
-    for entry in &entries {
+    for entry in entries {
         let mut first = None;
         for access in entry.command.body().accesses() {
             let key = *keys.entry(&access.key).or_insert_with(|| ties.add());
@@ -48,10 +52,10 @@ pub(crate) fn pieces(history: &History) -> Vec<Vec<Entry<'_>>> {
             }
         }
     }
-    let mut pieces: BTreeMap<usize, Vec<Entry<'_>>> = BTreeMap::new();
+    let mut pieces: BTreeMap<usize, Vec<Entry<'a>>> = BTreeMap::new();
     for entry in entries {
         if let Some(access) = entry.command.body().accesses().next() {
-            pieces.entry(ties.root(keys[&access.key])).or_default().push(entry);
+            pieces.entry(ties.root(keys[&access.key])).or_default().push(*entry);
         }
     }
     let mut pieces: Vec<_> = pieces.into_values().collect();
