@@ -89,6 +89,7 @@ impl<'a> Failing<'a> {
         let witness = Witness::new(&self.entries);
         loop {
             self.keep_one_piece(go_on)?;
+            self.cut_off_the_end(go_on)?;
             let before = self.entries.len();
             let mut size = before.div_ceil(2);
             while size > 0 {
@@ -105,6 +106,16 @@ impl<'a> Failing<'a> {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// What was called after the last return is needed at most where a cut would free what is under way there.
+    fn cut_off_the_end(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<(), Stopped> {
+        let end_ns = self.entries.iter().filter_map(|entry| entry.return_ns).max();
+        let cut = self.clone().between(0, end_ns.unwrap_or(0));
+        if cut.entries.len() < self.entries.len() && cut.fails(go_on)? {
+            *self = cut;
+        }
+        Ok(())
     }
 
     /// Of pieces that share no key one that fails is enough.
@@ -133,7 +144,7 @@ impl<'a> Failing<'a> {
             let mut smaller = self.clone();
             // Twice, since the writes that only reads of the chunk saw may go once these are gone.
             for id in chunk.iter().chain(&chunk) {
-                smaller.entries = witness.without(&smaller.entries, *id);
+                witness.take_out(&mut smaller.entries, *id);
             }
             if smaller.entries.len() < self.entries.len() && smaller.fails(go_on)? {
                 *self = smaller;
@@ -161,21 +172,21 @@ impl Witness {
         }
     }
 
-    /// The entries without one of them, if it may be taken out.
-    fn without<'a>(&self, entries: &[Entry<'a>], id: OpId) -> Vec<Entry<'a>> {
-        let gone = entries.iter().find(|entry| entry.id == id);
-        let others: Vec<Entry<'a>> = entries.iter().copied().filter(|entry| entry.id != id).collect();
-        let may_go = gone.is_some_and(|gone| self.is_unseen(gone, &others)) || broken(Switch::Removal);
-        if may_go { others } else { entries.to_vec() }
+    /// Takes an entry out, if that is right.
+    fn take_out(&self, entries: &mut Vec<Entry<'_>>, id: OpId) {
+        let Some(at) = entries.iter().position(|entry| entry.id == id) else { return };
+        if self.is_unseen(&entries[at], entries) || broken(Switch::Removal) {
+            entries.remove(at);
+        }
     }
 
     /// True if an order with the operation is one without it.
-    fn is_unseen(&self, gone: &Entry<'_>, others: &[Entry<'_>]) -> bool {
+    fn is_unseen(&self, gone: &Entry<'_>, entries: &[Entry<'_>]) -> bool {
         gone.changes_nothing()
             || written(&self.bodies[&gone.id], gone.reply, &self.anything).into_iter().all(|(key, value, _)| {
                 let mut state = self.anything.clone();
                 state.set(key, value);
-                !others.iter().any(|other| self.sees(other, key, &state))
+                !entries.iter().any(|other| other.id != gone.id && self.sees(other, key, &state))
             })
     }
 
