@@ -1,9 +1,9 @@
 //! The targets, and makers of valid inputs for them.
 
 use crate::disk::MemDisk;
-use base::record::Record;
+use base::record::{Payload, Record};
 use base::rng::Rng;
-use base::{ClientId, Index, NodeId, ShardId, Stamp, Term};
+use base::{ClientId, Index, NodeId, Placement, ShardId, Stamp, Term};
 use bytes::Bytes;
 use data::shard::{EntryWriter, genesis};
 use data::{Context, Keyspace, ShardState, command};
@@ -161,7 +161,7 @@ pub fn valid_snapshot_body(rng: &mut Rng) -> Vec<u8> {
 pub fn snapshot_file(input: &[u8]) {
     let disk = MemDisk::default();
     disk.put("snap-00000-00000000000000000008.tg", input.to_vec());
-    let Ok(mut reader) = SnapshotReader::open(&disk, SHARD, Index(8)) else { return };
+    let Ok(mut reader) = SnapshotReader::open(&disk, SHARD, Index(8), Term(2)) else { return };
     let mut bytes = 0;
     while let Ok(Some(block)) = reader.next_block() {
         bytes += block.len();
@@ -188,7 +188,7 @@ pub fn log(input: &[u8]) {
     match Wal::open(disk.clone(), OPTIONS) {
         Ok((mut wal, recovery)) => {
             if let Some(shard) = recovery.shards.get(&SHARD) {
-                let first = shard.snapshot.map_or(0, |(index, _)| index.0);
+                let first = shard.snapshot.as_ref().map_or(0, |mark| mark.index.0);
                 let ordered = shard.entries.iter().zip(first + 1..).all(|(entry, wanted)| entry.index.0 == wanted);
                 assert!(ordered, "entries come back without gaps");
             }
@@ -198,7 +198,9 @@ pub fn log(input: &[u8]) {
             let again = Wal::open(disk, OPTIONS).expect("what was recovered is recovered again").1;
             assert_eq!(again.shards, recovery.shards, "and the same");
         }
-        Err(StorageError::Corrupt { file, .. }) => assert!(!file.is_empty(), "damage is told with its file"),
+        Err(StorageError::Corrupt { file, .. } | StorageError::OtherFormat { file, .. }) => {
+            assert!(!file.is_empty(), "damage is told with its file");
+        }
         Err(other) => panic!("bytes alone can't bring about {other}"),
     }
 }
@@ -214,7 +216,7 @@ pub fn valid_log(rng: &mut Rng) -> Vec<u8> {
             .map(|_| {
                 index += 1;
                 let entry = Bytes::from(vec![9; usize::try_from(rng.below(200)).expect("small")]);
-                Record::Append { shard: SHARD, term: Term(1), index: Index(index), entry }
+                Record::Append { shard: SHARD, term: Term(1), index: Index(index), payload: Payload::Data(entry) }
             })
             .collect();
         wal.append(&records).expect("memory has room");
@@ -224,4 +226,34 @@ pub fn valid_log(rng: &mut Rng) -> Vec<u8> {
     }
     drop(wal);
     disk.bytes(SEGMENT)
+}
+
+/// A placement: refused, or valid, spelled so that it comes back, and good for any change.
+pub fn placement(input: &[u8]) {
+    let Ok(placement) = Placement::decode(input) else { return };
+    assert_eq!(placement.validate(), Ok(()));
+    assert_eq!(Placement::decode(&placement.encode()).as_ref(), Ok(&placement));
+    if placement.nodes().len() > 32 {
+        // Nothing else happens there, only more slowly.
+        return;
+    }
+    let (old, new) = (placement.nodes()[0], NodeId(0x7e57));
+    for next in [placement.join(new), placement.leave(old), placement.replace(old, new)].into_iter().flatten() {
+        assert_eq!(next.validate(), Ok(()));
+        let changes = placement.changes_to(&next);
+        assert!(changes.iter().all(|change| change.added.iter().all(|node| !change.removed.contains(node))));
+    }
+}
+
+/// A small placement that has changed a few times.
+pub fn valid_placement(rng: &mut Rng) -> Vec<u8> {
+    let mut small = |most: u16| u16::try_from(1 + rng.below(u64::from(most))).expect("small");
+    let (nodes, shards, replicas) = (u64::from(small(6)), small(8), [1, 2, 3, 5, 7][usize::from(small(5)) - 1]);
+    let mut placement = Placement::first((0..nodes).map(NodeId), shards, replicas).expect("a small cluster");
+    for _ in 0..rng.below(4) {
+        let (old, new) = (placement.nodes()[0], NodeId(rng.next_u64()));
+        let next = [placement.join(new), placement.leave(old), placement.replace(old, new)];
+        placement = next[usize::try_from(rng.below(3)).expect("small")].clone().unwrap_or(placement);
+    }
+    placement.encode()
 }

@@ -13,6 +13,9 @@ use storage::{Disk, DiskFile};
 /// What a power cut takes or leaves whole.
 const SECTOR_BYTES: usize = 512;
 const PAGE_BYTES: u64 = 4096;
+/// The errors that a lack of room shows itself by: they take turns.
+const NO_ROOM: [io::ErrorKind; 3] =
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
 
 /// One directory on one seeded disk; clones share it.
 #[derive(Clone, Debug)]
@@ -48,6 +51,8 @@ pub struct DiskCounts {
 #[derive(Debug)]
 struct State {
     rng: Rng,
+    /// For what the disk is asked to draw: faults don't depend on it.
+    salts: Rng,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
     /// Changes of names since the last sync of the directory.
@@ -101,6 +106,7 @@ impl SimDisk {
     pub fn new(seed: u64, capacity: u64) -> Self {
         let state = State {
             rng: Rng::new(seed),
+            salts: Rng::new(!seed),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             renames: Vec::new(),
@@ -239,7 +245,7 @@ impl State {
         let grows = (offset + wanted).saturating_sub(file.bytes.len()) as u64;
         if grows > 0 && used + grows > self.capacity {
             self.counts.full += 1;
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
+            return Err(io::Error::from(NO_ROOM[index(self.counts.full % 3)]));
         }
         file.write(offset, &bytes[..wanted]);
         if stop.is_err() { Err(power_is_off()) } else { Ok(()) }
@@ -443,6 +449,10 @@ impl Disk for SimDisk {
         state.durable_names = names;
         state.renames.clear();
         Ok(())
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        Ok(self.lock().salts.next_u64())
     }
 }
 

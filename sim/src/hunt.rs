@@ -1,7 +1,6 @@
 //! Many seeds on many threads.
 
 use crate::tally::Tally;
-use crate::world::{Effort, World};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -21,9 +20,15 @@ pub struct Outcome {
     pub caught: Vec<Caught>,
 }
 
-/// Runs all seeds of a range; stops early after `enough` broken ones. `prepare` is called on each thread.
+/// Gives all seeds of a range to `run`; stops early after `enough` broken ones. `prepare` is called on each thread.
 #[must_use]
-pub fn hunt(seeds: Range<u64>, effort: Effort, threads: usize, enough: usize, prepare: fn()) -> Outcome {
+pub fn hunt(
+    seeds: Range<u64>,
+    threads: usize,
+    enough: usize,
+    prepare: impl Fn() + Sync,
+    run: impl Fn(u64) -> Tally + Sync,
+) -> Outcome {
     let next = AtomicU64::new(seeds.start);
     let outcome = Mutex::new(Outcome::default());
     std::thread::scope(|scope| {
@@ -36,7 +41,7 @@ pub fn hunt(seeds: Range<u64>, effort: Effort, threads: usize, enough: usize, pr
                     if seed >= seeds.end || lock(&outcome).caught.len() >= enough {
                         break;
                     }
-                    match catch_unwind(AssertUnwindSafe(|| World::run(seed, effort))) {
+                    match catch_unwind(AssertUnwindSafe(|| run(seed))) {
                         Ok(tally) => mine.add(&tally),
                         Err(panic) => lock(&outcome).caught.push(Caught { seed, what: text(panic.as_ref()) }),
                     }

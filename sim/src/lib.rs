@@ -3,8 +3,10 @@
 
 pub mod answer;
 pub mod disk;
+pub mod group;
 pub mod hunt;
 pub mod oracle;
+pub mod script;
 pub mod tally;
 pub mod workload;
 pub mod world;

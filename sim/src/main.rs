@@ -1,14 +1,18 @@
 //! `sim --seed N` replays one run exactly; `sim --seeds A..B` runs many and says what happened in them.
 
 use sim::hunt::hunt;
-use sim::world::{Effort, World};
+use sim::tally::{self, Tally};
+use sim::{group, world};
 use std::process::ExitCode;
 
 const HELP: &str = "\
-usage: sim --seed N                 replay one run; a broken invariant is a panic that names it
-       sim --seeds A..B [--threads N]   many runs, then a table of commands and faults
-options: --commands N (2000)  commands that take effect in a run
-         --crashes N (5)      crashes in a run";
+usage: sim [node | group] --seed N                    replay one run; a broken invariant is a panic that names it
+       sim [node | group] --seeds A..B [--threads N]  many runs, then a table of what happened
+worlds:  node   one node: real lanes, storage and sessions over a faulty disk, against a model (the default)
+         group  replicas of one shard: the real Raft core over a faulty network, disks and clocks
+options: --commands N (2000)  node: commands that take effect in a run
+         --crashes N (5)      node: crashes in a run
+         --steps N (10000)    group: inputs to replicas in a run";
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -20,10 +24,38 @@ fn main() -> ExitCode {
     }
 }
 
+/// Which world is run, and how long.
+#[derive(Clone, Copy)]
+enum Kind {
+    Node(world::Effort),
+    Group(group::Effort),
+}
+
+impl Kind {
+    fn run(self, seed: u64) -> Tally {
+        match self {
+            Self::Node(effort) => world::World::run(seed, effort),
+            Self::Group(effort) => group::World::run(seed, effort),
+        }
+    }
+
+    fn required(self) -> &'static [&'static str] {
+        match self {
+            Self::Node(_) => tally::OF_A_NODE,
+            Self::Group(_) => group::REQUIRED,
+        }
+    }
+}
+
 fn run(args: &[String]) -> Result<ExitCode, String> {
-    let mut effort = Effort { commands: 2000, crashes: 5 };
+    let (mut of_node, mut of_group) = (world::Effort { commands: 2000, crashes: 5 }, group::Effort { steps: 10_000 });
     let (mut seeds, mut threads, mut one) = (None, 2, None);
-    for pair in args.chunks(2) {
+    let (is_group, options) = match args.first().map(String::as_str) {
+        Some("group") => (true, &args[1..]),
+        Some("node") => (false, &args[1..]),
+        _ => (false, args),
+    };
+    for pair in options.chunks(2) {
         let [name, value] = pair else { return Err(format!("{} needs a value", pair[0])) };
         let number = || value.parse::<u64>().map_err(|_| format!("{name} needs a number, not '{value}'"));
         match name.as_str() {
@@ -34,24 +66,26 @@ fn run(args: &[String]) -> Result<ExitCode, String> {
                 seeds = Some(parse(from)?..parse(to)?);
             }
             "--threads" => threads = usize::try_from(number()?).map_err(|_| "too many threads")?,
-            "--commands" => effort.commands = number()?,
-            "--crashes" => effort.crashes = number()?,
+            "--commands" => of_node.commands = number()?,
+            "--crashes" => of_node.crashes = number()?,
+            "--steps" => of_group.steps = number()?,
             other => return Err(format!("there is no option {other}")),
         }
     }
+    let kind = if is_group { Kind::Group(of_group) } else { Kind::Node(of_node) };
     if let Some(seed) = one {
-        print!("{}", World::run(seed, effort));
+        print!("{}", kind.run(seed));
         return Ok(ExitCode::SUCCESS);
     }
     let seeds = seeds.ok_or("give --seed or --seeds")?;
     let begun = std::time::Instant::now();
-    let outcome = hunt(seeds, effort, threads, 10, || {});
+    let outcome = hunt(seeds, threads, 10, || {}, |seed| kind.run(seed));
     print!("{}", outcome.tally);
     println!("{:.1} s", begun.elapsed().as_secs_f64());
     for caught in &outcome.caught {
         println!("seed {} broke: {}", caught.seed, caught.what);
     }
-    let missing = if outcome.tally.runs >= 200 { outcome.tally.missing() } else { Vec::new() };
+    let missing = if outcome.tally.runs >= 200 { outcome.tally.missing(kind.required()) } else { Vec::new() };
     if !missing.is_empty() {
         println!("never happened, so this does not count: {}", missing.join(", "));
     }

@@ -59,14 +59,15 @@ impl Tally {
         self.events.get(name).copied().unwrap_or(0)
     }
 
-    /// Events that every campaign of many runs must have seen, and did not.
+    /// Which of these events never happened.
     #[must_use]
-    pub fn missing(&self) -> Vec<&'static str> {
-        REQUIRED.iter().copied().filter(|name| self.of(name) == 0).collect()
+    pub fn missing(&self, required: &[&'static str]) -> Vec<&'static str> {
+        required.iter().copied().filter(|name| self.of(name) == 0).collect()
     }
 }
 
-const REQUIRED: &[&str] = &[
+/// What every campaign of many runs of a node must have seen.
+pub const OF_A_NODE: &[&str] = &[
     "crash: process killed",
     "crash: power cut",
     "crash: in a disk operation",

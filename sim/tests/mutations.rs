@@ -5,15 +5,34 @@
 
 use base::mutation::{self, Mutation};
 use sim::hunt::Caught;
-use sim::world::{Effort, World};
+use sim::tally::Tally;
+use sim::{group, world};
 use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-const EFFORT: Effort = Effort { commands: 2000, crashes: 5 };
-/// Seeds that are tried before a mutation counts as missed.
-const SEEDS_MAX: u64 = 600;
-/// Seeds that are always tried, to tell how often it is noticed.
-const SEEDS_MIN: u64 = 20;
+/// One of the worlds, and how hard it tries.
+struct Trial {
+    mutations: &'static [Mutation],
+    run: fn(u64) -> Tally,
+    /// Seeds that are tried before a mutation counts as missed.
+    seeds_max: u64,
+    /// Seeds that are always tried, to tell how often it is noticed.
+    seeds_min: u64,
+}
+
+const OF_A_NODE: Trial = Trial {
+    mutations: &Mutation::OF_A_NODE,
+    run: |seed| world::World::run(seed, world::Effort { commands: 2000, crashes: 5 }),
+    seeds_max: 600,
+    seeds_min: 20,
+};
+const OF_A_GROUP: Trial = Trial {
+    mutations: &Mutation::OF_A_GROUP,
+    run: |seed| group::World::run(seed, group::Effort { steps: 10_000 }),
+    seeds_max: 3_000,
+    seeds_min: 100,
+};
 
 /// How a mutation was noticed.
 struct Row {
@@ -24,14 +43,14 @@ struct Row {
     first: Option<Caught>,
 }
 
-fn hunt(mutation: Mutation) -> Row {
+fn hunt(trial: &Trial, mutation: Mutation) -> Row {
     mutation::set(Some(mutation));
     let begun = Instant::now();
     let mut row = Row { mutation, tried: 0, noticed: 0, seconds: 0.0, first: None };
-    while row.tried < SEEDS_MIN || (row.noticed == 0 && row.tried < SEEDS_MAX) {
+    while row.tried < trial.seeds_min || (row.noticed == 0 && row.tried < trial.seeds_max) {
         let seed = row.tried;
         row.tried += 1;
-        if let Err(panic) = catch_unwind(|| World::run(seed, EFFORT)) {
+        if let Err(panic) = catch_unwind(|| (trial.run)(seed)) {
             row.noticed += 1;
             let what = sim::hunt::text(panic.as_ref());
             row.first.get_or_insert(Caught { seed, what });
@@ -43,17 +62,29 @@ fn hunt(mutation: Mutation) -> Row {
 }
 
 #[test]
-fn every_mutation_is_noticed() {
+fn every_mutation_of_a_node_is_noticed() {
+    // One is broken by a directed test of recovery: today no entry is ever moved forward.
+    all_are_noticed(&OF_A_NODE, &[Mutation::RewrittenRecordTruncates]);
+}
+
+#[test]
+fn every_mutation_of_a_group_is_noticed() {
+    // These need what seeds seldom bring together: scripts show them.
+    all_are_noticed(&OF_A_GROUP, &[Mutation::CommitOldTermDirectly, Mutation::NoQuarantine]);
+}
+
+fn all_are_noticed(trial: &Trial, elsewhere: &[Mutation]) {
     std::panic::set_hook(Box::new(|_| {}));
+    let here: Vec<Mutation> = trial.mutations.iter().copied().filter(|one| !elsewhere.contains(one)).collect();
+    let next = &AtomicUsize::new(0);
+    let here = &here;
     let mut rows: Vec<Row> = std::thread::scope(|scope| {
-        let halves = Mutation::ALL.chunks(Mutation::ALL.len().div_ceil(2));
-        let threads: Vec<_> =
-            halves.map(|half| scope.spawn(|| half.iter().copied().map(hunt).collect::<Vec<_>>())).collect();
+        let take = || here.get(next.fetch_add(1, Ordering::Relaxed)).copied();
+        let work = move || std::iter::from_fn(take).map(|one| hunt(trial, one)).collect::<Vec<_>>();
+        let threads = [scope.spawn(work), scope.spawn(work)];
         threads.into_iter().flat_map(|thread| thread.join().expect("a hunt does not panic")).collect()
     });
-    let _ = std::panic::take_hook();
-    // This one is broken by a directed test of recovery: today no entry is ever moved forward.
-    rows.retain(|row| row.mutation != Mutation::RewrittenRecordTruncates);
+    rows.sort_by_key(|row| here.iter().position(|one| *one == row.mutation));
     println!("{:<30} {:>8} {:>8} {:>8}  first seed and what it broke", "mutation", "seeds", "noticed", "seconds");
     for row in &rows {
         let first = row.first.as_ref().map_or(String::new(), |caught| {
@@ -61,13 +92,8 @@ fn every_mutation_is_noticed() {
             let what: String = what.chars().take(70).filter(|c| *c != '\n').collect();
             format!("{} {what}", caught.seed)
         });
-        println!(
-            "{:<30} {:>8} {:>8} {:>8.1}  {first}",
-            format!("{:?}", row.mutation),
-            row.tried,
-            row.noticed,
-            row.seconds
-        );
+        let name = format!("{:?}", row.mutation);
+        println!("{name:<30} {:>8} {:>8} {:>8.1}  {first}", row.tried, row.noticed, row.seconds);
     }
     let missed: Vec<Mutation> = rows.iter().filter(|row| row.noticed == 0).map(|row| row.mutation).collect();
     assert!(missed.is_empty(), "nobody noticed {missed:?}");

@@ -1,7 +1,7 @@
 //! The tidy test: rules of STYLE that a machine can check, over every Rust file of the repository.
 //!
 //! Functions stay under 71 lines and files under 601, nothing unfinished is committed, every file says at its top
-//! what it is, no file lies about that nothing declares, and no test sleeps. Beside each check stands the
+//! what it is, no file lies about that nothing declares, and no test sleeps or is ignored. Beside each check stands the
 //! test that shows it can fail. The limits are the house's; a file that outgrows them wants to be two.
 
 mod support;
@@ -39,6 +39,11 @@ fn no_file_is_dead() {
 #[test]
 fn no_test_sleeps() {
     assert_none(&over_all(sleeping_test));
+}
+
+#[test]
+fn no_test_is_ignored() {
+    assert_none(&over_all(ignored_test));
 }
 
 fn over_all(check: fn(&Source) -> Vec<Finding>) -> Vec<Finding> {
@@ -105,6 +110,13 @@ fn sleeping_test(source: &Source) -> Vec<Finding> {
         }
     }
     found
+}
+
+fn ignored_test(source: &Source) -> Vec<Finding> {
+    let all = code(&source.text);
+    let ignored = all.lines().enumerate().filter(|(_, line)| line.contains(concat!("#[", "ignore")));
+    let what = "an ignored test: put what needs more than a clone behind a feature that CI turns on";
+    ignored.map(|(index, _)| source.finding(index + 1, what)).collect()
 }
 
 fn is_test_file(path: &str) -> bool {
@@ -215,6 +227,12 @@ mod the_checks_can_fail {
         assert_eq!(sleeping_test(&sample(&mixed)).iter().map(|f| f.line).collect::<Vec<_>>(), [4]);
         assert_eq!(sleeping_test(&Source::new("x/tests/a.rs", nap)).len(), 1);
         assert_eq!(sleeping_test(&sample(nap)), vec![]);
+    }
+
+    #[test]
+    fn an_ignored_test_is_found() {
+        let bad = ["#[", "ignore]\n#[", "ignore = \"slow\"]\n"].concat();
+        assert_eq!(ignored_test(&sample(&bad)).iter().map(|f| f.line).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

@@ -1,18 +1,19 @@
 //! Batches and the records in them, as bytes.
 //!
 //! ```text
-//! batch  magic u32 | version u8 | 0 x3 | segment u64 | seq u64 | durable_upto u64 | payload bytes u64 | count u32 | crc u32
+//! batch  magic u32 | version u8 | 0 x3 | salt u64 | seq u64 | durable_upto u64 | payload bytes u64 | count u32 | crc u32
 //! record bytes u32 | shard u16 | kind u8 | 0 | term u64 | index u64 | seq u64 | bytes
 //! ```
 //!
-//! Little-endian. The CRC-32C covers the header with a zero in its own place, and the payload; the segment's id in it
-//! makes old batches of a recycled file void. A batch starts on a page of its own, so that an unsynced write never
+//! Little-endian. The CRC-32C covers the header with a zero in its own place, and the payload. The salt is drawn when a
+//! segment begins and told to nobody: it makes old batches of a recycled file void, and no client can write a value that
+//! reads as a batch, wherever recovery may look. A batch starts on a page of its own, so that an unsynced write never
 //! touches a page that holds durable data.
 
 use crate::aligned::AlignedBuf;
 use base::codec::{DecodeError, Reader};
 use base::mutation::{self, Mutation};
-use base::record::Record;
+use base::record::{Payload, Record, SnapshotMark};
 use base::{Index, NodeId, ShardId, Term};
 use bytes::Bytes;
 
@@ -20,16 +21,18 @@ use bytes::Bytes;
 pub(crate) const PAGE_BYTES: u64 = 4096;
 pub(crate) const HEADER_BYTES: usize = 48;
 const MAGIC: u32 = 0x4248_4754;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const KIND_APPEND: u8 = 1;
 const KIND_HARD_STATE: u8 = 2;
 const KIND_SNAP_MARK: u8 = 3;
+const KIND_MEMBERS: u8 = 4;
 const KIND_SEAL: u8 = 7;
 const KIND_START: u8 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    pub segment: u64,
+    /// That of the segment.
+    pub salt: u64,
     pub seq: u64,
     /// All batches up to this one were durable when this one was written.
     pub durable_upto: u64,
@@ -42,7 +45,7 @@ impl Header {
     fn put(&self, out: &mut [u8]) {
         out[..4].copy_from_slice(&MAGIC.to_le_bytes());
         out[4..8].copy_from_slice(&[VERSION, 0, 0, 0]);
-        out[8..16].copy_from_slice(&self.segment.to_le_bytes());
+        out[8..16].copy_from_slice(&self.salt.to_le_bytes());
         out[16..24].copy_from_slice(&self.seq.to_le_bytes());
         out[24..32].copy_from_slice(&self.durable_upto.to_le_bytes());
         out[32..40].copy_from_slice(&self.payload_bytes.to_le_bytes());
@@ -55,9 +58,18 @@ impl Header {
         let mut reader = Reader::new(bytes);
         let fixed = reader.u32() == Ok(MAGIC) && reader.u32() == Ok(u32::from(VERSION));
         let mut field = || reader.u64().ok();
-        let (segment, seq, durable_upto, payload_bytes) = (field()?, field()?, field()?, field()?);
+        let (salt, seq, durable_upto, payload_bytes) = (field()?, field()?, field()?, field()?);
         let (count, crc) = (reader.u32().ok()?, reader.u32().ok()?);
-        fixed.then_some(Self { segment, seq, durable_upto, payload_bytes, count, crc })
+        fixed.then_some(Self { salt, seq, durable_upto, payload_bytes, count, crc })
+    }
+
+    /// True if `bytes` begin as the header of batch `seq` does, but for one field of it: they were written as that batch,
+    /// and are torn or damaged.
+    pub(crate) fn resembles(bytes: &[u8], salt: u64, seq: u64) -> bool {
+        let mut reader = Reader::new(bytes);
+        let fixed = u64::from(VERSION) << 32 | u64::from(MAGIC);
+        let same = [fixed, salt, seq].map(|wanted| reader.u64() == Ok(wanted));
+        same.into_iter().filter(|same| *same).count() >= 2
     }
 
     /// True if the checksum of this header with `payload` is right.
@@ -86,9 +98,10 @@ pub(crate) fn stride(payload_bytes: u64) -> u64 {
 pub fn record_bytes(record: &Record) -> u64 {
     const HEAD: u64 = 32;
     match record {
-        Record::Append { entry, .. } => HEAD + entry.len() as u64,
+        Record::Append { payload: Payload::Data(bytes) | Payload::Members(bytes), .. } => HEAD + bytes.len() as u64,
         Record::HardState { .. } => HEAD + 8,
-        Record::SnapMark { .. } | Record::Start { .. } | Record::Seal => HEAD,
+        Record::SnapMark { mark, .. } => HEAD + mark.members.len() as u64,
+        Record::Start { .. } | Record::Seal => HEAD,
     }
 }
 
@@ -109,12 +122,17 @@ pub(crate) fn begin(out: &mut AlignedBuf) {
 pub(crate) fn put_record(out: &mut AlignedBuf, seq: u64, record: &Record) {
     let vote_bytes;
     let (shard, kind, term, index, bytes): (ShardId, u8, Term, Index, &[u8]) = match record {
-        Record::Append { shard, term, index, entry } => (*shard, KIND_APPEND, *term, *index, entry),
+        Record::Append { shard, term, index, payload: Payload::Data(entry) } => {
+            (*shard, KIND_APPEND, *term, *index, entry)
+        }
+        Record::Append { shard, term, index, payload: Payload::Members(members) } => {
+            (*shard, KIND_MEMBERS, *term, *index, members)
+        }
         Record::HardState { shard, term, vote } => {
             vote_bytes = vote.map(|node| node.0.to_le_bytes());
             (*shard, KIND_HARD_STATE, *term, Index(0), vote_bytes.as_ref().map_or(&[], |bytes| bytes))
         }
-        Record::SnapMark { shard, term, index } => (*shard, KIND_SNAP_MARK, *term, *index, &[]),
+        Record::SnapMark { shard, mark } => (*shard, KIND_SNAP_MARK, mark.term, mark.index, &mark.members),
         Record::Start { segment } => (ShardId(0), KIND_START, Term(0), Index(*segment), &[]),
         Record::Seal => (ShardId(0), KIND_SEAL, Term(0), Index(0), &[]),
     };
@@ -129,9 +147,9 @@ pub(crate) fn put_record(out: &mut AlignedBuf, seq: u64, record: &Record) {
 }
 
 /// Completes a batch: its header and checksum.
-pub(crate) fn finish(out: &mut [u8], segment: u64, seq: u64, durable_upto: u64, count: u32) {
+pub(crate) fn finish(out: &mut [u8], salt: u64, seq: u64, durable_upto: u64, count: u32) {
     let payload_bytes = (out.len() - HEADER_BYTES) as u64;
-    let mut header = Header { segment, seq, durable_upto, payload_bytes, count, crc: 0 };
+    let mut header = Header { salt, seq, durable_upto, payload_bytes, count, crc: 0 };
     header.put(out);
     header.crc = crc32c::crc32c(out);
     header.put(out);
@@ -149,9 +167,15 @@ pub(crate) fn records(payload: &Bytes, count: u32) -> Result<Vec<Sequenced>, Dec
         let (term, index, seq) = (Term(reader.u64()?), Index(reader.u64()?), reader.u64()?);
         let bytes = reader.take(len)?;
         let record = match kind {
-            KIND_APPEND => Record::Append { shard, term, index, entry: payload.slice_ref(bytes) },
+            KIND_APPEND => Record::Append { shard, term, index, payload: Payload::Data(payload.slice_ref(bytes)) },
+            KIND_MEMBERS => {
+                Record::Append { shard, term, index, payload: Payload::Members(Bytes::copy_from_slice(bytes)) }
+            }
             KIND_HARD_STATE => Record::HardState { shard, term, vote: vote(bytes)? },
-            KIND_SNAP_MARK => Record::SnapMark { shard, term, index },
+            KIND_SNAP_MARK => {
+                let mark = SnapshotMark { term, index, members: Bytes::copy_from_slice(bytes) };
+                Record::SnapMark { shard, mark }
+            }
             KIND_START => Record::Start { segment: index.0 },
             KIND_SEAL => Record::Seal,
             other => return Err(DecodeError::Unknown(u64::from(other))),

@@ -26,12 +26,18 @@ pub trait Disk: Clone + Send + 'static {
     fn list(&self) -> io::Result<Vec<String>>;
     /// Makes all former creates, renames and removes durable.
     fn sync_dir(&self) -> io::Result<()>;
+    /// 64 bits that nobody can guess.
+    fn random(&self) -> io::Result<u64>;
 }
 
 /// One open file.
 pub trait DiskFile: Send + 'static {
     /// Reads at `offset`; fewer bytes than asked for only at the end of the file.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// Asks for the room of a new file of `bytes`: whether there is some is known before it is filled.
+    fn reserve(&mut self, _bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// Writes all of `bytes` at `offset`.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Makes everything written durable.
@@ -48,6 +54,8 @@ pub trait DiskFile: Send + 'static {
 #[derive(Clone, Debug)]
 pub struct RealDisk {
     dir: Arc<Path>,
+    /// The directory itself, to be synced: kept open, so that this needs no descriptor.
+    handle: Arc<File>,
     _lock: Arc<File>,
 }
 
@@ -59,8 +67,9 @@ impl RealDisk {
         let path: PathBuf = dir.join("lock");
         let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let lock = opened.map_err(crate::error::io("opening the lock of", &shown))?;
+        let handle = File::open(dir).map_err(crate::error::io("opening", &shown))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: Arc::from(dir), _lock: Arc::new(lock) }),
+            Ok(()) => Ok(Self { dir: Arc::from(dir), handle: Arc::new(handle), _lock: Arc::new(lock) }),
             Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked { dir: dir.to_owned() }),
             Err(std::fs::TryLockError::Error(source)) => Err(StorageError::Io { op: "locking", file: shown, source }),
         }
@@ -122,7 +131,14 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+        self.handle.sync_all()
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        // So few bytes come whole, and need no descriptor.
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+        Ok(u64::from_le_bytes(bytes))
     }
 }
 
@@ -138,6 +154,15 @@ impl DiskFile for File {
             }
         }
         Ok(done)
+    }
+
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        use rustix::io::Errno;
+        match rustix::fs::fallocate(self, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            // Some file systems know no such thing: there, filling the file will tell.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(()),
+            reserved => Ok(reserved?),
+        }
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -17,9 +17,17 @@ pub enum StorageError {
         offset: u64,
         what: String,
     },
-    /// Making a new file failed for lack of space; nothing was lost and nothing is half made.
+    /// Another version wrote the file.
+    OtherFormat {
+        file: String,
+        found: u8,
+        read: u8,
+    },
+    /// Making a new file failed for lack of space, of quota, of what a file may hold, or of descriptors; nothing was lost
+    /// and nothing is half made.
     NoSpace {
         file: String,
+        source: io::Error,
     },
     /// Another process has the directory.
     Locked {
@@ -40,10 +48,12 @@ impl std::fmt::Display for StorageError {
                 "{file} is damaged at byte {offset}: {what}; what was acknowledged can't be read back, so nothing is \
                  served; restore the directory from a copy"
             ),
-            Self::NoSpace { file } => write!(
+            Self::OtherFormat { file, found, read } => {
+                write!(f, "{file} is of format {found}, and this version reads {read}: start the version that wrote it")
+            }
+            Self::NoSpace { file, source } => write!(
                 f,
-                "no space left on the disk for {file}: writes are refused, reads go on; free space and writes go on by \
-                 themselves"
+                "no room for {file}: {source}; writes are refused, reads go on; make room and writes go on by themselves"
             ),
             Self::Locked { dir } => {
                 write!(f, "another process uses {}; stop it or choose another --dir", dir.display())
@@ -54,6 +64,15 @@ impl std::fmt::Display for StorageError {
 }
 
 impl std::error::Error for StorageError {}
+
+/// True for an error of a new file that passes when somebody makes room: the disk is full, the quota is used up, files of
+/// this size are not allowed, or the process or the system has no descriptor left.
+pub(crate) fn is_no_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    use rustix::io::Errno;
+    let descriptors = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) || descriptors.contains(&error.raw_os_error())
+}
 
 /// Names the operation and the file of an I/O error.
 pub(crate) fn io<'a>(op: &'static str, file: &'a str) -> impl FnOnce(io::Error) -> StorageError + 'a {

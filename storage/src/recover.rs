@@ -9,6 +9,7 @@ use crate::batch::{self, HEADER_BYTES, Header, PAGE_BYTES, Sequenced};
 use crate::disk::{Disk, DiskFile};
 use crate::error::io;
 use crate::wal::{Closed, segment_name};
+use base::codec::Reader;
 use base::mutation::{self, Mutation};
 use base::record::{Record, RecoveredEntry, RecoveredShard};
 use base::{Index, ShardId};
@@ -28,8 +29,9 @@ pub struct Recovery {
 pub(crate) struct Found {
     pub(crate) recovery: Recovery,
     pub(crate) closed: VecDeque<Closed>,
-    /// Where the last segment goes on.
+    /// Where the last segment goes on, and its salt.
     pub(crate) tail_offset: u64,
+    pub(crate) tail_salt: u64,
     pub(crate) next_batch: u64,
     pub(crate) next_record: u64,
     pub(crate) hard: BTreeMap<ShardId, (u64, Record)>,
@@ -37,23 +39,37 @@ pub(crate) struct Found {
     pub(crate) left_over: Vec<String>,
 }
 
-const SEGMENT_MAGIC: u64 = 0x0031_4745_5357_4754;
+/// `TGWSEG2` and a zero.
+const SEGMENT_MAGIC: u64 = 0x0032_4745_5357_4754;
+const FORMAT: u8 = 2;
 
 /// The first page of a segment.
-pub(crate) fn segment_header(id: u64, bytes: u64) -> Vec<u8> {
+pub(crate) fn segment_header(id: u64, bytes: u64, salt: u64) -> Vec<u8> {
     let mut page = vec![0; usize::try_from(PAGE_BYTES).expect("a page fits in memory")];
     page[..8].copy_from_slice(&SEGMENT_MAGIC.to_le_bytes());
     page[8..16].copy_from_slice(&id.to_le_bytes());
     page[16..24].copy_from_slice(&bytes.to_le_bytes());
-    let crc = crc32c::crc32c(&page[..24]);
-    page[24..28].copy_from_slice(&crc.to_le_bytes());
+    page[24..32].copy_from_slice(&salt.to_le_bytes());
+    let crc = crc32c::crc32c(&page[..32]);
+    page[32..36].copy_from_slice(&crc.to_le_bytes());
     page
+}
+
+/// The salt of a segment, if this is its first page.
+fn salt_of(page: &[u8], id: u64, bytes: u64) -> Option<u64> {
+    let salt = Reader::new(page.get(24..32)?).u64().ok()?;
+    (page == segment_header(id, bytes, salt)).then_some(salt)
+}
+
+/// True for the first page of a segment of format 1, which had no salt.
+fn is_format_1(page: &[u8]) -> bool {
+    page.starts_with(b"TGWSEG1\0") && page.get(24..28) == Some(&crc32c::crc32c(&page[..24]).to_le_bytes())
 }
 
 /// One segment in memory.
 #[derive(Debug)]
 struct Loaded {
-    id: u64,
+    salt: u64,
     name: String,
     bytes: Bytes,
 }
@@ -65,11 +81,11 @@ pub(crate) fn recover<D: Disk>(disk: &D) -> Result<Found, StorageError> {
     let mut closed = VecDeque::new();
     let mut cut = Vec::new();
     let mut expected = None;
-    let mut tail_offset = PAGE_BYTES;
+    let (mut tail_offset, mut tail_salt) = (PAGE_BYTES, 0);
     for (at, id) in ids.iter().enumerate() {
         let segment = load(disk, *id)?;
         let mut last = BTreeMap::new();
-        tail_offset = PAGE_BYTES;
+        (tail_offset, tail_salt) = (PAGE_BYTES, segment.salt);
         while let Some((header, payload)) = batch_at(&segment, tail_offset, expected) {
             let records = batch::records(&payload, header.count).map_err(|error| StorageError::Corrupt {
                 file: segment.name.clone(),
@@ -105,7 +121,8 @@ pub(crate) fn recover<D: Disk>(disk: &D) -> Result<Found, StorageError> {
         });
     }
     let shards = state.finish()?;
-    Ok(Found { recovery: Recovery { shards, cut }, closed, tail_offset, next_batch, next_record, hard, left_over })
+    let recovery = Recovery { shards, cut };
+    Ok(Found { recovery, closed, tail_offset, tail_salt, next_batch, next_record, hard, left_over })
 }
 
 /// The numbers of the segments that follow each other up to the last one, and the names of older ones: a machine that
@@ -133,19 +150,20 @@ fn load<D: Disk>(disk: &D, id: u64) -> Result<Loaded, StorageError> {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     let got = file.read_at(0, &mut bytes).map_err(io("reading", &name))?;
     bytes.truncate(got);
-    let head = usize::try_from(PAGE_BYTES).expect("a page fits in memory");
-    if bytes.len() < head || bytes[..head] != segment_header(id, len) {
+    let page = bytes.get(..usize::try_from(PAGE_BYTES).expect("a page fits in memory")).unwrap_or_default();
+    match salt_of(page, id, len) {
+        Some(salt) => Ok(Loaded { salt, name, bytes: Bytes::from(bytes) }),
+        None if is_format_1(page) => Err(StorageError::OtherFormat { file: name, found: 1, read: FORMAT }),
         // The header was synced before the file got its name, so this is no torn write.
-        return Err(StorageError::Corrupt { file: name, offset: 0, what: "its header is not what was written".into() });
+        None => Err(StorageError::Corrupt { file: name, offset: 0, what: "its header is not what was written".into() }),
     }
-    Ok(Loaded { id, name, bytes: Bytes::from(bytes) })
 }
 
 /// The valid batch at `offset` with the expected seq, if there is one.
 fn batch_at(segment: &Loaded, offset: u64, expected: Option<u64>) -> Option<(Header, Bytes)> {
     let start = usize::try_from(offset).ok()?;
     let header = Header::get(segment.bytes.get(start..start + HEADER_BYTES)?)?;
-    let old = header.segment != segment.id || expected.is_some_and(|seq| seq != header.seq);
+    let old = header.salt != segment.salt || expected.is_some_and(|seq| seq != header.seq);
     if old && !mutation::on(Mutation::OldBatchesTakenForNew) {
         return None;
     }
@@ -164,12 +182,13 @@ fn judge<D: Disk>(disk: &D, segment: &Loaded, offset: u64, wanted: u64, later: &
             "batch {wanted} can't be read, but batch {seq}, which was written later, says that it was durable"
         ),
     };
-    let mut torn = false;
+    let tail = usize::try_from(offset).ok().and_then(|at| segment.bytes.get(at..));
+    let mut torn = tail.is_some_and(|tail| Header::resembles(tail, segment.salt, wanted));
     let mut at = offset;
     while let Some(page) =
         usize::try_from(at).ok().and_then(|at| segment.bytes.get(at..)).filter(|page| !page.is_empty())
     {
-        torn |= Header::get(page).is_some_and(|header| header.segment == segment.id && header.seq >= wanted);
+        torn |= Header::get(page).is_some_and(|header| header.salt == segment.salt && header.seq >= wanted);
         if let Some((header, _)) = batch_at(segment, at, None).filter(|(header, _)| header.seq >= wanted) {
             if header.durable_upto >= wanted && !mutation::on(Mutation::RotTakenForTornTail) {
                 return Err(corrupt(header.seq));
@@ -225,7 +244,7 @@ impl Replay {
         match &record {
             Record::HardState { shard, .. } => newest(&mut self.hard, *shard, seq, record),
             Record::SnapMark { shard, .. } => newest(&mut self.marks, *shard, seq, record),
-            Record::Append { shard, term, index, entry } => {
+            Record::Append { shard, term, index, payload } => {
                 let known = last.entry(*shard).or_default();
                 *known = (*known).max(*index);
                 let log = self.entries.entry(*shard).or_default();
@@ -235,7 +254,7 @@ impl Replay {
                     return;
                 }
                 drop(log.split_off(index));
-                let entry = RecoveredEntry { term: *term, index: *index, entry: entry.clone() };
+                let entry = RecoveredEntry { term: *term, index: *index, payload: payload.clone() };
                 log.insert(*index, (seq, entry));
             }
             Record::Start { segment } => self.start = self.start.max(Some((seq, *segment))),
@@ -251,12 +270,12 @@ impl Replay {
             (found.term, found.vote) = (term, vote);
         }
         for (shard, (_, record)) in self.marks {
-            let Record::SnapMark { term, index, .. } = record else { continue };
-            shards.entry(shard).or_default().snapshot = Some((index, term));
+            let Record::SnapMark { mark, .. } = record else { continue };
+            shards.entry(shard).or_default().snapshot = Some(mark);
         }
         for (shard, log) in self.entries {
             let found = shards.entry(shard).or_default();
-            let mut next = found.snapshot.map_or(Index(1), |(index, _)| index.next());
+            let mut next = found.snapshot.as_ref().map_or(Index(1), |mark| mark.index.next());
             for (_, entry) in log.into_values().filter(|(_, entry)| entry.index >= next).collect::<Vec<_>>() {
                 if entry.index != next {
                     return Err(StorageError::Corrupt {
@@ -283,10 +302,11 @@ fn newest(of: &mut BTreeMap<ShardId, (u64, Record)>, shard: ShardId, seq: u64, r
 mod tests {
     use super::*;
     use base::Term;
+    use base::record::Payload;
 
     fn append(seq: u64, index: u64, entry: &'static [u8]) -> Sequenced {
-        let record =
-            Record::Append { shard: ShardId(0), term: Term(1), index: Index(index), entry: Bytes::from_static(entry) };
+        let payload = Payload::Data(Bytes::from_static(entry));
+        let record = Record::Append { shard: ShardId(0), term: Term(1), index: Index(index), payload };
         Sequenced { seq, record }
     }
 

@@ -9,7 +9,7 @@
 use crate::StorageError;
 use crate::aligned::AlignedBuf;
 use crate::disk::{Disk, DiskFile};
-use crate::error::io;
+use crate::error::{io, is_no_room};
 use base::codec::Reader;
 use base::mutation::{self, Mutation};
 use base::{Index, ShardId, Term};
@@ -131,9 +131,9 @@ pub fn remove_older<D: Disk>(disk: &D, shard: ShardId, keep: Index) -> Result<()
 }
 
 fn no_space<'a>(op: &'static str, file: &'a str) -> impl FnOnce(std::io::Error) -> StorageError + 'a {
-    move |source| match source.kind() {
-        std::io::ErrorKind::StorageFull => StorageError::NoSpace { file: file.to_owned() },
-        _ => StorageError::Io { op, file: file.to_owned(), source },
+    move |source| match is_no_room(&source) {
+        true => StorageError::NoSpace { file: file.to_owned(), source },
+        false => StorageError::Io { op, file: file.to_owned(), source },
     }
 }
 
@@ -148,53 +148,69 @@ pub struct SnapshotReader<D: Disk> {
 }
 
 impl<D: Disk> SnapshotReader<D> {
-    /// Opens the snapshot of `shard` at `index`.
-    pub fn open(disk: &D, shard: ShardId, index: Index) -> Result<Self, StorageError> {
+    /// Opens the snapshot of `shard` at `index` and its `term`.
+    pub fn open(disk: &D, shard: ShardId, index: Index, term: Term) -> Result<Self, StorageError> {
         let name = name_of(shard, index);
         let file = disk.open(&name).map_err(io("opening", &name))?;
         let mut reader = Self { file, name, offset: 0, blocks: 0, bytes: 0 };
-        let found = reader.take(HEAD_BYTES)?;
-        if found[..24] != head(shard, index, Term(0))[..24] {
-            return Err(reader.corrupt("its head is not that of this snapshot"));
+        if reader.take(0, HEAD_BYTES)? != head(shard, index, term) {
+            return Err(reader.corrupt(0, "its head is not that of this snapshot"));
         }
         Ok(reader)
     }
 
     /// The next block as it was written; nothing at the end.
     pub fn next_block(&mut self) -> Result<Option<Vec<u8>>, StorageError> {
-        let head = self.take(8)?;
+        let at = self.offset;
+        let head = self.take(at, 8)?;
         let mut fields = Reader::new(&head);
-        let (Ok(len), Ok(crc)) = (fields.u32(), fields.u32()) else { return Err(self.corrupt("a block has no head")) };
+        let (Ok(len), Ok(crc)) = (fields.u32(), fields.u32()) else {
+            return Err(self.corrupt(at, "a block has no head"));
+        };
         if len == 0 {
-            let counts = self.take(16)?;
-            let mut expected = self.blocks.to_le_bytes().to_vec();
-            expected.extend_from_slice(&self.bytes.to_le_bytes());
-            let whole = counts == expected && crc32c::crc32c(&counts) == crc;
-            return if whole { Ok(None) } else { Err(self.corrupt("its end does not fit its blocks")) };
+            return self.end(at, crc).map(|()| None);
         }
         if len > BLOCK_BYTES_MAX {
-            return Err(self.corrupt("a block is too long"));
+            return Err(self.corrupt(at, "a block is too long"));
         }
-        let block = self.take(usize::try_from(len).unwrap_or(usize::MAX))?;
+        let block = self.take(at, usize::try_from(len).unwrap_or(usize::MAX))?;
         if crc32c::crc32c(&block) != crc && !mutation::on(Mutation::SkipSnapshotChecksum) {
-            return Err(self.corrupt("a block's checksum is wrong"));
+            return Err(self.corrupt(at, "a block's checksum is wrong"));
         }
         self.blocks += 1;
         self.bytes += u64::from(len);
         Ok(Some(block))
     }
 
-    fn take(&mut self, n: usize) -> Result<Vec<u8>, StorageError> {
+    /// Checks the end, which begins `at`: it counts the blocks, and nothing but zeros stands behind it.
+    fn end(&mut self, at: u64, crc: u32) -> Result<(), StorageError> {
+        let counts = self.take(at, 16)?;
+        let mut expected = self.blocks.to_le_bytes().to_vec();
+        expected.extend_from_slice(&self.bytes.to_le_bytes());
+        if counts != expected || crc32c::crc32c(&counts) != crc {
+            return Err(self.corrupt(at, "its end does not fit its blocks"));
+        }
+        let zeros = self.offset.next_multiple_of(PAGE as u64) - self.offset;
+        let rest = self.take(at, usize::try_from(zeros).expect("less than a page"))?;
+        let len = self.file.len().map_err(io("measuring", &self.name))?;
+        if len != self.offset || rest.iter().any(|byte| *byte != 0) {
+            return Err(self.corrupt(at, "something stands behind its end"));
+        }
+        Ok(())
+    }
+
+    /// The next `n` bytes, of what begins `at`.
+    fn take(&mut self, at: u64, n: usize) -> Result<Vec<u8>, StorageError> {
         let mut out = vec![0; n];
         let got = self.file.read_at(self.offset, &mut out).map_err(io("reading", &self.name))?;
         if got < n {
-            return Err(self.corrupt("it ends too early"));
+            return Err(self.corrupt(at, "it ends too early"));
         }
         self.offset += n as u64;
         Ok(out)
     }
 
-    fn corrupt(&self, what: &str) -> StorageError {
-        StorageError::Corrupt { file: self.name.clone(), offset: self.offset, what: what.to_owned() }
+    fn corrupt(&self, offset: u64, what: &str) -> StorageError {
+        StorageError::Corrupt { file: self.name.clone(), offset, what: what.to_owned() }
     }
 }

@@ -7,12 +7,13 @@ use crate::StorageError;
 use crate::aligned::AlignedBuf;
 use crate::batch::{self, HEADER_BYTES, PAGE_BYTES};
 use crate::disk::{Disk, DiskFile};
-use crate::error::io;
+use crate::error::{io, is_no_room};
 use crate::recover::{self, Recovery};
 use base::mutation::{self, Mutation};
-use base::record::Record;
-use base::{Index, ShardId, Term};
+use base::record::{Record, SnapshotMark};
+use base::{Index, ShardId};
 use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind::NotFound;
 
 /// How a log is laid out.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +38,7 @@ pub struct Wal<D: Disk> {
     offset: u64,
     /// Older segments, oldest first.
     closed: VecDeque<Closed>,
-    spares: Vec<Spare>,
+    spares: Vec<Spare<D::File>>,
     next_spare: u64,
     next_batch: u64,
     next_record: u64,
@@ -55,6 +56,7 @@ pub struct Wal<D: Disk> {
 #[derive(Debug)]
 struct Segment<F> {
     id: u64,
+    salt: u64,
     name: String,
     file: F,
     bytes: u64,
@@ -72,9 +74,11 @@ pub(crate) struct Closed {
 
 /// A segment of zeros that waits for its use.
 #[derive(Debug)]
-pub struct Spare {
+pub struct Spare<F> {
     name: String,
     bytes: u64,
+    /// Kept open, so that its use needs no descriptor; nothing if there was none for it.
+    file: Option<F>,
 }
 
 /// A spare segment that should be made; see [`Wal::spare_wanted`].
@@ -87,7 +91,7 @@ pub struct SpareWanted<D> {
 
 impl<D: Disk> SpareWanted<D> {
     /// Makes it. Without space nothing half made is left.
-    pub fn make(&self) -> Result<Spare, StorageError> {
+    pub fn make(&self) -> Result<Spare<D::File>, StorageError> {
         make_spare(&self.disk, self.number, self.bytes)
     }
 }
@@ -113,7 +117,7 @@ impl<D: Disk> Wal<D> {
         let (next_batch, next_record) = (found.next_batch, found.next_record);
         let mut closed = found.closed;
         let (active, offset) = match closed.pop_back() {
-            Some(tail) => (resume(&disk, tail)?, found.tail_offset),
+            Some(tail) => (resume(&disk, tail, found.tail_salt)?, found.tail_offset),
             None => (begin_segment(&disk, 1, make_spare(&disk, 0, options.segment_bytes)?)?, PAGE_BYTES),
         };
         let mut wal = Self {
@@ -178,6 +182,13 @@ impl<D: Disk> Wal<D> {
         self.active.bytes - self.offset + self.spares.iter().map(|spare| spare.bytes - PAGE_BYTES).sum::<u64>()
     }
 
+    /// The largest batch that can be appended now without making a file, in bytes of its records.
+    #[must_use]
+    pub fn batch_bytes_max(&self) -> u64 {
+        let spare = self.spares.iter().map(|spare| spare.bytes - PAGE_BYTES).max().unwrap_or(0);
+        (self.active.bytes - self.offset).max(spare).saturating_sub(HEADER_BYTES as u64)
+    }
+
     /// Makes sure of `bytes` of room by making spare segments. Without space nothing is lost and nothing half made.
     pub fn prepare(&mut self, bytes: u64) -> Result<(), StorageError> {
         while let Some(wanted) = self.spare_wanted(bytes) {
@@ -221,7 +232,7 @@ impl<D: Disk> Wal<D> {
     }
 
     /// Takes a spare segment that was made.
-    pub fn add_spare(&mut self, spare: Spare) {
+    pub fn add_spare(&mut self, spare: Spare<D::File>) {
         self.spares.push(spare);
     }
 
@@ -246,16 +257,14 @@ impl<D: Disk> Wal<D> {
     /// Gives the space of segments back that every shard's snapshot has passed; the snapshots must be durable under
     /// their names. Their marks, and what still counts of the segments (the newest HardState of each shard, with the seq
     /// that it had), are made durable first. True if anything was given back.
-    pub fn reclaim(&mut self, snapshots: &BTreeMap<ShardId, (Index, Term)>) -> Result<bool, StorageError> {
+    pub fn reclaim(&mut self, snapshots: &BTreeMap<ShardId, SnapshotMark>) -> Result<bool, StorageError> {
         let passed = |closed: &Closed| {
-            closed.last.iter().all(|(shard, last)| snapshots.get(shard).is_some_and(|(index, _)| index >= last))
+            closed.last.iter().all(|(shard, last)| snapshots.get(shard).is_some_and(|mark| mark.index >= *last))
         };
         let count = self.closed.iter().take_while(|closed| passed(closed)).count();
         let segment = self.closed.get(count).map_or(self.active.id, |kept| kept.id);
-        let mut marks: Vec<Record> = snapshots
-            .iter()
-            .map(|(shard, (index, term))| Record::SnapMark { shard: *shard, term: *term, index: *index })
-            .collect();
+        let mut marks: Vec<Record> =
+            snapshots.iter().map(|(shard, mark)| Record::SnapMark { shard: *shard, mark: mark.clone() }).collect();
         marks.push(Record::Start { segment });
         self.append(&marks)?;
         let kept: Vec<(u64, Record)> = self.hard.values().cloned().collect();
@@ -281,7 +290,8 @@ impl<D: Disk> Wal<D> {
         let spare = format!("spare-{}", self.next_spare);
         self.next_spare += 1;
         self.disk.rename(&name, &spare).map_err(io("renaming", &name))?;
-        self.spares.push(Spare { name: spare, bytes: closed.bytes });
+        let file = self.disk.open_paged(&spare).ok();
+        self.spares.push(Spare { name: spare, bytes: closed.bytes, file });
         Ok(())
     }
 
@@ -311,7 +321,7 @@ impl<D: Disk> Wal<D> {
                 return rotated;
             }
         }
-        batch::finish(&mut buf, self.active.id, self.next_batch, self.durable, count);
+        batch::finish(&mut buf, self.active.salt, self.next_batch, self.durable, count);
         buf.resize(usize::try_from(stride).expect("a batch fits in memory"));
         self.active.file.write_at(self.offset, &buf).map_err(io("writing", &self.active.name))?;
         for (shard, index) in last {
@@ -356,9 +366,10 @@ pub(crate) fn segment_name(id: u64) -> String {
     format!("wal-{id:016x}.seg")
 }
 
-fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare, StorageError> {
+fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare<D::File>, StorageError> {
     let name = format!("spare-{number}");
     let made = disk.create_paged(&name).and_then(|mut file| {
+        file.reserve(bytes)?;
         let zeros = AlignedBuf::zeroed(ZEROS_BYTES);
         let mut at = 0;
         while at < bytes {
@@ -366,34 +377,34 @@ fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare, Stora
             file.write_at(at, &zeros[..piece])?;
             at += piece as u64;
         }
-        file.sync_data()
+        file.sync_data().map(|()| file)
     });
     match made {
-        Ok(()) => Ok(Spare { name, bytes }),
-        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-            disk.remove(&name).map_err(io("removing", &name))?;
-            Err(StorageError::NoSpace { file: name })
-        }
+        Ok(file) => Ok(Spare { name, bytes, file: Some(file) }),
+        Err(source) if is_no_room(&source) => match disk.remove(&name) {
+            Err(source) if source.kind() != NotFound => Err(StorageError::Io { op: "removing", file: name, source }),
+            _ => Err(StorageError::NoSpace { file: name, source }),
+        },
         Err(source) => Err(StorageError::Io { op: "making", file: name, source }),
     }
 }
 
-fn resume<D: Disk>(disk: &D, tail: Closed) -> Result<Segment<D::File>, StorageError> {
+fn resume<D: Disk>(disk: &D, tail: Closed, salt: u64) -> Result<Segment<D::File>, StorageError> {
     let name = segment_name(tail.id);
     let file = disk.open_paged(&name).map_err(io("opening", &name))?;
-    Ok(Segment { id: tail.id, name, file, bytes: tail.bytes, last: tail.last })
+    Ok(Segment { id: tail.id, salt, name, file, bytes: tail.bytes, last: tail.last })
 }
 
-fn begin_segment<D: Disk>(disk: &D, id: u64, spare: Spare) -> Result<Segment<D::File>, StorageError> {
+fn begin_segment<D: Disk>(disk: &D, id: u64, spare: Spare<D::File>) -> Result<Segment<D::File>, StorageError> {
     let name = segment_name(id);
-    let mut file = disk.open_paged(&spare.name).map_err(io("opening", &spare.name))?;
+    let mut file = spare.file.map_or_else(|| disk.open_paged(&spare.name), Ok).map_err(io("opening", &spare.name))?;
+    let salt = disk.random().map_err(io("drawing a salt for", &name))?;
     let mut head = AlignedBuf::default();
-    head.extend_from_slice(&recover::segment_header(id, spare.bytes));
+    head.extend_from_slice(&recover::segment_header(id, spare.bytes, salt));
     file.write_at(0, &head).and_then(|()| file.sync_data()).map_err(io("writing", &spare.name))?;
     disk.rename(&spare.name, &name).map_err(io("renaming", &spare.name))?;
-    if mutation::on(Mutation::ForgetDirSyncOfSegment) {
-        return Ok(Segment { id, name, file, bytes: spare.bytes, last: BTreeMap::new() });
+    if !mutation::on(Mutation::ForgetDirSyncOfSegment) {
+        disk.sync_dir().map_err(io("syncing", "the data directory"))?;
     }
-    disk.sync_dir().map_err(io("syncing", "the data directory"))?;
-    Ok(Segment { id, name, file, bytes: spare.bytes, last: BTreeMap::new() })
+    Ok(Segment { id, salt, name, file, bytes: spare.bytes, last: BTreeMap::new() })
 }

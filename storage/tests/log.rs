@@ -1,6 +1,6 @@
 //! The log on a real directory: what was synced comes back, a torn tail is cut, rot is told with its place.
 
-use base::record::Record;
+use base::record::{Payload, Record, RecoveredEntry, SnapshotMark};
 use base::{Index, NodeId, ShardId, Term};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -37,9 +37,18 @@ impl Drop for Dir {
     }
 }
 
+fn mark(index: u64, term: u64) -> SnapshotMark {
+    SnapshotMark { index: Index(index), term: Term(term), members: Bytes::from_static(b"members") }
+}
+
+fn payload_bytes(found: &RecoveredEntry) -> usize {
+    let (Payload::Data(bytes) | Payload::Members(bytes)) = &found.payload;
+    bytes.len()
+}
+
 fn entry(index: u64, len: usize) -> Record {
     let entry = Bytes::from(vec![index.to_le_bytes()[0]; len]);
-    Record::Append { shard: SHARD, term: Term(1), index: Index(index), entry }
+    Record::Append { shard: SHARD, term: Term(1), index: Index(index), payload: Payload::Data(entry) }
 }
 
 fn indexes(recovery: &Recovery) -> Vec<u64> {
@@ -61,7 +70,7 @@ fn everything_synced_comes_back_over_segments() {
     let shard = &recovery.shards[&SHARD];
     assert_eq!((shard.term, shard.vote), (Term(7), Some(NodeId(9))));
     assert_eq!(indexes(&recovery), (1..=101).collect::<Vec<_>>());
-    assert_eq!(shard.entries[100].entry.len(), 500_000);
+    assert_eq!(payload_bytes(&shard.entries[100]), 500_000);
     assert!(recovery.cut.is_empty());
 }
 
@@ -75,7 +84,7 @@ fn an_overwritten_entry_drops_what_stood_behind_it() {
     drop(wal);
     let (_, recovery) = dir.open().unwrap();
     assert_eq!(indexes(&recovery), [1, 2]);
-    assert_eq!(recovery.shards[&SHARD].entries[1].entry.len(), 77);
+    assert_eq!(payload_bytes(&recovery.shards[&SHARD].entries[1]), 77);
 }
 
 #[test]
@@ -132,14 +141,14 @@ fn reclaimed_segments_leave_marks_and_hard_states() {
     }
     wal.sync().unwrap();
     let before = wal.size_bytes();
-    assert!(wal.reclaim(&BTreeMap::from([(SHARD, (Index(90), Term(5)))])).unwrap());
+    assert!(wal.reclaim(&BTreeMap::from([(SHARD, mark(90, 5))])).unwrap());
     assert!(wal.size_bytes() < before / 2);
     wal.append(&[entry(101, 10)]).unwrap();
     wal.sync().unwrap();
     drop(wal);
     let (_, recovery) = dir.open().unwrap();
     let shard = &recovery.shards[&SHARD];
-    assert_eq!((shard.term, shard.snapshot), (Term(5), Some((Index(90), Term(5)))));
+    assert_eq!((shard.term, &shard.snapshot), (Term(5), &Some(mark(90, 5))));
     assert_eq!(indexes(&recovery), (91..=101).collect::<Vec<_>>());
 }
 
@@ -154,7 +163,7 @@ fn a_damaged_snapshot_is_noticed_anywhere() {
         writer.finish().unwrap();
     };
     let read = || -> Result<Vec<Vec<u8>>, StorageError> {
-        let mut reader = SnapshotReader::open(&disk, SHARD, Index(8))?;
+        let mut reader = SnapshotReader::open(&disk, SHARD, Index(8), Term(2))?;
         let mut blocks = Vec::new();
         while let Some(block) = reader.next_block()? {
             blocks.push(block);
@@ -165,16 +174,18 @@ fn a_damaged_snapshot_is_noticed_anywhere() {
     assert_eq!(read().unwrap(), [b"first block".to_vec(), b"second".to_vec()]);
     let path = dir.0.join("snap-00003-00000000000000000008.tg");
     let whole = std::fs::read(&path).unwrap();
-    // The term in the head is told by the log as well and is not read.
-    // Behind the end stand zeros that nobody reads.
-    let used = 32 + (8 + 11) + (8 + 6) + 24;
-    for at in (0..used).filter(|at| !(24..32).contains(at)) {
+    // Behind the first hundred bytes stand zeros alone.
+    for at in (0..100).chain((100..whole.len()).step_by(37)) {
         let mut damaged = whole.clone();
         damaged[at] ^= 16;
         std::fs::write(&path, &damaged).unwrap();
-        assert!(read().is_err(), "byte {at}");
+        match read() {
+            // The end's counts look like one more block if its length says so; they are missed behind it.
+            Err(StorageError::Corrupt { offset, .. }) => assert!(offset <= at as u64 || at == 65, "{at} as {offset}"),
+            other => panic!("byte {at}: {other:?}"),
+        }
     }
-    std::fs::write(&path, &whole[..used - 1]).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
     assert!(read().is_err(), "cut short");
 }
 
@@ -193,7 +204,7 @@ fn reclaimed(dir: &Dir) -> Vec<PathBuf> {
     for index in 1..=100 {
         wal.append(&[entry(index, 3000)]).expect("a fresh log works");
     }
-    wal.reclaim(&BTreeMap::from([(SHARD, (Index(50), Term(1)))])).expect("a fresh log works");
+    wal.reclaim(&BTreeMap::from([(SHARD, mark(50, 1))])).expect("a fresh log works");
     drop(wal);
     let mut names: Vec<PathBuf> = std::fs::read_dir(&dir.0)
         .expect("a fresh log works")
@@ -236,5 +247,75 @@ fn snapshots_without_a_log_are_told() {
     let disk = RealDisk::open(&dir.0).unwrap();
     SnapshotWriter::create(&disk, SHARD, Index(8), Term(2)).unwrap().finish().unwrap();
     drop(disk);
+    assert!(matches!(dir.open(), Err(StorageError::Corrupt { .. })));
+}
+
+#[test]
+fn a_damaged_label_is_noticed_anywhere() {
+    let dir = Dir::new("label");
+    let disk = RealDisk::open(&dir.0).unwrap();
+    assert_eq!(storage::read_label(&disk, "node-id").unwrap(), None);
+    storage::write_label(&disk, "node-id", "0123456789abcdef").unwrap();
+    storage::write_label(&disk, "node-id", "fedcba9876543210").unwrap();
+    assert_eq!(storage::read_label(&disk, "node-id").unwrap().as_deref(), Some("fedcba9876543210"));
+    let refused = |what: &str| match storage::read_label(&disk, "node-id") {
+        Err(StorageError::Corrupt { file, .. }) => assert_eq!(file, "node-id"),
+        other => panic!("{what}: {other:?}"),
+    };
+    let path = dir.0.join("node-id");
+    let whole = std::fs::read(&path).unwrap();
+    for bit in 0..whole.len() * 8 {
+        let mut damaged = whole.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, &damaged).unwrap();
+        refused(&format!("bit {bit}"));
+    }
+    for len in 0..whole.len() {
+        std::fs::write(&path, &whole[..len]).unwrap();
+        refused(&format!("{len} bytes"));
+    }
+    // A label of another name, and one that is gone while the log is there.
+    storage::write_label(&disk, "shards", "1").unwrap();
+    std::fs::copy(dir.0.join("shards"), &path).unwrap();
+    refused("another label");
+    std::fs::remove_file(&path).unwrap();
+    drop(Wal::open(disk.clone(), OPTIONS).unwrap());
+    refused("missing");
+}
+
+#[test]
+fn a_flipped_byte_in_the_head_of_the_tail_is_told_and_loses_nothing() {
+    for at in 0..48 {
+        let dir = Dir::new("tail");
+        let (mut wal, _) = dir.open().unwrap();
+        wal.append(&[entry(1, 100)]).unwrap();
+        wal.append(&[Record::Seal]).unwrap();
+        wal.sync().unwrap();
+        drop(wal);
+        // Header page, seal of the start, entry 1, seal.
+        let (file, offset) = (dir.segment(1), 3 * 4096 + at);
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, offset).unwrap();
+        file.write_all_at(&[byte[0] ^ 4], offset).unwrap();
+        let (_, recovery) = dir.open().unwrap();
+        assert_eq!((indexes(&recovery), recovery.cut.len()), (vec![1], 1), "byte {at}");
+    }
+}
+
+#[test]
+fn a_log_of_another_format_is_told_from_a_damaged_one() {
+    let dir = Dir::new("format");
+    let _ = RealDisk::open(&dir.0).unwrap();
+    // The first page of a segment of format 1: magic, number, length, checksum.
+    let mut page = b"TGWSEG1\0".to_vec();
+    page.extend_from_slice(&1u64.to_le_bytes());
+    page.extend_from_slice(&8192u64.to_le_bytes());
+    page.extend_from_slice(&crc32c::crc32c(&page).to_le_bytes());
+    page.resize(8192, 0);
+    let path = dir.0.join("wal-0000000000000001.seg");
+    std::fs::write(&path, &page).unwrap();
+    assert!(matches!(dir.open(), Err(StorageError::OtherFormat { found: 1, read: 2, .. })));
+    page[10] ^= 1;
+    std::fs::write(&path, &page).unwrap();
     assert!(matches!(dir.open(), Err(StorageError::Corrupt { .. })));
 }

@@ -1,15 +1,18 @@
-//! `tidegate dev`: recover, start the threads, say that it is ready, and stop in order.
+//! A node, alone or one of a cluster: recover, start the threads, say that it is ready, and stop in order.
 
 use crate::cli::Dev;
+use crate::descriptors;
 use crate::http;
 use crate::journal::Journal;
 use crate::keeper::{self, Task};
 use crate::lane::{Driver, WAKER};
 use crate::log;
 use crate::meters::nanos;
+use crate::peers::{Kinship, Member, Peers};
+use crate::room::ROOM_BYTES_WANTED;
 use crate::shared::{Input, Mailbox, Phase, Ports, Shared, lock};
-use base::record::RecoveredShard;
-use base::{Index, LaneId, NodeId, ShardId, Term};
+use base::record::{RecoveredShard, SnapshotMark};
+use base::{LaneId, NodeId, ShardId};
 use data::Keyspace;
 use mio::{Poll, Waker};
 use node::{Lane, LaneConfig, Outbox, RecoveredReplica, Routing};
@@ -20,33 +23,62 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use storage::{RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions};
+use storage::{Disk, RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions};
+
+/// What makes a node one of a cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    pub id: u64,
+    pub secret: Vec<u8>,
+    pub me: NodeId,
+    pub peers_port: u16,
+    pub members: Vec<Member>,
+    pub first: First,
+}
+
+/// Whether a node may begin with an empty directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// The cluster is being made.
+    Bootstrap,
+    /// It exists: a node without its data has lost it.
+    No,
+}
+
+/// Runs `tidegate dev` until it is told to stop.
+pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
+    run_node(options, None)
+}
 
 /// Runs a node until it is told to stop.
-pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
+pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn Error>> {
     log::start(options.log_level, options.log_format);
+    survive_file_limits()?;
     let (listener, admin, ports) = bind_all(options)?;
+    let peers_listener = cluster.map(|cluster| bind("peers", cluster.peers_port)).transpose()?;
     let disk = RealDisk::open(&options.dir)?;
-    fix_shape(&options.dir, options.shards)?;
-    let node = node_id(&options.dir)?;
+    if let Some(cluster) = cluster {
+        may_begin(&disk, cluster, &options.dir)?;
+    }
+    fix_shape(&disk, &options.dir, options.shards)?;
+    let node = node_id(&disk, cluster)?;
+    let kinship = cluster.map(|cluster| kinship(&disk, cluster)).transpose()?;
+    let members = cluster.map_or(vec![node], |cluster| cluster.members.iter().map(|member| member.id).collect());
     let (shared, polls) = share(options, node, ports)?;
+    descriptors::fit(options, &shared.settings)?;
     http::start(admin, shared.clone())?;
     let begun = Instant::now();
-    let (wal, recovery) = open_log(&disk)?;
-    let journal = Arc::new(Journal::new(wal, shared.clone(), slow_sync()?));
+    let (wal, recovery) = open_log(&disk).map_err(no_start)?;
     let (keeper_in, keeper_out) = mpsc::channel();
+    let journal = Arc::new(Journal::new(wal, shared.clone(), keeper_in.clone(), slow_sync()?));
     let (durable, mut replicas) = recover(&disk, recovery)?;
-    let routing = Routing::new(options.shards, options.lanes);
-
-    let mut listener = Some(mio::net::TcpListener::from_std(listener));
-    let mut lanes = Vec::new();
-    for (number, poll) in (0..options.lanes).zip(polls) {
-        let config = LaneConfig { node, lane: LaneId(number), routing, seed: random()? };
-        let mine = replicas.extract_if(.., |shard, _| routing.lane_of(*shard) == LaneId(number)).map(|(_, one)| one);
-        let mut out = Outbox::default();
-        let lane = Lane::start(config, mine.collect(), &mut out);
-        let parts = (shared.clone(), journal.clone(), keeper_in.clone());
-        lanes.push(Driver::new(LaneId(number), parts.0, parts.1, parts.2, poll, listener.take(), lane, out));
+    let parts = Parts { shared: &shared, journal: &journal, keeper: &keeper_in, disk: &disk };
+    let mut lanes = make_lanes(options, (node, &members), parts, polls, listener, &mut replicas)?;
+    let (ready_in, ready_out) = mpsc::channel();
+    if let (Some(listener), Some(kinship)) = (peers_listener, kinship) {
+        let lane = lanes.first_mut().expect("a node has a lane");
+        lane.peers = Some(Peers::new(kinship, listener, lane.poll.registry())?);
+        lane.ready = Some(ready_in);
     }
     if !replicas.is_empty() {
         return Err(format!("{} holds {} more shards than asked for", options.dir.display(), replicas.len()).into());
@@ -60,11 +92,16 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
         let shards = options.shards;
         scope.spawn(move || keeper::run(disk, keeper_journal, &keeper_shared, &keeper_out, durable, shards, after));
         for lane in &mut lanes {
-            lane.settle();
+            if cluster.is_none() {
+                lane.settle();
+            }
             lane.listen().unwrap_or_else(|error| die(&error.to_string()));
         }
         let running: Vec<_> = lanes.into_iter().map(|mut lane| scope.spawn(move || lane.run())).collect();
         // The threads of the scope wait for their end: an error here ends the process, not the scope.
+        if cluster.is_some() {
+            await_ready(&ready_out);
+        }
         serve_until_told(options, &shared, begun.elapsed()).unwrap_or_else(|error| die(&error.to_string()));
         shared.mailboxes.iter().for_each(|mailbox| mailbox.put(Input::Stop));
         for lane in running {
@@ -83,6 +120,81 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What every lane of a node has a part in.
+struct Parts<'a> {
+    shared: &'a Arc<Shared>,
+    journal: &'a Arc<Journal>,
+    keeper: &'a mpsc::Sender<Task>,
+    disk: &'a RealDisk,
+}
+
+fn make_lanes(
+    options: &Dev,
+    (node, members): (NodeId, &[NodeId]),
+    parts: Parts<'_>,
+    polls: Vec<Poll>,
+    listener: TcpListener,
+    replicas: &mut BTreeMap<ShardId, RecoveredReplica>,
+) -> Result<Vec<Driver>, Box<dyn Error>> {
+    let routing = Routing::new(options.shards, options.lanes);
+    let mut listener = Some(mio::net::TcpListener::from_std(listener));
+    let mut lanes = Vec::new();
+    for (number, poll) in (0..options.lanes).zip(polls) {
+        let config = LaneConfig { node, lane: LaneId(number), routing, seed: parts.disk.random()? };
+        let mine = replicas.extract_if(.., |shard, _| routing.lane_of(*shard) == LaneId(number)).map(|(_, one)| one);
+        let mut out = Outbox::default();
+        let lane = Lane::start(crate::clock::now(), config, members, mine.collect(), &mut out);
+        let (shared, journal, keeper) = (parts.shared.clone(), parts.journal.clone(), parts.keeper.clone());
+        lanes.push(Driver::new(LaneId(number), shared, journal, keeper, poll, listener.take(), lane, out));
+    }
+    Ok(lanes)
+}
+
+/// Waits until every shard has a leader. Meanwhile a signal ends the process at once: there is nothing to finish.
+fn await_ready(ready: &mpsc::Receiver<()>) {
+    log::info("node", "waiting until a majority of the cluster is there", &[]);
+    if ready.recv().is_err() {
+        die("the lane has ended before it was ready");
+    }
+}
+
+/// A node of an existing cluster that has no data has lost it, and must not vote under its old name.
+fn may_begin(disk: &RealDisk, cluster: &Cluster, dir: &Path) -> Result<(), Box<dyn Error>> {
+    let empty = !disk.list()?.iter().any(|name| name.starts_with("wal-"));
+    if empty && cluster.first == First::No {
+        return Err(format!(
+            "{} holds no data of node {:016x}; if the cluster is being made, give --bootstrap; if this node has lost its disk, it \
+             must not come back under its old id, since it could forget what it voted for",
+            dir.display(),
+            cluster.me.0
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// Who this node is to its peers, and what it knows of them.
+fn kinship(disk: &RealDisk, cluster: &Cluster) -> Result<Kinship, Box<dyn Error>> {
+    let number = |text: String| u64::from_str_radix(&text, 16);
+    let life = match storage::read_label(disk, "life")? {
+        Some(text) => number(text)?,
+        None => {
+            let life = disk.random()?;
+            storage::write_label(disk, "life", &format!("{life:016x}"))?;
+            life
+        }
+    };
+    let mut lives = BTreeMap::new();
+    for name in disk.list()?.iter().filter(|name| name.starts_with(keeper::LIFE_OF) && !name.ends_with(".tmp")) {
+        if let Some(text) = storage::read_label(disk, name)? {
+            let node = NodeId(u64::from_str_radix(&name[keeper::LIFE_OF.len()..], 16)?);
+            lives.insert(node, number(text)?);
+        }
+    }
+    let Cluster { id, secret, me, members, .. } = cluster;
+    Ok(Kinship { cluster: *id, secret: secret.clone(), me: *me, life, members: members.clone(), lives })
+}
+
 /// Says that the node serves, and waits for the signal to stop.
 fn serve_until_told(options: &Dev, shared: &Shared, recovery: Duration) -> Result<(), Box<dyn Error>> {
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
@@ -99,19 +211,35 @@ fn serve_until_told(options: &Dev, shared: &Shared, recovery: Duration) -> Resul
     Ok(())
 }
 
+/// A write beyond what the process's files may hold is an error to be handled, not the end of it by SIGXFSZ.
+fn survive_file_limits() -> std::io::Result<()> {
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map(drop)
+}
+
 /// Recovers the log and makes room in it; a full disk lets the node start if its term can be written.
 fn open_log(disk: &RealDisk) -> Result<(Wal<RealDisk>, Recovery), StorageError> {
     let (mut wal, recovery) = Wal::open(disk.clone(), WalOptions::default())?;
     for line in &recovery.cut {
         log::warn("recovery", line, &[]);
     }
-    match wal.prepare(keeper::ROOM_BYTES_WANTED) {
+    match wal.prepare(ROOM_BYTES_WANTED) {
         Err(error @ StorageError::NoSpace { .. }) if wal.fits_batch(START_BYTES) => {
             log::warn("recovery", "the disk is nearly full", &[("error", &error)]);
         }
         prepared => prepared?,
     }
     Ok((wal, recovery))
+}
+
+/// What a lack of room means to a node that isn't there yet.
+fn no_start(error: StorageError) -> Box<dyn Error> {
+    match error {
+        StorageError::NoSpace { file, source } => format!(
+            "no room on the disk for {file}: {source}; the log needs some to begin: make room, then start again"
+        )
+        .into(),
+        other => other.into(),
+    }
 }
 
 /// Ends the process at once, with a reason: what is on disk is the truth from here.
@@ -154,7 +282,7 @@ fn share(options: &Dev, node: NodeId, ports: Ports) -> Result<(Arc<Shared>, Vec<
 /// Room in the log without which a node can't even begin its term.
 const START_BYTES: u64 = 256 * 1024;
 
-type Found = (BTreeMap<ShardId, (Index, Term)>, BTreeMap<ShardId, RecoveredReplica>);
+type Found = (BTreeMap<ShardId, SnapshotMark>, BTreeMap<ShardId, RecoveredReplica>);
 
 /// Loads the snapshots that the log builds upon.
 fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>> {
@@ -162,8 +290,8 @@ fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>>
     let mut replicas = BTreeMap::new();
     for (shard, log) in recovery.shards {
         let keyspace = load(disk, shard, &log)?;
-        if let Some(snapshot) = log.snapshot {
-            durable.insert(shard, snapshot);
+        if let Some(mark) = log.snapshot.clone() {
+            durable.insert(shard, mark);
         }
         replicas.insert(shard, RecoveredReplica { shard, log, keyspace });
     }
@@ -171,8 +299,8 @@ fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>>
 }
 
 fn load(disk: &RealDisk, shard: ShardId, log: &RecoveredShard) -> Result<Option<Keyspace>, Box<dyn Error>> {
-    let Some((index, _)) = log.snapshot else { return Ok(None) };
-    let mut reader = SnapshotReader::open(disk, shard, index)?;
+    let Some((index, term)) = log.snapshot.as_ref().map(|mark| (mark.index, mark.term)) else { return Ok(None) };
+    let mut reader = SnapshotReader::open(disk, shard, index, term)?;
     let mut body = Vec::new();
     while let Some(block) = reader.next_block()? {
         body.extend_from_slice(&block);
@@ -187,47 +315,44 @@ fn load(disk: &RealDisk, shard: ShardId, log: &RecoveredShard) -> Result<Option<
 }
 
 /// The number of shards is fixed when the directory is made.
-fn fix_shape(dir: &Path, shards: u16) -> Result<(), Box<dyn Error>> {
-    let path = dir.join("shards");
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim() == shards.to_string() => Ok(()),
-        Ok(text) => Err(format!(
-            "{} was made with --shards {}, not {shards}; give that number or another --dir",
-            dir.display(),
-            text.trim()
-        )
-        .into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => store(&path, &format!("{shards}\n")),
-        Err(error) => Err(format!("{} can't be read: {error}", path.display()).into()),
+fn fix_shape(disk: &RealDisk, dir: &Path, shards: u16) -> Result<(), Box<dyn Error>> {
+    match storage::read_label(disk, "shards")? {
+        Some(text) if text == shards.to_string() => Ok(()),
+        Some(text) => {
+            let dir = dir.display();
+            Err(format!("{dir} was made with --shards {text}, not {shards}; give that number or another --dir").into())
+        }
+        None => Ok(storage::write_label(disk, "shards", &shards.to_string())?),
     }
 }
 
-/// This node's id: random, made at its first start.
-fn node_id(dir: &Path) -> Result<NodeId, Box<dyn Error>> {
-    let path = dir.join("node-id");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => u64::from_str_radix(text.trim(), 16)
-            .map(NodeId)
-            .map_err(|_| format!("{} holds no node id; restore it from a copy", path.display()).into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let id = random()?;
-            store(&path, &format!("{id:016x}\n"))?;
+/// This node's id: random, made at its first start, or the one that its cluster knows it by.
+fn node_id(disk: &RealDisk, cluster: Option<&Cluster>) -> Result<NodeId, Box<dyn Error>> {
+    let wanted = cluster.map(|cluster| cluster.me);
+    match storage::read_label(disk, "node-id")? {
+        Some(text) => {
+            let id = NodeId(u64::from_str_radix(&text, 16)?);
+            match wanted.filter(|wanted| *wanted != id) {
+                Some(wanted) => Err(format!("the directory is of node {:016x}, not {:016x}", id.0, wanted.0).into()),
+                None => Ok(id),
+            }
+        }
+        None => {
+            let id = wanted.map_or_else(|| disk.random(), |wanted| Ok(wanted.0))?;
+            storage::write_label(disk, "node-id", &format!("{id:016x}"))?;
             Ok(NodeId(id))
         }
-        Err(error) => Err(format!("{} can't be read: {error}", path.display()).into()),
     }
 }
 
 /// Writes a small file so that it is there in whole or not at all.
-fn store(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
+fn store(path: &Path, text: &str) -> std::io::Result<()> {
     let fresh = path.with_extension("tmp");
     let mut file = std::fs::File::create(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
-    let dir = path.parent().ok_or("a file has a directory")?;
-    std::fs::File::open(dir)?.sync_all()?;
-    Ok(())
+    std::fs::File::open(path.parent().expect("a file has a directory"))?.sync_all()
 }
 
 /// Says where the node serves: on stdout, and in the directory for `tidegate status`.
@@ -236,8 +361,12 @@ fn announce(options: &Dev, ports: Ports) -> Result<(), Box<dyn Error>> {
     let resp = format!("127.0.0.1:{}", ports.resp);
     let admin = format!("127.0.0.1:{}", ports.admin);
     let endpoints = format!("{{\"resp\":\"{resp}\",\"admin\":\"{admin}\",\"pid\":{pid}}}\n");
-    store(&options.dir.join("endpoints.json"), &endpoints)?;
-    store(&options.dir.join("pid"), &format!("{pid}\n"))?;
+    for (name, text) in [("endpoints.json", endpoints), ("pid", format!("{pid}\n"))] {
+        if let Err(error) = store(&options.dir.join(name), &text) {
+            // A full disk is no reason not to serve: the ready line says the same.
+            log::warn("node", "where the node serves can't be written", &[("file", &name), ("error", &error)]);
+        }
+    }
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "ready resp={resp} admin={admin} pid={pid}")?;
     stdout.flush()?;
@@ -250,11 +379,4 @@ fn slow_sync() -> Result<Duration, Box<dyn Error>> {
         Ok(text) => Ok(Duration::from_micros(text.parse().map_err(|_| "TIDEGATE_SLOW_SYNC_US is no number")?)),
         Err(_) => Ok(Duration::ZERO),
     }
-}
-
-fn random() -> Result<u64, Box<dyn Error>> {
-    use std::io::Read;
-    let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
 }

@@ -6,11 +6,14 @@
 //! reads needn't wait for syncs: its next batch is what queued up during its last sync. Either way batches grow with the
 //! load and no timer is needed. After 20 ms without a write, the thread seals the tail.
 
+use crate::keeper::Task;
 use crate::meters::nanos;
+use crate::room::{MARGIN_BYTES, Promised, Room};
 use crate::shared::{Input, Shared, lock};
 use base::record::Record;
 use consensus::{Envelope, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use storage::{RealDisk, StorageError, Wal};
@@ -26,6 +29,8 @@ pub struct Journal {
     /// True while the lanes leave syncs to the thread.
     slow: AtomicBool,
     shared: Arc<Shared>,
+    room: Room,
+    keeper: Sender<Task>,
     /// Added to each sync: a slow disk for tests.
     slow_sync: Duration,
 }
@@ -55,13 +60,15 @@ enum Seal {
 const INLINE_SYNC_NS: u64 = 400_000;
 /// Above this average they leave it to the thread; between the two, things stay as they are.
 const THREAD_SYNC_NS: u64 = 800_000;
-/// Room that is kept beside a large request for what may share its batch.
-const MARGIN_BYTES: u64 = 1024 * 1024;
+/// Writes above this have room made for them before they are let in.
+const LARGE_BYTES: u64 = 1024 * 1024;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 const SEAL_AFTER: Duration = Duration::from_millis(20);
 
 impl Journal {
-    pub fn new(wal: Wal<RealDisk>, shared: Arc<Shared>, slow_sync: Duration) -> Self {
+    pub fn new(wal: Wal<RealDisk>, shared: Arc<Shared>, keeper: Sender<Task>, slow_sync: Duration) -> Self {
+        let room = Room::default();
+        room.look(&wal);
         Self {
             wal: Mutex::new(wal),
             queue: Mutex::new(Queue::default()),
@@ -69,6 +76,8 @@ impl Journal {
             sync_ns: AtomicU64::new(if slow_sync.is_zero() { 0 } else { THREAD_SYNC_NS }),
             slow: AtomicBool::new(!slow_sync.is_zero()),
             shared,
+            room,
+            keeper,
             slow_sync,
         }
     }
@@ -92,10 +101,11 @@ impl Journal {
         if !wal.fits_batch(writes.iter().map(|write| storage::record_bytes(&write.record)).sum()) {
             return Err(writes);
         }
+        let promised = self.room.promised();
         let mut records = Vec::with_capacity(writes.len());
         let mut then = Vec::with_capacity(writes.len());
         split(writes, &mut records, &mut then);
-        self.store(&mut wal, &records);
+        self.store(&mut wal, &records, promised);
         self.shared.meters.wal.inline_batches.add(1);
         Ok(then)
     }
@@ -112,12 +122,12 @@ impl Journal {
     /// The journal thread.
     pub fn run(self: Arc<Self>, shared: &Shared) {
         let mut records = Vec::new();
-        while let Some(jobs) = self.wait() {
+        while let Some((jobs, promised)) = self.wait() {
             let bytes = jobs.iter().flat_map(|job| &job.writes).map(|write| storage::record_bytes(&write.record)).sum();
             let mut wal = self.wal_with_room(bytes, shared);
             if jobs.is_empty() {
                 if wal.needs_seal() {
-                    self.store(&mut wal, &[Record::Seal]);
+                    self.store(&mut wal, &[Record::Seal], promised);
                 }
                 continue;
             }
@@ -127,7 +137,7 @@ impl Journal {
                 split(job.writes, &mut records, &mut then);
                 released.push((job.lane, then));
             }
-            self.store(&mut wal, &records);
+            self.store(&mut wal, &records, promised);
             self.shared.meters.wal.thread_batches.add(1);
             drop(wal);
             records.clear();
@@ -137,17 +147,26 @@ impl Journal {
         }
     }
 
-    /// True if the log can take so many bytes at once; makes the room for it if there is none yet.
-    pub fn has_room(&self, bytes: u64) -> bool {
-        match lock(&self.wal).make_fit(bytes + MARGIN_BYTES) {
-            Ok(()) => true,
+    /// True if a write of so many bytes may be let in: the log can take it. For a large one the room is made here if there is
+    /// none yet, which waits for the sync that runs; mostly there is some.
+    pub fn lets_in(&self, bytes: u64) -> bool {
+        (bytes <= LARGE_BYTES || self.room.fits(bytes) || self.makes_fit(bytes)) && self.room.takes(bytes)
+    }
+
+    fn makes_fit(&self, bytes: u64) -> bool {
+        let mut wal = lock(&self.wal);
+        match wal.make_fit(bytes + MARGIN_BYTES) {
+            Ok(()) => {
+                self.room.look(&wal);
+                true
+            }
             Err(StorageError::NoSpace { .. }) => false,
             Err(error) => crate::dev::die(&error.to_string()),
         }
     }
 
-    /// The log, once it can take a batch of so many bytes. Whoever was let in before the disk was seen to be full waits
-    /// here until there is space again: nothing is lost, and reads go on.
+    /// The log, once it can take a batch of so many bytes. Should more have been let in than there is room for, it waits
+    /// here until there is space again: it can't be refused any more, nothing is lost, and reads go on.
     fn wal_with_room(&self, bytes: u64, shared: &Shared) -> MutexGuard<'_, Wal<RealDisk>> {
         loop {
             let mut wal = lock(&self.wal);
@@ -171,19 +190,32 @@ impl Journal {
         self.changed.notify_one();
     }
 
+    /// What the keeper looks after.
+    pub fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// Forgets promises that nothing came of, such as to a write that another lane refused: the keeper calls it now and then.
+    pub fn forget_promises(&self) {
+        let promised = self.room.promised();
+        if lock(&self.queue).jobs.is_empty() {
+            self.room.stored(promised);
+        }
+    }
+
     /// The log itself, for the keeper.
     pub fn wal(&self) -> &Mutex<Wal<RealDisk>> {
         &self.wal
     }
 
-    /// Jobs to be stored, or none when the tail is to be sealed; nothing when the journal ends.
-    fn wait(&self) -> Option<Vec<Job>> {
+    /// Jobs to be stored, or none when the tail is to be sealed, and what was promised to them; nothing when the journal ends.
+    fn wait(&self) -> Option<(Vec<Job>, Promised)> {
         let mut queue = lock(&self.queue);
         loop {
             if !queue.jobs.is_empty() {
                 queue.seal = Seal::Wanted(Instant::now());
                 self.shared.meters.wal.queue_jobs.set(0);
-                return Some(std::mem::take(&mut queue.jobs));
+                return Some((std::mem::take(&mut queue.jobs), self.room.promised()));
             }
             if queue.stop {
                 return None;
@@ -194,7 +226,7 @@ impl Journal {
                     let quiet = since.elapsed();
                     if quiet >= SEAL_AFTER {
                         queue.seal = Seal::Covered;
-                        return Some(Vec::new());
+                        return Some((Vec::new(), Promised::default()));
                     }
                     let waited = self.changed.wait_timeout(queue, SEAL_AFTER - quiet);
                     waited.unwrap_or_else(PoisonError::into_inner).0
@@ -204,7 +236,7 @@ impl Journal {
     }
 
     /// Appends and syncs. A failed sync leaves unknown what is on disk, so the process stops: it is never retried.
-    fn store(&self, wal: &mut Wal<RealDisk>, records: &[Record]) {
+    fn store(&self, wal: &mut Wal<RealDisk>, records: &[Record], promised: Promised) {
         let lost = |error| crate::dev::die(&format!("{error}; nothing of this was acknowledged"));
         let (begun, written_bytes) = (Instant::now(), wal.written_bytes());
         wal.append(records).unwrap_or_else(lost);
@@ -213,6 +245,11 @@ impl Journal {
         if !self.slow_sync.is_zero() {
             std::thread::sleep(self.slow_sync);
         }
+        if self.room.look(wal) {
+            // A keeper that has ended makes no room any more: the node stops.
+            let _ = self.keeper.send(Task::MakeRoom);
+        }
+        self.room.stored(promised);
         let took = nanos(begun.elapsed());
         let meters = &self.shared.meters.wal;
         meters.batch_records.add(records.len() as u64, 1);

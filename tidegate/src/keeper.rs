@@ -5,21 +5,33 @@
 
 use crate::journal::Journal;
 use crate::log;
+use crate::room::{ROOM_BYTES_MIN, ROOM_BYTES_WANTED};
 use crate::shared::{Input, Shared, lock};
-use base::{Index, LaneId, ShardId, Term};
+use base::record::SnapshotMark;
+use base::{LaneId, NodeId, ShardId};
 use node::SnapshotStep;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
-use storage::{RealDisk, SnapshotWriter, StorageError};
+use storage::{Disk, RealDisk, SnapshotWriter, StorageError};
 
 /// What the keeper is asked.
 #[derive(Debug)]
 pub enum Task {
-    Snapshot { lane: LaneId, step: SnapshotStep },
+    Snapshot {
+        lane: LaneId,
+        step: SnapshotStep,
+    },
+    /// Another node has said what life it leads: one that comes back with another has lost its disk.
+    Remember {
+        node: NodeId,
+        life: u64,
+    },
     Drop(Vec<data::Garbage>),
+    /// The log has less room than should be kept ready.
+    MakeRoom,
     Stop,
 }
 
@@ -29,7 +41,7 @@ struct Keeper<'a> {
     journal: Arc<Journal>,
     shared: &'a Shared,
     writing: BTreeMap<ShardId, Writing>,
-    durable: BTreeMap<ShardId, (Index, Term)>,
+    durable: BTreeMap<ShardId, SnapshotMark>,
     shard_count: u16,
     snapshot_after_bytes: u64,
     looked: Instant,
@@ -37,21 +49,26 @@ struct Keeper<'a> {
     not_before: Instant,
     /// True from the request for snapshots until the log has been given back.
     asked: bool,
+    fullness: Fullness,
+}
+
+/// How the disk was when the keeper last looked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fullness {
+    Roomy,
+    /// No segment can be made; what is left will do for a while.
+    Filling,
+    Full,
 }
 
 #[derive(Debug)]
 struct Writing {
-    term: Term,
-    index: Index,
+    mark: SnapshotMark,
     writer: SnapshotWriter<RealDisk>,
     begun: Instant,
     bytes: u64,
 }
 
-/// Room that must be prepared: below this, writes are refused.
-pub const ROOM_BYTES_MIN: u64 = 8 * 1024 * 1024;
-/// Room that is kept ready: what a lane writes in some looks at full speed.
-pub const ROOM_BYTES_WANTED: u64 = 24 * 1024 * 1024;
 const SNAPSHOT_RETRY_AFTER: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -61,7 +78,7 @@ pub fn run(
     journal: Arc<Journal>,
     shared: &Shared,
     tasks: &Receiver<Task>,
-    durable: BTreeMap<ShardId, (Index, Term)>,
+    durable: BTreeMap<ShardId, SnapshotMark>,
     shard_count: u16,
     snapshot_after_bytes: u64,
 ) {
@@ -74,6 +91,7 @@ pub fn run(
         shard_count,
         snapshot_after_bytes,
         asked: false,
+        fullness: Fullness::Roomy,
         looked: Instant::now(),
         not_before: Instant::now(),
     };
@@ -81,6 +99,8 @@ pub fn run(
         match tasks.recv_timeout(LOOK_EVERY) {
             Ok(Task::Snapshot { lane, step }) => keeper.on_step(lane, step),
             Ok(Task::Drop(garbage)) => drop(garbage),
+            Ok(Task::Remember { node, life }) => keeper.remember(node, life),
+            Ok(Task::MakeRoom) => {}
             Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
         }
@@ -89,12 +109,24 @@ pub fn run(
 }
 
 impl Keeper<'_> {
+    /// Writes down another node's life, once: `peers` holds against it what it was first.
+    fn remember(&self, node: NodeId, life: u64) {
+        let name = life_label(node);
+        let known = self.disk.list().is_ok_and(|names| names.contains(&name));
+        if known {
+            return;
+        }
+        if let Err(error) = storage::write_label(&self.disk, &name, &format!("{life:016x}")) {
+            log::warn("keeper", "what life a node leads could not be written down", &[("error", &error)]);
+        }
+    }
+
     fn on_step(&mut self, lane: LaneId, step: SnapshotStep) {
         let mailbox = &self.shared.mailboxes[usize::from(lane.0)];
         let (shard, done) = match step {
-            SnapshotStep::Begin { shard, term, index } => {
-                let made = SnapshotWriter::create(&self.disk, shard, index, term);
-                let writing = made.map(|writer| Writing { term, index, writer, begun: Instant::now(), bytes: 0 });
+            SnapshotStep::Begin { shard, mark } => {
+                let made = SnapshotWriter::create(&self.disk, shard, mark.index, mark.term);
+                let writing = made.map(|writer| Writing { mark, writer, begun: Instant::now(), bytes: 0 });
                 (shard, writing.map(|writing| drop(self.writing.insert(shard, writing))))
             }
             SnapshotStep::Piece { shard, bytes, copied } => {
@@ -103,15 +135,15 @@ impl Keeper<'_> {
                 (shard, done)
             }
             SnapshotStep::End { shard } => {
-                let Some(Writing { term, index, writer, begun, bytes }) = self.writing.remove(&shard) else { return };
+                let Some(Writing { mark, writer, begun, bytes }) = self.writing.remove(&shard) else { return };
                 let finished = writer.finish();
                 if finished.is_ok() {
                     let took = begun.elapsed();
                     self.shared.meters.snapshots.finished(bytes, took);
                     let fields: log::Fields<'_> =
-                        &[("shard", &shard), ("index", &index), ("bytes", &bytes), ("ms", &took.as_millis())];
+                        &[("shard", &shard), ("index", &mark.index), ("bytes", &bytes), ("ms", &took.as_millis())];
                     log::info("keeper", "a snapshot is finished", fields);
-                    self.durable.insert(shard, (index, term));
+                    self.durable.insert(shard, mark);
                 }
                 (shard, finished)
             }
@@ -146,7 +178,7 @@ impl Keeper<'_> {
     }
 
     fn look_if_due(&mut self) {
-        if self.looked.elapsed() >= LOOK_EVERY {
+        if self.looked.elapsed() >= LOOK_EVERY || self.journal.room().is_low() {
             self.look();
             self.looked = Instant::now();
         }
@@ -179,50 +211,78 @@ impl Keeper<'_> {
     }
 
     /// Makes spare segments without holding the log: the lanes write on meanwhile.
-    fn make_room(&self) {
+    fn make_room(&mut self) {
+        let mut short = None;
         let wanted = || lock(self.journal.wal()).spare_wanted(ROOM_BYTES_WANTED);
         while let Some(spare) = wanted() {
             match spare.make() {
                 Ok(spare) => lock(self.journal.wal()).add_spare(spare),
                 Err(error @ StorageError::NoSpace { .. }) => {
-                    if !self.shared.disk_full.load(Ordering::Relaxed) {
-                        log::warn("keeper", "the disk is filling up", &[("error", &error)]);
-                    }
+                    short = Some(error);
                     break;
                 }
                 Err(error) => crate::dev::die(&error.to_string()),
             }
         }
-        self.set_full(lock(self.journal.wal()).room_bytes() < ROOM_BYTES_MIN);
+        self.journal.forget_promises();
+        // In this order: while no more can be made, what is left must not be taken for more than it is.
+        self.journal.room().set_short(short.is_some());
+        let left = {
+            let wal = lock(self.journal.wal());
+            self.journal.room().look(&wal);
+            wal.room_bytes()
+        };
+        self.shared.disk_full.store(left < ROOM_BYTES_MIN, Ordering::Relaxed);
+        let state = match short {
+            None => Fullness::Roomy,
+            Some(_) if left < ROOM_BYTES_MIN => Fullness::Full,
+            Some(_) => Fullness::Filling,
+        };
+        self.tell(state, short.as_ref());
     }
 
-    fn set_full(&self, full: bool) {
-        let was = self.shared.disk_full.swap(full, Ordering::Relaxed);
-        if full && !was {
-            log::error("keeper", "no room for the write-ahead log: writes are refused, reads go on", &[]);
+    /// Logs each change once.
+    fn tell(&mut self, state: Fullness, why: Option<&StorageError>) {
+        let was = std::mem::replace(&mut self.fullness, state);
+        match (was, state, why) {
+            (Fullness::Roomy, Fullness::Filling | Fullness::Full, Some(error)) => {
+                log::warn("keeper", "the disk is filling up", &[("error", error)]);
+            }
+            (Fullness::Filling | Fullness::Full, Fullness::Roomy, _) => {
+                log::info("keeper", "there is room on the disk again: writes go on", &[]);
+            }
+            _ => {}
         }
-        if was && !full {
-            log::info("keeper", "there is room on the disk again: writes go on", &[]);
+        if was != Fullness::Full && state == Fullness::Full {
+            log::error("keeper", "no room for the write-ahead log: writes are refused, reads go on", &[]);
         }
     }
 
     fn give_back(&mut self) {
         self.asked = false;
         let reclaimed = lock(self.journal.wal()).reclaim(&self.durable);
-        let cleaned = reclaimed.and_then(|_| {
-            let mut snapshots = self.durable.iter();
-            snapshots.try_for_each(|(shard, (index, _))| storage::remove_older(&self.disk, *shard, *index))
-        });
-        match cleaned {
-            Ok(()) => {}
+        match reclaimed {
+            Ok(_) => {}
             Err(error @ StorageError::NoSpace { .. }) => {
-                log::warn("keeper", "log space could not be given back", &[("error", &error)]);
+                return log::warn("keeper", "log space could not be given back", &[("error", &error)]);
             }
             Err(error) => crate::dev::die(&error.to_string()),
+        }
+        for (shard, mark) in &self.durable {
+            if let Err(error) = storage::remove_older(&self.disk, *shard, mark.index) {
+                // They are of no use any more, and the next snapshot removes them.
+                log::warn("keeper", "older snapshots could not be removed", &[("shard", shard), ("error", &error)]);
+            }
         }
     }
 }
 
+/// The file in which another node's life stands.
+pub fn life_label(node: NodeId) -> String {
+    format!("{LIFE_OF}{:016x}", node.0)
+}
+
+pub const LIFE_OF: &str = "life-of-";
 const PIECE_BYTES: usize = 256 * 1024;
 /// How fast a snapshot is written while the log is not twice as long as it should be.
 const PACE_BYTES_PER_S: u64 = 128 * 1024 * 1024;

@@ -9,17 +9,23 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Settings {
+    clients_most: AtomicU64,
     slower_than_us: AtomicI64,
     slow_entries_max: AtomicU64,
     clients_max: AtomicU64,
+    timeout_s: AtomicU64,
+    output_timeout_s: AtomicU64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            clients_most: AtomicU64::new(u64::MAX),
             slower_than_us: AtomicI64::new(10_000),
             slow_entries_max: AtomicU64::new(128),
             clients_max: AtomicU64::new(10_000),
+            timeout_s: AtomicU64::new(0),
+            output_timeout_s: AtomicU64::new(60),
         }
     }
 }
@@ -48,6 +54,15 @@ impl Settings {
         self.slow_entries_max.store(count, Ordering::Relaxed);
     }
 
+    /// The most that `clients_max` may be set to.
+    pub fn clients_most(&self) -> u64 {
+        self.clients_most.load(Ordering::Relaxed)
+    }
+
+    pub fn set_clients_most(&self, count: u64) {
+        self.clients_most.store(count, Ordering::Relaxed);
+    }
+
     /// Client connections; more are refused.
     pub fn clients_max(&self) -> u64 {
         self.clients_max.load(Ordering::Relaxed)
@@ -55,5 +70,23 @@ impl Settings {
 
     pub fn set_clients_max(&self, count: u64) {
         self.clients_max.store(count, Ordering::Relaxed);
+    }
+
+    /// A client that has been silent for so many seconds is dropped; none is if 0.
+    pub fn timeout_s(&self) -> u64 {
+        self.timeout_s.load(Ordering::Relaxed)
+    }
+
+    pub fn set_timeout_s(&self, seconds: u64) {
+        self.timeout_s.store(seconds, Ordering::Relaxed);
+    }
+
+    /// A client that has taken nothing of its replies for so many seconds is dropped; none is if 0.
+    pub fn output_timeout_s(&self) -> u64 {
+        self.output_timeout_s.load(Ordering::Relaxed)
+    }
+
+    pub fn set_output_timeout_s(&self, seconds: u64) {
+        self.output_timeout_s.store(seconds, Ordering::Relaxed);
     }
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use support::{Folder, Node, Reply, http, refused_with};
 
 #[test]
@@ -15,6 +15,30 @@ fn a_node_that_serves_is_healthy_and_ready() {
     let ready = node.get("/readyz?verbose=1");
     assert_eq!((ready.status, ready.body.as_str()), (200, "ready\n"));
     assert!(ready.head.contains("content-type: text/plain; charset=utf-8"), "{}", ready.head);
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it has an address").port()
+}
+
+#[test]
+fn a_node_that_starts_is_not_ready_until_it_serves() {
+    let folder = Folder::new("starting");
+    let (port, dir) = (free_port().to_string(), folder.path().to_owned());
+    let address = format!("127.0.0.1:{port}");
+    // Its first entry takes a second to be durable: it can't be ready before.
+    let starter = std::thread::spawn(move || {
+        Node::start_with(&dir, |command| command.env("TIDEGATE_SLOW_SYNC_US", "1000000").args(["--admin-port", &port]))
+    });
+    let mut pages = std::iter::from_fn(|| Some(http(&address, "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n"))).flatten();
+    let first = pages.next().expect("the admin port answers before the node is ready");
+    assert_eq!((first.status, first.body.as_str()), (503, "starting: the log is being read\n"));
+    let ready = pages.find(|page| page.status != 503).expect("it becomes ready");
+    assert_eq!((ready.status, ready.body.as_str()), (200, "ready\n"));
+    let node = starter.join().expect("it starts");
+    assert_eq!(node.client().ask(&["PING"]).expect("a ready node serves"), Reply::Simple("PONG".into()));
 }
 
 #[test]

@@ -3,8 +3,9 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::{Client, Folder, Node, Reply};
 
@@ -49,19 +50,65 @@ fn feel(client: &mut Client, count: usize) -> (Duration, Duration) {
     (took[count / 2], took[count * 99 / 100])
 }
 
-/// A well-behaved client before and during an attack.
+/// A well-behaved client before and during an attack, which goes on until it is told to stop.
+fn beside(node: &mut Node, name: &str, attack: impl FnOnce(&Node, &AtomicBool) + Send) {
+    let mut client = node.client();
+    assert_eq!(client.ask(&["SET", "well-behaved", "v"]).expect("the node answers"), Reply::ok());
+    let before = feel(&mut client, 4000);
+    let stop = AtomicBool::new(false);
+    let during = std::thread::scope(|scope| {
+        let attacked = &*node;
+        let attacker = scope.spawn(|| attack(attacked, &stop));
+        let during = feel(&mut client, 8000);
+        stop.store(true, Ordering::Relaxed);
+        attacker.join().expect("the attacker ends");
+        during
+    });
+    judge(node, name, before, during);
+}
+
+/// A well-behaved client before an attack, and after it as it has left things.
 fn bystander(node: &mut Node, name: &str, attack: impl FnOnce(&mut Node)) {
     let mut client = node.client();
     assert_eq!(client.ask(&["SET", "well-behaved", "v"]).expect("the node answers"), Reply::ok());
     let before = feel(&mut client, 2000);
     attack(node);
     let during = feel(&mut client, 2000);
+    judge(node, name, before, during);
+}
+
+fn judge(node: &mut Node, name: &str, before: (Duration, Duration), during: (Duration, Duration)) {
     let rss = rss_mib(node);
     println!("{name}: p50 {:?} -> {:?}, p99 {:?} -> {:?}, {rss} MiB", before.0, during.0, before.1, during.1);
     // Machines that run tests are noisy: this catches harm, not noise.
     assert!(during.0 < before.0 * 5 + Duration::from_millis(5), "{name}: the median went up to {:?}", during.0);
     assert!(during.1 < before.1 * 20 + Duration::from_millis(50), "{name}: p99 went up to {:?}", during.1);
     assert!(rss < RSS_MIB_MAX, "{name}: {rss} MiB");
+}
+
+/// Writes all of `bytes` again and again, and reads what comes, until it is told to stop; how many reply bytes came.
+fn flood(node: &Node, bytes: &[u8], stop: &AtomicBool) -> u64 {
+    let mut stream = raw(node);
+    stream.set_nonblocking(true).expect("a socket has that option");
+    let (mut at, mut came, mut buffer) = (0, 0, vec![0; 256 * 1024]);
+    while !stop.load(Ordering::Relaxed) {
+        let mut waits = 0;
+        match stream.write(&bytes[at..]) {
+            Ok(n) => at = (at + n) % bytes.len(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => waits += 1,
+            Err(error) => panic!("the node takes what comes: {error}"),
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) => panic!("the node has closed"),
+            Ok(n) => came += n as u64,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => waits += 1,
+            Err(error) => panic!("the node goes on: {error}"),
+        }
+        if waits == 2 {
+            std::thread::yield_now();
+        }
+    }
+    came
 }
 
 #[test]
@@ -222,4 +269,138 @@ fn connections_that_come_and_go_leave_nothing() {
         }
         assert!(Instant::now() < deadline, "{lines} connections are still listed");
     }
+}
+
+fn frame(words: &[&str]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", words.len()).into_bytes();
+    words.iter().for_each(|word| out.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes()));
+    out
+}
+
+#[test]
+fn a_client_that_floods_takes_its_share_and_no_more() {
+    let folder = Folder::new("floods");
+    let mut node = Node::start(folder.path());
+    let (small, large) = ("v".repeat(100), "x".repeat(64 * 1024));
+    node.client().ask(&["MSET", "small", &small, "large", &large]).expect("the node answers");
+    for (name, bytes) in [
+        ("a flood of GETs", frame(&["GET", "small"]).repeat(5000)),
+        ("a flood of GETs of 64 KiB", frame(&["GET", "large"]).repeat(5000)),
+        ("a flood of inline commands", b"GET small\r\n".repeat(5000)),
+        ("a flood of MGETs of 100 large values", {
+            let words: Vec<&str> = std::iter::once("MGET").chain(["large"; 100]).collect();
+            frame(&words).repeat(100)
+        }),
+        ("a flood of unknown commands", b"NOSUCH a b c\r\n".repeat(5000)),
+    ] {
+        beside(&mut node, name, |node, stop| assert!(flood(node, &bytes, stop) > 0));
+    }
+}
+
+#[test]
+fn a_large_value_on_its_way_holds_up_nobody() {
+    let folder = Folder::new("large-value");
+    let mut node = Node::start(folder.path());
+    let mut half = raw(&node);
+    let value = vec![b'x'; 48 * 1024 * 1024];
+    beside(&mut node, "a value of 48 MiB, sent again and again but for its end", |node, stop| {
+        while !stop.load(Ordering::Relaxed) {
+            half = raw(node);
+            half.write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", value.len() + 1).as_bytes()).expect("sent");
+            half.write_all(&value).expect("the node takes it");
+        }
+    });
+}
+
+/// One key, asked for many times over in one command, one transaction or behind a write: the memory for all the copies
+/// is not there.
+#[test]
+fn replies_larger_than_the_memory_are_sent_as_they_are_taken() {
+    let folder = Folder::new("larger-than-memory");
+    let mut node = Node::start(folder.path());
+    let value = "x".repeat(1024 * 1024);
+    node.client().ask(&["SET", "big", &value]).expect("the node answers");
+    let count = 2000;
+    let many: Vec<&str> = std::iter::once("MGET").chain(std::iter::repeat_n("big", count)).collect();
+    let gets = frame(&["GET", "big"]).repeat(count);
+    let transaction = [&frame(&["MULTI"])[..], &gets, &frame(&["EXEC"])].concat();
+    let behind_a_write = [&frame(&["SET", "other", "v"])[..], &gets].concat();
+    let bulk = value.len() + "$1048576\r\n\r\n".len();
+    let list = "*2000\r\n".len();
+    for (name, bytes, wanted) in [
+        ("MGET", frame(&many), list + count * bulk),
+        ("EXEC", transaction, "+OK\r\n".len() + count * "+QUEUED\r\n".len() + list + count * bulk),
+        ("a pipeline behind a write", behind_a_write, "+OK\r\n".len() + count * bulk),
+    ] {
+        let mut stream = raw(&node);
+        stream.write_all(&bytes).expect("the node takes all");
+        bystander(&mut node, &format!("{name} of 2,000 times 1 MiB, not read"), |_| {});
+        let (mut left, mut buffer) = (wanted, vec![0; 1024 * 1024]);
+        while left > 0 {
+            let n = stream.read(&mut buffer).expect("the node goes on");
+            assert!(n > 0 && n <= left, "{name}: {left} bytes are missing, {n} came");
+            left -= n;
+        }
+        let mut after = [0; 7];
+        stream.write_all(&frame(&["PING"])).expect("the node takes it");
+        stream.read_exact(&mut after).expect("the node answers");
+        assert_eq!(&after, b"+PONG\r\n", "{name}: nothing is left over");
+    }
+}
+
+/// Inline commands wait in a pipeline as others do: EXEC for WATCH, all of them for room.
+#[test]
+fn inline_commands_in_a_pipeline_are_all_answered() {
+    let folder = Folder::new("inline");
+    let node = Node::start(folder.path());
+    let value = "x".repeat(64 * 1024);
+    node.client().ask(&["SET", "big", &value]).expect("the node answers");
+    let mut stream = raw(&node);
+    let round = "SET other v\r\nWATCH big\r\nMULTI\r\nGET big\r\nSET other w\r\nEXEC\r\nGET big\r\n";
+    let bulk = value.len() + "$65536\r\n\r\n".len();
+    let wanted = "+OK\r\n+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n".len() + bulk + "+OK\r\n".len() + bulk;
+    let sender = {
+        let mut stream = stream.try_clone().expect("a socket can be cloned");
+        std::thread::spawn(move || stream.write_all(round.repeat(500).as_bytes()).expect("the node takes all"))
+    };
+    let (mut left, mut buffer) = (wanted * 500, vec![0; 256 * 1024]);
+    while left > 0 {
+        let n = stream.read(&mut buffer).expect("the node goes on");
+        assert!(n > 0 && n <= left, "{left} bytes are missing, {n} came");
+        left -= n;
+    }
+    sender.join().expect("the sender ends");
+}
+
+/// Whoever takes nothing is dropped after `output-timeout`; whoever says nothing, after `timeout`, if there is one.
+#[test]
+fn the_deaf_and_the_silent_are_dropped_in_time() {
+    let folder = Folder::new("dropped");
+    let node = Node::start(folder.path());
+    let mut client = node.client();
+    client.ask(&["SET", "big", &"x".repeat(8 * 1024 * 1024)]).expect("the node answers");
+    client.ask(&["CONFIG", "SET", "output-timeout", "1"]).expect("the node answers");
+    let mut deaf = raw(&node);
+    deaf.write_all(&frame(&["GET", "big"]).repeat(4)).expect("the node takes it");
+    let silent = raw(&node);
+    let mut connections_are = |wanted: usize| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let Reply::Bulk(list) = client.ask(&["CLIENT", "LIST"]).expect("the node answers") else {
+                panic!("no list")
+            };
+            let lines = list.iter().filter(|byte| **byte == b'\n').count();
+            if lines == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{lines} connections, not {wanted}");
+        }
+    };
+    connections_are(2);
+    let mut taken = Vec::new();
+    let ended = deaf.read_to_end(&mut taken);
+    assert!(ended.is_err() || taken.len() < 32 * 1024 * 1024, "the rest was not sent: {} bytes came", taken.len());
+    node.client().ask(&["CONFIG", "SET", "timeout", "1"]).expect("the node answers");
+    connections_are(1);
+    drop(silent);
 }

@@ -1,6 +1,7 @@
 //! What the kernel sees: no reply leaves before the sync that covers it has returned, and a sync that fails ends it all.
 //!
-//! These need strace, so they run where `.ci/run` has installed it: `cargo test -p tidegate --test syscalls -- --ignored`.
+//! These need strace, so they run where `.ci/run` has installed it: `cargo test -p tidegate --features root-tests --test
+//! syscalls`.
 
 mod support;
 
@@ -128,19 +129,16 @@ fn replies_follow_syncs(name: &str, slow_sync_us: &str) {
 }
 
 #[test]
-#[ignore = "needs strace"]
 fn no_reply_leaves_before_its_sync_on_the_lane() {
     replies_follow_syncs("strace-inline", "0");
 }
 
 #[test]
-#[ignore = "needs strace"]
 fn no_reply_leaves_before_its_sync_by_the_journal() {
     replies_follow_syncs("strace-journal", "1000");
 }
 
 #[test]
-#[ignore = "needs strace"]
 fn a_failed_sync_ends_the_node_and_acknowledges_nothing() {
     let folder = Folder::new("eio");
     let dir = folder.path().join("d");

@@ -52,11 +52,45 @@ pub enum Mutation {
     ReadOvertakesOwnWrite,
     /// Apply draws from chance that replicas don't share.
     HiddenChanceInApply,
+    /// A leader commits what any one replica holds (R1).
+    CommitWithoutQuorum,
+    /// A notice of a log that was cut back since counts for the new one (R2).
+    NoticeFromBeforeCut,
+    /// A vote is given to a log that lacks entries (R3).
+    VoteForOlderLog,
+    /// Messages that speak of a term or a vote leave before that is durable (R4).
+    TermNotDurable,
+    /// A follower answers for entries that are not durable yet (R4).
+    AckBeforeDurable,
+    /// Entries of former terms commit by being held by a majority (R5).
+    CommitOldTermDirectly,
+    /// A restarted voter forgets what it promised (R6).
+    NoQuarantine,
+    /// A lease begins when its answer comes (R7).
+    LeaseFromAnswer,
+    /// A leader reads under its lease after it has asked another to take over (R7).
+    LeaseKeptInTransfer,
+    /// A snapshot replaces what is committed beyond it (R9).
+    SnapshotOverCommitted,
+    /// The last notice of durability counts, not the furthest (R10).
+    NoticesInOrderOnly,
+    /// A change of members doesn't wait for the former one (R11).
+    SecondChangeUnwaited,
+    /// Voters change without both majorities (R11).
+    ChangeWithoutJoint,
+    /// A committed entry is passed over (R12).
+    ApplySkips,
+    /// A process that was stopped serves what came meanwhile by the time of before (R15).
+    NowReadBeforeInput,
+    /// A node that lost its disk comes back under its old name (R16).
+    LostDiskKeepsName,
+    /// A voter that has gone on to another term still answers its former leader's heartbeats (R14).
+    LeaseAcrossVote,
 }
 
 impl Mutation {
-    /// All of them.
-    pub const ALL: [Self; 23] = [
+    /// Rules that one node keeps alone.
+    pub const OF_A_NODE: [Self; 23] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -80,6 +114,27 @@ impl Mutation {
         Self::WatchIgnored,
         Self::ReadOvertakesOwnWrite,
         Self::HiddenChanceInApply,
+    ];
+    /// Rules that replicas keep together.
+    pub const OF_A_GROUP: [Self; 18] = [
+        Self::CommitWithoutQuorum,
+        Self::NoticeFromBeforeCut,
+        Self::VoteForOlderLog,
+        Self::TermNotDurable,
+        Self::AckBeforeDurable,
+        Self::CommitOldTermDirectly,
+        Self::NoQuarantine,
+        Self::LeaseFromAnswer,
+        Self::LeaseKeptInTransfer,
+        Self::ReadBeforeOwnEntry,
+        Self::SnapshotOverCommitted,
+        Self::NoticesInOrderOnly,
+        Self::SecondChangeUnwaited,
+        Self::ChangeWithoutJoint,
+        Self::ApplySkips,
+        Self::LeaseAcrossVote,
+        Self::NowReadBeforeInput,
+        Self::LostDiskKeepsName,
     ];
 }
 

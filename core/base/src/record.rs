@@ -11,11 +11,11 @@ use bytes::Bytes;
 pub enum Record {
     /// A log entry. On replay it replaces the entry of its index and drops all behind it, unless a newer record
     /// (by `seq`) already stands there.
-    Append { shard: ShardId, term: Term, index: Index, entry: Bytes },
+    Append { shard: ShardId, term: Term, index: Index, payload: Payload },
     /// The Raft term and vote of a shard.
     HardState { shard: ShardId, term: Term, vote: Option<NodeId> },
     /// A snapshot of a shard is complete and durable: entries up to `index` are no longer needed.
-    SnapMark { shard: ShardId, term: Term, index: Index },
+    SnapMark { shard: ShardId, mark: SnapshotMark },
     /// Everything that counts stands in the log's file of this number or behind it: written by storage itself when it
     /// gives files back.
     Start { segment: u64 },
@@ -23,15 +23,32 @@ pub enum Record {
     Seal,
 }
 
+/// What a log entry holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// For the state machine of the shard.
+    Data(Bytes),
+    /// The members of the group from here on.
+    Members(Bytes),
+}
+
 /// What was found of one shard at start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveredShard {
     pub term: Term,
     pub vote: Option<NodeId>,
-    /// Last index and term that the newest complete snapshot covers, if there is one.
-    pub snapshot: Option<(Index, Term)>,
+    /// What the newest complete snapshot covers, if there is one.
+    pub snapshot: Option<SnapshotMark>,
     /// Entries behind the snapshot, in order, without gaps.
     pub entries: Vec<RecoveredEntry>,
+}
+
+/// The last entry that a snapshot covers, and the members of the group there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotMark {
+    pub index: Index,
+    pub term: Term,
+    pub members: Bytes,
 }
 
 /// One log entry found at start.
@@ -39,5 +56,5 @@ pub struct RecoveredShard {
 pub struct RecoveredEntry {
     pub term: Term,
     pub index: Index,
-    pub entry: Bytes,
+    pub payload: Payload,
 }

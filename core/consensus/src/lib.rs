@@ -17,9 +17,21 @@ pub struct Write {
 }
 
 /// A message on its way to a node's replica of a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
+    pub from: NodeId,
     pub to: NodeId,
     pub shard: ShardId,
     pub message: raft::Message,
+}
+
+/// What steps of groups ask of their driver.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// To be made durable, in this order.
+    pub writes: Vec<Write>,
+    /// To be sent to other nodes; they may be lost, doubled and overtaken.
+    pub messages: Vec<Envelope>,
+    /// Replicas that need a snapshot, since the entries they lack are gone.
+    pub lagging: Vec<(ShardId, NodeId)>,
 }

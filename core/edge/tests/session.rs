@@ -1,6 +1,9 @@
 //! What a session answers by itself, byte by byte as redis-server 7.0 does; the differential check found each of these.
 
 use base::ClientId;
+use bytes::Bytes;
+use data::Reply;
+use data::reply::Blob;
 use edge::{Session, SessionConfig, Step};
 
 /// How a session went on after a frame.
@@ -67,4 +70,56 @@ fn versions_and_databases_are_integers_in_one_spelling() {
 fn an_unknown_command_is_shown_up_to_its_zero_bytes() {
     let text = "-ERR unknown command 'no', with args beginning with: 'a' '' 'b' ";
     answers(&mut fresh(), &["no\0such", "a\0x", "\0", "b"], text);
+}
+
+fn request(session: &mut Session, words: &[&str]) -> u64 {
+    let mut frame = format!("*{}\r\n", words.len());
+    words.iter().for_each(|word| frame.push_str(&format!("${}\r\n{word}\r\n", word.len())));
+    let (mut used, mut out) = (0, Vec::new());
+    match session.step(frame.as_bytes(), &mut used, &mut out) {
+        Step::Request(call) => call.seq,
+        other => panic!("{words:?} is a request, not {other:?}"),
+    }
+}
+
+/// A reply may share large values many times over: their bytes are made as the client takes them.
+#[test]
+fn replies_are_made_as_the_client_takes_them() {
+    let mut session = fresh();
+    let value = Reply::Bulk(Blob::Shared(Bytes::from(vec![b'x'; 100_000])));
+    let first = request(&mut session, &["MGET", "a", "b"]);
+    let second = request(&mut session, &["GET", "a"]);
+    let mut out = Vec::new();
+    session.on_reply(second, value.clone(), &mut out);
+    assert!(out.is_empty(), "replies leave in order");
+    let list = Reply::Array(vec![Reply::Array(vec![value.clone(); 500]), Reply::Array(vec![value; 500])]);
+    session.on_reply(first, Reply::Array(vec![list; 20]), &mut out);
+    let (mut made, mut pieces) = (0, 0);
+    while session.holds() || !out.is_empty() {
+        assert!(out.len() < 300_000, "a piece has {} bytes", out.len());
+        made += out.len();
+        pieces += 1;
+        out.clear();
+        session.go_on(&mut out);
+    }
+    let bulk = "$100000\r\n".len() + 100_000 + 2;
+    let lists = "*20\r\n".len() + 20 * ("*2\r\n".len() + 2 * "*500\r\n".len());
+    assert_eq!(made, 20_001 * bulk + lists);
+    assert!(pieces > 5000, "{pieces} pieces");
+    assert_eq!(session.pending(), 0);
+}
+
+/// HELLO doesn't change what was asked before it.
+#[test]
+fn a_reply_speaks_what_the_client_spoke_when_it_asked() {
+    let mut session = fresh();
+    let old = request(&mut session, &["GET", "a"]);
+    let (mut used, mut out) = (0, Vec::new());
+    assert!(matches!(session.step(b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n", &mut used, &mut out), Step::Answered));
+    let new = request(&mut session, &["GET", "a"]);
+    session.on_reply(old, Reply::Nil, &mut out);
+    assert!(out.starts_with(b"$-1\r\n%7\r\n"), "{}", String::from_utf8_lossy(&out));
+    out.clear();
+    session.on_reply(new, Reply::Nil, &mut out);
+    assert_eq!(out, b"_\r\n");
 }

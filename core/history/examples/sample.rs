@@ -9,7 +9,10 @@ use std::io::{BufWriter, Write};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [operations, keys, clients, unknown, tied, seed, flaw @ ..] = words.as_slice() else {
-        return Err("OPERATIONS KEYS CLIENTS UNKNOWN_PER_MILLE TIED_PER_MILLE SEED [stale-read | lost-write | undone-write]".into());
+        return Err(
+            "OPERATIONS KEYS CLIENTS UNKNOWN_PER_MILLE TIED_PER_MILLE SEED [stale-read | lost-write | undone-write]"
+                .into(),
+        );
     };
     let operations = operations.parse()?;
     let flaw = match flaw.first().map(String::as_str) {

@@ -114,8 +114,7 @@ impl<K> Body<K> {
     /// The same with other names for the keys.
     pub(crate) fn rename<L>(&self, name: impl Fn(&K) -> L) -> Body<L> {
         let access = |access: &Access<K>| Access { key: name(&access.key), action: access.action.clone() };
-        let part =
-            |part: &Part<K>| Part { shape: part.shape, accesses: part.accesses.iter().map(access).collect() };
+        let part = |part: &Part<K>| Part { shape: part.shape, accesses: part.accesses.iter().map(access).collect() };
         match self {
             Self::Single(one) => Body::Single(part(one)),
             Self::Transaction(parts) => Body::Transaction(parts.iter().map(part).collect()),

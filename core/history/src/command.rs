@@ -187,8 +187,7 @@ fn each(shape: Shape, keys: &[Text], action: &Action) -> Part<Text> {
 
 fn pairs(shape: Shape, words: &[Text]) -> Part<Text> {
     let write = |value: &Text| Action::Write { value: value.clone(), when: When::Always, tells: Tells::Done };
-    let accesses =
-        words.chunks_exact(2).map(|pair| Access { key: pair[0].clone(), action: write(&pair[1]) });
+    let accesses = words.chunks_exact(2).map(|pair| Access { key: pair[0].clone(), action: write(&pair[1]) });
     Part { shape, accesses: accesses.collect() }
 }
 

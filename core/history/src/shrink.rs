@@ -61,9 +61,8 @@ impl<'a> Failing<'a> {
     /// Without what returned before `from_ns`, which takes an unknown start, and without what was called after `end_ns`. What
     /// was under way at one of them may have taken effect between them.
     pub(crate) fn between(mut self, from_ns: u64, end_ns: u64) -> Self {
-        self.entries.retain(|entry| {
-            entry.return_ns.is_none_or(|return_ns| return_ns >= from_ns) && entry.invoke_ns <= end_ns
-        });
+        self.entries
+            .retain(|entry| entry.return_ns.is_none_or(|return_ns| return_ns >= from_ns) && entry.invoke_ns <= end_ns);
         for entry in &mut self.entries {
             let whole = entry.invoke_ns >= from_ns && entry.return_ns.is_some_and(|return_ns| return_ns <= end_ns);
             if !whole && !broken(Switch::Cut) {
@@ -166,10 +165,7 @@ impl Witness {
         let keys: BTreeSet<&Text> = accesses.map(|access| &access.key).collect();
         let places: BTreeMap<&Text, usize> = keys.into_iter().zip(0..).collect();
         let body = |entry: &Entry<'_>| (entry.id, entry.command.body().rename(|key| places[key]));
-        Self {
-            bodies: entries.iter().map(body).collect(),
-            anything: State::all(places.len(), &Val::Anything),
-        }
+        Self { bodies: entries.iter().map(body).collect(), anything: State::all(places.len(), &Val::Anything) }
     }
 
     /// Takes an entry out, if that is right.

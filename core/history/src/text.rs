@@ -43,7 +43,8 @@ mod tests {
 
     #[test]
     fn integers_are_spelled_in_one_way() {
-        for (text, number) in [("0", 0), ("-7", -7), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)]
+        for (text, number) in
+            [("0", 0), ("-7", -7), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)]
         {
             assert_eq!(integer(text.as_bytes()), Some(number));
         }

@@ -1,8 +1,10 @@
 //! What goes into a lane and what comes out of it.
 
-use base::{ClientId, Index, Instant, LaneId, ShardId, Term};
+use crate::peer::PeerMessage;
+use base::record::SnapshotMark;
+use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
-use consensus::Write;
+use consensus::Effects;
 use data::{Command, Garbage, Reply, Watched};
 
 /// The time of an input, read after it was received.
@@ -97,8 +99,7 @@ pub struct SnapshotWaiting {
 pub enum SnapshotStep {
     Begin {
         shard: ShardId,
-        term: Term,
-        index: Index,
+        mark: SnapshotMark,
     },
     /// `copied` if the bytes exist for the snapshot alone.
     Piece {
@@ -115,6 +116,11 @@ pub enum SnapshotStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     Elected {
+        shard: ShardId,
+        term: Term,
+    },
+    /// It led until now; `term` is the one that is over, or a later one.
+    Deposed {
         shard: ShardId,
         term: Term,
     },
@@ -137,8 +143,11 @@ pub enum Event {
 /// Effects of the inputs of a turn.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    pub writes: Vec<Write>,
+    /// What the groups ask for: writes to make durable, messages for other nodes.
+    pub raft: Effects,
     pub sends: Vec<(LaneId, LaneMessage)>,
+    /// For other nodes, in this order to each of them.
+    pub peers: Vec<(NodeId, PeerMessage)>,
     pub replies: Vec<(ClientId, u64, Reply)>,
     pub snapshots: Vec<SnapshotStep>,
     /// What flushes took out, to be dropped where nobody waits.

@@ -24,6 +24,8 @@ pub struct Client {
     /// Sent and not yet taken by the session.
     pub input: Vec<u8>,
     pub output: Vec<u8>,
+    /// What the client has taken of it, and not yet understood.
+    taken: Vec<u8>,
     asked: VecDeque<Asked>,
     sent: VecDeque<Sent>,
     pub db: u8,
@@ -45,6 +47,7 @@ impl Client {
             session: Session::new(id, SessionConfig::default()),
             input: Vec::new(),
             output: Vec::new(),
+            taken: Vec::new(),
             asked: VecDeque::new(),
             sent: VecDeque::new(),
             db: 0,
@@ -132,9 +135,13 @@ impl Client {
 
     /// Reads replies and compares them.
     pub fn replies_are_those_of_the_model(&mut self, counts: &mut BTreeMap<String, u64>) {
+        while !self.output.is_empty() {
+            self.taken.append(&mut self.output);
+            self.session.go_on(&mut self.output);
+        }
         let mut at = 0;
-        while at < self.output.len() {
-            let Some((answer, used)) = Answer::read(&self.output[at..]) else { break };
+        while at < self.taken.len() {
+            let Some((answer, used)) = Answer::read(&self.taken[at..]) else { break };
             at += used;
             let sent = self.sent.pop_front().expect("a reply has a command");
             let Some(expected) = &sent.expected else {
@@ -158,6 +165,6 @@ impl Client {
                 self.seen.pop_front();
             }
         }
-        self.output.drain(..at);
+        self.taken.drain(..at);
     }
 }

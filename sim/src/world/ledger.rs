@@ -5,7 +5,7 @@
 use crate::answer::Expected;
 use crate::oracle::{Asked, Model, Watch};
 use base::codec::Reader;
-use base::record::RecoveredShard;
+use base::record::{Payload, RecoveredShard};
 use base::time::NS_PER_MS;
 use base::{ClientId, Index, ShardId, Term};
 use bytes::Bytes;
@@ -94,7 +94,7 @@ impl Ledger {
 
     /// Checks what recovery found against what was proposed.
     pub fn no_acknowledged_write_is_lost(&mut self, found: &RecoveredShard) {
-        let snapshot = found.snapshot.map_or(Index(0), |(index, _)| index);
+        let snapshot = found.snapshot.as_ref().map_or(Index(0), |mark| mark.index);
         let last = found.entries.last().map_or(snapshot, |entry| entry.index);
         assert!(
             last >= self.applied,
@@ -107,9 +107,11 @@ impl Ledger {
                 panic!("nothing_comes_back_that_was_not_proposed: shard {} entry {}", self.shard, entry.index)
             };
             assert_eq!(
-                proposal.entry, entry.entry,
+                Payload::Data(proposal.entry.clone()),
+                entry.payload,
                 "what_comes_back_is_what_was_written: shard {} entry {}",
-                self.shard, entry.index
+                self.shard,
+                entry.index
             );
         }
         drop(self.proposed.split_off(&last.next()));
@@ -117,7 +119,7 @@ impl Ledger {
 
     /// What came back from a disk with rot, and was not refused, must be whole.
     pub fn rot_is_never_served(&self, found: &RecoveredShard, file: &str, byte: usize) {
-        let snapshot = found.snapshot.map_or(Index(0), |(index, _)| index);
+        let snapshot = found.snapshot.as_ref().map_or(Index(0), |mark| mark.index);
         let last = found.entries.last().map_or(snapshot, |entry| entry.index);
         assert!(
             last >= self.applied,
@@ -125,7 +127,8 @@ impl Ledger {
             self.applied
         );
         for entry in &found.entries {
-            let same = self.proposed.get(&entry.index).is_some_and(|one| one.entry == entry.entry);
+            let same =
+                self.proposed.get(&entry.index).is_some_and(|one| Payload::Data(one.entry.clone()) == entry.payload);
             assert!(same, "rot_is_never_served: a bit of {file} at byte {byte} changed entry {}", entry.index);
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::disk::SimDisk;
 use base::mutation::{self, Mutation};
-use base::record::Record;
+use base::record::{Record, SnapshotMark};
 use base::rng::Rng;
 use base::{Index, LaneId, NodeId, ShardId, Term};
 use consensus::{Envelope, Write};
@@ -49,15 +49,14 @@ pub struct Machine {
     keeper: VecDeque<SnapshotStep>,
     waiting: SnapshotWaiting,
     writing: BTreeMap<ShardId, Writing>,
-    durable: BTreeMap<ShardId, (Index, Term)>,
+    durable: BTreeMap<ShardId, SnapshotMark>,
     asked: bool,
     pub disk_full: bool,
 }
 
 #[derive(Debug)]
 struct Writing {
-    term: Term,
-    index: Index,
+    mark: SnapshotMark,
     writer: SnapshotWriter<SimDisk>,
 }
 
@@ -76,10 +75,10 @@ impl Machine {
         let routing = Routing::new(shape.shards, shape.lanes);
         let (mut durable, mut found) = (BTreeMap::new(), BTreeMap::new());
         for (shard, log) in &recovery.shards {
-            let keyspace = match log.snapshot {
-                Some(snapshot) => {
-                    durable.insert(*shard, snapshot);
-                    Some(load(disk, *shard, snapshot.0)?)
+            let keyspace = match &log.snapshot {
+                Some(mark) => {
+                    durable.insert(*shard, mark.clone());
+                    Some(load(disk, *shard, (mark.index, mark.term))?)
                 }
                 None => None,
             };
@@ -91,7 +90,7 @@ impl Machine {
             let config = LaneConfig { node: NodeId(7), lane, routing, seed: seed ^ u64::from(number) };
             let mine = found.extract_if(.., |shard, _| routing.lane_of(*shard) == lane).map(|(_, one)| one);
             let mut out = Outbox::default();
-            lanes.push(Lane::start(config, mine.collect(), &mut out));
+            lanes.push(Lane::start(Now::default(), config, &[NodeId(7)], mine.collect(), &mut out));
             outs.push(out);
             mail.push(VecDeque::new());
         }
@@ -219,9 +218,9 @@ impl Machine {
     fn on_step(&mut self, step: SnapshotStep) -> Result<u64, StorageError> {
         let mut finished = 0;
         let (shard, done) = match step {
-            SnapshotStep::Begin { shard, term, index } => {
-                let made = SnapshotWriter::create(&self.disk, shard, index, term);
-                (shard, made.map(|writer| drop(self.writing.insert(shard, Writing { term, index, writer }))))
+            SnapshotStep::Begin { shard, mark } => {
+                let made = SnapshotWriter::create(&self.disk, shard, mark.index, mark.term);
+                (shard, made.map(|writer| drop(self.writing.insert(shard, Writing { mark, writer }))))
             }
             SnapshotStep::Piece { shard, bytes, copied } => {
                 self.waiting.bytes -= bytes.len();
@@ -230,11 +229,11 @@ impl Machine {
                 (shard, bytes.chunks(PIECE_BYTES).try_for_each(|piece| writing.writer.write(piece)))
             }
             SnapshotStep::End { shard } => {
-                let Some(Writing { term, index, writer }) = self.writing.remove(&shard) else { return Ok(0) };
+                let Some(Writing { mark, writer }) = self.writing.remove(&shard) else { return Ok(0) };
                 let done = writer.finish();
                 if done.is_ok() {
                     finished = 1;
-                    self.durable.insert(shard, (index, term));
+                    self.durable.insert(shard, mark);
                 }
                 (shard, done)
             }
@@ -263,7 +262,7 @@ impl Machine {
             Err(StorageError::NoSpace { .. }) => return Ok(()),
             Err(error) => return Err(error),
         }
-        self.durable.iter().try_for_each(|(shard, (index, _))| storage::remove_older(&self.disk, *shard, *index))
+        self.durable.iter().try_for_each(|(shard, mark)| storage::remove_older(&self.disk, *shard, mark.index))
     }
 
     fn look(&mut self) -> Result<(), StorageError> {
@@ -302,8 +301,8 @@ fn split(writes: Vec<Write>) -> (Vec<Record>, Vec<Envelope>) {
     (records, then)
 }
 
-fn load(disk: &SimDisk, shard: ShardId, index: Index) -> Result<Keyspace, StorageError> {
-    let mut reader = SnapshotReader::open(disk, shard, index)?;
+fn load(disk: &SimDisk, shard: ShardId, (index, term): (Index, Term)) -> Result<Keyspace, StorageError> {
+    let mut reader = SnapshotReader::open(disk, shard, index, term)?;
     let mut body = Vec::new();
     while let Some(block) = reader.next_block()? {
         body.extend_from_slice(&block);

@@ -6,7 +6,7 @@ use super::machine::Mail;
 use super::{Stopped, World};
 use crate::answer::{Answer, Expected};
 use crate::oracle::Asked;
-use base::record::Record;
+use base::record::{Payload, Record};
 use base::{ClientId, ShardId, Slot};
 use data::Run;
 use data::command::Scatter;
@@ -293,16 +293,17 @@ impl World {
                         self.on_effect(shard, effect);
                     }
                 }
+                Event::Deposed { shard, .. } => panic!("a_node_alone_leads: shard {shard} was deposed"),
                 Event::BadEntry { shard, index } => panic!("entry {index} of shard {shard} can't be read"),
             }
         }
         let out = &mut self.machine.outs[lane];
-        for write in &out.writes[self.machine.seen_writes[lane]..] {
-            if let Record::Append { shard, index, entry, .. } = &write.record {
+        for write in &out.raft.writes[self.machine.seen_writes[lane]..] {
+            if let Record::Append { shard, index, payload: Payload::Data(entry), .. } = &write.record {
                 self.ledgers[usize::from(shard.0)].propose(now, *index, entry.clone());
             }
         }
-        self.machine.seen_writes[lane] = out.writes.len();
+        self.machine.seen_writes[lane] = out.raft.writes.len();
     }
 
     fn on_effect(&mut self, shard: ShardId, effect: Effect) {
@@ -358,7 +359,7 @@ impl World {
             }
             let steps = std::mem::take(&mut self.machine.outs[lane].snapshots);
             self.machine.hand_to_keeper(steps);
-            let writes = std::mem::take(&mut self.machine.outs[lane].writes);
+            let writes = std::mem::take(&mut self.machine.outs[lane].raft.writes);
             self.machine.seen_writes[lane] = 0;
             if writes.is_empty() {
                 return Ok(());

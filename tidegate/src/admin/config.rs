@@ -25,6 +25,8 @@ enum Kind {
         most: i64,
         set: fn(&Shared, i64),
     },
+    /// A number of clients: no more than there can be descriptors for.
+    Clients,
     Word {
         words: &'static [&'static str],
         set: fn(&Shared, &str),
@@ -46,17 +48,18 @@ const KNOBS: &[Knob] = &[
             set: |_, word| Level::of_redis(word).set(),
         },
     },
-    Knob {
-        name: "maxclients",
-        get: |shared| shared.settings.clients_max().to_string(),
-        kind: Kind::Integer {
-            least: 1,
-            most: 1_000_000,
-            set: |shared, count| shared.settings.set_clients_max(count.unsigned_abs()),
-        },
-    },
+    Knob { name: "maxclients", get: |shared| shared.settings.clients_max().to_string(), kind: Kind::Clients },
     fixed("maxmemory", |_| "0".to_owned()),
     fixed("maxmemory-policy", |_| "noeviction".to_owned()),
+    Knob {
+        name: "output-timeout",
+        get: |shared| shared.settings.output_timeout_s().to_string(),
+        kind: Kind::Integer {
+            least: 0,
+            most: i32::MAX as i64,
+            set: |shared, seconds| shared.settings.set_output_timeout_s(seconds.unsigned_abs()),
+        },
+    },
     fixed("port", |shared| shared.ports.resp.to_string()),
     fixed("proto-max-bulk-len", |_| base::limits::BULK_BYTES_MAX.to_string()),
     fixed("requirepass", |shared| {
@@ -79,7 +82,15 @@ const KNOBS: &[Knob] = &[
         },
     },
     fixed("tcp-keepalive", |_| "0".to_owned()),
-    fixed("timeout", |_| "0".to_owned()),
+    Knob {
+        name: "timeout",
+        get: |shared| shared.settings.timeout_s().to_string(),
+        kind: Kind::Integer {
+            least: 0,
+            most: i32::MAX as i64,
+            set: |shared, seconds| shared.settings.set_timeout_s(seconds.unsigned_abs()),
+        },
+    },
 ];
 
 const fn fixed(name: &'static str, get: fn(&Shared) -> String) -> Knob {
@@ -122,7 +133,7 @@ fn set(shared: &Shared, args: &[&[u8]]) -> Reply {
             return error(&format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"));
         };
         let again = checked.iter().any(|(other, _): &(&Knob, Change)| other.name == knob.name);
-        match if again { Err("duplicate parameter".to_owned()) } else { knob.kind.check(value) } {
+        match if again { Err("duplicate parameter".to_owned()) } else { knob.kind.check(shared, value) } {
             Ok(change) => checked.push((knob, change)),
             Err(why) => {
                 return error(&format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"));
@@ -140,15 +151,20 @@ type Change = Box<dyn Fn(&Shared)>;
 
 impl Kind {
     /// The change that a value makes, or why it makes none.
-    fn check(&self, value: &str) -> Result<Change, String> {
+    fn check(&self, shared: &Shared, value: &str) -> Result<Change, String> {
         match *self {
             Self::Fixed => Err("can't set immutable config".to_owned()),
             Self::Integer { least, most, set } => {
-                let number = value.parse::<i64>().map_err(|_| "argument couldn't be parsed into an integer")?;
-                if !(least..=most).contains(&number) {
-                    return Err(format!("argument must be between {least} and {most} inclusive"));
-                }
+                let number = integer(value, least, most)?;
                 Ok(Box::new(move |shared| set(shared, number)))
+            }
+            Self::Clients => {
+                let (number, most) = (integer(value, 1, 1_000_000)?.unsigned_abs(), shared.settings.clients_most());
+                if number > most {
+                    let why = "The operating system is not able to handle the specified number of clients";
+                    return Err(format!("{why}, try with {most}"));
+                }
+                Ok(Box::new(move |shared| shared.settings.set_clients_max(number)))
             }
             Self::Word { words, set } => {
                 let word = words.iter().find(|word| word.eq_ignore_ascii_case(value));
@@ -157,6 +173,14 @@ impl Kind {
                 Ok(Box::new(move |shared| set(shared, word)))
             }
         }
+    }
+}
+
+fn integer(value: &str, least: i64, most: i64) -> Result<i64, String> {
+    let number = value.parse::<i64>().map_err(|_| "argument couldn't be parsed into an integer")?;
+    match (least..=most).contains(&number) {
+        true => Ok(number),
+        false => Err(format!("argument must be between {least} and {most} inclusive")),
     }
 }
 

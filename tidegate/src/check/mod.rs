@@ -76,7 +76,9 @@ fn read(options: &Check) -> Result<History, Box<dyn Error>> {
     }
     if history.operations().is_empty() && history.refused() == 0 {
         let name = options.file.display();
-        return Err(format!("{name} holds no operation, so nothing can be said: record some, one JSON object a line").into());
+        return Err(
+            format!("{name} holds no operation, so nothing can be said: record some, one JSON object a line").into()
+        );
     }
     Ok(history)
 }
@@ -91,7 +93,11 @@ fn read_lines(
     for number in 1.. {
         line.clear();
         let most = HISTORY_LINE_BYTES_MAX as u64 + 1;
-        input.by_ref().take(most).read_until(b'\n', &mut line).map_err(|error| format!("{name}:{number}: can't be read: {error}"))?;
+        input
+            .by_ref()
+            .take(most)
+            .read_until(b'\n', &mut line)
+            .map_err(|error| format!("{name}:{number}: can't be read: {error}"))?;
         if line.is_empty() {
             break;
         }

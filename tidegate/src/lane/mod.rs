@@ -5,6 +5,8 @@
 
 mod conn;
 pub use conn::Conn;
+mod idle;
+mod peers;
 mod serve;
 mod slow;
 pub use slow::Mark;
@@ -15,10 +17,11 @@ use crate::journal::Journal;
 use crate::keeper::Task;
 use crate::log;
 use crate::meters::{Turn, nanos};
+use crate::peers::{self as links, Peers};
 use crate::shared::{Input, Shared};
 use base::{ClientId, Instant, LaneId};
 
-use consensus::Write;
+use consensus::{Envelope, Write};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use node::{Lane, Now, Outbox};
@@ -38,6 +41,8 @@ pub struct Driver {
     pub keeper: Sender<Task>,
     pub poll: Poll,
     pub listener: Option<TcpListener>,
+    /// The last accept failed: clients may wait.
+    accept_failed: bool,
     pub lane: Lane,
     pub out: Outbox,
     conns: Conns,
@@ -45,6 +50,8 @@ pub struct Driver {
     buffer: Box<[u8]>,
     /// Connections with output to be written at the end of the turn.
     flush: Vec<usize>,
+    /// Connections that have more to do than the last turn's share.
+    turns: Vec<usize>,
     snapshotting: bool,
     stopping: bool,
     turn: Turn,
@@ -52,6 +59,13 @@ pub struct Driver {
     /// When the writes of a batch began to run, until their replies are delivered.
     ran_from: Option<Instant>,
     sleepers: Vec<Sleeper>,
+    /// When idle connections were looked for.
+    looked_at: Instant,
+    /// The links to other nodes, if there are any.
+    pub peers: Option<Peers>,
+    peers_at: std::time::Instant,
+    /// Told once, when every shard of the lane is served.
+    pub ready: Option<Sender<()>>,
 }
 
 /// A connection that DEBUG SLEEP holds back.
@@ -72,7 +86,7 @@ struct Conns {
 
 pub const WAKER: Token = Token(usize::MAX);
 const LISTENER: Token = Token(usize::MAX - 1);
-const BUFFER_BYTES: usize = 128 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 /// Polls without waiting after a busy turn.
 const SPINS: u32 = 30;
 const PLACE_BITS: u32 = 24;
@@ -97,18 +111,24 @@ impl Driver {
             keeper,
             poll,
             listener,
+            accept_failed: false,
             lane,
             out,
             conns: Conns::default(),
             inputs: Vec::new(),
             buffer,
             flush: Vec::new(),
+            turns: Vec::new(),
             snapshotting: false,
             stopping: false,
             turn: Turn::new(),
             slow: Slow::new(),
             ran_from: None,
             sleepers: Vec::new(),
+            looked_at: clock::boot(),
+            peers: None,
+            peers_at: std::time::Instant::now(),
+            ready: None,
         }
     }
 
@@ -147,14 +167,19 @@ impl Driver {
                 match event.token() {
                     WAKER => {}
                     LISTENER => self.accept(),
+                    Token(links::TOKENS..) => self.on_peer_ready(event),
                     Token(place) => self.on_ready(place, event),
                 }
             }
+            self.take_turns();
             if self.drain_mail() {
                 idle = 0;
             }
             let now = self.on_time();
             self.end_turn(now);
+            if self.ready.is_some() && self.lane.ready() {
+                self.tell_ready();
+            }
             if self.stopping && self.owes_nothing() {
                 return;
             }
@@ -162,7 +187,7 @@ impl Driver {
     }
 
     fn timeout(&self, idle: u32) -> Option<Duration> {
-        if idle < SPINS || self.snapshotting || !self.flush.is_empty() {
+        if idle < SPINS || self.snapshotting || !self.flush.is_empty() || !self.turns.is_empty() {
             return Some(Duration::ZERO);
         }
         let mailbox = self.mailbox();
@@ -171,20 +196,27 @@ impl Driver {
             return Some(Duration::ZERO);
         }
         let sleeper = self.sleepers.iter().map(Sleeper::due).min();
-        let deadline = self.out.next_deadline.into_iter().chain(sleeper).min()?;
-        Some(Duration::from_nanos(deadline.since_ns(clock::boot())))
+        let deadline = self.out.next_deadline.into_iter().chain(sleeper).min();
+        let core = deadline.map(|at| Duration::from_nanos(at.since_ns(clock::boot())));
+        let peers = self.peers.as_ref().map(|_| self.peers_at.saturating_duration_since(std::time::Instant::now()));
+        core.into_iter().chain(peers).min()
     }
 
     /// What is due now; when that was.
     fn on_time(&mut self) -> Now {
         let now = clock::now();
         if self.out.next_deadline.is_some_and(|at| at <= now.boot) {
+            if self.accept_failed {
+                self.accept();
+            }
             self.lane.on_timer(now, &mut self.out);
             self.tell();
+            self.look_at_idle(now.boot);
         }
         if !self.sleepers.is_empty() {
             self.wake_sleepers(now.boot);
         }
+        self.on_peer_time();
         if self.snapshotting {
             let waiting = self.mailbox().snapshot_backlog.waiting();
             self.snapshotting = self.lane.snapshot_slice(waiting, &mut self.out);
@@ -199,6 +231,7 @@ impl Driver {
             let ran_ns = self.ran_from.take().map(|from| now.boot.since_ns(from));
             self.deliver(ran_ns);
             self.send_all();
+            self.send_to_peers();
             for step in std::mem::take(&mut self.out.snapshots) {
                 self.hand_to_keeper(step);
             }
@@ -207,10 +240,10 @@ impl Driver {
                 let garbage = std::mem::take(&mut self.out.garbage);
                 self.ask_keeper(Task::Drop(garbage));
             }
-            if self.out.writes.is_empty() {
+            if self.out.raft.writes.is_empty() {
                 break;
             }
-            let writes = std::mem::take(&mut self.out.writes);
+            let writes = std::mem::take(&mut self.out.raft.writes);
             self.persist(writes);
             now = clock::now();
         }
@@ -234,11 +267,28 @@ impl Driver {
             Ok(released) => {
                 let now = clock::now();
                 self.ran_from = Some(now.boot);
-                for envelope in released {
-                    self.lane.on_persisted(now, envelope, &mut self.out);
-                }
+                self.release(now, released);
             }
             Err(writes) => self.journal.submit(usize::from(self.id.0), writes),
+        }
+    }
+
+    /// What durable writes let go: notices for this node's groups, messages for others.
+    fn release(&mut self, now: Now, released: Vec<Envelope>) {
+        for envelope in released {
+            if envelope.to == self.shared.node {
+                self.lane.on_persisted(now, envelope, &mut self.out);
+            } else {
+                self.out.raft.messages.push(envelope);
+            }
+        }
+    }
+
+    /// Every shard of the lane is served: whoever started it may say so.
+    fn tell_ready(&mut self) {
+        self.tell();
+        if self.ready.take().is_some_and(|ready| ready.send(()).is_err()) {
+            log::debug("lane", "nobody waits for the lane to be ready", &[]);
         }
     }
 
@@ -253,9 +303,7 @@ impl Driver {
                 Input::Lane(message) => self.lane.on_lane_message(now, message, &mut self.out),
                 Input::Persisted(released) => {
                     self.ran_from = Some(now.boot);
-                    for envelope in released {
-                        self.lane.on_persisted(now, envelope, &mut self.out);
-                    }
+                    self.release(now, released);
                 }
                 Input::SnapshotFailed { shard } => self.lane.on_snapshot_failed(shard),
                 Input::BeginSnapshots => {
@@ -310,9 +358,15 @@ impl Driver {
                     boxes[fewest].clients.fetch_add(1, Ordering::Relaxed);
                     boxes[fewest].put(Input::Accepted(TcpStream::from(stream)));
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.accept_failed = false;
+                    return;
+                }
                 Err(error) => {
-                    log::error("lane", "a connection could not be accepted", &[("error", &error)]);
+                    // The poll tells of new clients alone: those that wait are asked for again at the next tick.
+                    if !std::mem::replace(&mut self.accept_failed, true) {
+                        log::error("lane", "connections can't be accepted: they wait", &[("error", &error)]);
+                    }
                     return;
                 }
             }
@@ -347,7 +401,7 @@ impl Driver {
     }
 
     fn owes_nothing(&self) -> bool {
-        self.out.writes.is_empty() && self.conns.iter().all(|conn| conn.session.pending() == 0)
+        self.out.raft.writes.is_empty() && self.conns.iter().all(|conn| conn.session.pending() == 0)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Driver;
 use super::Sleeper;
-use super::conn::{Conn, OUT_BYTES_MAX, OUT_BYTES_PAUSE, PENDING_MAX, Taken};
+use super::conn::{Conn, Flushed, Taken};
 use super::slow::{Mark, Slow};
 use crate::admin::slowlog;
 use crate::clients::Card;
@@ -17,9 +17,7 @@ use edge::{Call, ExecCall, Fate, Session, SessionConfig, Step};
 use mio::{Interest, Token};
 use node::{Lane, Now, Outbox, Queued, Request, Transaction};
 use smallvec::SmallVec;
-use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -39,24 +37,8 @@ impl Driver {
         self.shared.accepted.fetch_add(1, Ordering::Relaxed);
         let config = SessionConfig { requirepass: self.shared.requirepass.clone() };
         let session = Session::new(ClientId(number), config);
-        let place = self.conns.insert(|handle| Conn {
-            handle,
-            number,
-            stream: mio::net::TcpStream::from_std(stream),
-            session,
-            inbuf: Vec::new(),
-            need_bytes: 0,
-            out: Vec::new(),
-            written: 0,
-            queued_flush: false,
-            blocked: false,
-            closing: false,
-            readable: true,
-            waiting: VecDeque::new(),
-            vitals: Arc::default(),
-            asleep: false,
-            hung_up: false,
-        });
+        let stream = mio::net::TcpStream::from_std(stream);
+        let place = self.conns.insert(|handle| Conn::new(handle, number, stream, session));
         let conn = self.conns.get_mut(place).expect("it was just put there");
         let (handle, vitals, now) = (conn.handle, conn.vitals.clone(), clock::boot());
         conn.note_vitals(now);
@@ -85,58 +67,73 @@ impl Driver {
     /// A readiness event of a connection.
     pub(super) fn on_ready(&mut self, place: usize, event: &mio::event::Event) {
         let Some(conn) = self.conns.get_mut(place) else { return };
-        if event.is_writable() && conn.unwritten() > 0 && !conn.queued_flush {
-            conn.queued_flush = true;
-            self.flush.push(place);
+        if event.is_writable() && conn.unwritten() > 0 {
+            conn.queue_flush(place, &mut self.flush);
         }
         if event.is_readable() || event.is_read_closed() {
             conn.readable = true;
             conn.hung_up |= event.is_read_closed();
-            self.read_all(place);
+            self.take_turn(place);
         }
     }
 
-    /// Reads and serves until the socket is dry or the connection must wait.
-    fn read_all(&mut self, place: usize) {
-        loop {
+    /// Gives those connections their turn that had more to do than the last one's share.
+    pub(super) fn take_turns(&mut self) {
+        let mut places = std::mem::take(&mut self.turns);
+        for place in places.drain(..) {
+            if let Some(conn) = self.conns.get_mut(place) {
+                conn.queued_turn = false;
+                self.take_turn(place);
+            }
+        }
+        if self.turns.is_empty() {
+            self.turns = places;
+        }
+    }
+
+    /// Serves a connection its share: what was read before, else one read.
+    fn take_turn(&mut self, place: usize) {
+        let Some(conn) = self.conns.get_mut(place) else { return };
+        if conn.queued_turn || !conn.wants_turn() {
+            return;
+        }
+        if conn.unserved() >= conn.need_bytes.max(1) {
+            self.serve_kept(place);
+        } else {
             let mut buffer = std::mem::take(&mut self.buffer);
-            let more = self.read_some(place, &mut buffer);
+            self.read_and_serve(place, &mut buffer);
             self.buffer = buffer;
-            if !more {
-                return;
-            }
+        }
+        self.queue_turn(place);
+    }
+
+    fn queue_turn(&mut self, place: usize) {
+        if let Some(conn) = self.conns.get_mut(place).filter(|conn| !conn.queued_turn && conn.wants_turn()) {
+            conn.queued_turn = true;
+            self.turns.push(place);
         }
     }
 
-    /// One read; true if another may bring more.
-    fn read_some(&mut self, place: usize, buffer: &mut [u8]) -> bool {
-        let Some(conn) = self.conns.get_mut(place) else { return false };
-        let owed = conn.unwritten() > OUT_BYTES_PAUSE || conn.session.pending() > PENDING_MAX;
-        if conn.blocked || conn.asleep || conn.closing || owed {
-            return false;
-        }
+    fn read_and_serve(&mut self, place: usize, buffer: &mut [u8]) {
+        let Some(conn) = self.conns.get_mut(place) else { return };
         match conn.read(buffer) {
-            Taken::Dry => {
-                conn.readable = false;
-                false
-            }
-            Taken::Ended => {
-                self.on_end(place);
-                false
-            }
+            Taken::Dry => conn.readable = false,
+            Taken::Ended => self.on_end(place),
             Taken::Bytes(n) => {
                 conn.readable = n == buffer.len() || conn.hung_up;
-                let full = conn.readable;
-                if conn.inbuf.is_empty() {
-                    let used = self.serve(place, &buffer[..n]);
-                    if let Some(conn) = self.conns.get_mut(place) {
-                        conn.inbuf.extend_from_slice(&buffer[used..n]);
+                if conn.unserved() > 0 {
+                    conn.keep(&buffer[..n]);
+                    if conn.unserved() >= conn.need_bytes {
+                        self.serve_kept(place);
+                    } else {
+                        conn.note_vitals(clock::boot());
                     }
                 } else {
-                    conn.inbuf.extend_from_slice(&buffer[..n]);
-                    self.serve_inbuf(place);
+                    let used = self.serve(place, &buffer[..n]);
+                    if let Some(conn) = self.conns.get_mut(place).filter(|_| used < n) {
+                        conn.keep(&buffer[used..n]);
+                    }
                 }
-                full
             }
         }
     }
@@ -150,36 +147,34 @@ impl Driver {
         }
     }
 
-    fn serve_inbuf(&mut self, place: usize) {
+    /// Serves what was read before.
+    fn serve_kept(&mut self, place: usize) {
         let Some(conn) = self.conns.get_mut(place) else { return };
-        if conn.inbuf.len() < conn.need_bytes || conn.inbuf.is_empty() {
-            conn.note_vitals(clock::boot());
-            return;
-        }
-        let waiting = std::mem::take(&mut conn.inbuf);
-        let used = self.serve(place, &waiting);
-        if let Some(conn) = self.conns.get_mut(place) {
-            if used == 0 {
-                conn.inbuf = waiting;
-            } else {
-                conn.inbuf.extend_from_slice(&waiting[used..]);
-            }
+        let (kept, from) = (std::mem::take(&mut conn.inbuf), std::mem::take(&mut conn.served));
+        let used = self.serve(place, &kept[from..]);
+        if let Some(conn) = self.conns.get_mut(place).filter(|_| from + used < kept.len()) {
+            (conn.inbuf, conn.served) = (kept, from + used);
         }
     }
 
-    /// Serves complete requests at the front of `bytes`; how many bytes they took.
+    /// Serves complete requests at the front of `bytes`, up to a turn's share; how many bytes they took.
     fn serve(&mut self, place: usize, bytes: &[u8]) -> usize {
-        let mut at = 0;
+        let (mut at, mut left) = (0, TURN_COST);
         loop {
-            let (used, inline) = self.serve_frames(place, &bytes[at..]);
+            let (used, inline) = self.serve_frames(place, &bytes[at..], &mut left);
             at += used;
-            let Some(frame) = inline else { return at };
-            self.serve_frames(place, &frame);
+            let Some((frame, line_bytes)) = inline else { return at };
+            // What can't be served now stays a line.
+            if self.serve_frames(place, &frame, &mut left).0 == 0 {
+                return at;
+            }
+            at += line_bytes;
         }
     }
 
-    /// Serves frames up to an inline command, which it gives back as the frame that means the same.
-    fn serve_frames(&mut self, place: usize, bytes: &[u8]) -> (usize, Option<Vec<u8>>) {
+    /// Serves frames up to an inline command, which it gives back as the frame that means the same, and the bytes it
+    /// has as a line.
+    fn serve_frames(&mut self, place: usize, bytes: &[u8], left: &mut usize) -> (usize, Option<(Vec<u8>, usize)>) {
         let Driver { conns, lane, out, shared, flush, id, journal, turn, slow, sleepers, .. } = self;
         let Some(conn) = conns.get_mut(place) else { return (bytes.len(), None) };
         let now = clock::now();
@@ -190,10 +185,15 @@ impl Driver {
         let (mut used, mut inline) = (0, None);
         let mut calls: Calls<'_> = SmallVec::new();
         conn.need_bytes = 0;
-        while used < bytes.len() && conn.may_go_on() && inline.is_none() {
+        while used < bytes.len() && *left > 0 && conn.may_go_on() {
             let mut taken = 0;
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);
+            if let Step::Inline(frame) = step {
+                inline = Some((frame, taken));
+                break;
+            }
             used += taken;
+            *left = left.saturating_sub(cost(&step));
             let step = match step {
                 Step::Request(call) if no_room(journal, call.command, &call.args) => {
                     core.refuse_full(conn, call.command, call.seq);
@@ -210,12 +210,11 @@ impl Driver {
             };
             core.requests(conn, &mut calls);
             match step {
-                Step::Exec(exec) => core.transaction(conn, exec),
+                Step::Exec(exec) => core.transaction(conn, exec, journal),
                 Step::Admin(call) => match admin::pause(call.command, &call.args) {
                     Some(pause) => sleepers.push(core.sleep(conn, &call, pause)),
                     None => core.admin(conn, &call),
                 },
-                Step::Inline(frame) => inline = Some(frame),
                 Step::Answered => {
                     core.count_answered(conn);
                     admin::note_session(shared, conn);
@@ -229,12 +228,10 @@ impl Driver {
                     core.count_answered(conn);
                     conn.closing = true;
                 }
-                Step::Request(_) => unreachable!("requests were taken above"),
+                Step::Request(_) | Step::Inline(_) => unreachable!("these were taken above"),
             }
         }
         core.requests(conn, &mut calls);
-        // What it owes the client must shrink before more is served.
-        conn.blocked |= used < bytes.len() && conn.unwritten() > OUT_BYTES_PAUSE;
         if !conn.waiting.is_empty() {
             // Others see what it waits for; what is answered is noted when it is written.
             conn.note_vitals(now.boot);
@@ -242,9 +239,8 @@ impl Driver {
         if conn.closing {
             used = bytes.len();
         }
-        if (!conn.out.is_empty() || conn.closing) && !conn.queued_flush {
-            conn.queued_flush = true;
-            flush.push(place);
+        if !conn.out.is_empty() || conn.closing {
+            conn.queue_flush(place, flush);
         }
         (used, inline)
     }
@@ -263,10 +259,7 @@ impl Driver {
                 slowlog::note(&self.shared, conn.number, self.slow.recall(mark), took_ns);
             }
             conn.session.on_reply(seq, reply, &mut conn.out);
-            if !conn.queued_flush {
-                conn.queued_flush = true;
-                self.flush.push(place);
-            }
+            conn.queue_flush(place, &mut self.flush);
         }
     }
 
@@ -293,31 +286,19 @@ impl Driver {
         for place in places.drain(..) {
             let Some(conn) = self.conns.get_mut(place) else { continue };
             conn.queued_flush = false;
-            let alive = conn.flush();
+            let flushed = conn.flush();
             conn.note_vitals(now);
-            if !alive || (conn.closing && conn.unwritten() == 0 && conn.session.pending() == 0) {
+            if flushed == Flushed::Gone || (conn.closing && conn.unwritten() == 0 && conn.session.pending() == 0) {
                 self.close(place);
                 continue;
             }
-            if conn.unwritten() > OUT_BYTES_MAX {
-                let fields: log::Fields<'_> = &[("client", &conn.number), ("bytes", &conn.unwritten())];
-                log::warn("lane", "a client that doesn't read its replies was dropped", fields);
-                self.close(place);
-                continue;
+            if flushed == Flushed::Enough {
+                conn.queue_flush(place, &mut self.flush);
             }
-            if conn.unwritten() > OUT_BYTES_PAUSE || conn.closing {
-                continue;
+            if !conn.asleep {
+                conn.blocked = false;
             }
-            if conn.asleep {
-                continue;
-            }
-            let (blocked, readable) = (std::mem::take(&mut conn.blocked), conn.readable);
-            if blocked {
-                self.serve_inbuf(place);
-            }
-            if readable {
-                self.read_all(place);
-            }
+            self.queue_turn(place);
         }
         if self.flush.is_empty() {
             self.flush = places;
@@ -335,9 +316,24 @@ impl Driver {
     /// CLIENT KILL of a connection of this lane, which may be the one that asked: it still gets its answer.
     pub(super) fn kill(&mut self, client: ClientId) {
         if let Some(place) = self.conns.place_of(client) {
+            // What it gets of its answer is all it gets.
             self.conns.get_mut(place).map(Conn::flush);
             self.close(place);
         }
+    }
+}
+
+/// What a connection may cost in one turn; others wait so long.
+const TURN_COST: usize = 512;
+
+/// What a step costs. A write is only written down for now.
+fn cost(step: &Step<'_>) -> usize {
+    match step {
+        Step::Request(call) if call.command.is_write() => 1,
+        Step::Request(_) => 4,
+        Step::Exec(exec) => 1 + exec.commands.len(),
+        Step::Admin(_) => 16,
+        _ => 8,
     }
 }
 
@@ -403,7 +399,7 @@ impl Core<'_> {
         }
     }
 
-    fn transaction(&mut self, conn: &mut Conn, exec: ExecCall) {
+    fn transaction(&mut self, conn: &mut Conn, exec: ExecCall, journal: &Journal) {
         let admin = exec.admin.iter().map(|(at, one)| {
             let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
             (*at, admin::run(self.shared, conn, one.command, &args))
@@ -411,7 +407,8 @@ impl Core<'_> {
         let replies = admin.collect();
         conn.session.on_exec_admin(exec.seq, replies);
         let id = conn.session.last().0.map_or(0, |exec| exec.id);
-        if self.shared.disk_full.load(Ordering::Relaxed) {
+        let bytes = exec.commands.iter().flat_map(|one| &one.args).map(|arg| arg.len() as u64).sum();
+        if self.shared.disk_full.load(Ordering::Relaxed) || !journal.lets_in(bytes) {
             self.meters.command(id).rejected.add(1);
             return conn.session.on_reply(exec.seq, admin::disk_full(), &mut conn.out);
         }
@@ -480,14 +477,10 @@ impl Core<'_> {
     }
 }
 
-/// True for a large write that the disk has no space for: a small one always fits into the room that is prepared.
+/// True for a write that the log has no room for.
 fn no_room(journal: &Journal, command: &Command, args: &[&[u8]]) -> bool {
-    let bytes: usize = args.iter().map(|arg| arg.len()).sum();
-    bytes > LARGE_BYTES && command.is_write() && !journal.has_room(bytes as u64)
+    command.is_write() && !journal.lets_in(args.iter().map(|arg| arg.len() as u64).sum())
 }
-
-/// Requests above this ask for room in the log before they are let in.
-const LARGE_BYTES: usize = 1024 * 1024;
 
 /// The reply to a request that had to wait has come.
 fn release(turn: &mut Turn, meters: &LaneMeters, conn: &mut Conn, seq: u64, reply: &Reply) -> Option<Mark> {

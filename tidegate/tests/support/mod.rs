@@ -59,7 +59,12 @@ impl Node {
 
     /// The same with more options, environment or another stderr.
     pub fn start_with(dir: &Path, change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
-        let mut command = command(dir, "0");
+        Self::start_by(&[], dir, change)
+    }
+
+    /// The same by a program that sets something up and becomes the node, such as prlimit.
+    pub fn start_by(launcher: &[&str], dir: &Path, change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let mut command = command(launcher, dir, "0");
         let mut child = change(&mut command).stdout(Stdio::piped()).spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut line = String::new();
@@ -151,8 +156,13 @@ pub fn refused(dir: &Path, port: &str) -> Output {
 
 /// The same with more options.
 pub fn refused_with(dir: &Path, port: &str, options: &[&str]) -> Output {
+    refused_by(&[], dir, port, options)
+}
+
+/// The same by a program that becomes the node.
+pub fn refused_by(launcher: &[&str], dir: &Path, port: &str, options: &[&str]) -> Output {
     // A node that starts in spite of everything prints its ready line and would run on: then its stdout ends the wait.
-    let mut child = command(dir, port)
+    let mut child = command(launcher, dir, port)
         .args(options)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -163,14 +173,15 @@ pub fn refused_with(dir: &Path, port: &str, options: &[&str]) -> Output {
     BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
     if line.starts_with("ready ") {
         child.kill().expect("the child is ours");
-        panic!("a second node started: {line}");
+        panic!("a node started that must not: {line}");
     }
     child.wait_with_output().expect("the child can be waited for")
 }
 
-fn command(dir: &Path, port: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(["dev", "--port", port, "--dir"]).arg(dir).stdin(Stdio::null());
+fn command(launcher: &[&str], dir: &Path, port: &str) -> Command {
+    let mut words = launcher.iter().copied().chain([env!("CARGO_BIN_EXE_tidegate")]);
+    let mut command = Command::new(words.next().expect("there is the binary at least"));
+    command.args(words).args(["dev", "--port", port, "--dir"]).arg(dir).stdin(Stdio::null());
     command
 }
 

@@ -1,5 +1,9 @@
 //! Replies as bytes, in RESP2 or RESP3.
+//!
+//! A long list is made in pieces, as the client takes them ([`Leaving`]): its items may share large values, whose
+//! bytes together would fill the memory.
 
+use base::limits::OUT_BYTES_SOFT;
 use data::Reply;
 
 /// The version that a client speaks.
@@ -7,6 +11,59 @@ use data::Reply;
 pub enum Proto {
     Two,
     Three,
+}
+
+/// A reply of which a part is made.
+#[derive(Debug)]
+pub struct Leaving {
+    proto: Proto,
+    /// What is left of a list, and of the lists in it.
+    lists: Vec<std::vec::IntoIter<Reply>>,
+}
+
+impl Default for Leaving {
+    fn default() -> Self {
+        Self { proto: Proto::Two, lists: Vec::new() }
+    }
+}
+
+impl Leaving {
+    /// Begins with a reply, and makes what there is room for. The former one must be made.
+    pub fn begin(&mut self, reply: Reply, proto: Proto, out: &mut Vec<u8>) {
+        self.proto = proto;
+        self.one(reply, out);
+        self.go_on(out);
+    }
+
+    /// Makes more of the reply, up to the room there is; true if nothing is left of it.
+    pub fn go_on(&mut self, out: &mut Vec<u8>) -> bool {
+        while let Some(list) = self.lists.last_mut() {
+            if out.len() > OUT_BYTES_SOFT {
+                return false;
+            }
+            match list.next() {
+                Some(item) => self.one(item, out),
+                None => drop(self.lists.pop()),
+            }
+        }
+        true
+    }
+
+    /// True if the reply is made.
+    #[must_use]
+    pub fn is_made(&self) -> bool {
+        self.lists.is_empty()
+    }
+
+    fn one(&mut self, reply: Reply, out: &mut Vec<u8>) {
+        match reply {
+            Reply::Array(items) => {
+                length(b'*', items.len(), out);
+                self.lists.push(items.into_iter());
+            }
+            reply => encode(&reply, self.proto, out),
+        }
+    }
 }
 
 /// Appends `reply` to `out`.

@@ -70,20 +70,36 @@ pub enum Trust {
     Stranger,
 }
 
+/// How far a command with many arguments was parsed before its bytes ended: each byte is looked at once.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// How many arguments it has; 0 if there is no progress to go on from.
+    count: usize,
+    at: usize,
+    args: Vec<std::ops::Range<usize>>,
+}
+
 /// Parses what stands at the front of `buf`.
 #[must_use]
 pub fn parse(buf: &[u8], trust: Trust) -> Parsed<'_> {
+    go_on(&mut Progress::default(), buf, trust)
+}
+
+/// Parses what stands at the front of `buf`, which begins with what was there when `progress` was made.
+pub fn go_on<'a>(progress: &mut Progress, buf: &'a [u8], trust: Trust) -> Parsed<'a> {
     match buf.first() {
         None => Parsed::Partial { need_at_least: 1 },
-        Some(b'*') => multibulk(buf, trust),
+        Some(b'*') => multibulk(progress, buf, trust),
         Some(_) => inline(buf),
     }
 }
 
 /// `$0\r\n\r\n`.
 const EMPTY_BULK_BYTES: usize = 6;
+/// Progress is kept of commands with at least so many arguments.
+const MANY_ARGS: usize = 64;
 
-fn multibulk(buf: &[u8], trust: Trust) -> Parsed<'_> {
+fn multibulk<'a>(progress: &mut Progress, buf: &'a [u8], trust: Trust) -> Parsed<'a> {
     let (count, mut at) = match number(buf, 1, Invalid::MultibulkLength) {
         Number::Is(count, at) => (count, at),
         Number::Partial => return partial_line(buf.len(), Invalid::TooBigMultibulk),
@@ -99,22 +115,39 @@ fn multibulk(buf: &[u8], trust: Trust) -> Parsed<'_> {
     if trust == Trust::Stranger && count > ARGS_COUNT_UNAUTHENTICATED_MAX {
         return Parsed::Invalid(Invalid::UnauthenticatedMultibulk);
     }
+    if count >= MANY_ARGS {
+        return many(progress, count, at, buf, trust);
+    }
     let mut args = Args::new();
-    for done in 0..count {
+    while args.len() < count {
         match bulk(buf, at, trust) {
             Ok((arg, next)) => {
                 args.push(arg);
                 at = next;
             }
-            // Every argument that is still to come has at least an empty one's bytes: a command that drips in is not
-            // parsed again for each of them.
-            Err(Parsed::Partial { need_at_least }) => {
-                return Parsed::Partial { need_at_least: need_at_least.max(at + EMPTY_BULK_BYTES * (count - done)) };
-            }
-            Err(stop) => return stop,
+            Err(stop) => return stop.awaiting(at, count - args.len()),
         }
     }
     Parsed::Complete { args, used: at }
+}
+
+/// A command of `count` arguments, the first of which stands at `first`.
+fn many<'a>(progress: &mut Progress, count: usize, first: usize, buf: &'a [u8], trust: Trust) -> Parsed<'a> {
+    if progress.count != count {
+        *progress = Progress { count, at: first, args: Vec::new() };
+    }
+    while progress.args.len() < count {
+        match bulk(buf, progress.at, trust) {
+            Ok((arg, next)) => {
+                let end = next - b"\r\n".len();
+                progress.args.push(end - arg.len()..end);
+                progress.at = next;
+            }
+            Err(stop) => return stop.awaiting(progress.at, count - progress.args.len()),
+        }
+    }
+    let Progress { at, args, .. } = std::mem::take(progress);
+    Parsed::Complete { args: args.into_iter().map(|range| &buf[range]).collect(), used: at }
 }
 
 fn bulk(buf: &[u8], at: usize, trust: Trust) -> Result<(&[u8], usize), Parsed<'_>> {
@@ -144,6 +177,16 @@ fn bulk(buf: &[u8], at: usize, trust: Trust) -> Result<(&[u8], usize), Parsed<'_
 }
 
 impl Parsed<'_> {
+    /// Partial by `left` arguments, the first of which begins at `at`: each has at least an empty one's bytes.
+    fn awaiting(self, at: usize, left: usize) -> Self {
+        match self {
+            Self::Partial { need_at_least } => {
+                Self::Partial { need_at_least: need_at_least.max(at + EMPTY_BULK_BYTES * left) }
+            }
+            other => other,
+        }
+    }
+
     fn moved(self, len: usize, _at: usize) -> Self {
         match self {
             Self::Partial { .. } => Self::Partial { need_at_least: len + 1 },
@@ -280,6 +323,28 @@ mod tests {
         }
         let Parsed::Complete { args, used } = parse(frame, Trust::Known) else { panic!("whole") };
         assert_eq!((args.as_slice(), used), (&[&b"SET"[..], b"k", b"0123456789"][..], frame.len()));
+    }
+
+    #[test]
+    fn many_arguments_cut_anywhere_are_the_same_arguments() {
+        let count = MANY_ARGS + 3;
+        let mut frame = format!("*{count}\r\n").into_bytes();
+        for at in 0..count {
+            frame.extend_from_slice(format!("${}\r\n{at}\r\n", at.to_string().len()).as_bytes());
+        }
+        for step in [1, 3, 50, frame.len()] {
+            let mut progress = Progress::default();
+            for have in (0..frame.len()).step_by(step) {
+                let Parsed::Partial { need_at_least } = go_on(&mut progress, &frame[..have], Trust::Known) else {
+                    panic!("{have} of {} bytes", frame.len())
+                };
+                assert!(need_at_least > have && need_at_least <= frame.len());
+            }
+            let Parsed::Complete { args, used } = go_on(&mut progress, &frame, Trust::Known) else { panic!("whole") };
+            assert_eq!((args.len(), used), (count, frame.len()));
+            assert!(args.iter().enumerate().all(|(at, arg)| *arg == at.to_string().as_bytes()));
+            assert_eq!(progress.count, 0, "nothing is left for the next frame");
+        }
     }
 
     #[test]

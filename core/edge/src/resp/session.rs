@@ -4,11 +4,11 @@
 //! answer back. Answers leave in the order of the requests, whatever order they come in. What concerns the connection
 //! alone is answered here: HELLO, AUTH, SELECT, CLIENT SETNAME, MULTI and the like.
 
-use super::encode::{Proto, encode};
-use super::parse::{Args, Invalid, Parsed, Trust, parse, words};
+use super::encode::{Leaving, Proto};
+use super::parse::{self, Args, Invalid, Parsed, Progress, Trust, words};
 use super::transaction::{Merge, Transaction};
 use base::ClientId;
-use base::limits::DATABASE_COUNT;
+use base::limits::{DATABASE_COUNT, OUT_BYTES_SOFT};
 use data::command::containers;
 use data::{Command, Refused, Reply, Run, Watched, command};
 use std::collections::VecDeque;
@@ -37,8 +37,12 @@ pub struct Session {
     watches_in_flight: usize,
     next_seq: u64,
     pending: VecDeque<Slot>,
+    /// The reply that is being made.
+    leaving: Leaving,
     writes_pending: usize,
     pub(super) muted: Muted,
+    /// Of the frame at the front, which is not all there.
+    progress: Progress,
     /// The last frame's command, if it named one, and how it fared here.
     last: (Option<&'static Command>, Fate),
 }
@@ -60,6 +64,8 @@ pub enum Fate {
 #[derive(Debug)]
 struct Slot {
     reply: Option<Reply>,
+    /// What the client spoke when it asked.
+    proto: Proto,
     write: bool,
     watch: bool,
     silent: bool,
@@ -152,16 +158,19 @@ impl Session {
             watches_in_flight: 0,
             next_seq: 0,
             pending: VecDeque::new(),
+            leaving: Leaving::default(),
             writes_pending: 0,
             muted: Muted::No,
+            progress: Progress::default(),
             last: (None, Fate::Ran),
         }
     }
 
     /// Takes one frame off the front of `buf`, whose length goes to `used`; what can be answered at once goes to `out`.
+    /// A frame that needed more must stand at the front again, with what has come since behind it.
     pub fn step<'a>(&mut self, buf: &'a [u8], used: &mut usize, out: &mut Vec<u8>) -> Step<'a> {
         let trust = if self.authenticated { Trust::Known } else { Trust::Stranger };
-        match parse(buf, trust) {
+        match parse::go_on(&mut self.progress, buf, trust) {
             Parsed::Complete { args, used: len } => {
                 *used = len;
                 let step = self.command(args, out);
@@ -186,28 +195,40 @@ impl Session {
         }
     }
 
-    /// The answer to the request `seq`; everything that may leave now goes to `out`.
+    /// The answer to the request `seq`. What may leave now goes to `out`, unless that holds too much already: then it
+    /// is kept until [`Session::go_on`].
     pub fn on_reply(&mut self, seq: u64, reply: Reply, out: &mut Vec<u8>) {
         let head = self.next_seq - self.pending.len() as u64;
         let Some(at) = seq.checked_sub(head).and_then(|at| usize::try_from(at).ok()) else { return };
         if self.pending.get(at).is_none_or(|slot| slot.reply.is_some()) {
             return;
         }
-        if at > 0 {
+        if at > 0 || out.len() > OUT_BYTES_SOFT || !self.leaving.is_made() {
             self.pending[at].reply = Some(reply);
             return;
         }
         self.leave(reply, out);
-        while self.pending.front().is_some_and(|slot| slot.reply.is_some()) {
-            let reply = self.pending[0].reply.take().expect("it was looked at");
+        self.go_on(out);
+    }
+
+    /// Makes more of the replies that were kept: the client has taken some.
+    pub fn go_on(&mut self, out: &mut Vec<u8>) {
+        while self.leaving.go_on(out) && out.len() <= OUT_BYTES_SOFT {
+            let Some(reply) = self.pending.front_mut().and_then(|slot| slot.reply.take()) else { return };
             self.leave(reply, out);
         }
+    }
+
+    /// True if replies are kept because the client hasn't taken those before them.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.leaving.is_made() || self.pending.front().is_some_and(|slot| slot.reply.is_some())
     }
 
     /// Requests whose answers have not left.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + usize::from(!self.leaving.is_made())
     }
 
     /// The name given by CLIENT SETNAME.
@@ -266,7 +287,7 @@ impl Session {
         if self.muted == Muted::Next {
             self.muted = Muted::No;
         }
-        self.pending.push_back(Slot { reply: None, write, watch, silent });
+        self.pending.push_back(Slot { reply: None, proto: self.proto, write, watch, silent });
         self.writes_pending += usize::from(write);
         self.watches_in_flight += usize::from(watch);
         self.next_seq += 1;
@@ -296,7 +317,7 @@ impl Session {
             self.watched.extend_from_slice(watched);
         }
         if !slot.silent {
-            encode(&reply, self.proto, out);
+            self.leaving.begin(reply, slot.proto, out);
         }
     }
 

@@ -32,14 +32,20 @@ mod tests {
 
     #[test]
     fn a_line_is_an_operation() {
-        let operation = one(r#"{"client":"c1","op":"set","key":"a","args":["1","NX"],"result":"OK","invoke_ns":5,"return_ns":9,"node":3}"#);
+        let operation = one(
+            r#"{"client":"c1","op":"set","key":"a","args":["1","NX"],"result":"OK","invoke_ns":5,"return_ns":9,"node":3}"#,
+        );
         let operation = operation.expect("it is one, with a field for others");
         assert_eq!((&*operation.client, operation.invoke_ns, operation.line), ("c1", 5, 7));
         assert_eq!(operation.command.to_string(), "SET a 1 NX");
         assert_eq!(operation.returned.map(|returned| (returned.reply, returned.at_ns)), Some((Reply::ok(), 9)));
-        let many = one(r#"{"client":1,"op":"MSET","args":["a",1,"b",{"hex":"FF00"}],"result":true,"invoke_ns":5,"return_ns":5}"#);
+        let many = one(
+            r#"{"client":1,"op":"MSET","args":["a",1,"b",{"hex":"FF00"}],"result":true,"invoke_ns":5,"return_ns":5}"#,
+        );
         assert_eq!(many.expect("it is one").command.to_string(), r#"MSET a 1 b "\xff\x00""#);
-        let multi = one(r#"{"client":1,"op":"multi","key":null,"args":[["incr","a"],["get","b"]],"result":[3,null],"invoke_ns":5,"return_ns":6}"#);
+        let multi = one(
+            r#"{"client":1,"op":"multi","key":null,"args":[["incr","a"],["get","b"]],"result":[3,null],"invoke_ns":5,"return_ns":6}"#,
+        );
         assert_eq!(multi.expect("it is one").command.to_string(), "MULTI [INCR a] [GET b]");
     }
 
@@ -73,7 +79,10 @@ mod tests {
             (line(r#""result":1,"invoke_ns":5,"return_ns":null"#), ["`result` is 1", "`return_ns` is null"]),
             (line(r#""result":1.5,"invoke_ns":5,"return_ns":7"#), ["`result` is 1.5", "integer"]),
             (line(r#""result":{"hex":"f"},"invoke_ns":5,"return_ns":7"#), ["`result` is {\"hex\":\"f\"}", "hex"]),
-            (line(r#""result":"x","invoke_ns":5,"return_ns":7"#).replace("get", "blpop"), ["no operation \"BLPOP\"", "leave"]),
+            (
+                line(r#""result":"x","invoke_ns":5,"return_ns":7"#).replace("get", "blpop"),
+                ["no operation \"BLPOP\"", "leave"],
+            ),
             (line(r#""result":"x","invoke_ns":5,"return_ns":7"#).replace("[]", "3"), ["`args` is 3", "array"]),
             (line(r#""result":"x","invoke_ns":5,"return_ns":7"#).replace("[]", "[1.5]"), ["`args` has 1.5", "string"]),
             (line(r#""result":"x","invoke_ns":5,"return_ns":7"#).replace("1,", "{},"), ["`client` is {}", "name"]),
@@ -96,7 +105,12 @@ mod tests {
     #[test]
     fn what_is_written_is_read_as_it_was() {
         let sample = crate::sample::Sample {
-            operations: 2000, keys: 8, clients: 5, unknown_per_mille: 100, tied_per_mille: 200, flaw: None,
+            operations: 2000,
+            keys: 8,
+            clients: 5,
+            unknown_per_mille: 100,
+            tied_per_mille: 200,
+            flaw: None,
         };
         let (history, mut again) = (sample.history(1), History::new());
         for (operation, line) in history.operations().iter().zip(1..) {
@@ -106,8 +120,14 @@ mod tests {
         let mut rng = Rng::new(3);
         for _ in 0..500 {
             let bytes: Vec<u8> = (0..rng.below(9)).map(|_| rng.next_u64().to_le_bytes()[0]).collect();
-            let mut operation = one(&format!(r#"{{"client":"\"","op":"get","key":"a","result":null,"invoke_ns":{},"return_ns":{}}}"#, u64::MAX, u64::MAX)).expect("it is one");
-            operation.returned.as_mut().expect("it returned").reply = Reply::List(vec![Reply::text(&bytes), Reply::text("INDOUBT")]);
+            let mut operation = one(&format!(
+                r#"{{"client":"\"","op":"get","key":"a","result":null,"invoke_ns":{},"return_ns":{}}}"#,
+                u64::MAX,
+                u64::MAX
+            ))
+            .expect("it is one");
+            operation.returned.as_mut().expect("it returned").reply =
+                Reply::List(vec![Reply::text(&bytes), Reply::text("INDOUBT")]);
             assert_eq!(one(&write(&operation)).expect("it was written by us"), operation);
         }
     }

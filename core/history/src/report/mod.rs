@@ -38,7 +38,11 @@ fn counts(counts: &Counts) -> String {
 
 fn undecided(hard: &Hard) -> String {
     let keys: Vec<String> = hard.keys.iter().map(|key| shown(key)).collect();
-    let more = if hard.keys_count > keys.len() { format!(" and {} more", hard.keys_count - keys.len()) } else { String::new() };
+    let more = if hard.keys_count > keys.len() {
+        format!(" and {} more", hard.keys_count - keys.len())
+    } else {
+        String::new()
+    };
     let why = match hard.why {
         Why::Budget => "the budget ended; give more by --budget",
         Why::Memory => "it took too much memory; check a shorter history, or fewer clients on a key",
@@ -51,12 +55,20 @@ fn explain(history: &History, violation: &Violation) -> String {
     let mut out = String::new();
     let shown: Vec<Evidence> = around_the_end(&violation.operations);
     let left_out = violation.operations.len() - shown.len();
-    line(&mut out, match violation.start {
-        Start::Empty => "These operations have no order that explains their results.".to_owned(),
-        Start::Unknown => "Whatever the keys held before, these operations have no order that explains their results.".to_owned(),
-    });
+    line(
+        &mut out,
+        match violation.start {
+            Start::Empty => "These operations have no order that explains their results.".to_owned(),
+            Start::Unknown => {
+                "Whatever the keys held before, these operations have no order that explains their results.".to_owned()
+            }
+        },
+    );
     if left_out > 0 {
-        line(&mut out, format!("The last {} of {} are shown; --json has all.", shown.len(), violation.operations.len()));
+        line(
+            &mut out,
+            format!("The last {} of {} are shown; --json has all.", shown.len(), violation.operations.len()),
+        );
     }
     out += "\n";
     out += &timeline(history, &shown);

@@ -33,7 +33,10 @@ struct Bars {
 impl Bars {
     fn new(operations: &[&Operation], labels: Vec<String>) -> Self {
         let calls = operations.iter().enumerate().map(|(at, one)| (one.invoke_ns, 0, at));
-        let returns = operations.iter().enumerate().map(|(at, one)| (one.returned.as_ref().map_or(u64::MAX, |returned| returned.at_ns), 1, at));
+        let returns = operations
+            .iter()
+            .enumerate()
+            .map(|(at, one)| (one.returned.as_ref().map_or(u64::MAX, |returned| returned.at_ns), 1, at));
         let mut events: Vec<(u64, u8, usize)> = calls.chain(returns).collect();
         events.sort_unstable();
         let (mut from, mut to) = (vec![0; operations.len()], vec![0; operations.len()]);

@@ -114,7 +114,8 @@ impl Sample {
     }
 
     fn carry_out(&self, plans: &mut [Plan]) {
-        let mut order: Vec<(u64, usize)> = plans.iter().zip(0..).filter_map(|(plan, at)| Some((plan.effect_ns?, at))).collect();
+        let mut order: Vec<(u64, usize)> =
+            plans.iter().zip(0..).filter_map(|(plan, at)| Some((plan.effect_ns?, at))).collect();
         order.sort_unstable();
         let mut world = World::default();
         for (number, (_, at)) in order.into_iter().enumerate() {

@@ -70,7 +70,9 @@ impl Chains {
                 if end.used[class] == count || hides_last(problem, class, &end.chain) {
                     continue;
                 }
-                let Some(state) = step(&problem.classes[class].body, &end.state, problem.classes[class].reply) else { continue };
+                let Some(state) = step(&problem.classes[class].body, &end.state, problem.classes[class].reply) else {
+                    continue;
+                };
                 if state == end.state {
                     continue;
                 }

@@ -1,10 +1,10 @@
 //! The checker as the definition has it: every order of every choice of the unknown operations, on another model.
 
+use crate::History;
 use crate::record::{Fate, Operation};
 use crate::reply::Reply;
 use crate::sample::Store;
 use crate::text::integer;
-use crate::History;
 
 /// True if some order explains the history.
 pub(super) fn is_linearizable(history: &History) -> bool {

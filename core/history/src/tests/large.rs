@@ -4,14 +4,8 @@ use crate::sample::{Flaw, Sample};
 use crate::{Verdict, check, configurations};
 
 /// A hundred thousand operations of sixteen clients.
-pub(super) const LARGE: Sample = Sample {
-    operations: 100_000,
-    keys: 100,
-    clients: 16,
-    unknown_per_mille: 10,
-    tied_per_mille: 0,
-    flaw: None,
-};
+pub(super) const LARGE: Sample =
+    Sample { operations: 100_000, keys: 100, clients: 16, unknown_per_mille: 10, tied_per_mille: 0, flaw: None };
 
 fn probe(name: &str, sample: Sample, seed: u64) {
     let history = sample.history(seed);
@@ -19,7 +13,13 @@ fn probe(name: &str, sample: Sample, seed: u64) {
     let verdict = check(&history, configurations(40_000_000));
     let size = if let Verdict::Violation(v, _) = &verdict { v.operations.len() } else { 0 };
     let hard = if let Verdict::Undecided(h, _) = &verdict { format!("{h:?}") } else { String::new() };
-    println!("{name} {seed}: {} {:?} {size} {:.2}s {}", verdict.name(), verdict.counts(), begun.elapsed().as_secs_f64(), hard.chars().take(300).collect::<String>());
+    println!(
+        "{name} {seed}: {} {:?} {size} {:.2}s {}",
+        verdict.name(),
+        verdict.counts(),
+        begun.elapsed().as_secs_f64(),
+        hard.chars().take(300).collect::<String>()
+    );
 }
 
 #[test]
@@ -37,7 +37,11 @@ fn probes() {
         for flaw in [Flaw::StaleRead, Flaw::LostWrite, Flaw::UndoneWrite] {
             probe(&format!("{flaw:?}"), Sample { flaw: Some((flaw, 50_000)), ..LARGE }, seed);
             probe(&format!("tied {flaw:?}"), Sample { tied_per_mille: 10, flaw: Some((flaw, 50_000)), ..LARGE }, seed);
-            probe(&format!("4 keys {flaw:?}"), Sample { keys: 4, operations: 20_000, flaw: Some((flaw, 10_000)), ..LARGE }, seed);
+            probe(
+                &format!("4 keys {flaw:?}"),
+                Sample { keys: 4, operations: 20_000, flaw: Some((flaw, 10_000)), ..LARGE },
+                seed,
+            );
         }
     }
 }

@@ -192,13 +192,19 @@ fn many_unknown_writes_that_nobody_saw_cost_nothing() {
     // Seen, and gone: whichever of the others happened since, none of them makes it so.
     let gone = format!("{unknown}{seen} d 5040 5050 GET x => nil");
     let verdict = verdict(&history(&gone));
-    assert!(matches!(verdict, Verdict::Violation(..)) && verdict.counts().configurations < 500_000, "{:?}", verdict.counts());
+    assert!(
+        matches!(verdict, Verdict::Violation(..)) && verdict.counts().configurations < 500_000,
+        "{:?}",
+        verdict.counts()
+    );
 }
 
 #[test]
 fn many_unknown_appends_are_found_in_what_was_read() {
     let unknown: String = (10..40).map(|n| format!("a {n} - APPEND x {n} => ?\n")).collect();
-    let good = format!("{unknown} c 100 110 GET x => 1735122911\n c 120 130 APPEND x ! => 17\n c 140 150 GET x => 1735122911203010!");
+    let good = format!(
+        "{unknown} c 100 110 GET x => 1735122911\n c 120 130 APPEND x ! => 17\n c 140 150 GET x => 1735122911203010!"
+    );
     let verdict = verdict(&history(&good));
     assert!(matches!(verdict, Verdict::Linearizable(_)), "{verdict:?}");
     assert!(verdict.counts().configurations < 200_000, "{:?}", verdict.counts());
