@@ -37,11 +37,35 @@ pub(crate) enum Switch {
     Removal,
 }
 
+#[cfg(test)]
+impl Switch {
+    pub(crate) const ALL: [Self; 15] = [
+        Self::RealTime,
+        Self::Memo,
+        Self::MemoOfState,
+        Self::MemoOfUnknown,
+        Self::Greed,
+        Self::UnknownNever,
+        Self::UnknownEarly,
+        Self::UnknownTwice,
+        Self::ChainsOfOne,
+        Self::Near,
+        Self::Aims,
+        Self::Foresight,
+        Self::Ties,
+        Self::Cut,
+        Self::Removal,
+    ];
+}
+
 #[cfg(not(test))]
 #[inline]
 pub(crate) const fn broken(_: Switch) -> bool {
     false
 }
+
+#[cfg(test)]
+pub(crate) use thread::{broken, with};
 
 #[cfg(test)]
 mod thread {
@@ -65,6 +89,3 @@ mod thread {
         result
     }
 }
-
-#[cfg(test)]
-pub(crate) use thread::{broken, with};

@@ -1,4 +1,4 @@
-//! Histories as JSON lines, one operation each; FORMAT.md tells them field by field.
+//! Histories as JSON lines, one operation each; FORMAT.md (Histories) tells them field by field.
 
 mod read;
 mod write;

@@ -52,6 +52,9 @@ pub(crate) struct Class<'a> {
     pub(crate) calls: Vec<(u64, OpId)>,
 }
 
+/// What makes operations of unknown outcome equal: what they do, and how they were answered if they did it.
+type Kind<'a> = (Body<usize>, Option<&'a Reply>);
+
 impl<'a> Problem<'a> {
     pub(crate) fn new(entries: &[Entry<'a>], start: Start) -> Self {
         let accesses = entries.iter().flat_map(|entry| entry.command.body().accesses());
@@ -59,7 +62,7 @@ impl<'a> Problem<'a> {
         (0..).zip(places.values_mut()).for_each(|(place, value)| *value = place);
         let keys: Vec<&'a Text> = places.keys().copied().collect();
         let mut ops = Vec::new();
-        let mut open: BTreeMap<(Body<usize>, Option<&'a Reply>), Vec<(u64, OpId)>> = BTreeMap::new();
+        let mut open: BTreeMap<Kind<'a>, Vec<(u64, OpId)>> = BTreeMap::new();
         for entry in entries {
             let body = entry.command.body().rename(|key| places[key]);
             match (entry.reply, entry.return_ns) {
@@ -97,7 +100,7 @@ impl<'a> Op<'a> {
 }
 
 impl<'a> Class<'a> {
-    fn new(((body, reply), mut calls): ((Body<usize>, Option<&'a Reply>), Vec<(u64, OpId)>)) -> Self {
+    fn new(((body, reply), mut calls): (Kind<'a>, Vec<(u64, OpId)>)) -> Self {
         calls.sort_unstable();
         let keys: BTreeSet<usize> = body.accesses().map(|access| access.key).collect();
         let replaces = body.replaces() && keys.iter().all(|key| body.is_blind_to(key, reply));

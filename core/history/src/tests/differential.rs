@@ -42,6 +42,10 @@ pub(super) fn small(seed: u64) -> History {
             plan.reply = other(&plan.reply, rng);
         }
     }
+    recorded(plans)
+}
+
+fn recorded(mut plans: Vec<Plan>) -> History {
     plans.sort_by_key(|plan| plan.call);
     let mut history = History::new();
     for (client, plan) in plans.into_iter().enumerate() {
@@ -51,6 +55,21 @@ pub(super) fn small(seed: u64) -> History {
         }
     }
     history
+}
+
+/// What a right store may have been seen to do: a dozen operations on a key, all at once, half of them of unknown outcome.
+pub(super) fn crowd(seed: u64) -> History {
+    let mut rng = Rng::new(seed);
+    let mut plans: Vec<Plan> = (0..14).map(|_| Plan::draw(1, &mut rng)).collect();
+    for plan in plans.iter_mut().filter(|_| rng.one_in(2)) {
+        plan.ret = None;
+    }
+    plans.sort_by_key(|plan| plan.effect);
+    let mut store = Store::default();
+    for plan in &mut plans {
+        plan.reply = store.run(plan.command.words());
+    }
+    recorded(plans)
 }
 
 struct Plan {

@@ -3,7 +3,6 @@
 mod brute;
 mod differential;
 mod large;
-mod shrinking;
 mod stories;
 mod switches;
 

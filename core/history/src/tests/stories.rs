@@ -142,7 +142,7 @@ fn a_store_that_held_something() {
     assert_eq!(bad(lines), [2]);
     let unknown = |lines: &str| {
         let mut there = History::starting(Start::Unknown);
-        history(lines).operations().iter().for_each(|operation| drop(there.push(operation.clone())));
+        history(lines).operations().iter().for_each(|operation| _ = there.push(operation.clone()));
         is_linearizable(&there)
     };
     assert!(unknown(lines));
@@ -181,10 +181,10 @@ fn every_command_is_checked_against_its_reply() {
 
 #[test]
 fn many_unknown_writes_that_nobody_saw_cost_nothing() {
-    let unknown: String = (0..2000).map(|n| format!("a {n} - SET x {n} => ?\n b {n} - INCR x => ?\n")).collect();
-    let reads: String = (0..200).map(|n| format!("c {} {} GET x => nil\n", 10 * n, 10 * n + 5)).collect();
-    let seen = "d 5000 5010 GET x => 1234\n d 5020 5030 INCR x => 1236\n";
-    for (lines, most) in [(format!("{unknown}{reads}"), 250), (format!("{unknown}{reads}{seen}"), 20_000)] {
+    let unknown: String = (0..300).map(|n| format!("a {n} - SET x {n} => ?\n b {n} - INCR x => ?\n")).collect();
+    let reads: String = (0..50).map(|n| format!("c {} {} GET x => nil\n", 10 * n, 10 * n + 5)).collect();
+    let seen = "d 5000 5010 GET x => 123\n d 5020 5030 INCR x => 125\n";
+    for (lines, most) in [(format!("{unknown}{reads}"), 100), (format!("{unknown}{reads}{seen}"), 5_000)] {
         let verdict = verdict(&history(&lines));
         assert!(matches!(verdict, Verdict::Linearizable(_)), "{verdict:?}");
         assert!(verdict.counts().configurations < most, "{:?}", verdict.counts());
@@ -192,11 +192,8 @@ fn many_unknown_writes_that_nobody_saw_cost_nothing() {
     // Seen, and gone: whichever of the others happened since, none of them makes it so.
     let gone = format!("{unknown}{seen} d 5040 5050 GET x => nil");
     let verdict = verdict(&history(&gone));
-    assert!(
-        matches!(verdict, Verdict::Violation(..)) && verdict.counts().configurations < 500_000,
-        "{:?}",
-        verdict.counts()
-    );
+    let configurations = verdict.counts().configurations;
+    assert!(matches!(verdict, Verdict::Violation(..)) && configurations < 100_000, "{configurations}");
 }
 
 #[test]
