@@ -2,6 +2,7 @@
 
 mod admin;
 mod bench;
+mod check;
 mod cli;
 mod clients;
 mod clock;
