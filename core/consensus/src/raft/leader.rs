@@ -13,7 +13,7 @@ use base::record::Payload;
 use base::{Index, Instant, NodeId, Term};
 use std::collections::{BTreeMap, VecDeque};
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Leader {
     /// Its first own entry; before that is applied it serves no read.
     pub(super) first: Index,

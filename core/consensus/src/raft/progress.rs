@@ -6,7 +6,7 @@
 use base::{Index, Instant};
 use std::collections::VecDeque;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Progress {
     /// Durable there, and equal to the leader's log.
     pub(super) matched: Index,
@@ -20,7 +20,7 @@ pub(super) struct Progress {
 }
 
 /// How entries are sent.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) enum Flow {
     /// Where do the logs meet? One question at a time, asked when so many heartbeats had been sent.
     Probe { asked: Option<u64> },
