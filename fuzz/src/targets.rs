@@ -3,7 +3,7 @@
 use crate::disk::MemDisk;
 use base::record::{Payload, Record};
 use base::rng::Rng;
-use base::{ClientId, Index, NodeId, ShardId, Stamp, Term};
+use base::{ClientId, Index, NodeId, Placement, ShardId, Stamp, Term};
 use bytes::Bytes;
 use data::shard::{EntryWriter, genesis};
 use data::{Context, Keyspace, ShardState, command};
@@ -226,4 +226,34 @@ pub fn valid_log(rng: &mut Rng) -> Vec<u8> {
     }
     drop(wal);
     disk.bytes(SEGMENT)
+}
+
+/// A placement: refused, or valid, spelled so that it comes back, and good for any change.
+pub fn placement(input: &[u8]) {
+    let Ok(placement) = Placement::decode(input) else { return };
+    assert_eq!(placement.validate(), Ok(()));
+    assert_eq!(Placement::decode(&placement.encode()).as_ref(), Ok(&placement));
+    if placement.nodes().len() > 32 {
+        // Nothing else happens there, only more slowly.
+        return;
+    }
+    let (old, new) = (placement.nodes()[0], NodeId(0x7e57));
+    for next in [placement.join(new), placement.leave(old), placement.replace(old, new)].into_iter().flatten() {
+        assert_eq!(next.validate(), Ok(()));
+        let changes = placement.changes_to(&next);
+        assert!(changes.iter().all(|change| change.added.iter().all(|node| !change.removed.contains(node))));
+    }
+}
+
+/// A small placement that has changed a few times.
+pub fn valid_placement(rng: &mut Rng) -> Vec<u8> {
+    let mut small = |most: u16| u16::try_from(1 + rng.below(u64::from(most))).expect("small");
+    let (nodes, shards, replicas) = (u64::from(small(6)), small(8), [1, 2, 3, 5, 7][usize::from(small(5)) - 1]);
+    let mut placement = Placement::first((0..nodes).map(NodeId), shards, replicas).expect("a small cluster");
+    for _ in 0..rng.below(4) {
+        let (old, new) = (placement.nodes()[0], NodeId(rng.next_u64()));
+        let next = [placement.join(new), placement.leave(old), placement.replace(old, new)];
+        placement = next[usize::try_from(rng.below(3)).expect("small")].clone().unwrap_or(placement);
+    }
+    placement.encode()
 }

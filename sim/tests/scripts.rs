@@ -30,7 +30,7 @@ fn scripts_tell_what_replicas_say() {
         assert!(
             script == played,
             "{name} tells another story from line {} on:\n{played}",
-            differs.map_or_else(|| script.lines().count().min(played.lines().count()), |at| at) + 1
+            differs.unwrap_or_else(|| script.lines().count().min(played.lines().count())) + 1
         );
     }
 }

@@ -25,6 +25,20 @@ enum Command {
     /// Ctrl-C ends it gracefully, with exit code 0.
     #[command(after_long_help = DEV_EXAMPLES)]
     Dev(Dev),
+    /// A real cluster of child processes on this machine, in the foreground.
+    ///
+    /// Node i listens on 127.0.0.1 at BASE + 10i, and keeps its configuration, log and data in DIR/node-i. Any node serves
+    /// any key. One line on stdout says when every shard has a leader. A node that dies stays dead until `tidegate server`
+    /// starts it again; all end with this process.
+    #[command(after_long_help = LOCAL_EXAMPLES)]
+    Local(Local),
+    /// One node of a cluster, by its configuration file.
+    ///
+    /// The nodes of a cluster know each other by id, and prove to each other that they know its secret. A node begins
+    /// with an empty directory only when the cluster is being made, with --bootstrap; one that has lost its data must not
+    /// come back under its old id, since it could forget what it voted for.
+    #[command(after_long_help = SERVER_EXAMPLES)]
+    Server(Server),
     /// How a running node stands: its shards, connections, memory and log.
     ///
     /// The node is found by DIR/endpoints.json, which it writes when it serves, or by the admin address of its ready line.
@@ -89,6 +103,53 @@ pub struct Dev {
     pub log_format: Format,
 }
 
+/// Options of `tidegate local`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Local {
+    /// How many nodes.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=7))]
+    pub nodes: u16,
+    /// Node i listens at BASE + 10i.
+    #[arg(long, value_name = "BASE", default_value_t = 7000, value_parser = clap::value_parser!(u16).range(1..=65_000))]
+    pub port: u16,
+    /// Where the nodes' folders are; made if they aren't there.
+    #[arg(long, value_name = "DIR", default_value = "tidegate-cluster")]
+    pub dir: PathBuf,
+    /// Data shards; fixed when the cluster is made.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub shards: u16,
+}
+
+impl Local {
+    /// The RESP port of a node, the first of its ports.
+    pub fn base(&self, number: u16) -> u16 {
+        self.port + 10 * number
+    }
+}
+
+/// Options of `tidegate server`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Server {
+    /// The node's configuration, in TOML.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The cluster is being made: this node may begin with an empty directory.
+    #[arg(long)]
+    pub bootstrap: bool,
+    /// Ends when the process that started it does.
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
+    /// A snapshot is taken when the write-ahead log has grown by this many MiB since the last.
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..))]
+    pub snapshot_after_mib: u64,
+    /// What is logged on stderr.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: Level,
+    /// How a line of the log looks.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: Format,
+}
+
 /// Options of `tidegate status`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Status {
@@ -124,6 +185,8 @@ impl Dev {
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Dev(options) => crate::dev::run(&options),
+        Command::Local(options) => crate::local::run(&options),
+        Command::Server(options) => crate::server::run(&options),
         Command::Status(options) => crate::status::run(&options),
         Command::Bench(options) => crate::bench::run(&options),
         Command::Completions { shell } => complete(shell, &mut std::io::stdout().lock()).map_err(Into::into),
@@ -161,6 +224,16 @@ Examples:
   tidegate dev                                   on 127.0.0.1:6379
   tidegate dev --port 0 --dir /tmp/a             a free port, named by the ready line and DIR/endpoints.json
   tidegate dev --requirepass secret --lanes 2    clients give a password; two threads serve them";
+
+const LOCAL_EXAMPLES: &str = "\
+Examples:
+  tidegate local                                  three nodes at 7010, 7020 and 7030
+  tidegate local --nodes 5 --port 8000 --dir c    five, at 8010 to 8050, with their folders in ./c";
+
+const SERVER_EXAMPLES: &str = "\
+Examples:
+  tidegate server --config node-2/node.toml                a node that was there before
+  tidegate server --config node-2/node.toml --bootstrap    one of a cluster that is being made";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:

@@ -1,4 +1,4 @@
-//! `tidegate dev`: recover, start the threads, say that it is ready, and stop in order.
+//! A node, alone or one of a cluster: recover, start the threads, say that it is ready, and stop in order.
 
 use crate::cli::Dev;
 use crate::descriptors;
@@ -8,6 +8,7 @@ use crate::keeper::{self, Task};
 use crate::lane::{Driver, WAKER};
 use crate::log;
 use crate::meters::nanos;
+use crate::peers::{Kinship, Member, Peers};
 use crate::room::ROOM_BYTES_WANTED;
 use crate::shared::{Input, Mailbox, Phase, Ports, Shared, lock};
 use base::record::{RecoveredShard, SnapshotMark};
@@ -24,14 +25,45 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use storage::{Disk, RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions};
 
-/// Runs a node until it is told to stop.
+/// What makes a node one of a cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    pub id: u64,
+    pub secret: Vec<u8>,
+    pub me: NodeId,
+    pub peers_port: u16,
+    pub members: Vec<Member>,
+    pub first: First,
+}
+
+/// Whether a node may begin with an empty directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// The cluster is being made.
+    Bootstrap,
+    /// It exists: a node without its data has lost it.
+    No,
+}
+
+/// Runs `tidegate dev` until it is told to stop.
 pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
+    run_node(options, None)
+}
+
+/// Runs a node until it is told to stop.
+pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn Error>> {
     log::start(options.log_level, options.log_format);
     survive_file_limits()?;
     let (listener, admin, ports) = bind_all(options)?;
+    let peers_listener = cluster.map(|cluster| bind("peers", cluster.peers_port)).transpose()?;
     let disk = RealDisk::open(&options.dir)?;
+    if let Some(cluster) = cluster {
+        may_begin(&disk, cluster, &options.dir)?;
+    }
     fix_shape(&disk, &options.dir, options.shards)?;
-    let node = node_id(&disk)?;
+    let node = node_id(&disk, cluster)?;
+    let kinship = cluster.map(|cluster| kinship(&disk, cluster)).transpose()?;
+    let members = cluster.map_or(vec![node], |cluster| cluster.members.iter().map(|member| member.id).collect());
     let (shared, polls) = share(options, node, ports)?;
     descriptors::fit(options, &shared.settings)?;
     http::start(admin, shared.clone())?;
@@ -40,17 +72,13 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     let (keeper_in, keeper_out) = mpsc::channel();
     let journal = Arc::new(Journal::new(wal, shared.clone(), keeper_in.clone(), slow_sync()?));
     let (durable, mut replicas) = recover(&disk, recovery)?;
-    let routing = Routing::new(options.shards, options.lanes);
-
-    let mut listener = Some(mio::net::TcpListener::from_std(listener));
-    let mut lanes = Vec::new();
-    for (number, poll) in (0..options.lanes).zip(polls) {
-        let config = LaneConfig { node, lane: LaneId(number), routing, seed: disk.random()? };
-        let mine = replicas.extract_if(.., |shard, _| routing.lane_of(*shard) == LaneId(number)).map(|(_, one)| one);
-        let mut out = Outbox::default();
-        let lane = Lane::start(crate::clock::now(), config, mine.collect(), &mut out);
-        let parts = (shared.clone(), journal.clone(), keeper_in.clone());
-        lanes.push(Driver::new(LaneId(number), parts.0, parts.1, parts.2, poll, listener.take(), lane, out));
+    let parts = Parts { shared: &shared, journal: &journal, keeper: &keeper_in, disk: &disk };
+    let mut lanes = make_lanes(options, (node, &members), parts, polls, listener, &mut replicas)?;
+    let (ready_in, ready_out) = mpsc::channel();
+    if let (Some(listener), Some(kinship)) = (peers_listener, kinship) {
+        let lane = lanes.first_mut().expect("a node has a lane");
+        lane.peers = Some(Peers::new(kinship, listener, lane.poll.registry())?);
+        lane.ready = Some(ready_in);
     }
     if !replicas.is_empty() {
         return Err(format!("{} holds {} more shards than asked for", options.dir.display(), replicas.len()).into());
@@ -64,11 +92,16 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
         let shards = options.shards;
         scope.spawn(move || keeper::run(disk, keeper_journal, &keeper_shared, &keeper_out, durable, shards, after));
         for lane in &mut lanes {
-            lane.settle();
+            if cluster.is_none() {
+                lane.settle();
+            }
             lane.listen().unwrap_or_else(|error| die(&error.to_string()));
         }
         let running: Vec<_> = lanes.into_iter().map(|mut lane| scope.spawn(move || lane.run())).collect();
         // The threads of the scope wait for their end: an error here ends the process, not the scope.
+        if cluster.is_some() {
+            await_ready(&ready_out);
+        }
         serve_until_told(options, &shared, begun.elapsed()).unwrap_or_else(|error| die(&error.to_string()));
         shared.mailboxes.iter().for_each(|mailbox| mailbox.put(Input::Stop));
         for lane in running {
@@ -85,6 +118,81 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
     }
     log::info("node", "stopped", &[]);
     Ok(())
+}
+
+/// What every lane of a node has a part in.
+struct Parts<'a> {
+    shared: &'a Arc<Shared>,
+    journal: &'a Arc<Journal>,
+    keeper: &'a mpsc::Sender<Task>,
+    disk: &'a RealDisk,
+}
+
+fn make_lanes(
+    options: &Dev,
+    (node, members): (NodeId, &[NodeId]),
+    parts: Parts<'_>,
+    polls: Vec<Poll>,
+    listener: TcpListener,
+    replicas: &mut BTreeMap<ShardId, RecoveredReplica>,
+) -> Result<Vec<Driver>, Box<dyn Error>> {
+    let routing = Routing::new(options.shards, options.lanes);
+    let mut listener = Some(mio::net::TcpListener::from_std(listener));
+    let mut lanes = Vec::new();
+    for (number, poll) in (0..options.lanes).zip(polls) {
+        let config = LaneConfig { node, lane: LaneId(number), routing, seed: parts.disk.random()? };
+        let mine = replicas.extract_if(.., |shard, _| routing.lane_of(*shard) == LaneId(number)).map(|(_, one)| one);
+        let mut out = Outbox::default();
+        let lane = Lane::start(crate::clock::now(), config, members, mine.collect(), &mut out);
+        let (shared, journal, keeper) = (parts.shared.clone(), parts.journal.clone(), parts.keeper.clone());
+        lanes.push(Driver::new(LaneId(number), shared, journal, keeper, poll, listener.take(), lane, out));
+    }
+    Ok(lanes)
+}
+
+/// Waits until every shard has a leader. Meanwhile a signal ends the process at once: there is nothing to finish.
+fn await_ready(ready: &mpsc::Receiver<()>) {
+    log::info("node", "waiting until a majority of the cluster is there", &[]);
+    if ready.recv().is_err() {
+        die("the lane has ended before it was ready");
+    }
+}
+
+/// A node of an existing cluster that has no data has lost it, and must not vote under its old name.
+fn may_begin(disk: &RealDisk, cluster: &Cluster, dir: &Path) -> Result<(), Box<dyn Error>> {
+    let empty = !disk.list()?.iter().any(|name| name.starts_with("wal-"));
+    if empty && cluster.first == First::No {
+        return Err(format!(
+            "{} holds no data of node {:016x}; if the cluster is being made, give --bootstrap; if this node has lost its disk, it \
+             must not come back under its old id, since it could forget what it voted for",
+            dir.display(),
+            cluster.me.0
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// Who this node is to its peers, and what it knows of them.
+fn kinship(disk: &RealDisk, cluster: &Cluster) -> Result<Kinship, Box<dyn Error>> {
+    let number = |text: String| u64::from_str_radix(&text, 16);
+    let life = match storage::read_label(disk, "life")? {
+        Some(text) => number(text)?,
+        None => {
+            let life = disk.random()?;
+            storage::write_label(disk, "life", &format!("{life:016x}"))?;
+            life
+        }
+    };
+    let mut lives = BTreeMap::new();
+    for name in disk.list()?.iter().filter(|name| name.starts_with(keeper::LIFE_OF) && !name.ends_with(".tmp")) {
+        if let Some(text) = storage::read_label(disk, name)? {
+            let node = NodeId(u64::from_str_radix(&name[keeper::LIFE_OF.len()..], 16)?);
+            lives.insert(node, number(text)?);
+        }
+    }
+    let Cluster { id, secret, me, members, .. } = cluster;
+    Ok(Kinship { cluster: *id, secret: secret.clone(), me: *me, life, members: members.clone(), lives })
 }
 
 /// Says that the node serves, and waits for the signal to stop.
@@ -218,12 +326,19 @@ fn fix_shape(disk: &RealDisk, dir: &Path, shards: u16) -> Result<(), Box<dyn Err
     }
 }
 
-/// This node's id: random, made at its first start.
-fn node_id(disk: &RealDisk) -> Result<NodeId, Box<dyn Error>> {
+/// This node's id: random, made at its first start, or the one that its cluster knows it by.
+fn node_id(disk: &RealDisk, cluster: Option<&Cluster>) -> Result<NodeId, Box<dyn Error>> {
+    let wanted = cluster.map(|cluster| cluster.me);
     match storage::read_label(disk, "node-id")? {
-        Some(text) => Ok(NodeId(u64::from_str_radix(&text, 16)?)),
+        Some(text) => {
+            let id = NodeId(u64::from_str_radix(&text, 16)?);
+            match wanted.filter(|wanted| *wanted != id) {
+                Some(wanted) => Err(format!("the directory is of node {:016x}, not {:016x}", id.0, wanted.0).into()),
+                None => Ok(id),
+            }
+        }
         None => {
-            let id = disk.random()?;
+            let id = wanted.map_or_else(|| disk.random(), |wanted| Ok(wanted.0))?;
             storage::write_label(disk, "node-id", &format!("{id:016x}"))?;
             Ok(NodeId(id))
         }

@@ -8,14 +8,14 @@ use crate::log;
 use crate::room::{ROOM_BYTES_MIN, ROOM_BYTES_WANTED};
 use crate::shared::{Input, Shared, lock};
 use base::record::SnapshotMark;
-use base::{LaneId, ShardId};
+use base::{LaneId, NodeId, ShardId};
 use node::SnapshotStep;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
-use storage::{RealDisk, SnapshotWriter, StorageError};
+use storage::{Disk, RealDisk, SnapshotWriter, StorageError};
 
 /// What the keeper is asked.
 #[derive(Debug)]
@@ -23,6 +23,11 @@ pub enum Task {
     Snapshot {
         lane: LaneId,
         step: SnapshotStep,
+    },
+    /// Another node has said what life it leads: one that comes back with another has lost its disk.
+    Remember {
+        node: NodeId,
+        life: u64,
     },
     Drop(Vec<data::Garbage>),
     /// The log has less room than should be kept ready.
@@ -94,6 +99,7 @@ pub fn run(
         match tasks.recv_timeout(LOOK_EVERY) {
             Ok(Task::Snapshot { lane, step }) => keeper.on_step(lane, step),
             Ok(Task::Drop(garbage)) => drop(garbage),
+            Ok(Task::Remember { node, life }) => keeper.remember(node, life),
             Ok(Task::MakeRoom) => {}
             Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
@@ -103,6 +109,18 @@ pub fn run(
 }
 
 impl Keeper<'_> {
+    /// Writes down another node's life, once: `peers` holds against it what it was first.
+    fn remember(&self, node: NodeId, life: u64) {
+        let name = life_label(node);
+        let known = self.disk.list().is_ok_and(|names| names.contains(&name));
+        if known {
+            return;
+        }
+        if let Err(error) = storage::write_label(&self.disk, &name, &format!("{life:016x}")) {
+            log::warn("keeper", "what life a node leads could not be written down", &[("error", &error)]);
+        }
+    }
+
     fn on_step(&mut self, lane: LaneId, step: SnapshotStep) {
         let mailbox = &self.shared.mailboxes[usize::from(lane.0)];
         let (shard, done) = match step {
@@ -259,6 +277,12 @@ impl Keeper<'_> {
     }
 }
 
+/// The file in which another node's life stands.
+pub fn life_label(node: NodeId) -> String {
+    format!("{LIFE_OF}{:016x}", node.0)
+}
+
+pub const LIFE_OF: &str = "life-of-";
 const PIECE_BYTES: usize = 256 * 1024;
 /// How fast a snapshot is written while the log is not twice as long as it should be.
 const PACE_BYTES_PER_S: u64 = 128 * 1024 * 1024;

@@ -32,6 +32,20 @@ id!(
 id!(
     /// A Raft log index; the first entry has index 1.
     Index, u64);
+id!(
+    /// The number of a placement; the first one has epoch 1.
+    Epoch, u64);
+
+impl Epoch {
+    /// No cluster changes so often; what claims more is damage.
+    pub const MAX: Self = Self(u64::MAX / 2);
+
+    /// The epoch behind this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
 
 impl Index {
     /// The index behind this one.

@@ -1,4 +1,4 @@
-//! Nouns of every layer: ids, time, chance, limits with units, codec, hash slots, log records.
+//! Nouns of every layer: ids, time, chance, limits with units, codec, hash slots, log records, the ring.
 //!
 //! Everything here is a plain value with no behaviour that could differ between two machines: no clock, no
 //! socket, no global. The other packages of `core/` build on these nouns and on nothing else that is shared.
@@ -7,11 +7,14 @@ pub mod codec;
 pub mod ids;
 pub mod limits;
 pub mod mutation;
+pub mod placement;
 pub mod record;
+pub mod ring;
 pub mod rng;
 pub mod slot;
 pub mod time;
 
-pub use ids::{ClientId, Index, LaneId, NodeId, ShardId, Term};
+pub use ids::{ClientId, Epoch, Index, LaneId, NodeId, ShardId, Term};
+pub use placement::Placement;
 pub use slot::Slot;
 pub use time::{Instant, Stamp};

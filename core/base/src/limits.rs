@@ -20,6 +20,12 @@ pub const QUEUED_COMMANDS_MAX: usize = 1024 * 1024;
 pub const DATABASE_COUNT: u8 = 16;
 /// The largest database count a file may claim.
 pub const SHARD_COUNT_MAX: u16 = 1024;
+/// The most nodes of a cluster, and of a ring.
+pub const NODE_COUNT_MAX: u16 = 1024;
+/// The most replicas of a shard; any number of them can vote.
+pub const REPLICA_COUNT_MAX: u8 = 7;
+/// The most seats of a node on a bounded ring, in percent of the mean.
+pub const LOAD_PERCENT_MAX: usize = 110;
 /// A log entry is closed when it has reached this size; one larger command makes a larger entry.
 pub const ENTRY_BYTES_SOFT: usize = MIB;
 /// The largest log entry: one request and its frame.

@@ -1,4 +1,8 @@
 //! Hash slots as in Redis Cluster: `CRC16(key or {hashtag}) mod 16384`, CRC16 in its XMODEM variant.
+//!
+//! Shards share the slots in ranges of equal size, in order; nothing but the number of shards says which.
+
+use crate::ShardId;
 
 /// One of 16,384 hash slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,6 +16,20 @@ impl Slot {
     #[must_use]
     pub fn of(key: &[u8]) -> Self {
         Self(crc16(hashtag(key)) % SLOT_COUNT)
+    }
+
+    /// The shard that has this slot, where there are `shards` of them.
+    #[must_use]
+    pub fn shard(self, shards: u16) -> ShardId {
+        let wide = u32::from(self.0) * u32::from(shards) / u32::from(SLOT_COUNT);
+        ShardId(u16::try_from(wide).expect("a slot below the count gives a shard below the count"))
+    }
+
+    /// The first slot of a shard, where there are `shards` of them; the others follow it.
+    #[must_use]
+    pub fn first_of(shard: ShardId, shards: u16) -> Self {
+        let wide = (u32::from(shard.0) * u32::from(SLOT_COUNT)).div_ceil(u32::from(shards));
+        Self(u16::try_from(wide).expect("a shard below the count starts at a slot below the count"))
     }
 }
 
@@ -94,5 +112,18 @@ mod tests {
         assert_eq!(Slot::of(b"foo{}{bar}"), Slot(crc16(b"foo{}{bar}") % SLOT_COUNT));
         assert_eq!(Slot::of(b"foo{{bar}}zap"), Slot::of(b"{bar"));
         assert_eq!(Slot::of(b"foo{bar}{zap}"), Slot::of(b"bar"));
+    }
+
+    #[test]
+    fn shards_have_equal_ranges_without_gaps() {
+        for shards in [1, 2, 3, 8, 100, 1023, 1024] {
+            let ends = (1..shards).map(|shard| Slot::first_of(ShardId(shard), shards).0).chain([SLOT_COUNT]);
+            let mut from = 0;
+            for (shard, end) in (0..shards).zip(ends) {
+                assert!((from..end).all(|slot| Slot(slot).shard(shards) == ShardId(shard)));
+                assert!((end - from).abs_diff(SLOT_COUNT / shards) <= 1, "{from}..{end} of {shards}");
+                from = end;
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ pub mod context;
 pub mod keyspace;
 pub mod refused;
 pub mod reply;
+pub mod reply_codec;
 pub mod shard;
 
 pub use command::{Command, Run};

@@ -2,12 +2,13 @@
 
 use crate::gather::{Gathers, shard_of_cursor};
 use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotWaiting, Transaction};
-use crate::replica::{Replica, ShardStatus, Waiter};
+use crate::peer::{Asker, PeerMessage, Work};
+use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
 use base::rng::Rng;
-use base::{ClientId, LaneId, NodeId, ShardId, Slot};
+use base::{ClientId, Instant, LaneId, NodeId, ShardId, Slot, Term};
 use consensus::Envelope;
 use data::command::{Scatter, keyless};
 use data::keyspace::bring_near;
@@ -44,14 +45,23 @@ pub struct Lane {
     dirty: Vec<ShardId>,
     gathers: Gathers,
     rng: Rng,
+    /// When dead keys are looked for next.
+    tick_at: Instant,
 }
 
 /// How often dead keys are looked for.
 const TICK_MS: u64 = 100;
 
 impl Lane {
-    /// A lane with its shards as they were found; each campaigns at once.
-    pub fn start(now: Now, config: LaneConfig, recovered: Vec<RecoveredReplica>, out: &mut Outbox) -> Self {
+    /// A lane with its shards as they were found. `members` are the nodes that replicate them, where the log names none;
+    /// a node that is alone leads at once.
+    pub fn start(
+        now: Now,
+        config: LaneConfig,
+        members: &[NodeId],
+        recovered: Vec<RecoveredReplica>,
+        out: &mut Outbox,
+    ) -> Self {
         let mut rng = Rng::new(config.seed);
         let mut found: BTreeMap<ShardId, RecoveredReplica> =
             recovered.into_iter().map(|one| (one.shard, one)).collect();
@@ -64,12 +74,13 @@ impl Lane {
             let (log, keyspace) =
                 found.remove(&shard).map_or((RecoveredShard::default(), None), |one| (one.log, one.keyspace));
             let seed = (rng.next_u64(), rng.next_u64());
-            let mut replica = Box::new(Replica::new(config.node, shard, seed, log, keyspace));
+            let mut replica = Box::new(Replica::new(config.node, members, shard, seed, log, keyspace));
             replica.start(now, out);
             replicas.push(Some(replica));
         }
         assert!(found.is_empty(), "the driver gives each lane its own shards");
-        Self { config, replicas, dirty: Vec::new(), gathers: Gathers::default(), rng }
+        out.next_deadline = Some(now.boot);
+        Self { config, replicas, dirty: Vec::new(), gathers: Gathers::default(), rng, tick_at: now.boot }
     }
 
     /// A command of a client of this lane.
@@ -83,8 +94,7 @@ impl Lane {
                     let shard = shard.unwrap_or(ShardId(0));
                     let owner = self.config.routing.lane_of(shard);
                     if owner == me {
-                        let waiter =
-                            Waiter { lane: me, client: request.client, seq: request.seq, part: false, read: false };
+                        let waiter = waiter(Origin::Lane(me), request.client, request.seq, Part::No);
                         self.local(now, shard, waiter, &request, out);
                     } else {
                         let request = own(&request);
@@ -112,9 +122,8 @@ impl Lane {
             Ok(shard) => {
                 let (me, owner) = (self.config.lane, self.config.routing.lane_of(shard));
                 if owner == me {
-                    let waiter =
-                        Waiter { lane: me, client: transaction.client, seq: transaction.seq, part: false, read: false };
-                    self.log_transaction(now, shard, waiter, &transaction, out);
+                    let waiter = waiter(Origin::Lane(me), transaction.client, transaction.seq, Part::No);
+                    self.log_transaction(now, shard, waiter, transaction, out);
                 } else {
                     out.sends.push((owner, LaneMessage::Transaction { from: me, shard, transaction }));
                 }
@@ -128,34 +137,64 @@ impl Lane {
             LaneMessage::Request { from, shard, request } => self.remote(now, from, shard, &request, Part::No, out),
             LaneMessage::Part { from, shard, request } => self.remote(now, from, shard, &request, Part::Yes, out),
             LaneMessage::Transaction { from, shard, transaction } => {
-                let waiter =
-                    Waiter { lane: from, client: transaction.client, seq: transaction.seq, part: false, read: false };
-                self.log_transaction(now, shard, waiter, &transaction, out);
+                let waiter = waiter(Origin::Lane(from), transaction.client, transaction.seq, Part::No);
+                self.log_transaction(now, shard, waiter, transaction, out);
             }
             LaneMessage::Reply { client, seq, reply } => out.replies.push((client, seq, reply)),
             LaneMessage::PartReply { client, seq, shard, reply } => self.on_part(client, seq, shard, reply, out),
         }
     }
 
-    /// What a durable write lets go.
+    /// What a durable write lets go, or a message of another node's group.
     pub fn on_persisted(&mut self, now: Now, envelope: Envelope, out: &mut Outbox) {
-        let (me, shard) = (self.config.lane, envelope.shard);
-        let replica = self.replicas[usize::from(shard.0)].as_mut().expect("a write comes back to its own lane");
-        let mut answers: SmallVec<[(Waiter, Reply); 4]> = SmallVec::new();
-        let mut local = std::mem::take(&mut out.replies);
-        replica.on_message(now, envelope, out, |waiter, reply| {
-            let reply = name_shard(reply, shard);
-            if waiter.lane == me && !waiter.part {
-                local.push((waiter.client, waiter.seq, reply));
-            } else {
-                answers.push((waiter, reply));
+        let shard = envelope.shard;
+        self.with_answers(shard, out, |replica, out, answered| replica.on_message(now, envelope, out, answered));
+        self.resume(now, shard, out);
+    }
+
+    /// A message of another node.
+    pub fn on_peer(&mut self, now: Now, from: NodeId, message: PeerMessage, out: &mut Outbox) {
+        match message {
+            PeerMessage::Raft { shard, message } => {
+                if self.owns(shard) {
+                    let envelope = Envelope { from, to: self.config.node, shard, message };
+                    self.on_persisted(now, envelope, out);
+                }
             }
-        });
-        out.replies = local;
-        for (waiter, reply) in answers {
-            self.answer(waiter, shard, reply, out);
+            PeerMessage::Ask { shard, term, asker, work } => self.on_ask(now, from, (shard, term), asker, work, out),
+            PeerMessage::Answer { asker, shard, reply } => {
+                if !self.owns(shard) {
+                    return;
+                }
+                if let Some(waiter) = self.replica(shard).on_answer(from, asker) {
+                    self.answer(waiter, shard, reply, out);
+                }
+            }
+            PeerMessage::NotLeader { asker, shard, term } => {
+                if self.owns(shard) {
+                    self.replica(shard).on_not_leader(from, asker, term, out);
+                    self.resume(now, shard, out);
+                }
+            }
         }
-        self.dirty.push(shard);
+    }
+
+    /// There is a link to a node, for the first time or again.
+    pub fn on_peer_up(&mut self, peer: NodeId, out: &mut Outbox) {
+        self.replicas.iter_mut().flatten().for_each(|replica| replica.on_link(peer, out));
+    }
+
+    /// The link to a node broke.
+    pub fn on_peer_lost(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
+        for shard in self.config.routing.shards() {
+            let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
+            replica.group.on_peer_lost(now.boot, peer);
+            for (waiter, reply) in replica.on_link_lost(peer) {
+                self.answer(waiter, shard, reply, out);
+            }
+            self.resume(now, shard, out);
+        }
+        self.set_deadline(now, out);
     }
 
     /// The driver has no more input for now: open entries are proposed.
@@ -165,14 +204,26 @@ impl Lane {
                 replica.propose_open(now, out);
             }
         }
+        self.set_deadline(now, out);
     }
 
-    /// Regular work: dead keys. Call it when [`Outbox::next_deadline`] says so.
+    /// Regular work: the groups' own time, and dead keys. Call it when [`Outbox::next_deadline`] says so.
     pub fn on_timer(&mut self, now: Now, out: &mut Outbox) {
-        for replica in self.replicas.iter_mut().flatten() {
-            replica.tick_if_due(now, out);
+        let tick = now.boot >= self.tick_at;
+        for shard in self.config.routing.shards() {
+            let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
+            if now.boot >= replica.next_deadline() || tick {
+                self.with_answers(shard, out, |replica, out, answered| replica.on_timer(now, out, answered));
+                self.resume(now, shard, out);
+            }
+            if tick {
+                self.replica(shard).tick_if_due(now, out);
+            }
         }
-        out.next_deadline = Some(now.boot.plus_ms(TICK_MS));
+        if tick {
+            self.tick_at = now.boot.plus_ms(TICK_MS);
+        }
+        self.set_deadline(now, out);
     }
 
     /// Starts a snapshot of each shard that has none running; how many were started.
@@ -199,7 +250,7 @@ impl Lane {
     /// True once every shard of this lane serves reads.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.replicas.iter().flatten().all(|replica| replica.is_ready())
+        self.replicas.iter().flatten().all(|replica| replica.serves())
     }
 
     /// How the shards of this lane stand.
@@ -219,6 +270,9 @@ impl Lane {
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
+        if !replica.leads() {
+            return self.defer(now, shard, waiter, Work::of(own(request)), out);
+        }
         if let Run::Read(_) = request.command.run
             && (!request.joins || mutation::on(Mutation::ReadOvertakesOwnWrite))
             && replica.may_read(now)
@@ -227,7 +281,7 @@ impl Lane {
             let cx = replica.context(now, request.db);
             if let Some(reply) = replica.state().read(&cx, request.command, request.args) {
                 let reply = name_shard(reply, shard);
-                if waiter.lane == self.config.lane {
+                if waiter.origin == Origin::Lane(self.config.lane) {
                     out.replies.push((waiter.client, waiter.seq, reply));
                 } else {
                     self.answer(waiter, shard, reply, out);
@@ -252,11 +306,14 @@ impl Lane {
         now: Now,
         shard: ShardId,
         waiter: Waiter,
-        transaction: &Transaction,
+        transaction: Transaction,
         out: &mut Outbox,
     ) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        replica.log_transaction(waiter, transaction);
+        if !replica.leads() {
+            return self.defer(now, shard, waiter, Work::Transaction(transaction), out);
+        }
+        replica.log_transaction(waiter, &transaction);
         if replica.open_is_full() {
             replica.propose_open(now, out);
         }
@@ -281,7 +338,7 @@ impl Lane {
         for shard in routing.shards().filter(|shard| only.is_none_or(|only| only == *shard)) {
             let owner = routing.lane_of(shard);
             if owner == me {
-                let waiter = Waiter { lane: me, client: request.client, seq: request.seq, part: true, read: false };
+                let waiter = waiter(Origin::Lane(me), request.client, request.seq, Part::Yes);
                 self.part(now, shard, waiter, scatter, &request, out);
             } else {
                 out.sends.push((owner, LaneMessage::Part { from: me, shard, request: own(&request) }));
@@ -299,6 +356,9 @@ impl Lane {
         out: &mut Outbox,
     ) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
+        if !replica.leads() {
+            return self.defer(now, shard, waiter, Work::of(own(request)), out);
+        }
         if request.command.is_write() || request.joins || !replica.may_read(now) || replica.has_logged_read(&waiter) {
             return self.log(now, shard, waiter, request, out);
         }
@@ -308,24 +368,132 @@ impl Lane {
     }
 
     fn remote(&mut self, now: Now, from: LaneId, shard: ShardId, request: &OwnedRequest, part: Part, out: &mut Outbox) {
-        let OwnedRequest { client, seq, joins, queued: Queued { db, command, args } } = request;
+        let waiter = waiter(Origin::Lane(from), request.client, request.seq, part);
+        self.run(now, shard, waiter, request.joins, &request.queued, out);
+    }
+
+    /// Runs a command that came from elsewhere or had to wait.
+    fn run(&mut self, now: Now, shard: ShardId, waiter: Waiter, joins: bool, queued: &Queued, out: &mut Outbox) {
+        let Queued { db, command, args } = queued;
         let args: SmallVec<[&[u8]; 8]> = args.iter().map(Vec::as_slice).collect();
-        let request = Request { client: *client, seq: *seq, db: *db, joins: *joins, command, args: &args };
-        let waiter = Waiter { lane: from, client: *client, seq: *seq, part: matches!(part, Part::Yes), read: false };
+        let request = Request { client: waiter.client, seq: waiter.seq, db: *db, joins, command, args: &args };
         match command.run {
             Run::Scatter(scatter) => self.part(now, shard, waiter, scatter, &request, out),
             _ => self.local(now, shard, waiter, &request, out),
         }
     }
 
+    /// Another node's client wants something of a shard that this node leads, as that node thinks.
+    fn on_ask(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        (shard, term): (ShardId, Term),
+        asker: Asker,
+        work: Work,
+        out: &mut Outbox,
+    ) {
+        let leads = self.owns(shard) && {
+            let replica = self.replica(shard);
+            replica.leads() && replica.group.term() == term
+        };
+        if !leads {
+            return out.peers.push((from, PeerMessage::NotLeader { asker, shard, term }));
+        }
+        let Asker { lane, client, seq, part } = asker;
+        let waiter = waiter(Origin::Node(from, lane), client, seq, if part { Part::Yes } else { Part::No });
+        match work {
+            Work::Command { joins, queued } if is_for_shard(&queued) => {
+                self.run(now, shard, waiter, joins, &queued, out);
+            }
+            Work::Command { .. } => {
+                let text = "ERR this command is not for a shard; the asking node is of another version".to_owned();
+                self.answer(waiter, shard, Reply::Error(Refused::Text(text)), out);
+            }
+            Work::Transaction(transaction) => self.log_transaction(now, shard, waiter, transaction, out),
+        }
+    }
+
+    /// Work for a shard that this node doesn't lead.
+    fn defer(&mut self, now: Now, shard: ShardId, waiter: Waiter, work: Work, out: &mut Outbox) {
+        if let Origin::Node(from, lane) = waiter.origin {
+            let Waiter { client, seq, part, .. } = waiter;
+            let (asker, term) = (Asker { lane, client, seq, part }, self.replica(shard).group.term());
+            return out.peers.push((from, PeerMessage::NotLeader { asker, shard, term }));
+        }
+        self.replica(shard).defer(now, waiter, work, out);
+    }
+
+    /// Does what had to wait for a leader, if that is this node now.
+    fn resume(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
+        self.soil(shard);
+        if !self.replica(shard).leads() {
+            return;
+        }
+        for (waiter, work) in self.replica(shard).take_parked() {
+            match work {
+                Work::Command { joins, queued } => self.run(now, shard, waiter, joins, &queued, out),
+                Work::Transaction(transaction) => self.log_transaction(now, shard, waiter, transaction, out),
+            }
+        }
+    }
+
+    /// Calls a replica, whose answers go where they belong.
+    fn with_answers(
+        &mut self,
+        shard: ShardId,
+        out: &mut Outbox,
+        call: impl FnOnce(&mut Replica, &mut Outbox, &mut dyn FnMut(Waiter, Reply)),
+    ) {
+        let me = self.config.lane;
+        let replica = self.replicas[usize::from(shard.0)].as_mut().expect("a shard of this lane");
+        let mut answers: SmallVec<[(Waiter, Reply); 4]> = SmallVec::new();
+        let mut local = std::mem::take(&mut out.replies);
+        call(replica, out, &mut |waiter, reply| {
+            let reply = name_shard(reply, shard);
+            if waiter.origin == Origin::Lane(me) && !waiter.part {
+                local.push((waiter.client, waiter.seq, reply));
+            } else {
+                answers.push((waiter, reply));
+            }
+        });
+        out.replies = local;
+        for (waiter, reply) in answers {
+            self.answer(waiter, shard, reply, out);
+        }
+    }
+
+    fn owns(&self, shard: ShardId) -> bool {
+        self.replicas.get(usize::from(shard.0)).is_some_and(Option::is_some)
+    }
+
+    fn replica(&mut self, shard: ShardId) -> &mut Replica {
+        self.replicas[usize::from(shard.0)].as_mut().expect("a shard of this lane")
+    }
+
+    fn set_deadline(&self, now: Now, out: &mut Outbox) {
+        let groups = self.replicas.iter().flatten().map(|replica| replica.next_deadline()).min();
+        out.next_deadline = groups.into_iter().chain([self.tick_at.max(now.boot)]).min();
+    }
+
     fn answer(&mut self, waiter: Waiter, shard: ShardId, reply: Reply, out: &mut Outbox) {
-        let Waiter { lane, client, seq, part, .. } = waiter;
-        let here = lane == self.config.lane;
-        match (part, here) {
-            (false, true) => out.replies.push((client, seq, reply)),
-            (true, true) => self.on_part(client, seq, shard, reply, out),
-            (false, false) => out.sends.push((lane, LaneMessage::Reply { client, seq, reply })),
-            (true, false) => out.sends.push((lane, LaneMessage::PartReply { client, seq, shard, reply })),
+        let Waiter { origin, client, seq, part, .. } = waiter;
+        match origin {
+            Origin::Node(node, lane) => {
+                let asker = Asker { lane, client, seq, part };
+                out.peers.push((node, PeerMessage::Answer { asker, shard, reply }));
+            }
+            Origin::Lane(lane) if lane == self.config.lane => {
+                if part {
+                    self.on_part(client, seq, shard, reply, out);
+                } else {
+                    out.replies.push((client, seq, reply));
+                }
+            }
+            Origin::Lane(lane) if part => {
+                out.sends.push((lane, LaneMessage::PartReply { client, seq, shard, reply }));
+            }
+            Origin::Lane(lane) => out.sends.push((lane, LaneMessage::Reply { client, seq, reply })),
         }
     }
 
@@ -348,6 +516,15 @@ impl Lane {
         }
         Ok(found.unwrap_or(routing.shard_of(Slot(0))))
     }
+}
+
+/// True for what a shard can do; sessions and nodes do the rest.
+fn is_for_shard(queued: &Queued) -> bool {
+    !matches!(queued.command.run, Run::Session | Run::Node)
+}
+
+fn waiter(origin: Origin, client: ClientId, seq: u64, part: Part) -> Waiter {
+    Waiter { origin, client, seq, part: matches!(part, Part::Yes), read: false }
 }
 
 /// Whether an answer is one of several that are merged.

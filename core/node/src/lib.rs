@@ -5,9 +5,11 @@
 //! driver calls one `on_*` per input and then carries out the [`Outbox`]. There is no clock, thread, socket or file here.
 
 mod clock;
+mod forward;
 mod gather;
 mod lane;
 mod outbox;
+pub mod peer;
 mod replica;
 mod routing;
 
@@ -15,5 +17,6 @@ pub use lane::{Lane, LaneConfig, RecoveredReplica};
 pub use outbox::{
     Event, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotStep, SnapshotWaiting, Transaction,
 };
+pub use peer::PeerMessage;
 pub use replica::ShardStatus;
 pub use routing::Routing;

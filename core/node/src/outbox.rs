@@ -1,7 +1,8 @@
 //! What goes into a lane and what comes out of it.
 
+use crate::peer::PeerMessage;
 use base::record::SnapshotMark;
-use base::{ClientId, Index, Instant, LaneId, ShardId, Term};
+use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
 use consensus::Effects;
 use data::{Command, Garbage, Reply, Watched};
@@ -118,6 +119,11 @@ pub enum Event {
         shard: ShardId,
         term: Term,
     },
+    /// It led until now; `term` is the one that is over, or a later one.
+    Deposed {
+        shard: ShardId,
+        term: Term,
+    },
     Ready {
         shard: ShardId,
         applied: Index,
@@ -140,6 +146,8 @@ pub struct Outbox {
     /// What the groups ask for: writes to make durable, messages for other nodes.
     pub raft: Effects,
     pub sends: Vec<(LaneId, LaneMessage)>,
+    /// For other nodes, in this order to each of them.
+    pub peers: Vec<(NodeId, PeerMessage)>,
     pub replies: Vec<(ClientId, u64, Reply)>,
     pub snapshots: Vec<SnapshotStep>,
     /// What flushes took out, to be dropped where nobody waits.

@@ -1,11 +1,12 @@
 //! One replica of one shard: its Raft group, its state, and the requests that wait for an entry.
 
 use crate::clock::StampClock;
+use crate::forward::{Elsewhere, indoubt, try_again};
 use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
 use base::limits::ENTRY_BYTES_SOFT;
 use base::record::{RecoveredShard, SnapshotMark};
 use base::rng::Rng;
-use base::{ClientId, Index, LaneId, NodeId, ShardId, Term};
+use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
 use consensus::Envelope;
 use consensus::raft::{Group, Membership, Turned};
@@ -16,12 +17,20 @@ use std::collections::VecDeque;
 /// Whom an answer is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waiter {
-    pub(crate) lane: LaneId,
+    pub(crate) origin: Origin,
     pub(crate) client: ClientId,
     pub(crate) seq: u64,
     pub(crate) part: bool,
     /// True for a read that was logged: later reads of its client take their turn behind it.
     pub(crate) read: bool,
+}
+
+/// Where a client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Lane(LaneId),
+    /// A lane of another node, which sent the work here.
+    Node(NodeId, LaneId),
 }
 
 /// How a shard stands on this node, for people.
@@ -36,8 +45,8 @@ pub struct ShardStatus {
 
 #[derive(Debug)]
 pub(crate) struct Replica {
-    shard: ShardId,
-    group: Group,
+    pub(crate) shard: ShardId,
+    pub(crate) group: Group,
     state: ShardState,
     clock: StampClock,
     /// The seed that a new shard's first entry will carry.
@@ -45,23 +54,38 @@ pub(crate) struct Replica {
     open: EntryWriter,
     open_waiters: Vec<Waiter>,
     /// Waiters of proposed entries, oldest first.
-    proposed: VecDeque<(Index, Vec<Waiter>)>,
+    proposed: VecDeque<Proposed>,
+    /// When it led last, if it doesn't.
+    deposed_at: Option<Instant>,
+    pub(crate) elsewhere: Elsewhere,
     cutting: Option<Index>,
     /// Copies made for the running snapshot that wait for the disk.
     copied_bytes: usize,
     /// Whose reads are logged and unanswered; mostly none.
-    logged_reads: Vec<(LaneId, ClientId)>,
+    logged_reads: Vec<(Origin, ClientId)>,
 }
+
+/// An entry that was proposed here, and who waits for it.
+#[derive(Debug)]
+struct Proposed {
+    index: Index,
+    term: Term,
+    waiters: Vec<Waiter>,
+}
+
+/// A deposed leader's clients wait so long to learn what became of their commands.
+const DEPOSED_PATIENCE_MS: u64 = 5_000;
 
 /// What one turn gives to a running snapshot, and how much of it may wait for the disk.
 const CUT_SLICE_BYTES: usize = 64 * 1024;
-const CUT_BACKLOG_BYTES_MAX: usize = 4 * base::limits::MIB;
+const CUT_BACKLOG_BYTES_MAX: usize = 2 * base::limits::MIB;
 /// Copies of keys that changed during a snapshot: while more wait for the disk, writes wait too.
-const CUT_COPIES_BYTES_MAX: usize = 8 * base::limits::MIB;
+const CUT_COPIES_BYTES_MAX: usize = 4 * base::limits::MIB;
 
 impl Replica {
     pub(crate) fn new(
         me: NodeId,
+        members: &[NodeId],
         shard: ShardId,
         seed: (u64, u64),
         recovered: RecoveredShard,
@@ -69,13 +93,21 @@ impl Replica {
     ) -> Self {
         Self {
             shard,
-            group: Group::new(me, shard, Membership::of_voters([me]), recovered, Rng::new(seed.0 ^ seed.1)),
+            group: Group::new(
+                me,
+                shard,
+                Membership::of_voters(members.iter().copied()),
+                recovered,
+                Rng::new(seed.0 ^ seed.1),
+            ),
             state: keyspace.map_or_else(ShardState::default, ShardState::with_keyspace),
             clock: StampClock::default(),
             seed,
             open: EntryWriter::default(),
             open_waiters: Vec::new(),
             proposed: VecDeque::new(),
+            deposed_at: None,
+            elsewhere: Elsewhere::default(),
             cutting: None,
             copied_bytes: 0,
             logged_reads: Vec::new(),
@@ -108,6 +140,16 @@ impl Replica {
         self.group.has_settled()
     }
 
+    /// True if it leads: work is done here.
+    pub(crate) fn leads(&self) -> bool {
+        self.group.leads()
+    }
+
+    /// True once it serves clients: it is ready, or knows who is.
+    pub(crate) fn serves(&self) -> bool {
+        self.is_ready() || (!self.leads() && self.group.leader().is_some())
+    }
+
     pub(crate) fn may_read(&self, now: Now) -> bool {
         self.group.may_read(now.boot)
     }
@@ -122,14 +164,14 @@ impl Replica {
         self.open.command(db, command, args);
         waiter.read = !command.is_write();
         if waiter.read {
-            self.logged_reads.push((waiter.lane, waiter.client));
+            self.logged_reads.push((waiter.origin, waiter.client));
         }
         self.open_waiters.push(waiter);
     }
 
     /// True if a read of this client waits for its entry: its next one must not overtake it.
     pub(crate) fn has_logged_read(&self, waiter: &Waiter) -> bool {
-        self.logged_reads.contains(&(waiter.lane, waiter.client))
+        self.logged_reads.contains(&(waiter.origin, waiter.client))
     }
 
     /// Puts a transaction into the open entry.
@@ -149,7 +191,8 @@ impl Replica {
 
     /// Proposes the open entry unless it may go on growing while an earlier one is being synced.
     pub(crate) fn propose_open(&mut self, now: Now, out: &mut Outbox) {
-        if self.open.is_empty() || (self.group.busy() && !self.open_is_full()) || !self.group.has_settled() {
+        let may_propose = self.group.has_settled() && self.group.may_propose();
+        if self.open.is_empty() || (self.group.busy() && !self.open_is_full()) || !may_propose {
             return;
         }
         if self.cutting.is_some() && self.copied_bytes > CUT_COPIES_BYTES_MAX {
@@ -164,8 +207,9 @@ impl Replica {
     /// Lets dead keys go by an entry that carries nothing but time.
     pub(crate) fn tick_if_due(&mut self, now: Now, out: &mut Outbox) {
         let stamp = self.clock.stamp(now);
+        let may_propose = self.group.has_settled() && self.group.may_propose();
         let due = self.state.keyspace().next_expiry().is_some_and(|at| at <= stamp);
-        if due && self.open.is_empty() && self.group.has_settled() && !self.group.busy() {
+        if due && self.open.is_empty() && may_propose && !self.group.busy() {
             let entry = self.open.finish(stamp);
             self.propose(now, entry, Vec::new(), out);
         }
@@ -180,13 +224,57 @@ impl Replica {
     ) {
         let was_ready = self.group.has_settled();
         let Envelope { from, message, .. } = envelope;
-        let Turned { elected, committed, .. } = self.group.on_message(now.boot, from, message, &mut out.raft);
-        if elected {
+        let turned = self.group.on_message(now.boot, from, message, &mut out.raft);
+        self.on_turned(now, was_ready, turned, out, answered);
+    }
+
+    /// The group's own time: campaigns, heartbeats; and what has waited too long.
+    pub(crate) fn on_timer(&mut self, now: Now, out: &mut Outbox, mut answered: impl FnMut(Waiter, Reply)) {
+        let was_ready = self.group.has_settled();
+        let turned = self.group.on_timer(now.boot, &mut out.raft);
+        self.on_turned(now, was_ready, turned, out, &mut answered);
+        let mut answers = self.give_up(now.boot);
+        if self.deposed_at.is_some_and(|at| now.boot >= at.plus_ms(DEPOSED_PATIENCE_MS)) {
+            self.deposed_at = None;
+            let unknown = std::mem::take(&mut self.proposed).into_iter().flat_map(|one| one.waiters);
+            answers.extend(unknown.map(|waiter| (waiter, indoubt())));
+        }
+        for (waiter, reply) in answers {
+            self.forget_read(&waiter);
+            answered(waiter, reply);
+        }
+    }
+
+    /// When [`Replica::on_timer`] wants to be called.
+    pub(crate) fn next_deadline(&self) -> Instant {
+        self.group.next_deadline()
+    }
+
+    fn on_turned(
+        &mut self,
+        now: Now,
+        was_ready: bool,
+        turned: Turned,
+        out: &mut Outbox,
+        mut answered: impl FnMut(Waiter, Reply),
+    ) {
+        if turned.elected {
             self.on_elected(now, out);
         }
-        if committed {
+        if turned.deposed {
+            self.deposed_at = Some(now.boot);
+            out.events.push(Event::Deposed { shard: self.shard, term: self.group.term() });
+            // None of it was proposed.
+            self.open = EntryWriter::default();
+            for waiter in std::mem::take(&mut self.open_waiters) {
+                self.forget_read(&waiter);
+                answered(waiter, try_again());
+            }
+        }
+        if turned.committed {
             self.apply_committed(was_ready, out, answered);
         }
+        self.send_parked(out);
     }
 
     /// Starts a snapshot at the last applied entry; false if one runs already or there is nothing to save.
@@ -250,24 +338,49 @@ impl Replica {
     }
 
     fn propose(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) {
-        let index = self.group.propose(now.boot, entry, &mut out.raft).expect("only a leader's entry is open");
-        self.proposed.push_back((index, waiters));
+        let Some(index) = self.group.propose(now.boot, entry, &mut out.raft) else {
+            unreachable!("only a leader that stays has an open entry")
+        };
+        self.proposed.push_back(Proposed { index, term: self.group.term(), waiters });
+    }
+
+    /// Who waits for the entry at `index`; those for whom something else stands there are told to try again.
+    fn waiters_at(&mut self, index: Index, mut answered: impl FnMut(Waiter, Reply)) -> Vec<Waiter> {
+        let term = self.group.applied().term;
+        while let Some(proposed) = self.proposed.pop_front_if(|one| one.index <= index) {
+            if (proposed.index, proposed.term) == (index, term) {
+                return proposed.waiters;
+            }
+            for waiter in proposed.waiters {
+                self.forget_read(&waiter);
+                answered(waiter, try_again());
+            }
+        }
+        Vec::new()
+    }
+
+    /// A logged read is answered.
+    fn forget_read(&mut self, waiter: &Waiter) {
+        if waiter.read {
+            let of = (waiter.origin, waiter.client);
+            let at = self.logged_reads.iter().position(|one| *one == of);
+            self.logged_reads.swap_remove(at.expect("a logged read is noted until it is answered"));
+        }
     }
 
     fn apply_committed(&mut self, was_ready: bool, out: &mut Outbox, mut answered: impl FnMut(Waiter, Reply)) {
         let mut ready = false;
         while let Some((index, entry)) = self.group.next_committed() {
-            let mut waiters = Vec::new().into_iter();
-            if self.proposed.front().is_some_and(|(at, _)| *at == index) {
-                waiters = self.proposed.pop_front().expect("it was looked at").1.into_iter();
-            }
-            let commands = waiters.len();
+            let waiters = self.waiters_at(index, &mut answered);
+            let (commands, mut at) = (waiters.len(), 0);
+            let logged_reads = &mut self.logged_reads;
             let applied = self.state.apply(index, &entry, |reply| {
-                if let Some(waiter) = waiters.next() {
+                if let Some(waiter) = waiters.get(at).copied() {
+                    at += 1;
                     if waiter.read {
-                        let of = (waiter.lane, waiter.client);
-                        let at = self.logged_reads.iter().position(|one| *one == of);
-                        self.logged_reads.swap_remove(at.expect("a logged read is noted until it is answered"));
+                        let of = (waiter.origin, waiter.client);
+                        let at = logged_reads.iter().position(|one| *one == of);
+                        logged_reads.swap_remove(at.expect("a logged read is noted until it is answered"));
                     }
                     answered(waiter, reply);
                 }
@@ -282,7 +395,7 @@ impl Replica {
         out.garbage.append(&mut self.state.cut().take_garbage());
         // Entries of an earlier life may carry later stamps than this term's wall clock would.
         self.clock.at_least(self.state.keyspace().applied_stamp());
-        if ready && !was_ready {
+        if ready && !was_ready && self.group.has_settled() {
             out.events.push(Event::Ready { shard: self.shard, applied: self.state.keyspace().applied_index() });
         }
     }

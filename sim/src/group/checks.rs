@@ -17,11 +17,14 @@ pub(super) struct Ledger {
     /// The hash of all data up to each applied index.
     states: BTreeMap<Index, u64>,
     /// Every entry that was ever in a log: its payload and the term before it.
-    entries: HashMap<(Index, Term), (u64, Option<Term>), BuildHasherDefault<DefaultHasher>>,
+    entries: Entries,
     /// The latest version that a client was told of.
     told: Index,
     seen: BTreeMap<NodeId, Seen>,
 }
+
+/// By index and term: the payload's hash, and the term of the entry before.
+type Entries = HashMap<(Index, Term), (u64, Option<Term>), BuildHasherDefault<DefaultHasher>>;
 
 /// How a replica stood after its last step.
 #[derive(Clone, Copy, Debug, Default)]

@@ -94,6 +94,10 @@ const MS: u64 = 1_000_000;
 /// True time in which a healed group must make progress.
 const HEALING_NS: u64 = 20_000 * MS;
 
+fn one_of<T: Copy, const N: usize>(rng: &mut Rng, of: [T; N]) -> T {
+    of[usize::try_from(rng.below(N as u64)).expect("an index of an array")]
+}
+
 impl PartialEq for Planned {
     fn eq(&self, other: &Self) -> bool {
         (self.at, self.serial) == (other.at, other.serial)
@@ -129,10 +133,10 @@ impl World {
         let mood = Mood {
             fault_every_ns: (20 + rng.below(400)) * MS,
             client_every_ns: (1 + rng.below(10)) * MS,
-            sync_ns_max: [MS / 2, 5 * MS, 40 * MS][rng.below(3) as usize],
-            kept_bytes_max: [300, 3000, 1 << 20][rng.below(3) as usize],
+            sync_ns_max: one_of(&mut rng, [MS / 2, 5 * MS, 40 * MS]),
+            kept_bytes_max: one_of(&mut rng, [300, 3000, 1 << 20]),
         };
-        let count = [1, 2, 3, 3, 3, 4, 5][rng.below(7) as usize];
+        let count = one_of(&mut rng, [1, 2, 3, 3, 3, 4, 5]);
         let network = Network::new(&mut rng);
         let mut world = Self {
             rng,

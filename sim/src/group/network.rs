@@ -26,9 +26,9 @@ pub(super) enum Fate {
 
 impl Network {
     pub(super) fn new(rng: &mut Rng) -> Self {
-        let rare = |rng: &mut Rng| [20, 200, u64::MAX][usize::try_from(rng.below(3)).expect("small")];
+        let rare = |rng: &mut Rng| super::one_of(rng, [20, 200, u64::MAX]);
         Self {
-            delay_ns_max: [MS / 5, 2 * MS, 20 * MS][usize::try_from(rng.below(3)).expect("small")],
+            delay_ns_max: super::one_of(rng, [MS / 5, 2 * MS, 20 * MS]),
             lost_one_in: rare(rng),
             doubled_one_in: rare(rng),
             late_one_in: rare(rng),

@@ -90,7 +90,7 @@ impl Machine {
             let config = LaneConfig { node: NodeId(7), lane, routing, seed: seed ^ u64::from(number) };
             let mine = found.extract_if(.., |shard, _| routing.lane_of(*shard) == lane).map(|(_, one)| one);
             let mut out = Outbox::default();
-            lanes.push(Lane::start(Now::default(), config, mine.collect(), &mut out));
+            lanes.push(Lane::start(Now::default(), config, &[NodeId(7)], mine.collect(), &mut out));
             outs.push(out);
             mail.push(VecDeque::new());
         }

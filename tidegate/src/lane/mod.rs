@@ -6,6 +6,7 @@
 mod conn;
 pub use conn::Conn;
 mod idle;
+mod peers;
 mod serve;
 mod slow;
 pub use slow::Mark;
@@ -16,10 +17,11 @@ use crate::journal::Journal;
 use crate::keeper::Task;
 use crate::log;
 use crate::meters::{Turn, nanos};
+use crate::peers::{self as links, Peers};
 use crate::shared::{Input, Shared};
 use base::{ClientId, Instant, LaneId};
 
-use consensus::Write;
+use consensus::{Envelope, Write};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use node::{Lane, Now, Outbox};
@@ -59,6 +61,11 @@ pub struct Driver {
     sleepers: Vec<Sleeper>,
     /// When idle connections were looked for.
     looked_at: Instant,
+    /// The links to other nodes, if there are any.
+    pub peers: Option<Peers>,
+    peers_at: std::time::Instant,
+    /// Told once, when every shard of the lane is served.
+    pub ready: Option<Sender<()>>,
 }
 
 /// A connection that DEBUG SLEEP holds back.
@@ -119,6 +126,9 @@ impl Driver {
             ran_from: None,
             sleepers: Vec::new(),
             looked_at: clock::boot(),
+            peers: None,
+            peers_at: std::time::Instant::now(),
+            ready: None,
         }
     }
 
@@ -157,6 +167,7 @@ impl Driver {
                 match event.token() {
                     WAKER => {}
                     LISTENER => self.accept(),
+                    Token(links::TOKENS..) => self.on_peer_ready(event),
                     Token(place) => self.on_ready(place, event),
                 }
             }
@@ -166,6 +177,9 @@ impl Driver {
             }
             let now = self.on_time();
             self.end_turn(now);
+            if self.ready.is_some() && self.lane.ready() {
+                self.tell_ready();
+            }
             if self.stopping && self.owes_nothing() {
                 return;
             }
@@ -182,8 +196,10 @@ impl Driver {
             return Some(Duration::ZERO);
         }
         let sleeper = self.sleepers.iter().map(Sleeper::due).min();
-        let deadline = self.out.next_deadline.into_iter().chain(sleeper).min()?;
-        Some(Duration::from_nanos(deadline.since_ns(clock::boot())))
+        let deadline = self.out.next_deadline.into_iter().chain(sleeper).min();
+        let core = deadline.map(|at| Duration::from_nanos(at.since_ns(clock::boot())));
+        let peers = self.peers.as_ref().map(|_| self.peers_at.saturating_duration_since(std::time::Instant::now()));
+        core.into_iter().chain(peers).min()
     }
 
     /// What is due now; when that was.
@@ -200,6 +216,7 @@ impl Driver {
         if !self.sleepers.is_empty() {
             self.wake_sleepers(now.boot);
         }
+        self.on_peer_time();
         if self.snapshotting {
             let waiting = self.mailbox().snapshot_backlog.waiting();
             self.snapshotting = self.lane.snapshot_slice(waiting, &mut self.out);
@@ -214,6 +231,7 @@ impl Driver {
             let ran_ns = self.ran_from.take().map(|from| now.boot.since_ns(from));
             self.deliver(ran_ns);
             self.send_all();
+            self.send_to_peers();
             for step in std::mem::take(&mut self.out.snapshots) {
                 self.hand_to_keeper(step);
             }
@@ -249,11 +267,28 @@ impl Driver {
             Ok(released) => {
                 let now = clock::now();
                 self.ran_from = Some(now.boot);
-                for envelope in released {
-                    self.lane.on_persisted(now, envelope, &mut self.out);
-                }
+                self.release(now, released);
             }
             Err(writes) => self.journal.submit(usize::from(self.id.0), writes),
+        }
+    }
+
+    /// What durable writes let go: notices for this node's groups, messages for others.
+    fn release(&mut self, now: Now, released: Vec<Envelope>) {
+        for envelope in released {
+            if envelope.to == self.shared.node {
+                self.lane.on_persisted(now, envelope, &mut self.out);
+            } else {
+                self.out.raft.messages.push(envelope);
+            }
+        }
+    }
+
+    /// Every shard of the lane is served: whoever started it may say so.
+    fn tell_ready(&mut self) {
+        self.tell();
+        if self.ready.take().is_some_and(|ready| ready.send(()).is_err()) {
+            log::debug("lane", "nobody waits for the lane to be ready", &[]);
         }
     }
 
@@ -268,9 +303,7 @@ impl Driver {
                 Input::Lane(message) => self.lane.on_lane_message(now, message, &mut self.out),
                 Input::Persisted(released) => {
                     self.ran_from = Some(now.boot);
-                    for envelope in released {
-                        self.lane.on_persisted(now, envelope, &mut self.out);
-                    }
+                    self.release(now, released);
                 }
                 Input::SnapshotFailed { shard } => self.lane.on_snapshot_failed(shard),
                 Input::BeginSnapshots => {

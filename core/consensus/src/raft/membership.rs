@@ -223,7 +223,7 @@ mod tests {
         let joint = before.changed(&changes).unwrap();
         assert!(joint.is_joint());
         assert!(!joint.is_quorum(|node| node.0 >= 3), "3, 4 and 5 are no majority of 1, 2 and 3");
-        assert!(joint.is_quorum(|node| matches!(node.0, 2 | 3 | 4)));
+        assert!(joint.is_quorum(|node| matches!(node.0, 2..=4)));
         assert_eq!(joint.changed(&[Change::Remove(NodeId(2))]), Err(ChangeRefused::Unfinished));
         assert_eq!(joint.settled().voters().collect::<Vec<_>>(), [2, 3, 4, 5].map(NodeId));
         assert_eq!(Membership::decode(&joint.encode()), Ok(joint));

@@ -16,6 +16,7 @@
 //! bounded by count and bytes, backtracking by terms. The modules are nouns: each holds what the group does about one.
 
 mod change;
+mod codec;
 mod election;
 mod follower;
 mod identity;
@@ -304,6 +305,12 @@ impl Group {
     #[must_use]
     pub fn leads(&self) -> bool {
         matches!(self.role, Role::Leader(_))
+    }
+
+    /// True if [`Group::propose`] would take an entry.
+    #[must_use]
+    pub fn may_propose(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if !leader.is_stepping_back())
     }
 
     /// Who leads, as far as is known here.

@@ -1,0 +1,163 @@
+//! Work for a shard that another node leads, or that nobody leads for now.
+//!
+//! It waits in order until a leader is known, goes there, and is answered from there. A leader that refuses an ask has
+//! refused all later ones of its term, so they come back together and in order. What became of a write whose leader's
+//! link broke is not known: its client is told so. A read of that kind is asked again.
+
+use crate::outbox::{Now, Outbox};
+use crate::peer::{Asker, PeerMessage, Work};
+use crate::replica::{Origin, Replica, Waiter};
+use base::{Instant, NodeId, Term};
+use data::{Refused, Reply};
+use std::collections::VecDeque;
+
+/// Work that this node doesn't do itself.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere {
+    /// No leader is known, or it has just refused.
+    parked: VecDeque<Parked>,
+    /// Sent to a leader and not answered, oldest first.
+    sent: VecDeque<Sent>,
+    /// The leader that has refused last, or whose link broke: nothing more goes to it in that term.
+    refused: Option<(NodeId, Term)>,
+}
+
+#[derive(Debug)]
+struct Parked {
+    waiter: Waiter,
+    work: Work,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Sent {
+    to: NodeId,
+    term: Term,
+    parked: Parked,
+}
+
+/// Work waits for a leader, and for its answer, so long.
+const PATIENCE_MS: u64 = 5_000;
+
+impl Replica {
+    /// Takes work that another node must do.
+    pub(crate) fn defer(&mut self, now: Now, waiter: Waiter, work: Work, out: &mut Outbox) {
+        self.elsewhere.parked.push_back(Parked { waiter, work, since: now.boot });
+        self.send_parked(out);
+    }
+
+    /// Sends what waits to the leader, if another node leads.
+    pub(crate) fn send_parked(&mut self, out: &mut Outbox) {
+        let (Some(leader), term) = (self.group.leader(), self.group.term()) else { return };
+        if self.group.leads() || self.elsewhere.refused == Some((leader, term)) {
+            return;
+        }
+        for parked in self.elsewhere.parked.drain(..) {
+            let (shard, asker, work) = (self.shard, asker(parked.waiter), parked.work.clone());
+            out.peers.push((leader, PeerMessage::Ask { shard, term, asker, work }));
+            self.elsewhere.sent.push_back(Sent { to: leader, term, parked });
+        }
+    }
+
+    /// What waits for a leader, now that this node leads.
+    pub(crate) fn take_parked(&mut self) -> Vec<(Waiter, Work)> {
+        self.elsewhere.parked.drain(..).map(|parked| (parked.waiter, parked.work)).collect()
+    }
+
+    /// Whom an answer is for, unless that was given up.
+    pub(crate) fn on_answer(&mut self, from: NodeId, asked_by: Asker) -> Option<Waiter> {
+        let of = |sent: &Sent| sent.to == from && asker(sent.parked.waiter) == asked_by;
+        let at = self.elsewhere.sent.iter().position(of)?;
+        self.elsewhere.sent.remove(at).map(|sent| sent.parked.waiter)
+    }
+
+    /// A node refused an ask, and so all later ones of that term.
+    pub(crate) fn on_not_leader(&mut self, from: NodeId, asked_by: Asker, term: Term, out: &mut Outbox) {
+        let sent = &mut self.elsewhere.sent;
+        let of = |one: &Sent| one.to == from && one.term == term;
+        let Some(at) = sent.iter().position(|one| of(one) && asker(one.parked.waiter) == asked_by) else { return };
+        let mut kept: VecDeque<Sent> = sent.drain(..at).collect();
+        let mut refused = Vec::new();
+        for one in sent.drain(..) {
+            if of(&one) { refused.push(one.parked) } else { kept.push_back(one) }
+        }
+        *sent = kept;
+        for parked in refused.into_iter().rev() {
+            self.elsewhere.parked.push_front(parked);
+        }
+        self.elsewhere.refused = Some((from, term));
+        self.send_parked(out);
+    }
+
+    /// The link to a node broke: what it was asked may or may not have been done.
+    pub(crate) fn on_link_lost(&mut self, peer: NodeId) -> Vec<(Waiter, Reply)> {
+        if self.group.leader() == Some(peer) {
+            self.elsewhere.refused = Some((peer, self.group.term()));
+        }
+        let mut answers = Vec::new();
+        let sent = std::mem::take(&mut self.elsewhere.sent);
+        let (lost, kept): (VecDeque<Sent>, VecDeque<Sent>) = sent.into_iter().partition(|sent| sent.to == peer);
+        self.elsewhere.sent = kept;
+        for Sent { parked, .. } in lost.into_iter().rev() {
+            if parked.work.is_write() {
+                answers.push((parked.waiter, indoubt()));
+            } else {
+                self.elsewhere.parked.push_front(parked);
+            }
+        }
+        answers.reverse();
+        answers
+    }
+
+    /// There is a link to a node again.
+    pub(crate) fn on_link(&mut self, peer: NodeId, out: &mut Outbox) {
+        self.elsewhere.refused.take_if(|(refused, _)| *refused == peer);
+        self.send_parked(out);
+    }
+
+    /// Gives up what has waited too long.
+    pub(crate) fn give_up(&mut self, now: Instant) -> Vec<(Waiter, Reply)> {
+        let late = |parked: &Parked| now >= parked.since.plus_ms(PATIENCE_MS);
+        let mut answers = Vec::new();
+        while let Some(sent) = self.elsewhere.sent.pop_front_if(|sent| late(&sent.parked)) {
+            let reply = if sent.parked.work.is_write() { indoubt() } else { no_quorum() };
+            answers.push((sent.parked.waiter, reply));
+        }
+        while let Some(parked) = self.elsewhere.parked.pop_front_if(|parked| late(parked)) {
+            answers.push((parked.waiter, no_quorum()));
+        }
+        answers
+    }
+}
+
+/// The outcome of a write is not known.
+pub(crate) fn indoubt() -> Reply {
+    refusal(
+        "INDOUBT the leader of this shard was lost before it answered; the command may have taken effect or may yet; \
+         read to find out before sending it again",
+    )
+}
+
+/// A write had no effect since its leader was deposed.
+pub(crate) fn try_again() -> Reply {
+    refusal(
+        "TRYAGAIN the leader of this shard changed before the command was agreed on; nothing was changed; send it again",
+    )
+}
+
+fn no_quorum() -> Reply {
+    refusal(
+        "NOQUORUM no leader of this shard was found in time: fewer than a majority of its nodes can be reached; nothing was \
+         changed; see `tidegate status`, and send it again",
+    )
+}
+
+fn refusal(text: &str) -> Reply {
+    Reply::Error(Refused::Text(text.to_owned()))
+}
+
+/// How a waiter of this node is called on another.
+fn asker(waiter: Waiter) -> Asker {
+    let Origin::Lane(lane) = waiter.origin else { unreachable!("what comes from another node is not sent on") };
+    Asker { lane, client: waiter.client, seq: waiter.seq, part: waiter.part }
+}

@@ -1,0 +1,212 @@
+//! What nodes tell each other, beside Raft's own messages: requests for the leader of a shard, and their answers.
+//!
+//! An ask names the term of the leader it is for. Another leader refuses it, so nothing takes effect long after its
+//! sender has given it up.
+
+use crate::outbox::{OwnedRequest, Queued, Transaction};
+use base::codec::{DecodeError, Reader, put_varint};
+use base::{ClientId, LaneId, ShardId, Term};
+use bytes::Bytes;
+use consensus::raft::Message;
+use data::Reply;
+use data::reply_codec::{put_command, put_watched, read_command, watched};
+
+/// A message for another node's lane; both ends of a link know who they are.
+#[derive(Clone, Debug)]
+pub enum PeerMessage {
+    Raft {
+        shard: ShardId,
+        message: Message,
+    },
+    /// A client's work, for the leader of the shard in `term`.
+    Ask {
+        shard: ShardId,
+        term: Term,
+        asker: Asker,
+        work: Work,
+    },
+    Answer {
+        asker: Asker,
+        shard: ShardId,
+        reply: Reply,
+    },
+    /// This node doesn't lead the shard in `term`: this ask of that term and all later ones had no effect.
+    NotLeader {
+        asker: Asker,
+        shard: ShardId,
+        term: Term,
+    },
+}
+
+/// Who waits for an answer, on the node that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub lane: LaneId,
+    pub client: ClientId,
+    pub seq: u64,
+    /// True for a part of a command that is scattered over all shards.
+    pub part: bool,
+}
+
+/// What a client wants of a shard.
+#[derive(Clone, Debug)]
+pub enum Work {
+    Command { joins: bool, queued: Queued },
+    Transaction(Transaction),
+}
+
+impl Work {
+    /// True if it may change something.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        match self {
+            Self::Command { queued, .. } => queued.command.is_write(),
+            Self::Transaction(_) => true,
+        }
+    }
+
+    pub(crate) fn of(request: OwnedRequest) -> Self {
+        Self::Command { joins: request.joins, queued: request.queued }
+    }
+}
+
+const RAFT: u8 = 1;
+const ASK_COMMAND: u8 = 2;
+const ASK_TRANSACTION: u8 = 3;
+const ANSWER: u8 = 4;
+const NOT_LEADER: u8 = 5;
+
+impl PeerMessage {
+    /// Appends the message to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Raft { shard, message } => {
+                head(out, RAFT, *shard);
+                message.encode(out);
+            }
+            Self::Ask { shard, term, asker, work } => {
+                let kind = if matches!(work, Work::Command { .. }) { ASK_COMMAND } else { ASK_TRANSACTION };
+                head(out, kind, *shard);
+                put_varint(out, term.0);
+                put_asker(out, *asker);
+                match work {
+                    Work::Command { joins, queued } => {
+                        out.push(u8::from(*joins));
+                        put_command(out, queued.db, queued.command, &queued.args);
+                    }
+                    Work::Transaction(transaction) => {
+                        put_watched(out, &transaction.watched);
+                        put_varint(out, transaction.commands.len() as u64);
+                        let put = |one: &Queued| put_command(out, one.db, one.command, &one.args);
+                        transaction.commands.iter().for_each(put);
+                    }
+                }
+            }
+            Self::Answer { asker, shard, reply } => {
+                head(out, ANSWER, *shard);
+                put_asker(out, *asker);
+                reply.encode(out);
+            }
+            Self::NotLeader { asker, shard, term } => {
+                head(out, NOT_LEADER, *shard);
+                put_asker(out, *asker);
+                put_varint(out, term.0);
+            }
+        }
+    }
+
+    /// Takes a message off the front of `reader`, which reads in `frame`.
+    pub fn decode(reader: &mut Reader<'_>, frame: &Bytes) -> Result<Self, DecodeError> {
+        let (kind, shard) = (reader.u8()?, ShardId(reader.u16()?));
+        Ok(match kind {
+            RAFT => Self::Raft { shard, message: Message::decode(reader, frame)? },
+            ASK_COMMAND => {
+                let (term, asker) = (Term(reader.varint()?), asker(reader)?);
+                let joins = reader.u8()? != 0;
+                Self::Ask { shard, term, asker, work: Work::Command { joins, queued: queued(reader)? } }
+            }
+            ASK_TRANSACTION => {
+                let (term, asker) = (Term(reader.varint()?), asker(reader)?);
+                let (watched, count) = (watched(reader)?, reader.varint()?);
+                let commands = (0..count).map(|_| queued(reader)).collect::<Result<Vec<_>, _>>()?;
+                let transaction = Transaction { client: asker.client, seq: asker.seq, watched, commands };
+                Self::Ask { shard, term, asker, work: Work::Transaction(transaction) }
+            }
+            ANSWER => Self::Answer { asker: asker(reader)?, shard, reply: Reply::decode(reader, frame)? },
+            NOT_LEADER => Self::NotLeader { asker: asker(reader)?, shard, term: Term(reader.varint()?) },
+            other => return Err(DecodeError::Unknown(u64::from(other))),
+        })
+    }
+}
+
+fn head(out: &mut Vec<u8>, kind: u8, shard: ShardId) {
+    out.push(kind);
+    out.extend_from_slice(&shard.0.to_le_bytes());
+}
+
+fn put_asker(out: &mut Vec<u8>, asker: Asker) {
+    put_varint(out, u64::from(asker.lane.0));
+    put_varint(out, asker.client.0);
+    put_varint(out, asker.seq);
+    out.push(u8::from(asker.part));
+}
+
+fn asker(reader: &mut Reader<'_>) -> Result<Asker, DecodeError> {
+    Ok(Asker {
+        lane: LaneId(u16::try_from(reader.varint()?).map_err(|_| DecodeError::Overlong)?),
+        client: ClientId(reader.varint()?),
+        seq: reader.varint()?,
+        part: reader.u8()? != 0,
+    })
+}
+
+fn queued(reader: &mut Reader<'_>) -> Result<Queued, DecodeError> {
+    let (db, command, args) = read_command(reader)?;
+    Ok(Queued { db, command, args })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data::command;
+
+    fn all() -> Vec<PeerMessage> {
+        let (shard, term) = (ShardId(3), Term(9));
+        let asker = Asker { lane: LaneId(1), client: ClientId(1 << 30), seq: 77, part: true };
+        let set = Queued {
+            db: 2,
+            command: command::find(b"set").unwrap(),
+            args: vec![b"SET".to_vec(), b"k".to_vec(), b"v".to_vec()],
+        };
+        let transaction = Transaction {
+            client: asker.client,
+            seq: 77,
+            watched: Vec::new(),
+            commands: vec![set.clone(), set.clone()],
+        };
+        vec![
+            PeerMessage::Raft { shard, message: Message::TimeoutNow { term } },
+            PeerMessage::Ask { shard, term, asker, work: Work::Command { joins: true, queued: set } },
+            PeerMessage::Ask { shard, term, asker, work: Work::Transaction(transaction) },
+            PeerMessage::Answer { asker, shard, reply: Reply::Int(5) },
+            PeerMessage::NotLeader { asker, shard, term },
+        ]
+    }
+
+    #[test]
+    fn what_is_sent_is_what_arrives_and_a_cut_is_noticed() {
+        for message in all() {
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            let frame = Bytes::from(bytes);
+            let mut reader = Reader::new(&frame);
+            let came = PeerMessage::decode(&mut reader, &frame).unwrap();
+            assert_eq!(format!("{came:?}"), format!("{message:?}"));
+            assert!(reader.is_empty());
+            for cut in 0..frame.len() {
+                let frame = frame.slice(..cut);
+                assert!(PeerMessage::decode(&mut Reader::new(&frame), &frame).is_err(), "cut at {cut}");
+            }
+        }
+    }
+}

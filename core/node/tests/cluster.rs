@@ -1,0 +1,249 @@
+//! Three nodes whose links and disks work at once or not at all: requests find their leader, and survive its loss.
+
+use base::record::RecoveredShard;
+use base::{ClientId, Instant, LaneId, NodeId, ShardId};
+use data::{Reply, command};
+use node::{
+    Event, Lane, LaneConfig, Now, Outbox, PeerMessage, Queued, RecoveredReplica, Request, Routing, Transaction,
+};
+use std::collections::{BTreeMap, VecDeque};
+
+const CLIENT: ClientId = ClientId(5);
+
+struct Node {
+    lane: Lane,
+    out: Outbox,
+    up: bool,
+}
+
+struct Cluster {
+    now: Now,
+    nodes: BTreeMap<NodeId, Node>,
+    links: BTreeMap<(NodeId, NodeId), VecDeque<PeerMessage>>,
+    seq: u64,
+    replies: BTreeMap<(NodeId, u64), Reply>,
+}
+
+impl Cluster {
+    fn new(shards: u16) -> Self {
+        let now = Now { boot: Instant(1_000_000_000), wall_ms: 1_700_000_000_000 };
+        let members = [1, 2, 3].map(NodeId);
+        let routing = Routing::new(shards, 1);
+        let mut nodes = BTreeMap::new();
+        for node in members {
+            let config = LaneConfig { node, lane: LaneId(0), routing, seed: node.0 };
+            let empty = |shard| RecoveredReplica { shard, log: RecoveredShard::default(), keyspace: None };
+            let mut out = Outbox::default();
+            let lane = Lane::start(now, config, &members, routing.shards().map(empty).collect(), &mut out);
+            nodes.insert(node, Node { lane, out, up: true });
+        }
+        Self { now, nodes, links: BTreeMap::new(), seq: 0, replies: BTreeMap::new() }
+    }
+
+    /// Lets time pass, and all that follows from it.
+    fn pass_ms(&mut self, ms: u64) {
+        for _ in 0..ms.div_ceil(5) {
+            self.now.boot = self.now.boot.plus_ms(5);
+            self.now.wall_ms += 5;
+            for node in self.nodes.values_mut().filter(|node| node.up) {
+                if node.out.next_deadline.is_some_and(|at| at <= self.now.boot) {
+                    node.lane.on_timer(self.now, &mut node.out);
+                }
+            }
+            self.settle();
+        }
+    }
+
+    /// Syncs and delivers until nothing is left to do.
+    fn settle(&mut self) {
+        loop {
+            let mut busy = false;
+            let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+            for id in ids {
+                busy |= self.turn(id);
+            }
+            let links: Vec<(NodeId, NodeId)> = self.links.keys().copied().collect();
+            for (from, to) in links {
+                for message in self.links.remove(&(from, to)).unwrap_or_default() {
+                    busy = true;
+                    let node = self.nodes.get_mut(&to).expect("it exists");
+                    if node.up {
+                        node.lane.on_peer(self.now, from, message, &mut node.out);
+                    }
+                }
+            }
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    fn turn(&mut self, id: NodeId) -> bool {
+        let node = self.nodes.get_mut(&id).expect("it exists");
+        if !node.up {
+            return false;
+        }
+        node.lane.on_turn_end(self.now, &mut node.out);
+        let mut send = |to, message| self.links.entry((id, to)).or_default().push_back(message);
+        let mut busy = false;
+        for envelope in std::mem::take(&mut node.out.raft.messages) {
+            send(envelope.to, PeerMessage::Raft { shard: envelope.shard, message: envelope.message });
+        }
+        for (to, message) in std::mem::take(&mut node.out.peers) {
+            send(to, message);
+        }
+        for write in std::mem::take(&mut node.out.raft.writes) {
+            for envelope in write.then {
+                busy = true;
+                if envelope.to == id {
+                    node.lane.on_persisted(self.now, envelope, &mut node.out);
+                } else {
+                    send(envelope.to, PeerMessage::Raft { shard: envelope.shard, message: envelope.message });
+                }
+            }
+        }
+        for (client, seq, reply) in std::mem::take(&mut node.out.replies) {
+            assert_eq!(client, CLIENT);
+            assert!(self.replies.insert((id, seq), reply).is_none(), "nothing is answered twice");
+        }
+        for event in std::mem::take(&mut node.out.events) {
+            assert!(!matches!(event, Event::BadEntry { .. }), "{event:?}");
+        }
+        busy
+    }
+
+    fn send(&mut self, id: NodeId, words: &[&str]) -> (NodeId, u64) {
+        let args: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let command = command::find(args[0]).expect("the test names commands that exist");
+        self.seq += 1;
+        let request = Request { client: CLIENT, seq: self.seq, db: 0, joins: false, command, args: &args };
+        let node = self.nodes.get_mut(&id).expect("it exists");
+        node.lane.on_request(self.now, request, &mut node.out);
+        (id, self.seq)
+    }
+
+    fn ask(&mut self, id: NodeId, words: &[&str]) -> Reply {
+        let sent = self.send(id, words);
+        self.settle();
+        self.reply(sent)
+    }
+
+    fn reply(&mut self, sent: (NodeId, u64)) -> Reply {
+        self.replies.remove(&sent).unwrap_or_else(|| panic!("{sent:?} has no reply"))
+    }
+
+    fn leader(&self, shard: ShardId) -> NodeId {
+        let leads = |node: &Node| node.up && node.lane.statuses().any(|(id, status)| id == shard && status.leads);
+        *self.nodes.iter().find(|(_, node)| leads(node)).expect("somebody leads").0
+    }
+
+    fn kill(&mut self, id: NodeId) {
+        self.nodes.get_mut(&id).expect("it exists").up = false;
+        self.links.retain(|(from, to), _| *from != id && *to != id);
+        for node in self.nodes.values_mut().filter(|node| node.up) {
+            node.lane.on_peer_lost(self.now, id, &mut node.out);
+        }
+        self.settle();
+    }
+}
+
+fn ready(shards: u16) -> Cluster {
+    let mut cluster = Cluster::new(shards);
+    cluster.pass_ms(1000);
+    assert!(cluster.nodes.values().all(|node| node.lane.ready()), "a cluster is ready within a second");
+    cluster
+}
+
+#[test]
+fn any_node_serves_any_key() {
+    let mut cluster = ready(8);
+    for at in 0..60 {
+        let (here, there) = (NodeId(1 + at % 3), NodeId(1 + (at + 1) % 3));
+        let (key, value) = (format!("key:{at}"), format!("value:{at}"));
+        assert_eq!(cluster.ask(here, &["SET", &key, &value]), Reply::Ok);
+        assert_eq!(cluster.ask(there, &["GET", &key]), Reply::bulk(value.as_bytes()));
+    }
+    for id in [1, 2, 3].map(NodeId) {
+        assert_eq!(
+            cluster.ask(id, &["DBSIZE"]),
+            Reply::Int(60),
+            "a scattered command reaches the leaders of all shards"
+        );
+    }
+}
+
+#[test]
+fn a_transaction_goes_to_the_leader_as_one() {
+    let mut cluster = ready(1);
+    let queued = |words: &[&str]| Queued {
+        db: 0,
+        command: command::find(words[0].as_bytes()).expect("it exists"),
+        args: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
+    };
+    for id in [1, 2, 3].map(NodeId) {
+        cluster.seq += 1;
+        let commands = vec![queued(&["INCR", "n"]), queued(&["GET", "n"])];
+        let transaction = Transaction { client: CLIENT, seq: cluster.seq, watched: Vec::new(), commands };
+        let (now, sent) = (cluster.now, (id, cluster.seq));
+        let node = cluster.nodes.get_mut(&id).expect("it exists");
+        node.lane.on_transaction(now, transaction, &mut node.out);
+        cluster.settle();
+        let n = i64::try_from(id.0).expect("small");
+        assert_eq!(cluster.reply(sent), Reply::Array(vec![Reply::Int(n), Reply::bulk(n.to_string().as_bytes())]));
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_its_leader() {
+    let mut cluster = ready(1);
+    for at in 0..20 {
+        assert_eq!(cluster.ask(NodeId(1), &["SET", &format!("k{at}"), "v"]), Reply::Ok);
+    }
+    let old = cluster.leader(ShardId(0));
+    cluster.kill(old);
+    let others: Vec<NodeId> = [1, 2, 3].map(NodeId).into_iter().filter(|id| *id != old).collect();
+    // What is asked meanwhile waits for the next leader.
+    let waiting = cluster.send(others[0], &["SET", "k0", "new"]);
+    cluster.pass_ms(600);
+    assert_eq!(cluster.reply(waiting), Reply::Ok);
+    assert_ne!(cluster.leader(ShardId(0)), old);
+    for id in others {
+        assert_eq!(cluster.ask(id, &["GET", "k0"]), Reply::bulk(b"new"));
+        assert_eq!(cluster.ask(id, &["GET", "k19"]), Reply::bulk(b"v"));
+        assert_eq!(cluster.ask(id, &["DBSIZE"]), Reply::Int(20));
+    }
+}
+
+#[test]
+fn a_write_whose_leader_is_lost_is_in_doubt_and_a_read_is_asked_again() {
+    let mut cluster = ready(1);
+    let old = cluster.leader(ShardId(0));
+    let other = [1, 2, 3].map(NodeId).into_iter().find(|id| *id != old).expect("there are three");
+    assert_eq!(cluster.ask(other, &["SET", "k", "v"]), Reply::Ok);
+    // Both are on their way to the leader when it dies.
+    let write = cluster.send(other, &["SET", "k", "w"]);
+    let read = cluster.send(other, &["GET", "k"]);
+    cluster.turn(other);
+    cluster.kill(old);
+    let Reply::Error(refused) = cluster.reply(write) else { panic!("nobody knows what became of it") };
+    assert!(refused.to_string().starts_with("INDOUBT "), "{refused}");
+    cluster.pass_ms(600);
+    assert_eq!(cluster.reply(read), Reply::bulk(b"v"));
+}
+
+#[test]
+fn without_a_majority_nothing_is_acknowledged() {
+    let mut cluster = ready(1);
+    let old = cluster.leader(ShardId(0));
+    let others: Vec<NodeId> = [1, 2, 3].map(NodeId).into_iter().filter(|id| *id != old).collect();
+    cluster.kill(others[0]);
+    cluster.kill(others[1]);
+    let write = cluster.send(old, &["SET", "k", "v"]);
+    cluster.pass_ms(400);
+    let late = cluster.send(old, &["GET", "k"]);
+    cluster.pass_ms(6000);
+    for (sent, code) in [(write, "INDOUBT "), (late, "NOQUORUM ")] {
+        let Reply::Error(refused) = cluster.reply(sent) else { panic!("nothing is served without a majority") };
+        assert!(refused.to_string().starts_with(code), "{refused}");
+    }
+}

@@ -1,0 +1,71 @@
+//! The lane's part of the cluster: what peers send goes into the core, what the core has for them goes out in one frame
+//! per peer and turn, before the lane waits for its own disk.
+
+use super::Driver;
+use crate::clock;
+use crate::keeper::Task;
+use crate::log;
+use crate::peers::Event;
+use node::PeerMessage;
+use std::time::{Duration, Instant};
+
+impl Driver {
+    /// A readiness event of a link, or of their listener.
+    pub(super) fn on_peer_ready(&mut self, event: &mio::event::Event) {
+        let Some(peers) = &mut self.peers else { return };
+        let mut events = Vec::new();
+        peers.on_ready(event, self.poll.registry(), &mut events);
+        self.on_peer_events(events);
+    }
+
+    /// Dials and gives up what is due; how long until the next time.
+    pub(super) fn on_peer_time(&mut self) -> Option<Duration> {
+        let peers = self.peers.as_mut()?;
+        let now = Instant::now();
+        if now >= self.peers_at {
+            let mut events = Vec::new();
+            self.peers_at = now + peers.on_time(self.poll.registry(), &mut events);
+            self.on_peer_events(events);
+        }
+        Some(self.peers_at.saturating_duration_since(now))
+    }
+
+    fn on_peer_events(&mut self, events: Vec<Event>) {
+        let now = clock::now();
+        for event in events {
+            match event {
+                Event::Message { peer, message } => self.lane.on_peer(now, peer, message, &mut self.out),
+                Event::Up { peer, life } => {
+                    log::info("peers", "a node is linked", &[("node", &format!("{:016x}", peer.0))]);
+                    self.ask_keeper(Task::Remember { node: peer, life });
+                    self.lane.on_peer_up(peer, &mut self.out);
+                }
+                Event::Lost { peer } => {
+                    log::warn("peers", "the link to a node broke", &[("node", &format!("{:016x}", peer.0))]);
+                    self.lane.on_peer_lost(now, peer, &mut self.out);
+                }
+            }
+        }
+    }
+
+    /// Gives the turn's messages to the links.
+    pub(super) fn send_to_peers(&mut self) {
+        let Some(peers) = &mut self.peers else { return };
+        if self.out.raft.messages.is_empty() && self.out.peers.is_empty() {
+            return;
+        }
+        for envelope in self.out.raft.messages.drain(..) {
+            // Raft sends again what a missing link loses.
+            peers.put(envelope.to, &PeerMessage::Raft { shard: envelope.shard, message: envelope.message });
+        }
+        let mut unreached = Vec::new();
+        for (to, message) in self.out.peers.drain(..) {
+            if !peers.put(to, &message) && matches!(message, PeerMessage::Ask { .. }) && !unreached.contains(&to) {
+                unreached.push(to);
+            }
+        }
+        let mut events: Vec<Event> = unreached.into_iter().map(|peer| Event::Lost { peer }).collect();
+        peers.flush(self.poll.registry(), &mut events);
+        self.on_peer_events(events);
+    }
+}

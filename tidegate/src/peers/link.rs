@@ -1,0 +1,248 @@
+//! One connection to a peer: the handshake, then frames of messages in both directions.
+//!
+//! A frame is `length u32 | crc32c u32 | messages`: all that a turn has for the peer. Nothing is allocated by a length
+//! that a stranger claims, and a frame that is damaged ends the connection.
+
+use super::hello::{End, HELLO_BYTES, Hello, PROOF_BYTES, Stranger, proof, proves};
+use base::NodeId;
+use base::codec::Reader;
+use base::limits::{ENTRY_BYTES_MAX, MIB};
+use bytes::{Buf, Bytes, BytesMut};
+use mio::net::TcpStream;
+use node::PeerMessage;
+use std::io::{ErrorKind, Read, Write};
+use std::time::Instant;
+
+/// A connection; see the module.
+#[derive(Debug)]
+pub struct Link {
+    pub stream: TcpStream,
+    end: End,
+    mine: Hello,
+    /// Whom it is to, once that is said; proved only when `up`.
+    theirs: Option<Hello>,
+    pub up: bool,
+    inbuf: BytesMut,
+    out: Vec<u8>,
+    written: usize,
+    /// Where the frame begins that this turn fills, if it has.
+    frame: Option<usize>,
+    pub since: Instant,
+}
+
+/// What a link must know of its cluster.
+#[derive(Clone, Debug)]
+pub struct Kin {
+    pub cluster: u64,
+    pub secret: Vec<u8>,
+    pub me: NodeId,
+    pub life: u64,
+}
+
+/// What reading brought.
+#[derive(Debug)]
+pub enum Came {
+    /// The peer has proved who it is.
+    Up(NodeId),
+    Message(PeerMessage),
+}
+
+/// Why a link ended.
+#[derive(Debug)]
+pub enum Broken {
+    Closed,
+    Io(std::io::Error),
+    Stranger(Stranger),
+    /// A frame that is not what a peer sends.
+    Misbehaved(&'static str),
+    /// The peer takes too little of what it is sent.
+    Slow,
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the other end closed it"),
+            Self::Io(error) => error.fmt(f),
+            Self::Stranger(stranger) => stranger.fmt(f),
+            Self::Misbehaved(what) => write!(f, "the peer sent {what}"),
+            Self::Slow => f.write_str("the peer takes too little of what it is sent"),
+        }
+    }
+}
+
+const HEAD_BYTES: usize = 8;
+/// A frame holds a turn's messages; one entry of the largest size fits.
+const FRAME_BYTES_MAX: usize = ENTRY_BYTES_MAX + MIB;
+/// Frames that wait for a peer; a link that is this far behind is given up, since Raft sends again what counts.
+const OUT_BYTES_MAX: usize = FRAME_BYTES_MAX + 64 * MIB;
+const READ_BYTES: usize = 64 * 1024;
+
+impl Link {
+    pub fn new(stream: TcpStream, end: End, mine: Hello) -> Self {
+        Self {
+            stream,
+            end,
+            mine,
+            theirs: None,
+            up: false,
+            inbuf: BytesMut::new(),
+            out: mine.encode().to_vec(),
+            written: 0,
+            frame: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// Whom it is to, if that is said.
+    pub fn peer(&self) -> Option<NodeId> {
+        match self.end {
+            End::Dialed => Some(self.mine.to),
+            End::Accepted => self.theirs.map(|hello| hello.from),
+        }
+    }
+
+    /// The life that the peer says it leads.
+    pub fn their_life(&self) -> Option<u64> {
+        self.theirs.map(|hello| hello.life)
+    }
+
+    /// Puts a message into the turn's frame.
+    pub fn put(&mut self, message: &PeerMessage) {
+        if self.frame.is_none() {
+            self.frame = Some(self.out.len());
+            self.out.extend_from_slice(&[0; HEAD_BYTES]);
+        }
+        message.encode(&mut self.out);
+    }
+
+    /// Closes the turn's frame and writes what the socket takes.
+    pub fn flush(&mut self) -> Result<(), Broken> {
+        if let Some(at) = self.frame.take() {
+            let body = &self.out[at + HEAD_BYTES..];
+            let (len, crc) = (u32::try_from(body.len()), crc32c::crc32c(body));
+            let len = len.map_err(|_| Broken::Slow)?;
+            self.out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+            self.out[at + 4..at + HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
+        }
+        while self.written < self.out.len() {
+            match self.stream.write(&self.out[self.written..]) {
+                Ok(0) => return Err(Broken::Closed),
+                Ok(n) => self.written += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
+                    if self.out.len() - self.written > OUT_BYTES_MAX {
+                        return Err(Broken::Slow);
+                    }
+                    return Ok(());
+                }
+                Err(error) => return Err(Broken::Io(error)),
+            }
+        }
+        self.out.clear();
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Reads all there is. `admits` says whether a peer that has said its name may go on.
+    pub fn read(
+        &mut self,
+        kin: &Kin,
+        admits: impl Fn(&Hello) -> Result<(), Stranger>,
+        came: &mut Vec<Came>,
+    ) -> Result<(), Broken> {
+        let mut chunk = [0; READ_BYTES];
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(Broken::Closed),
+                Ok(n) => {
+                    self.inbuf.extend_from_slice(&chunk[..n]);
+                    self.take(kin, &admits, came)?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(Broken::Io(error)),
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        kin: &Kin,
+        admits: &impl Fn(&Hello) -> Result<(), Stranger>,
+        came: &mut Vec<Came>,
+    ) -> Result<(), Broken> {
+        if self.theirs.is_none() && self.inbuf.len() >= HELLO_BYTES {
+            self.meet(kin, admits)?;
+        }
+        if let (Some(theirs), false) = (self.theirs, self.up)
+            && self.inbuf.len() >= PROOF_BYTES
+        {
+            let given = self.inbuf.split_to(PROOF_BYTES);
+            let other = if self.end == End::Dialed { End::Accepted } else { End::Dialed };
+            let (dialed, accepted) = self.hellos(&theirs);
+            if !proves(&kin.secret, other, &dialed, &accepted, &given) {
+                return Err(Broken::Stranger(Stranger::WrongSecret(theirs.from)));
+            }
+            self.up = true;
+            came.push(Came::Up(theirs.from));
+        }
+        while self.up && self.inbuf.len() >= HEAD_BYTES {
+            let number = |at: usize| u32::from_le_bytes(self.inbuf[at..at + 4].try_into().expect("four bytes"));
+            let (len, crc) = (number(0) as usize, number(4));
+            if len > FRAME_BYTES_MAX {
+                return Err(Broken::Misbehaved("a frame that is too long"));
+            }
+            if self.inbuf.len() < HEAD_BYTES + len {
+                break;
+            }
+            self.inbuf.advance(HEAD_BYTES);
+            let frame = self.inbuf.split_to(len).freeze();
+            if crc32c::crc32c(&frame) != crc {
+                return Err(Broken::Misbehaved("a damaged frame"));
+            }
+            messages(&frame, came)?;
+        }
+        Ok(())
+    }
+
+    /// The other end has said who it is: it gets the proof, if it may go on.
+    fn meet(&mut self, kin: &Kin, admits: &impl Fn(&Hello) -> Result<(), Stranger>) -> Result<(), Broken> {
+        let bytes = self.inbuf.split_to(HELLO_BYTES);
+        let theirs = Hello::decode(bytes[..].try_into().expect("it was counted")).map_err(Broken::Stranger)?;
+        let wrong = if theirs.cluster != kin.cluster {
+            Some(Stranger::Cluster(theirs.cluster))
+        } else if theirs.to != kin.me && theirs.to != NodeId(0) {
+            Some(Stranger::NotForMe(theirs.to))
+        } else if self.end == End::Dialed && theirs.from != self.mine.to {
+            Some(Stranger::NotAMember(theirs.from))
+        } else {
+            admits(&theirs).err()
+        };
+        if let Some(stranger) = wrong {
+            return Err(Broken::Stranger(stranger));
+        }
+        self.theirs = Some(theirs);
+        let (dialed, accepted) = self.hellos(&theirs);
+        self.out.extend_from_slice(&proof(&kin.secret, self.end, &dialed, &accepted));
+        self.flush()
+    }
+
+    /// Both hellos, the dialing end's first.
+    fn hellos(&self, theirs: &Hello) -> ([u8; HELLO_BYTES], [u8; HELLO_BYTES]) {
+        match self.end {
+            End::Dialed => (self.mine.encode(), theirs.encode()),
+            End::Accepted => (theirs.encode(), self.mine.encode()),
+        }
+    }
+}
+
+fn messages(frame: &Bytes, came: &mut Vec<Came>) -> Result<(), Broken> {
+    let mut reader = Reader::new(frame);
+    while !reader.is_empty() {
+        let message =
+            PeerMessage::decode(&mut reader, frame).map_err(|_| Broken::Misbehaved("a message that can't be read"))?;
+        came.push(Came::Message(message));
+    }
+    Ok(())
+}

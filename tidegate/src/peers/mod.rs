@@ -1,0 +1,259 @@
+//! The links of a lane to the other nodes: dialed, accepted, lost and dialed again.
+//!
+//! Of two nodes the one with the smaller id dials. A link serves once both ends have proved that they know the cluster's
+//! secret. What a link loses is not sent again: Raft asks for what counts, and requests are told that it broke.
+
+pub mod hello;
+mod link;
+
+use crate::log;
+use base::NodeId;
+use hello::{End, Hello, Stranger};
+use link::{Broken, Came, Kin, Link};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use node::PeerMessage;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Who belongs to the cluster, and who this node is in it.
+#[derive(Clone, Debug)]
+pub struct Kinship {
+    pub cluster: u64,
+    pub secret: Vec<u8>,
+    pub me: NodeId,
+    pub life: u64,
+    pub members: Vec<Member>,
+    /// The lives that other nodes led when they were last met.
+    pub lives: BTreeMap<NodeId, u64>,
+}
+
+/// A node and where it listens for peers.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub id: NodeId,
+    pub address: SocketAddr,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Peers {
+    kin: Kin,
+    members: Vec<Member>,
+    lives: BTreeMap<NodeId, u64>,
+    listener: TcpListener,
+    links: Vec<Option<Link>>,
+    /// The link that serves, by node.
+    up: BTreeMap<NodeId, usize>,
+    /// When a node is dialed next.
+    dial_at: BTreeMap<NodeId, (Instant, Duration)>,
+    /// Said already: a stranger that comes back each second is logged once.
+    told: BTreeMap<String, Instant>,
+}
+
+/// What a readiness event brought.
+#[derive(Debug)]
+pub enum Event {
+    Up { peer: NodeId, life: u64 },
+    Message { peer: NodeId, message: PeerMessage },
+    Lost { peer: NodeId },
+}
+
+/// Tokens of the listener and the links, from here on.
+pub const TOKENS: usize = 1 << 40;
+const DIAL_MIN: Duration = Duration::from_millis(20);
+const DIAL_MAX: Duration = Duration::from_secs(1);
+/// A handshake takes no longer.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// Connections that are not proved yet.
+const STRANGERS_MAX: usize = 32;
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+impl Peers {
+    pub fn new(kinship: Kinship, listener: std::net::TcpListener, registry: &Registry) -> std::io::Result<Self> {
+        let Kinship { cluster, secret, me, life, members, lives } = kinship;
+        let mut listener = TcpListener::from_std(listener);
+        registry.register(&mut listener, Token(TOKENS), Interest::READABLE)?;
+        let dialed = members.iter().filter(|member| me < member.id);
+        let dial_at = dialed.map(|member| (member.id, (Instant::now(), DIAL_MIN))).collect();
+        let kin = Kin { cluster, secret, me, life };
+        let (links, up, told) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Ok(Self { kin, members, lives, listener, links, up, dial_at, told })
+    }
+
+    /// Puts a message into the frame of this turn; false if there is no link to that node.
+    pub fn put(&mut self, to: NodeId, message: &PeerMessage) -> bool {
+        let Some(link) = self.up.get(&to).and_then(|at| self.links[*at].as_mut()) else { return false };
+        link.put(message);
+        true
+    }
+
+    /// Sends the frames of this turn.
+    pub fn flush(&mut self, registry: &Registry, events: &mut Vec<Event>) {
+        for at in self.up.values().copied().collect::<Vec<_>>() {
+            if let Some(Err(broken)) = self.links[at].as_mut().map(Link::flush) {
+                self.end(at, &broken, registry, events);
+            }
+        }
+    }
+
+    /// A readiness event of the listener or a link.
+    pub fn on_ready(&mut self, event: &mio::event::Event, registry: &Registry, events: &mut Vec<Event>) {
+        match event.token().0.checked_sub(TOKENS + 1) {
+            None => self.accept(registry),
+            Some(at) => self.on_link(at, registry, events),
+        }
+    }
+
+    /// Dials who is due, and ends handshakes that take too long; when to come back.
+    pub fn on_time(&mut self, registry: &Registry, events: &mut Vec<Event>) -> Duration {
+        let now = Instant::now();
+        let due: Vec<NodeId> = self.dial_at.iter().filter(|(_, (at, _))| *at <= now).map(|(node, _)| *node).collect();
+        for node in due {
+            let (_, pause) = self.dial_at.remove(&node).expect("it was just there");
+            self.dial_at.insert(node, (now + pause, (pause * 2).min(DIAL_MAX)));
+            if !self.links.iter().flatten().any(|link| link.peer() == Some(node)) {
+                self.dial(node, registry);
+            }
+        }
+        for at in 0..self.links.len() {
+            let late = |link: &Link| !link.up && link.since.elapsed() > HANDSHAKE_MAX;
+            if self.links[at].as_ref().is_some_and(late) {
+                self.end(at, &Broken::Misbehaved("no proof in time"), registry, events);
+            }
+        }
+        let next = self.dial_at.values().map(|(at, _)| at.saturating_duration_since(now)).min();
+        next.unwrap_or(DIAL_MAX).clamp(DIAL_MIN, DIAL_MAX)
+    }
+
+    fn dial(&mut self, node: NodeId, registry: &Registry) {
+        let Some(member) = self.members.iter().find(|member| member.id == node) else { return };
+        match TcpStream::connect(member.address) {
+            Ok(stream) => {
+                let hello = self.hello(node);
+                self.admit(Link::new(stream, End::Dialed, hello), registry);
+            }
+            Err(error) => self.tell(&format!("{} can't be dialed: {error}", member.address)),
+        }
+    }
+
+    fn hello(&self, to: NodeId) -> Hello {
+        let mut nonce = [0; 16];
+        // Unique for the connection is enough, and guessing it helps nobody who lacks the secret.
+        let drawn = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), Instant::now());
+        nonce[..8].copy_from_slice(&drawn.to_le_bytes());
+        let drawn = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), drawn);
+        nonce[8..].copy_from_slice(&drawn.to_le_bytes());
+        let Kin { cluster, me, life, .. } = self.kin;
+        Hello { cluster, from: me, to, life, nonce }
+    }
+
+    fn accept(&mut self, registry: &Registry) {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    if self.links.iter().flatten().filter(|link| !link.up).count() >= STRANGERS_MAX {
+                        // It is closed; a real peer comes back.
+                        continue;
+                    }
+                    let hello = self.hello(NodeId(0));
+                    self.admit(Link::new(stream, End::Accepted, hello), registry);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(error) => return self.tell(&format!("a peer can't be accepted: {error}")),
+            }
+        }
+    }
+
+    fn admit(&mut self, mut link: Link, registry: &Registry) {
+        let at = self.links.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.links.push(None);
+            self.links.len() - 1
+        });
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = registry.register(&mut link.stream, Token(TOKENS + 1 + at), interest) {
+            return self.tell(&format!("a link can't be polled: {error}"));
+        }
+        // Frames should leave at once; a socket that refuses is slower, and works.
+        let _ = link.stream.set_nodelay(true);
+        self.links[at] = Some(link);
+    }
+
+    fn on_link(&mut self, at: usize, registry: &Registry, events: &mut Vec<Event>) {
+        let Some(link) = self.links.get_mut(at).and_then(Option::as_mut) else { return };
+        let (members, lives, me) = (&self.members, &self.lives, self.kin.me);
+        let admits = |hello: &Hello| {
+            if hello.from == me || !members.iter().any(|member| member.id == hello.from) {
+                return Err(Stranger::NotAMember(hello.from));
+            }
+            match lives.get(&hello.from) {
+                Some(known) if *known != hello.life => Err(Stranger::LostItsDisk(hello.from)),
+                _ => Ok(()),
+            }
+        };
+        let mut came = Vec::new();
+        let read = match link.flush() {
+            Ok(()) => link.read(&self.kin, admits, &mut came),
+            Err(broken) => Err(broken),
+        };
+        let (mut peer, life) = (link.peer(), link.their_life());
+        for one in came {
+            match one {
+                Came::Up(node) => {
+                    peer = Some(node);
+                    if let Some(old) = self.up.insert(node, at).filter(|old| *old != at) {
+                        // The peer has come anew: what was on the old link is lost.
+                        self.drop_link(old, registry);
+                        events.push(Event::Lost { peer: node });
+                    }
+                    self.dial_at.remove(&node);
+                    let life = life.expect("who is up has said its life");
+                    self.lives.insert(node, life);
+                    events.push(Event::Up { peer: node, life });
+                }
+                Came::Message(message) => {
+                    let peer = peer.expect("only who is up sends messages");
+                    events.push(Event::Message { peer, message });
+                }
+            }
+        }
+        if let Err(broken) = read {
+            self.end(at, &broken, registry, events);
+        }
+    }
+
+    /// A link has ended: the node is dialed again, if this one dials.
+    fn end(&mut self, at: usize, broken: &Broken, registry: &Registry, events: &mut Vec<Event>) {
+        let Some(link) = self.drop_link(at, registry) else { return };
+        let peer = link.peer();
+        let name = peer.map_or("an unknown peer".to_owned(), |node| format!("node {:016x}", node.0));
+        match broken {
+            Broken::Closed | Broken::Io(_) if !link.up => {}
+            _ => self.tell(&format!("the link to {name} ended: {broken}")),
+        }
+        let Some(peer) = peer else { return };
+        if self.up.get(&peer) == Some(&at) {
+            self.up.remove(&peer);
+            events.push(Event::Lost { peer });
+            if self.kin.me < peer {
+                self.dial_at.insert(peer, (Instant::now(), DIAL_MIN));
+            }
+        }
+    }
+
+    fn drop_link(&mut self, at: usize, registry: &Registry) -> Option<Link> {
+        let mut link = self.links.get_mut(at)?.take()?;
+        // Closing ends the registration too.
+        let _ = registry.deregister(&mut link.stream);
+        Some(link)
+    }
+
+    fn tell(&mut self, what: &str) {
+        let now = Instant::now();
+        self.told.retain(|_, at| now.duration_since(*at) < TELL_AGAIN);
+        if self.told.insert(what.to_owned(), now).is_none() {
+            log::warn("peers", what, &[]);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! `tidegate server`: one node of a cluster, by its configuration file.
+//!
+//! The file is TOML; keys that don't exist are refused by name. `tidegate local` writes one for each of its nodes.
+
+use crate::cli::{Dev, Server};
+use crate::dev::{self, Cluster, First};
+use crate::peers::Member;
+use base::NodeId;
+use serde::{Deserialize, Serialize};
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The whole file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub node: Node,
+    pub cluster: ClusterConfig,
+}
+
+/// This node.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// 16 hexadecimal digits, as the members' list names it.
+    pub id: String,
+    /// Where its data lives; relative to the file.
+    pub dir: PathBuf,
+    /// Ports on 127.0.0.1.
+    pub resp: u16,
+    pub admin: u16,
+    pub peers: u16,
+}
+
+/// What all nodes must agree on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// 16 hexadecimal digits.
+    pub id: String,
+    /// At least 16 characters that nobody can guess: peers prove that they know it.
+    pub secret: String,
+    pub shards: u16,
+    pub members: Vec<MemberConfig>,
+}
+
+/// A node of the cluster.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberConfig {
+    pub id: String,
+    /// `host:port` where it listens for its peers.
+    pub peers: SocketAddr,
+}
+
+const SECRET_CHARS_MIN: usize = 16;
+const MEMBERS_MAX: usize = 7;
+
+/// Runs a node until it is told to stop.
+pub fn run(options: &Server) -> Result<(), Box<dyn Error>> {
+    if options.with_parent {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    }
+    let config = read(&options.config)?;
+    let first = if options.bootstrap { First::Bootstrap } else { First::No };
+    let cluster = cluster(&config, first).map_err(|why| format!("{}: {why}", options.config.display()))?;
+    let folder = options.config.parent().unwrap_or(Path::new("."));
+    let node = Dev {
+        dir: folder.join(&config.node.dir),
+        port: Some(config.node.resp),
+        admin_port: Some(config.node.admin),
+        shards: config.cluster.shards,
+        lanes: 1,
+        requirepass: None,
+        snapshot_after_mib: options.snapshot_after_mib,
+        log_level: options.log_level,
+        log_format: options.log_format,
+    };
+    dev::run_node(&node, Some(&cluster))
+}
+
+fn read(path: &Path) -> Result<Config, Box<dyn Error>> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()))?;
+    toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// What the file says of the cluster, checked.
+fn cluster(config: &Config, first: First) -> Result<Cluster, String> {
+    let ClusterConfig { id, secret, shards, members } = &config.cluster;
+    if secret.len() < SECRET_CHARS_MIN {
+        return Err(format!("cluster.secret has {} characters; give at least {SECRET_CHARS_MIN}", secret.len()));
+    }
+    if *shards == 0 || *shards > base::limits::SHARD_COUNT_MAX {
+        return Err(format!("cluster.shards is {shards}; give 1 to {}", base::limits::SHARD_COUNT_MAX));
+    }
+    if members.is_empty() || members.len() > MEMBERS_MAX {
+        return Err(format!("cluster.members has {} nodes; give 1 to {MEMBERS_MAX}, best 3 or 5", members.len()));
+    }
+    let me = NodeId(hex("node.id", &config.node.id)?);
+    let mut known: Vec<Member> = Vec::new();
+    for member in members {
+        let id = NodeId(hex("cluster.members.id", &member.id)?);
+        if known.iter().any(|other| other.id == id || other.address == member.peers) {
+            return Err(format!("cluster.members names {} or its address twice", member.id));
+        }
+        known.push(Member { id, address: member.peers });
+    }
+    let Some(own) = known.iter().find(|member| member.id == me) else {
+        return Err(format!("cluster.members doesn't name this node, {}", config.node.id));
+    };
+    if own.address.port() != config.node.peers {
+        return Err(format!(
+            "cluster.members says port {} for this node, and node.peers {}",
+            own.address, config.node.peers
+        ));
+    }
+    let (id, secret) = (hex("cluster.id", id)?, secret.clone().into_bytes());
+    Ok(Cluster { id, secret, me, peers_port: config.node.peers, members: known, first })
+}
+
+fn hex(key: &str, text: &str) -> Result<u64, String> {
+    let number = u64::from_str_radix(text, 16).ok().filter(|number| text.len() == 16 && *number != 0);
+    number.ok_or_else(|| format!("{key} is '{text}'; give 16 hexadecimal digits, not all zero"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "
+        [node]
+        id = '00000000000000a1'
+        dir = 'data'
+        resp = 7000
+        admin = 7001
+        peers = 7002
+        [cluster]
+        id = '00000000000000c1'
+        secret = 'nobody can guess this'
+        shards = 8
+        members = [{ id = '00000000000000a1', peers = '127.0.0.1:7002' }, { id = '00000000000000a2', peers = '127.0.0.1:7012' }]
+    ";
+
+    fn told(text: &str) -> Result<Cluster, String> {
+        let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
+        cluster(&config, First::No)
+    }
+
+    #[test]
+    fn a_good_file_is_understood() {
+        let cluster = told(GOOD).unwrap();
+        assert_eq!((cluster.id, cluster.me, cluster.members.len()), (0xc1, NodeId(0xa1), 2));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        for (from, to, wanted) in [
+            ("shards = 8", "shard = 8", "unknown field `shard`"),
+            ("shards = 8", "shards = 0", "cluster.shards is 0"),
+            ("nobody can guess this", "short", "cluster.secret has 5 characters"),
+            ("id = '00000000000000c1'", "id = 'c1'", "cluster.id is 'c1'"),
+            ("peers = 7002", "peers = 7003", "and node.peers 7003"),
+            ("id = '00000000000000a2'", "id = '00000000000000a1'", "twice"),
+            ("127.0.0.1:7012", "127.0.0.1", "invalid socket address"),
+        ] {
+            let why = told(&GOOD.replace(from, to)).expect_err(wanted);
+            assert!(why.contains(wanted), "{why}");
+        }
+        let stranger =
+            GOOD.replace("[node]\n        id = '00000000000000a1'", "[node]\n        id = '00000000000000a9'");
+        assert!(told(&stranger).expect_err("no member").contains("doesn't name this node"));
+    }
+}

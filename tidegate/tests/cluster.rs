@@ -1,0 +1,350 @@
+//! Three real nodes: any of them serves any key, and what was acknowledged survives the death of one.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use support::{Client, Folder, Reply};
+
+const NODES: usize = 3;
+
+/// Nodes by their configuration files; each runs or not.
+struct Cluster {
+    ports: Vec<[u16; 3]>,
+    files: Vec<PathBuf>,
+    children: Vec<Option<Child>>,
+    ready_in: Duration,
+}
+
+/// Whether a node may begin with an empty directory.
+#[derive(Clone, Copy, PartialEq)]
+enum First {
+    Bootstrap,
+    No,
+}
+
+impl Cluster {
+    /// A fresh cluster whose shards all have leaders.
+    fn start(folder: &Path) -> Self {
+        // A port that is free now may be taken by another test before the node binds it: then others are tried.
+        for attempt in 0..10 {
+            if let Some(cluster) = Self::try_start(&folder.join(attempt.to_string())) {
+                return cluster;
+            }
+        }
+        panic!("no free ports were found")
+    }
+
+    fn try_start(folder: &Path) -> Option<Self> {
+        let ports: Vec<[u16; 3]> = (0..NODES).map(|_| free_ports()).collect();
+        let files = (0..NODES).map(|at| write_config(folder, at, &ports)).collect();
+        let mut cluster = Self { ports, files, children: Vec::new(), ready_in: Duration::ZERO };
+        let begun = Instant::now();
+        let children: Vec<Child> = (0..NODES).map(|at| cluster.spawn(at, First::Bootstrap)).collect();
+        cluster.children = children.into_iter().map(Some).collect();
+        let ready = (0..NODES).all(|at| cluster.await_ready(at));
+        cluster.ready_in = begun.elapsed();
+        ready.then_some(cluster)
+    }
+
+    fn spawn(&self, at: usize, first: First) -> Child {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.files[at].with_extension("log"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.arg("server").arg("--config").arg(&self.files[at]);
+        if first == First::Bootstrap {
+            command.arg("--bootstrap");
+        }
+        command.stdout(Stdio::piped()).stderr(log.expect("a log can be written")).spawn().expect("the binary starts")
+    }
+
+    /// Waits for a node's ready line; false if it ended before.
+    fn await_ready(&mut self, at: usize) -> bool {
+        let child = self.children[at].as_mut().expect("it was started");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
+        line.starts_with("ready ")
+    }
+
+    fn restart(&mut self, at: usize) {
+        self.children[at] = Some(self.spawn(at, First::No));
+        assert!(self.await_ready(at), "node {at} came back");
+    }
+
+    fn kill(&mut self, at: usize) {
+        let mut child = self.children[at].take().expect("it runs");
+        child.kill().expect("the child is ours");
+        child.wait().expect("the child can be waited for");
+    }
+
+    fn client(&self, at: usize) -> Client {
+        Client::connect(&format!("127.0.0.1:{}", self.ports[at][0])).expect("a ready node takes connections")
+    }
+
+    fn data(&self, at: usize) -> PathBuf {
+        self.files[at].parent().expect("a file has a folder").join(format!("data-{at}"))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for child in self.children.iter_mut().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn free_ports() -> [u16; 3] {
+    let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    let port = |at: usize| listeners[at].local_addr().expect("it is bound").port();
+    [port(0), port(1), port(2)]
+}
+
+fn write_config(folder: &Path, at: usize, ports: &[[u16; 3]]) -> PathBuf {
+    std::fs::create_dir_all(folder).expect("a folder can be made");
+    let [resp, admin, peers] = ports[at];
+    let member =
+        |(at, ports): (usize, &[u16; 3])| format!("{{ id = '{:016x}', peers = '127.0.0.1:{}' }}", at + 0xa1, ports[2]);
+    let members: Vec<String> = ports.iter().enumerate().map(member).collect();
+    let text = format!(
+        "[node]\nid = '{:016x}'\ndir = 'data-{at}'\nresp = {resp}\nadmin = {admin}\npeers = {peers}\n\
+         [cluster]\nid = '00000000000000c1'\nsecret = 'a secret of this test'\nshards = 8\nmembers = [{}]\n",
+        at + 0xa1,
+        members.join(", ")
+    );
+    let path = folder.join(format!("node-{at}.toml"));
+    std::fs::write(&path, text).expect("a configuration can be written");
+    path
+}
+
+#[test]
+fn any_node_serves_any_key() {
+    let folder = Folder::new("cluster");
+    let cluster = Cluster::start(folder.path());
+    println!("three nodes are ready in {:?}", cluster.ready_in);
+    assert!(cluster.ready_in < Duration::from_secs(10), "{:?}", cluster.ready_in);
+    let mut clients: Vec<Client> = (0..NODES).map(|at| cluster.client(at)).collect();
+    for at in 0..90 {
+        let (key, value) = (format!("key:{at}"), format!("value:{at}"));
+        assert_eq!(clients[at % 3].ask(&["SET", &key, &value]).expect("a node answers"), Reply::ok());
+        assert_eq!(clients[(at + 1) % 3].ask(&["GET", &key]).expect("a node answers"), Reply::bulk(&value));
+    }
+    for client in &mut clients {
+        // One node after the other: the counters below are keys too.
+        client.ask(&["DEL", "{n}a", "{n}b"]).expect("a node answers");
+        assert_eq!(client.ask(&["DBSIZE"]).expect("a node answers"), Reply::Integer(90));
+        // A pipeline's replies come in its order, whichever nodes they come from.
+        for at in 0..90 {
+            client.send(&["GET", &format!("key:{at}")]).expect("a node takes commands");
+        }
+        for at in 0..90 {
+            assert_eq!(client.reply().expect("a node answers"), Reply::bulk(&format!("value:{at}")));
+        }
+        assert_eq!(client.ask(&["MULTI"]).expect("a node answers"), Reply::ok());
+        client.ask(&["INCR", "{n}a"]).expect("a node answers");
+        client.ask(&["INCR", "{n}b"]).expect("a node answers");
+        assert!(matches!(client.ask(&["EXEC"]).expect("a node answers"), Reply::Array(both) if both.len() == 2));
+    }
+    let both = Reply::Array(vec![Reply::bulk("1"), Reply::bulk("1")]);
+    assert_eq!(clients[0].ask(&["MGET", "{n}a", "{n}b"]).expect("a node answers"), both);
+}
+
+/// One writer's key: what was acknowledged last, and the longest time without an acknowledgement.
+struct Written {
+    key: String,
+    acknowledged: u64,
+    sent: u64,
+    gap: Duration,
+}
+
+fn write_until(mut client: Client, number: usize, stop: &AtomicBool) -> Written {
+    let mut written = Written { key: format!("writer:{number}"), acknowledged: 0, sent: 0, gap: Duration::ZERO };
+    let mut last = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        written.sent += 1;
+        let reply = client.ask(&["SET", &written.key, &written.sent.to_string()]).expect("a surviving node answers");
+        if reply == Reply::ok() {
+            written.acknowledged = written.sent;
+            written.gap = written.gap.max(last.elapsed());
+            last = Instant::now();
+        } else {
+            let told =
+                matches!(&reply, Reply::Error(why) if why.starts_with("INDOUBT ") || why.starts_with("TRYAGAIN "));
+            assert!(told, "{reply:?}");
+        }
+    }
+    written
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_death_of_a_node() {
+    let folder = Folder::new("cluster-kill");
+    let mut cluster = Cluster::start(folder.path());
+    for victim in 0..NODES {
+        let stop = AtomicBool::new(false);
+        let survivors: Vec<usize> = (0..NODES).filter(|at| *at != victim).collect();
+        let clients: Vec<Client> = (0..8).map(|at| cluster.client(survivors[at % 2])).collect();
+        let written: Vec<Written> = std::thread::scope(|scope| {
+            let stop = &stop;
+            let writers: Vec<_> = clients
+                .into_iter()
+                .enumerate()
+                .map(|(at, client)| scope.spawn(move || write_until(client, victim * 8 + at, stop)))
+                .collect();
+            let mut watcher = cluster.client(survivors[0]);
+            let progress = |watcher: &mut Client, wanted: u64| {
+                let begun = Instant::now();
+                for number in 0..8 {
+                    let key = format!("writer:{}", victim * 8 + number);
+                    loop {
+                        let reply = watcher.ask(&["GET", &key]).expect("a surviving node answers");
+                        let reached = match &reply {
+                            Reply::Bulk(text) => String::from_utf8_lossy(text).parse().unwrap_or(0),
+                            _ => 0,
+                        };
+                        if reached >= wanted {
+                            break;
+                        }
+                        assert!(begun.elapsed() < Duration::from_secs(60), "{key} stays at {reply:?}");
+                    }
+                }
+            };
+            progress(&mut watcher, 50);
+            cluster.kill(victim);
+            progress(&mut watcher, 200);
+            stop.store(true, Ordering::Relaxed);
+            writers.into_iter().map(|writer| writer.join().expect("a writer ends")).collect()
+        });
+        let worst = written.iter().map(|one| one.gap).max().expect("there are writers");
+        println!("node {victim} killed: the worst writer waited {worst:?}");
+        cluster.restart(victim);
+        let mut client = cluster.client(victim);
+        for one in written {
+            let Reply::Bulk(text) = client.ask(&["GET", &one.key]).expect("a node answers") else {
+                panic!("{}", one.key)
+            };
+            let found: u64 = String::from_utf8_lossy(&text).parse().expect("a number was written");
+            assert!(found >= one.acknowledged && found <= one.sent, "{}: {found} of {}", one.key, one.acknowledged);
+        }
+    }
+}
+
+#[test]
+fn without_a_majority_no_write_is_acknowledged() {
+    let folder = Folder::new("cluster-minority");
+    let mut cluster = Cluster::start(folder.path());
+    assert_eq!(cluster.client(0).ask(&["SET", "k", "v"]).expect("a node answers"), Reply::ok());
+    cluster.kill(1);
+    cluster.kill(2);
+    let reply = cluster.client(0).ask(&["SET", "k", "w"]).expect("a node answers");
+    let told = matches!(&reply, Reply::Error(why) if why.starts_with("INDOUBT ") || why.starts_with("NOQUORUM "));
+    assert!(told, "{reply:?}");
+    cluster.restart(1);
+    assert!(matches!(cluster.client(1).ask(&["GET", "k"]).expect("a node answers"), Reply::Bulk(_)));
+}
+
+#[test]
+fn a_node_without_its_disk_is_refused() {
+    let folder = Folder::new("cluster-wiped");
+    let mut cluster = Cluster::start(folder.path());
+    cluster.kill(2);
+    std::fs::remove_dir_all(cluster.data(2)).expect("the disk can be lost");
+    let refused = cluster.spawn(2, First::No).wait_with_output().expect("it ends by itself");
+    assert!(!refused.status.success());
+    let log = std::fs::read_to_string(cluster.files[2].with_extension("log")).expect("there is a log");
+    assert!(log.contains("holds no data of node 00000000000000a3"), "{log}");
+    // With --bootstrap it begins, and its peers don't speak to it.
+    let mut wiped = cluster.spawn(2, First::Bootstrap);
+    let log_of_peer = cluster.files[0].with_extension("log");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !std::fs::read_to_string(&log_of_peer).expect("there is a log").contains("came back without its disk") {
+        assert!(Instant::now() < deadline, "nobody refuses the wiped node");
+        std::thread::yield_now();
+    }
+    assert_eq!(cluster.client(0).ask(&["SET", "k", "v"]).expect("the others serve"), Reply::ok());
+    wiped.kill().expect("the child is ours");
+    wiped.wait().expect("the child can be waited for");
+}
+
+#[test]
+fn strangers_on_the_peer_port_are_closed_and_harm_nobody() {
+    let folder = Folder::new("cluster-strangers");
+    let cluster = Cluster::start(folder.path());
+    let mut hello = b"TIDEPEER\x01\x00".to_vec();
+    hello.extend_from_slice(&0xc1u64.to_le_bytes());
+    hello.extend_from_slice(&0xa2u64.to_le_bytes());
+    hello.extend_from_slice(&0xa1u64.to_le_bytes());
+    let mut wrong_life = hello.clone();
+    wrong_life.extend_from_slice(&[7; 24]);
+    for bytes in [
+        b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: something that is long enough to be read\r\n\r\n".to_vec(),
+        b"TIDEPEER\x09\x00 of another version, with more behind it than a hello has, to be sure".to_vec(),
+        [&hello[..10], &[9; 60]].concat(),
+        wrong_life,
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", cluster.ports[0][2])).expect("the port is open");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout can be set");
+        stream.write_all(&bytes).expect("bytes can be sent");
+        let mut answer = Vec::new();
+        // A close with unread bytes is a reset.
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.len() <= 58, "a stranger learns no more than a hello: {} bytes", answer.len());
+    }
+    let mut crowd = Vec::new();
+    for _ in 0..100 {
+        crowd.push(TcpStream::connect(("127.0.0.1", cluster.ports[0][2])).expect("the port is open"));
+    }
+    let mut client = cluster.client(0);
+    for at in 0..50 {
+        assert_eq!(client.ask(&["SET", &format!("k{at}"), "v"]).expect("a node answers"), Reply::ok());
+    }
+}
+
+#[test]
+fn local_runs_a_cluster_and_ends_it() {
+    let folder = Folder::new("cluster-local");
+    for _ in 0..20 {
+        let [base, ..] = free_ports();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["local", "--nodes", "3", "--port", &base.min(64_000).to_string(), "--dir"])
+            .arg(folder.path().join(base.to_string()))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stderr: ChildStderr = child.stderr.take().expect("stderr is piped");
+        let ended = std::thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).next());
+        let mut line = String::new();
+        // A port of the range may be taken: then a node ends at once, and the test tries another range.
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (told, news) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut first = String::new();
+            let _ = BufReader::new(stdout).read_line(&mut first);
+            let _ = told.send(first);
+        });
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while line.is_empty() && !ended.is_finished() && Instant::now() < deadline {
+            line = news.recv_timeout(Duration::from_millis(50)).unwrap_or_default();
+        }
+        let pid = child.id().to_string();
+        if line.starts_with("ready ") {
+            let address = line.split("resp=").nth(1).and_then(|rest| rest.split(',').next()).expect("addresses");
+            let mut client = Client::connect(address).expect("the first node takes connections");
+            assert_eq!(client.ask(&["SET", "k", "v"]).expect("a node answers"), Reply::ok());
+        }
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
+        assert!(sent.success());
+        let status = child.wait().expect("the child can be waited for");
+        if line.starts_with("ready ") {
+            assert!(status.success(), "SIGTERM ends it gracefully: {status}");
+            return;
+        }
+    }
+    panic!("no range of free ports was found");
+}
