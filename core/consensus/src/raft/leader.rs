@@ -186,7 +186,7 @@ impl Group {
         peer.heard_at = now;
         peer.probe = peer.probe.max(probe);
         let news = peer.matched < matched && peer.on_matched(matched);
-        peer.on_heartbeat_answered(probe);
+        peer.on_heartbeat_answered(probe, matched);
         if news {
             self.advance_commit(now, out);
         }
