@@ -7,7 +7,7 @@ use base::record::{Payload, RecoveredShard};
 use base::rng::Rng;
 use base::{Instant, NodeId, ShardId};
 use bytes::Bytes;
-use consensus::raft::{Group, Membership, Turned, Tuning};
+use consensus::raft::{Group, Membership, Tuning, Turned};
 use consensus::{Effects, Envelope};
 use sim::group::disk::Disk;
 

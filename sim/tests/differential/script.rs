@@ -130,7 +130,9 @@ impl Play {
     fn transfer(&mut self, node: u64) {
         let Some(to) = self.reached_from(node).next() else { return };
         let view = self.ours.view(node);
-        if self.reached_from(node).any(|other| self.ours.view(other).term != view.term) || self.ours.view(to).log != view.log {
+        if self.reached_from(node).any(|other| self.ours.view(other).term != view.term)
+            || self.ours.view(to).log != view.log
+        {
             return;
         }
         self.both("transfer", format!("{node} hands over to {to}"), |cluster| {

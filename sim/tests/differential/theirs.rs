@@ -69,7 +69,7 @@ impl Theirs {
 impl Cluster for Theirs {
     fn forget_promises(&mut self) {
         for node in self.nodes.iter_mut().filter(|node| node.raft.state != StateRole::Leader) {
-            (0..ELECTION_TICKS).for_each(|_| drop(node.tick()));
+            (0..ELECTION_TICKS).for_each(|_| _ = node.tick());
         }
     }
 
@@ -88,7 +88,7 @@ impl Cluster for Theirs {
 
     fn hear_nobody(&mut self, node: u64) {
         // The first check sees who was heard before.
-        self.input(node, |node| (0..2 * ELECTION_TICKS).for_each(|_| drop(node.tick())));
+        self.input(node, |node| (0..2 * ELECTION_TICKS).for_each(|_| _ = node.tick()));
     }
 
     fn transfer(&mut self, node: u64, to: u64) {
@@ -123,7 +123,11 @@ impl Cluster for Theirs {
         let store = raft.store();
         let (first, last) = (store.first_index().expect("it knows"), store.last_index().expect("it knows"));
         let context = raft::GetEntriesContext::empty(false);
-        let entries = if first > last { Vec::new() } else { store.entries(first, last + 1, None, context).expect("they are there") };
+        let entries = if first > last {
+            Vec::new()
+        } else {
+            store.entries(first, last + 1, None, context).expect("they are there")
+        };
         let told = |entry: &Entry| (entry.term, entry.data.first().copied());
         View {
             leads: raft.state == StateRole::Leader,

@@ -40,7 +40,8 @@ const CANDIDATE: u64 = 2;
 impl Case {
     fn draw(rng: &mut Rng) -> Self {
         let term = rng.below(5);
-        let mut log: Vec<u64> = (0..rng.below(5)).map(|_| 1 + rng.below(term.max(1))).filter(|of| *of <= term).collect();
+        let mut log: Vec<u64> =
+            (0..rng.below(5)).map(|_| 1 + rng.below(term.max(1))).filter(|of| *of <= term).collect();
         log.sort_unstable();
         let vote = Some(rng.below(4)).filter(|node| *node != 0 && term > 0);
         let last_term = rng.below(6);
@@ -78,7 +79,9 @@ impl Case {
         group.on_message(later, NodeId(CANDIDATE), request, &mut out);
         let sent = out.writes.into_iter().flat_map(|write| write.then).chain(out.messages);
         let granted = sent.map(|envelope| envelope.message).any(|message| {
-            let (Message::PreVoteReply { answer, .. } | Message::VoteReply { answer, .. }) = message else { return false };
+            let (Message::PreVoteReply { answer, .. } | Message::VoteReply { answer, .. }) = message else {
+                return false;
+            };
             answer == Answer::Granted
         });
         let (term, vote) = group.vote();

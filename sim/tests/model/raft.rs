@@ -307,12 +307,7 @@ impl Raft {
     }
 
     /// One input to one replica, what follows from it at once, and the rules.
-    fn input(
-        &self,
-        state: &mut State,
-        id: NodeId,
-        call: impl FnOnce(&mut Group, Instant, &mut Effects) -> Turned,
-    ) {
+    fn input(&self, state: &mut State, id: NodeId, call: impl FnOnce(&mut Group, Instant, &mut Effects) -> Turned) {
         state.active = state.active.max(id.0);
         let before = state.replica(id).clone();
         let replica = state.replica_mut(id);

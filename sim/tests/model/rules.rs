@@ -33,10 +33,6 @@ impl Ledger {
         !self.committed.is_empty()
     }
 
-    pub fn leader_changed_after_a_commit(&self) -> bool {
-        self.committed.first().is_some_and(|(_, by)| self.leaders.keys().any(|term| term > by))
-    }
-
     pub fn on_elected(&mut self, id: NodeId, group: &Group) {
         let term = group.term();
         let leader = *self.leaders.entry(term).or_insert(id);

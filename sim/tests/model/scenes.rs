@@ -153,6 +153,8 @@ pub fn scenes(tier: Tier) -> Vec<Scene> {
         members(tier),
         snapshots(tier),
         leases(tier),
+        late_answers(tier),
+        hand_over(tier),
         last_voter(tier),
     ]
 }
@@ -168,20 +170,26 @@ pub fn two_voters(tier: Tier) -> Scene {
     let bounds = Bounds {
         nodes: 2,
         voters: 2,
-        terms: tier.pick(2, 3),
-        entries: 3,
-        proposals: 1,
-        crashes: tier.pick(1, 2),
-        doubles: 1,
+        entries: tier.pick(2, 3),
+        proposals: tier.pick(0, 1),
+        crashes: 1,
+        doubles: tier.pick(0, 1),
         leaders_time_out: true,
         ..BOUNDS
     };
-    Scene { name: "two voters", bounds, syncs: Syncs::Late, stale: Stale::Carried, heartbeats: Heartbeats::Carried, ..SCENE }
+    Scene {
+        name: "two voters",
+        bounds,
+        syncs: Syncs::Late,
+        stale: Stale::Carried,
+        heartbeats: Heartbeats::Carried,
+        ..SCENE
+    }
 }
 
 /// Pre-votes are messages like others.
 pub fn pre_votes(tier: Tier) -> Scene {
-    let bounds = Bounds { terms: tier.pick(1, 2), timers: 3, ..BOUNDS };
+    let bounds = Bounds { terms: tier.pick(1, 2), timers: tier.pick(2, 3), ..BOUNDS };
     Scene { name: "pre-votes", bounds, pre_votes: PreVotes::Carried, ..SCENE }
 }
 
@@ -194,19 +202,48 @@ pub fn replication(tier: Tier) -> Scene {
 
 /// Figure 8 of the Raft paper: an entry of an earlier term that a majority holds, and one that will overwrite it.
 pub fn overwritten(tier: Tier) -> Scene {
-    let bounds = Bounds { terms: 4, entries: 3, crashes: tier.pick(0, 1), ..BOUNDS };
+    let bounds = Bounds {
+        terms: 4,
+        entries: tier.pick(2, 3),
+        crashes: 1,
+        timers: tier.pick(1, 2),
+        leaders_time_out: true,
+        ..BOUNDS
+    };
     let opening = |raft: &Raft, state: &mut State| {
         // Both led, with the vote of 2, and nobody got their entries.
         lead(raft, state, NodeId(1), NodeId(2));
+        // 3 doesn't know of the first term: its first campaign is lost.
+        raft.time_out(state, NodeId(3));
+        raft.lose_all(state);
         lead(raft, state, NodeId(3), NodeId(2));
         raft.lose_all(state);
+        // 1 gives up, and nor does it know of the second term.
+        raft.time_out(state, NodeId(1));
+        raft.time_out(state, NodeId(1));
+        raft.lose_all(state);
+        lead(raft, state, NodeId(1), NodeId(2));
+        // 3 gives up too, and will campaign in the fourth term.
+        raft.time_out(state, NodeId(3));
+        raft.time_out(state, NodeId(3));
+        raft.sync_all(state);
+        for sent in state.wire().to_vec().iter().filter(|sent| (sent.from, sent.to) != (NodeId(1), NodeId(2))) {
+            state.take(sent);
+        }
     };
-    Scene { name: "overwritten", bounds, alike: false, opening, ..SCENE }
+    Scene { name: "overwritten", bounds, alike: false, syncs: Syncs::Late, opening, ..SCENE }
 }
 
 /// Notices of durable writes come late and overtake each other.
 pub fn notices(tier: Tier) -> Scene {
-    let bounds = Bounds { nodes: tier.pick(2, 3), voters: tier.pick(2, 3), terms: 2, entries: 2, ..BOUNDS };
+    let bounds = Bounds {
+        nodes: tier.pick(2, 3),
+        voters: tier.pick(2, 3),
+        terms: 2,
+        entries: 3,
+        proposals: tier.pick(1, 2),
+        ..BOUNDS
+    };
     Scene { name: "notices", bounds, notices: Notices::Late, syncs: Syncs::Late, ..SCENE }
 }
 
@@ -249,6 +286,29 @@ pub fn leases(tier: Tier) -> Scene {
     };
     let (tuning, heartbeats, stale) = (TIMED, Heartbeats::Carried, Stale::Carried);
     Scene { name: "leases", bounds, tuning, heartbeats, stale, opening, ..SCENE }
+}
+
+/// Heartbeats for reads, whose answers come late.
+pub fn late_answers(tier: Tier) -> Scene {
+    let bounds = Bounds { ticks: 3, slow_ticks: tier.pick(0, 1), rounds: tier.pick(1, 2), ..BOUNDS };
+    let opening = |raft: &Raft, state: &mut State| {
+        raft.pass(state, TIMED.election_ms);
+        lead_and_settle(raft, state, NodeId(1));
+    };
+    let (tuning, heartbeats) = (TIMED, Heartbeats::Carried);
+    Scene { name: "late answers", bounds, tuning, heartbeats, opening, ..SCENE }
+}
+
+/// A leader hands over, and reads.
+pub fn hand_over(tier: Tier) -> Scene {
+    let bounds =
+        Bounds { ticks: tier.pick(1, 3), transfers: tier.pick(1, 2), entries: 3, proposals: tier.pick(0, 1), ..BOUNDS };
+    let opening = |raft: &Raft, state: &mut State| {
+        raft.pass(state, TIMED.election_ms);
+        lead_and_settle(raft, state, NodeId(1));
+    };
+    let (tuning, heartbeats) = (TIMED, Heartbeats::Carried);
+    Scene { name: "hand-over", bounds, tuning, heartbeats, opening, ..SCENE }
 }
 
 /// A leader leaves the only other voter behind, which restarts.

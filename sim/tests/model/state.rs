@@ -42,7 +42,11 @@ pub struct Sent {
 pub enum Parcel {
     Message(Message),
     /// The leader of `term` sends its state at a position; its file is durable when it arrives.
-    Snapshot { term: Term, at: Position, members: Membership },
+    Snapshot {
+        term: Term,
+        at: Position,
+        members: Membership,
+    },
 }
 
 /// How much of what a scene bounds has happened.
