@@ -1,20 +1,24 @@
 //! A lane: the shards of one thread, and the way of every request to its shard and back.
 
 use crate::gather::{Gathers, shard_of_cursor};
-use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotWaiting, Transaction};
+use crate::outbox::{
+    LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotWaiting, Transaction,
+};
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
+use crate::steward::Steward;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
 use base::rng::Rng;
-use base::{ClientId, Instant, LaneId, NodeId, ShardId, Slot, Term};
+use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot, Term};
 use consensus::Envelope;
 use data::command::{Scatter, keyless};
 use data::keyspace::bring_near;
 use data::{Context, Keyspace, Refused, Reply, Run};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a lane is told at its start.
 #[derive(Clone, Copy, Debug)]
@@ -38,15 +42,18 @@ pub struct RecoveredReplica {
 /// One lane; see the module.
 #[derive(Debug)]
 pub struct Lane {
-    config: LaneConfig,
+    pub(crate) config: LaneConfig,
     /// By shard number; a place is empty if another lane owns the shard.
-    replicas: Vec<Option<Box<Replica>>>,
+    pub(crate) replicas: Vec<Option<Box<Replica>>>,
     /// Shards whose open entry waits for the end of the turn.
     dirty: Vec<ShardId>,
     gathers: Gathers,
     rng: Rng,
     /// When dead keys are looked for next.
     tick_at: Instant,
+    /// On the lane of the meta shard.
+    pub(crate) steward: Option<Steward>,
+    pub(crate) roster: Option<Arc<Roster>>,
 }
 
 /// How often dead keys are looked for.
@@ -66,7 +73,7 @@ impl Lane {
         let mut found: BTreeMap<ShardId, RecoveredReplica> =
             recovered.into_iter().map(|one| (one.shard, one)).collect();
         let mut replicas = Vec::new();
-        for shard in config.routing.shards() {
+        for shard in config.routing.groups() {
             if config.routing.lane_of(shard) != config.lane {
                 replicas.push(None);
                 continue;
@@ -80,7 +87,16 @@ impl Lane {
         }
         assert!(found.is_empty(), "the driver gives each lane its own shards");
         out.next_deadline = Some(now.boot);
-        Self { config, replicas, dirty: Vec::new(), gathers: Gathers::default(), rng, tick_at: now.boot }
+        Self {
+            config,
+            replicas,
+            dirty: Vec::new(),
+            gathers: Gathers::default(),
+            rng,
+            tick_at: now.boot,
+            steward: None,
+            roster: None,
+        }
     }
 
     /// A command of a client of this lane.
@@ -141,6 +157,7 @@ impl Lane {
                 self.log_transaction(now, shard, waiter, transaction, out);
             }
             LaneMessage::Reply { client, seq, reply } => out.replies.push((client, seq, reply)),
+            LaneMessage::Roster(roster) => self.roster = Some(roster),
             LaneMessage::PartReply { client, seq, shard, reply } => self.on_part(client, seq, shard, reply, out),
         }
     }
@@ -170,6 +187,16 @@ impl Lane {
                     self.answer(waiter, shard, reply, out);
                 }
             }
+            PeerMessage::SnapshotPiece { shard, term, piece } => {
+                if self.owns(shard) {
+                    self.replica(shard).on_piece(from, term, piece, out);
+                }
+            }
+            PeerMessage::SnapshotTaken { shard, index, next, .. } => {
+                if self.owns(shard) {
+                    self.replica(shard).on_piece_taken(now, from, (index, next), out);
+                }
+            }
             PeerMessage::NotLeader { asker, shard, term } => {
                 if self.owns(shard) {
                     self.replica(shard).on_not_leader(from, asker, term, out);
@@ -180,13 +207,16 @@ impl Lane {
     }
 
     /// There is a link to a node, for the first time or again.
-    pub fn on_peer_up(&mut self, peer: NodeId, out: &mut Outbox) {
-        self.replicas.iter_mut().flatten().for_each(|replica| replica.on_link(peer, out));
+    pub fn on_peer_up(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
+        for replica in self.replicas.iter_mut().flatten() {
+            replica.on_link(peer, out);
+            replica.on_link_for_transfer(now, peer, out);
+        }
     }
 
     /// The link to a node broke.
     pub fn on_peer_lost(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
-        for shard in self.config.routing.shards() {
+        for shard in self.config.routing.groups() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             replica.group.on_peer_lost(now.boot, peer);
             for (waiter, reply) in replica.on_link_lost(peer) {
@@ -204,13 +234,14 @@ impl Lane {
                 replica.propose_open(now, out);
             }
         }
+        self.send_snapshots(now, out);
         self.set_deadline(now, out);
     }
 
     /// Regular work: the groups' own time, and dead keys. Call it when [`Outbox::next_deadline`] says so.
     pub fn on_timer(&mut self, now: Now, out: &mut Outbox) {
         let tick = now.boot >= self.tick_at;
-        for shard in self.config.routing.shards() {
+        for shard in self.config.routing.groups() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             if now.boot >= replica.next_deadline() || tick {
                 self.with_answers(shard, out, |replica, out, answered| replica.on_timer(now, out, answered));
@@ -218,9 +249,11 @@ impl Lane {
             }
             if tick {
                 self.replica(shard).tick_if_due(now, out);
+                self.replica(shard).tidy_transfers(now, out);
             }
         }
         if tick {
+            self.keep_cluster(now, out);
             self.tick_at = now.boot.plus_ms(TICK_MS);
         }
         self.set_deadline(now, out);
@@ -240,10 +273,10 @@ impl Lane {
         true
     }
 
-    /// A shard's snapshot could not be written.
-    pub fn on_snapshot_failed(&mut self, shard: ShardId) {
-        if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
-            replica.abort_snapshot();
+    /// What became of a step of a shard's snapshots.
+    pub fn on_snapshot_news(&mut self, now: Now, shard: ShardId, news: SnapshotNews, out: &mut Outbox) {
+        if self.owns(shard) {
+            self.with_answers(shard, out, |replica, out, answered| replica.on_snapshot_news(now, news, out, answered));
         }
     }
 
@@ -255,7 +288,7 @@ impl Lane {
 
     /// How the shards of this lane stand.
     pub fn statuses(&self) -> impl Iterator<Item = (ShardId, ShardStatus)> {
-        let shards = self.config.routing.shards().zip(&self.replicas);
+        let shards = self.config.routing.groups().zip(&self.replicas);
         shards.filter_map(|(shard, replica)| replica.as_ref().map(|replica| (shard, replica.status())))
     }
 
@@ -373,7 +406,15 @@ impl Lane {
     }
 
     /// Runs a command that came from elsewhere or had to wait.
-    fn run(&mut self, now: Now, shard: ShardId, waiter: Waiter, joins: bool, queued: &Queued, out: &mut Outbox) {
+    pub(crate) fn run(
+        &mut self,
+        now: Now,
+        shard: ShardId,
+        waiter: Waiter,
+        joins: bool,
+        queued: &Queued,
+        out: &mut Outbox,
+    ) {
         let Queued { db, command, args } = queued;
         let args: SmallVec<[&[u8]; 8]> = args.iter().map(Vec::as_slice).collect();
         let request = Request { client: waiter.client, seq: waiter.seq, db: *db, joins, command, args: &args };
@@ -463,11 +504,11 @@ impl Lane {
         }
     }
 
-    fn owns(&self, shard: ShardId) -> bool {
+    pub(crate) fn owns(&self, shard: ShardId) -> bool {
         self.replicas.get(usize::from(shard.0)).is_some_and(Option::is_some)
     }
 
-    fn replica(&mut self, shard: ShardId) -> &mut Replica {
+    pub(crate) fn replica(&mut self, shard: ShardId) -> &mut Replica {
         self.replicas[usize::from(shard.0)].as_mut().expect("a shard of this lane")
     }
 
@@ -523,13 +564,13 @@ fn is_for_shard(queued: &Queued) -> bool {
     !matches!(queued.command.run, Run::Session | Run::Node)
 }
 
-fn waiter(origin: Origin, client: ClientId, seq: u64, part: Part) -> Waiter {
+pub(crate) fn waiter(origin: Origin, client: ClientId, seq: u64, part: Part) -> Waiter {
     Waiter { origin, client, seq, part: matches!(part, Part::Yes), read: false }
 }
 
 /// Whether an answer is one of several that are merged.
 #[derive(Clone, Copy)]
-enum Part {
+pub(crate) enum Part {
     Yes,
     No,
 }

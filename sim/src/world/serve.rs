@@ -244,7 +244,7 @@ impl World {
                         let pending = self.pending_exec(transaction);
                         vec![Coming { shard: *shard, pending, part_is_logged: false }]
                     }
-                    LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } => Vec::new(),
+                    LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } | LaneMessage::Roster(_) => Vec::new(),
                 };
                 self.call(lane, now, coming, |lane, out| lane.on_lane_message(now, message, out));
             }
@@ -294,6 +294,9 @@ impl World {
                     }
                 }
                 Event::Deposed { shard, .. } => panic!("a_node_alone_leads: shard {shard} was deposed"),
+                Event::SnapshotSent { .. } | Event::SnapshotInstalled { .. } => {
+                    panic!("a_node_alone_gets_its_state_from_its_log: {event:?}")
+                }
                 Event::BadEntry { shard, index } => panic!("entry {index} of shard {shard} can't be read"),
             }
         }
