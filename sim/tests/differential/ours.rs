@@ -24,8 +24,14 @@ struct Replica {
 }
 
 /// A leader may beat at any time: what comes of it is the script's choice.
-const TUNING: Tuning =
-    Tuning { heartbeat_ms: 0, election_ms: 200, election_spread_ms: 0, drift_ms: 20, kept_bytes_max: usize::MAX };
+const TUNING: Tuning = Tuning {
+    heartbeat_ms: 0,
+    election_ms: 200,
+    election_spread_ms: 0,
+    drift_ms: 20,
+    kept_bytes_max: usize::MAX,
+    held_bytes_max: usize::MAX,
+};
 
 fn group(id: NodeId, recovered: RecoveredShard) -> Group {
     Group::new(id, ShardId(0), Membership::of_voters(NODES.map(NodeId)), recovered, Rng::new(id.0)).tuned(TUNING)

@@ -121,11 +121,23 @@ const BOUNDS: Bounds = Bounds {
 };
 
 /// Every promise has run out and every timer is due, always: that allows all that clocks could.
-const TIMELESS: Tuning =
-    Tuning { heartbeat_ms: 0, election_ms: 0, election_spread_ms: 0, drift_ms: 0, kept_bytes_max: usize::MAX };
+const TIMELESS: Tuning = Tuning {
+    heartbeat_ms: 0,
+    election_ms: 0,
+    election_spread_ms: 0,
+    drift_ms: 0,
+    kept_bytes_max: usize::MAX,
+    held_bytes_max: usize::MAX,
+};
 /// A lease lasts two milliseconds, a promise three.
-const TIMED: Tuning =
-    Tuning { heartbeat_ms: 2, election_ms: 3, election_spread_ms: 0, drift_ms: 1, kept_bytes_max: usize::MAX };
+const TIMED: Tuning = Tuning {
+    heartbeat_ms: 2,
+    election_ms: 3,
+    election_spread_ms: 0,
+    drift_ms: 1,
+    kept_bytes_max: usize::MAX,
+    held_bytes_max: usize::MAX,
+};
 
 const SCENE: Scene = Scene {
     name: "",

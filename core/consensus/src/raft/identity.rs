@@ -30,10 +30,11 @@ impl Hash for Group {
             quarantined_until,
             campaign_at,
             turned,
+            held_from,
         } = self;
         (me, shard, tuning, term, vote, hard, role, leader, log).hash(to);
         (generation, durable, verified, commit, applied, members).hash(to);
-        (heard_at, quarantined_until, campaign_at, turned).hash(to);
+        (heard_at, quarantined_until, campaign_at, turned, held_from).hash(to);
     }
 }
 
