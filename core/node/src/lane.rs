@@ -38,9 +38,9 @@ pub struct RecoveredReplica {
 /// One lane; see the module.
 #[derive(Debug)]
 pub struct Lane {
-    config: LaneConfig,
+    pub(crate) config: LaneConfig,
     /// By shard number; a place is empty if another lane owns the shard.
-    replicas: Vec<Option<Box<Replica>>>,
+    pub(crate) replicas: Vec<Option<Box<Replica>>>,
     /// Shards whose open entry waits for the end of the turn.
     dirty: Vec<ShardId>,
     gathers: Gathers,
@@ -87,7 +87,15 @@ impl Lane {
     pub fn on_request(&mut self, now: Now, request: Request<'_>, out: &mut Outbox) {
         let me = self.config.lane;
         match request.command.run {
-            Run::Scatter(scatter) => self.scatter(now, request, scatter, out),
+            Run::Scatter(scatter) => {
+                let routing = self.config.routing;
+                let cursor = request.args.get(1).copied().unwrap_or_default();
+                let shards: Vec<ShardId> = match scatter {
+                    Scatter::Scan => vec![shard_of_cursor(routing, cursor)],
+                    _ => routing.shards().collect(),
+                };
+                self.scatter(now, request, scatter, &shards, out);
+            }
             Run::Read(_) | Run::Write(_) => match self.config.routing.shard_of_keys(request.command, request.args) {
                 Err(refused) => out.replies.push((request.client, request.seq, Reply::Error(refused))),
                 Ok(shard) => {
@@ -326,17 +334,19 @@ impl Lane {
         }
     }
 
-    fn scatter(&mut self, now: Now, request: Request<'_>, scatter: Scatter, out: &mut Outbox) {
-        let routing = self.config.routing;
-        let only = match scatter {
-            Scatter::Scan => Some(shard_of_cursor(routing, request.args.get(1).copied().unwrap_or_default())),
-            _ => None,
-        };
-        let wanted = if only.is_some() { 1 } else { usize::from(routing.shard_count()) };
-        self.gathers.begin(request.client, request.seq, scatter, wanted);
+    /// Gives each of some shards its part of a command.
+    pub(crate) fn scatter(
+        &mut self,
+        now: Now,
+        request: Request<'_>,
+        scatter: Scatter,
+        shards: &[ShardId],
+        out: &mut Outbox,
+    ) {
+        self.gathers.begin(request.client, request.seq, scatter, shards.len());
         let me = self.config.lane;
-        for shard in routing.shards().filter(|shard| only.is_none_or(|only| only == *shard)) {
-            let owner = routing.lane_of(shard);
+        for shard in shards.iter().copied() {
+            let owner = self.config.routing.lane_of(shard);
             if owner == me {
                 let waiter = waiter(Origin::Lane(me), request.client, request.seq, Part::Yes);
                 self.part(now, shard, waiter, scatter, &request, out);

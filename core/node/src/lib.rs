@@ -12,6 +12,7 @@ mod outbox;
 pub mod peer;
 mod replica;
 mod routing;
+mod within;
 
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
 pub use outbox::{

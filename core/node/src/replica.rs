@@ -34,13 +34,17 @@ pub(crate) enum Origin {
 }
 
 /// How a shard stands on this node, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardStatus {
     /// True while this node leads it and may serve its reads.
     pub leads: bool,
     pub term: Term,
     pub commit: Index,
     pub applied: Index,
+    /// Who leads, as far as is known here.
+    pub leader: Option<NodeId>,
+    /// In rising order; those of before too, while they change.
+    pub voters: Vec<NodeId>,
 }
 
 #[derive(Debug)]
@@ -63,6 +67,8 @@ pub(crate) struct Replica {
     copied_bytes: usize,
     /// Whose reads are logged and unanswered; mostly none.
     logged_reads: Vec<(Origin, ClientId)>,
+    /// Who led, in which term, and since when the members counted, as was told last.
+    told: (Option<NodeId>, Term, Index),
 }
 
 /// An entry that was proposed here, and who waits for it.
@@ -111,6 +117,7 @@ impl Replica {
             cutting: None,
             copied_bytes: 0,
             logged_reads: Vec::new(),
+            told: Default::default(),
         }
     }
 
@@ -132,6 +139,8 @@ impl Replica {
             term: self.group.term(),
             commit: self.group.commit(),
             applied: self.state.keyspace().applied_index(),
+            leader: self.group.leader(),
+            voters: self.group.membership().voters().collect(),
         }
     }
 
@@ -275,6 +284,10 @@ impl Replica {
             self.apply_committed(was_ready, out, answered);
         }
         self.send_parked(out);
+        let seen = (self.group.leader(), self.group.term(), self.group.members_since());
+        if std::mem::replace(&mut self.told, seen) != seen {
+            out.events.push(Event::Regrouped { shard: self.shard });
+        }
     }
 
     /// Starts a snapshot at the last applied entry; false if one runs already or there is nothing to save.

@@ -293,6 +293,7 @@ impl World {
                         self.on_effect(shard, effect);
                     }
                 }
+                Event::Regrouped { .. } => {}
                 Event::Deposed { shard, .. } => panic!("a_node_alone_leads: shard {shard} was deposed"),
                 Event::BadEntry { shard, index } => panic!("entry {index} of shard {shard} can't be read"),
             }
