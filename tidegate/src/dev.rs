@@ -5,15 +5,15 @@ use crate::descriptors;
 use crate::http;
 use crate::journal::Journal;
 use crate::keeper::{self, Task};
-use crate::lane::{Driver, WAKER};
+use crate::lane::{Door, Driver, WAKER};
 use crate::log;
 use crate::meters::nanos;
-use crate::peers::{Kinship, Member, Peers};
+use crate::neighbours::{HOST, Neighbours};
+use crate::peers::{Card, Kinship, Member, Peers};
 use crate::room::ROOM_BYTES_WANTED;
-use crate::shared::{Input, Mailbox, Phase, Ports, Shared, lock};
-use base::record::{RecoveredShard, SnapshotMark};
+use crate::shared::{Endpoint, Input, Mailbox, Phase, Ports, Shared, lock};
+use base::record::SnapshotMark;
 use base::{LaneId, NodeId, ShardId};
-use data::Keyspace;
 use mio::{Poll, Waker};
 use node::{Lane, LaneConfig, Outbox, RecoveredReplica, Routing};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use storage::{Disk, RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions};
+use storage::{Disk, RealDisk, Recovery, StorageError, Wal, WalOptions};
 
 /// What makes a node one of a cluster.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Cluster {
     pub id: u64,
     pub secret: Vec<u8>,
     pub me: NodeId,
+    /// What people call the node.
+    pub name: String,
     pub peers_port: u16,
     pub members: Vec<Member>,
     pub first: First,
@@ -54,7 +56,7 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
 pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn Error>> {
     log::start(options.log_level, options.log_format);
     survive_file_limits()?;
-    let (listener, admin, ports) = bind_all(options)?;
+    let (doors, admin, ports) = bind_all(options)?;
     let peers_listener = cluster.map(|cluster| bind("peers", cluster.peers_port)).transpose()?;
     let disk = RealDisk::open(&options.dir)?;
     if let Some(cluster) = cluster {
@@ -62,7 +64,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
     }
     fix_shape(&disk, &options.dir, options.shards)?;
     let node = node_id(&disk, cluster)?;
-    let kinship = cluster.map(|cluster| kinship(&disk, cluster)).transpose()?;
+    let kinship = cluster.map(|cluster| kinship(&disk, cluster, ports)).transpose()?;
     let members = cluster.map_or(vec![node], |cluster| cluster.members.iter().map(|member| member.id).collect());
     let (shared, polls) = share(options, node, ports)?;
     descriptors::fit(options, &shared.settings)?;
@@ -73,10 +75,11 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
     let journal = Arc::new(Journal::new(wal, shared.clone(), keeper_in.clone(), slow_sync()?));
     let (durable, mut replicas) = recover(&disk, recovery)?;
     let parts = Parts { shared: &shared, journal: &journal, keeper: &keeper_in, disk: &disk };
-    let mut lanes = make_lanes(options, (node, &members), parts, polls, listener, &mut replicas)?;
+    let mut lanes = make_lanes(options, (node, &members), parts, polls, doors, &mut replicas)?;
     let (ready_in, ready_out) = mpsc::channel();
     if let (Some(listener), Some(kinship)) = (peers_listener, kinship) {
         let lane = lanes.first_mut().expect("a node has a lane");
+        lane.neighbours = Some(Neighbours::new(node, kinship.card.clone()));
         lane.peers = Some(Peers::new(kinship, listener, lane.poll.registry())?);
         lane.ready = Some(ready_in);
     }
@@ -90,7 +93,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         let (keeper_journal, keeper_shared) = (journal.clone(), shared.clone());
         let after = options.snapshot_after_mib * 1024 * 1024;
         let shards = options.shards;
-        scope.spawn(move || keeper::run(disk, keeper_journal, &keeper_shared, &keeper_out, durable, shards, after));
+        scope.spawn(move || keeper::run(disk, keeper_journal, keeper_shared, &keeper_out, durable, shards, after));
         for lane in &mut lanes {
             if cluster.is_none() {
                 lane.settle();
@@ -133,11 +136,10 @@ fn make_lanes(
     (node, members): (NodeId, &[NodeId]),
     parts: Parts<'_>,
     polls: Vec<Poll>,
-    listener: TcpListener,
+    mut doors: Vec<Door>,
     replicas: &mut BTreeMap<ShardId, RecoveredReplica>,
 ) -> Result<Vec<Driver>, Box<dyn Error>> {
     let routing = Routing::new(options.shards, options.lanes);
-    let mut listener = Some(mio::net::TcpListener::from_std(listener));
     let mut lanes = Vec::new();
     for (number, poll) in (0..options.lanes).zip(polls) {
         let config = LaneConfig { node, lane: LaneId(number), routing, seed: parts.disk.random()? };
@@ -145,7 +147,7 @@ fn make_lanes(
         let mut out = Outbox::default();
         let lane = Lane::start(crate::clock::now(), config, members, mine.collect(), &mut out);
         let (shared, journal, keeper) = (parts.shared.clone(), parts.journal.clone(), parts.keeper.clone());
-        lanes.push(Driver::new(LaneId(number), shared, journal, keeper, poll, listener.take(), lane, out));
+        lanes.push(Driver::new(LaneId(number), shared, journal, keeper, poll, std::mem::take(&mut doors), lane, out));
     }
     Ok(lanes)
 }
@@ -174,7 +176,7 @@ fn may_begin(disk: &RealDisk, cluster: &Cluster, dir: &Path) -> Result<(), Box<d
 }
 
 /// Who this node is to its peers, and what it knows of them.
-fn kinship(disk: &RealDisk, cluster: &Cluster) -> Result<Kinship, Box<dyn Error>> {
+fn kinship(disk: &RealDisk, cluster: &Cluster, ports: Ports) -> Result<Kinship, Box<dyn Error>> {
     let number = |text: String| u64::from_str_radix(&text, 16);
     let life = match storage::read_label(disk, "life")? {
         Some(text) => number(text)?,
@@ -192,7 +194,16 @@ fn kinship(disk: &RealDisk, cluster: &Cluster) -> Result<Kinship, Box<dyn Error>
         }
     }
     let Cluster { id, secret, me, members, .. } = cluster;
-    Ok(Kinship { cluster: *id, secret: secret.clone(), me: *me, life, members: members.clone(), lives })
+    let card = Card {
+        name: cluster.name.clone(),
+        host: HOST.to_owned(),
+        resp: ports.resp,
+        cluster: ports.cluster,
+        admin: ports.admin,
+        peers: cluster.peers_port,
+        pid: std::process::id(),
+    };
+    Ok(Kinship { cluster: *id, secret: secret.clone(), me: *me, life, members: members.clone(), lives, card })
 }
 
 /// Says that the node serves, and waits for the signal to stop.
@@ -202,8 +213,10 @@ fn serve_until_told(options: &Dev, shared: &Shared, recovery: Duration) -> Resul
     let ms = recovery.as_millis();
     log::info("recovery", "the log is read", &[("shards", &options.shards), ("lanes", &options.lanes), ("ms", &ms)]);
     shared.enter(Phase::Ready);
-    let Ports { resp, admin } = shared.ports;
-    log::info("node", "ready", &[("resp", &resp), ("admin", &admin), ("pid", &std::process::id())]);
+    let Ports { resp, cluster, admin } = shared.ports;
+    let fields: log::Fields<'_> =
+        &[("resp", &resp), ("cluster", &cluster), ("admin", &admin), ("pid", &std::process::id())];
+    log::info("node", "ready", fields);
     announce(options, shared.ports)?;
     signals.forever().next();
     shared.enter(Phase::Stopping);
@@ -249,12 +262,17 @@ pub fn die(reason: &str) -> ! {
 }
 
 /// Takes the ports before anything else, so that a taken one costs nothing.
-fn bind_all(options: &Dev) -> Result<(TcpListener, TcpListener, Ports), Box<dyn Error>> {
+fn bind_all(options: &Dev) -> Result<(Vec<Door>, TcpListener, Ports), Box<dyn Error>> {
     let resp = bind("--port", options.resp_port())?;
     let admin = options.admin_port().ok_or("there is no port after 65535 for admin: give one by --admin-port")?;
     let admin = bind("--admin-port", admin)?;
-    let ports = Ports { resp: resp.local_addr()?.port(), admin: admin.local_addr()?.port() };
-    Ok((resp, admin, ports))
+    let cluster =
+        options.cluster_port().ok_or("there are no five ports after the RESP port: give one by --cluster-port")?;
+    let cluster = bind("--cluster-port", cluster)?;
+    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
+    let ports = Ports { resp: port(&resp)?, cluster: port(&cluster)?, admin: port(&admin)? };
+    let door = |endpoint, listener| Door { endpoint, listener: mio::net::TcpListener::from_std(listener) };
+    Ok((vec![door(Endpoint::Routing, resp), door(Endpoint::Cluster, cluster)], admin, ports))
 }
 
 fn bind(flag: &str, port: u16) -> Result<TcpListener, Box<dyn Error>> {
@@ -289,29 +307,13 @@ fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>>
     let mut durable = BTreeMap::new();
     let mut replicas = BTreeMap::new();
     for (shard, log) in recovery.shards {
-        let keyspace = load(disk, shard, &log)?;
+        let keyspace = log.snapshot.as_ref().map(|mark| keeper::load(disk, shard, mark)).transpose()?;
         if let Some(mark) = log.snapshot.clone() {
             durable.insert(shard, mark);
         }
         replicas.insert(shard, RecoveredReplica { shard, log, keyspace });
     }
     Ok((durable, replicas))
-}
-
-fn load(disk: &RealDisk, shard: ShardId, log: &RecoveredShard) -> Result<Option<Keyspace>, Box<dyn Error>> {
-    let Some((index, term)) = log.snapshot.as_ref().map(|mark| (mark.index, mark.term)) else { return Ok(None) };
-    let mut reader = SnapshotReader::open(disk, shard, index, term)?;
-    let mut body = Vec::new();
-    while let Some(block) = reader.next_block()? {
-        body.extend_from_slice(&block);
-    }
-    let keyspace = Keyspace::load(&body).map_err(|error| {
-        format!(
-            "the snapshot of shard {shard} at {index} can't be read: {}; was it written by a newer version?",
-            error.0
-        )
-    })?;
-    Ok(Some(keyspace))
 }
 
 /// The number of shards is fixed when the directory is made.
@@ -358,9 +360,9 @@ fn store(path: &Path, text: &str) -> std::io::Result<()> {
 /// Says where the node serves: on stdout, and in the directory for `tidegate status`.
 fn announce(options: &Dev, ports: Ports) -> Result<(), Box<dyn Error>> {
     let pid = std::process::id();
-    let resp = format!("127.0.0.1:{}", ports.resp);
-    let admin = format!("127.0.0.1:{}", ports.admin);
-    let endpoints = format!("{{\"resp\":\"{resp}\",\"admin\":\"{admin}\",\"pid\":{pid}}}\n");
+    let [resp, cluster, admin] = [ports.resp, ports.cluster, ports.admin].map(|port| format!("{HOST}:{port}"));
+    let endpoints = serde_json::json!({ "resp": resp, "cluster": cluster, "admin": admin, "pid": pid });
+    let endpoints = format!("{endpoints}\n");
     for (name, text) in [("endpoints.json", endpoints), ("pid", format!("{pid}\n"))] {
         if let Err(error) = store(&options.dir.join(name), &text) {
             // A full disk is no reason not to serve: the ready line says the same.
@@ -368,7 +370,7 @@ fn announce(options: &Dev, ports: Ports) -> Result<(), Box<dyn Error>> {
         }
     }
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "ready resp={resp} admin={admin} pid={pid}")?;
+    writeln!(stdout, "ready resp={resp} cluster={cluster} admin={admin} pid={pid}")?;
     stdout.flush()?;
     Ok(())
 }

@@ -5,10 +5,13 @@ use crate::cli::Dev;
 use crate::clients::Card;
 use crate::meters::Meters;
 use crate::meters::totals::Totals;
+use crate::neighbours;
 use crate::settings::Settings;
+use arc_swap::ArcSwap;
 use base::{ClientId, NodeId, ShardId};
 use consensus::Envelope;
-use node::{LaneMessage, ShardStatus, SnapshotWaiting};
+use edge::cluster::Map;
+use node::{LaneMessage, ShardStatus, SnapshotNews, SnapshotWaiting};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -18,10 +21,14 @@ use std::time::Instant;
 /// What reaches a lane from other threads.
 #[derive(Debug)]
 pub enum Input {
-    Accepted(std::net::TcpStream),
+    Accepted(Endpoint, std::net::TcpStream),
     Lane(LaneMessage),
     Persisted(Vec<Envelope>),
-    SnapshotFailed { shard: ShardId },
+    /// What became of a step of a shard's snapshots.
+    Snapshot {
+        shard: ShardId,
+        news: SnapshotNews,
+    },
     BeginSnapshots,
     Kill(ClientId),
     Stop,
@@ -108,10 +115,20 @@ impl Mailbox {
     }
 }
 
+/// Where a client came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// One big server: any command is answered here, whoever leads its shard.
+    Routing,
+    /// A node of a Redis Cluster: clients find the leader by themselves.
+    Cluster,
+}
+
 /// The ports of a node, on 127.0.0.1.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
     pub resp: u16,
+    pub cluster: u16,
     pub admin: u16,
 }
 
@@ -140,6 +157,8 @@ pub struct Shared {
     pub keys: Mutex<Vec<[(usize, usize); 16]>>,
     /// How the shards stand, as the lanes last told.
     pub shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
+    /// What this node knows of its cluster, for the cluster endpoint: swapped whole by the lane that has the links.
+    pub map: ArcSwap<Map>,
     /// True while the disk has no room for more log.
     pub disk_full: AtomicBool,
     phase: AtomicU8,
@@ -176,6 +195,7 @@ impl Shared {
             meters: Meters::new(lanes),
             reset_at: Mutex::default(),
             shards: Mutex::default(),
+            map: ArcSwap::from_pointee(neighbours::alone(node, ports, options.shards)),
             keys: Mutex::new(vec![[(0, 0); 16]; lanes]),
             disk_full: AtomicBool::new(false),
             phase: AtomicU8::new(0),

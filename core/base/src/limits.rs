@@ -36,6 +36,8 @@ pub const STRING_BYTES_MAX: usize = 512 * MIB;
 pub const WATCH_BUCKET_COUNT: usize = 65_536;
 /// Dead keys that one applied entry may remove besides its own work.
 pub const EXPIRED_PER_ENTRY_MAX: usize = 64;
+/// A piece of a snapshot on its way to another node; whole pages of its file.
+pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 256 * 1024;
 /// One mebibyte in bytes.
 pub const MIB: usize = 1024 * 1024;
 
@@ -43,4 +45,5 @@ const _: () =
     assert!(BULK_BYTES_MAX < REQUEST_BYTES_MAX, "a request holds at least one bulk string of the largest size");
 const _: () = assert!(STRING_BYTES_MAX <= BULK_BYTES_MAX, "what can be stored can be sent in one piece");
 const _: () = assert!(ENTRY_BYTES_SOFT < ENTRY_BYTES_MAX, "an entry closes before it is full");
+const _: () = assert!(SNAPSHOT_PIECE_BYTES_MAX.is_multiple_of(4096), "pieces are written past the page cache");
 const _: () = assert!(WATCH_BUCKET_COUNT.is_power_of_two(), "a bucket is the low bits of a hash");

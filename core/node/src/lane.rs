@@ -1,7 +1,9 @@
 //! A lane: the shards of one thread, and the way of every request to its shard and back.
 
-use crate::gather::{Gathers, shard_of_cursor};
-use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotWaiting, Transaction};
+use crate::gather::Gathers;
+use crate::outbox::{
+    LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotWaiting, Transaction,
+};
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
@@ -43,7 +45,7 @@ pub struct Lane {
     pub(crate) replicas: Vec<Option<Box<Replica>>>,
     /// Shards whose open entry waits for the end of the turn.
     dirty: Vec<ShardId>,
-    gathers: Gathers,
+    pub(crate) gathers: Gathers,
     rng: Rng,
     /// When dead keys are looked for next.
     tick_at: Instant,
@@ -87,15 +89,7 @@ impl Lane {
     pub fn on_request(&mut self, now: Now, request: Request<'_>, out: &mut Outbox) {
         let me = self.config.lane;
         match request.command.run {
-            Run::Scatter(scatter) => {
-                let routing = self.config.routing;
-                let cursor = request.args.get(1).copied().unwrap_or_default();
-                let shards: Vec<ShardId> = match scatter {
-                    Scatter::Scan => vec![shard_of_cursor(routing, cursor)],
-                    _ => routing.shards().collect(),
-                };
-                self.scatter(now, request, scatter, &shards, out);
-            }
+            Run::Scatter(_) => self.on_scatter_within(now, request, |_| true, out),
             Run::Read(_) | Run::Write(_) => match self.config.routing.shard_of_keys(request.command, request.args) {
                 Err(refused) => out.replies.push((request.client, request.seq, Reply::Error(refused))),
                 Ok(shard) => {
@@ -178,6 +172,16 @@ impl Lane {
                     self.answer(waiter, shard, reply, out);
                 }
             }
+            PeerMessage::SnapshotPiece { shard, term, piece } => {
+                if self.owns(shard) {
+                    self.replica(shard).on_piece(from, term, piece, out);
+                }
+            }
+            PeerMessage::SnapshotTaken { shard, index, next, .. } => {
+                if self.owns(shard) {
+                    self.replica(shard).on_piece_taken(now, from, (index, next), out);
+                }
+            }
             PeerMessage::NotLeader { asker, shard, term } => {
                 if self.owns(shard) {
                     self.replica(shard).on_not_leader(from, asker, term, out);
@@ -188,8 +192,11 @@ impl Lane {
     }
 
     /// There is a link to a node, for the first time or again.
-    pub fn on_peer_up(&mut self, peer: NodeId, out: &mut Outbox) {
-        self.replicas.iter_mut().flatten().for_each(|replica| replica.on_link(peer, out));
+    pub fn on_peer_up(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
+        for replica in self.replicas.iter_mut().flatten() {
+            replica.on_link(peer, out);
+            replica.on_link_for_transfer(now, peer, out);
+        }
     }
 
     /// The link to a node broke.
@@ -212,6 +219,9 @@ impl Lane {
                 replica.propose_open(now, out);
             }
         }
+        for (shard, peer) in std::mem::take(&mut out.raft.lagging) {
+            self.replica(shard).on_lagging(now, peer, out);
+        }
         self.set_deadline(now, out);
     }
 
@@ -226,6 +236,7 @@ impl Lane {
             }
             if tick {
                 self.replica(shard).tick_if_due(now, out);
+                self.replica(shard).tidy_transfers(now, out);
             }
         }
         if tick {
@@ -248,10 +259,10 @@ impl Lane {
         true
     }
 
-    /// A shard's snapshot could not be written.
-    pub fn on_snapshot_failed(&mut self, shard: ShardId) {
-        if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
-            replica.abort_snapshot();
+    /// What became of a step of a shard's snapshots.
+    pub fn on_snapshot_news(&mut self, now: Now, shard: ShardId, news: SnapshotNews, out: &mut Outbox) {
+        if self.owns(shard) {
+            self.with_answers(shard, out, |replica, out, answered| replica.on_snapshot_news(now, news, out, answered));
         }
     }
 
@@ -334,29 +345,7 @@ impl Lane {
         }
     }
 
-    /// Gives each of some shards its part of a command.
-    pub(crate) fn scatter(
-        &mut self,
-        now: Now,
-        request: Request<'_>,
-        scatter: Scatter,
-        shards: &[ShardId],
-        out: &mut Outbox,
-    ) {
-        self.gathers.begin(request.client, request.seq, scatter, shards.len());
-        let me = self.config.lane;
-        for shard in shards.iter().copied() {
-            let owner = self.config.routing.lane_of(shard);
-            if owner == me {
-                let waiter = waiter(Origin::Lane(me), request.client, request.seq, Part::Yes);
-                self.part(now, shard, waiter, scatter, &request, out);
-            } else {
-                out.sends.push((owner, LaneMessage::Part { from: me, shard, request: own(&request) }));
-            }
-        }
-    }
-
-    fn part(
+    pub(crate) fn part(
         &mut self,
         now: Now,
         shard: ShardId,
@@ -533,18 +522,18 @@ fn is_for_shard(queued: &Queued) -> bool {
     !matches!(queued.command.run, Run::Session | Run::Node)
 }
 
-fn waiter(origin: Origin, client: ClientId, seq: u64, part: Part) -> Waiter {
+pub(crate) fn waiter(origin: Origin, client: ClientId, seq: u64, part: Part) -> Waiter {
     Waiter { origin, client, seq, part: matches!(part, Part::Yes), read: false }
 }
 
 /// Whether an answer is one of several that are merged.
 #[derive(Clone, Copy)]
-enum Part {
+pub(crate) enum Part {
     Yes,
     No,
 }
 
-fn own(request: &Request<'_>) -> OwnedRequest {
+pub(crate) fn own(request: &Request<'_>) -> OwnedRequest {
     let args = request.args.iter().map(|arg| arg.to_vec()).collect();
     let queued = Queued { db: request.db, command: request.command, args };
     OwnedRequest { client: request.client, seq: request.seq, joins: request.joins, queued }

@@ -1,9 +1,10 @@
-//! What clients ask of one node of a cluster, rather than of the cluster: commands without keys that concern the shards of
-//! this node alone, and reads of a replica that may be behind.
+//! Commands without keys, for all shards or, where clients ask every node of a cluster by themselves, for those of this
+//! node alone; and reads of a replica that may be behind.
 
 use crate::gather::{nothing, shard_of_cursor};
-use crate::lane::Lane;
-use crate::outbox::{Now, Outbox, Request};
+use crate::lane::{Lane, Part, own, waiter};
+use crate::outbox::{LaneMessage, Now, Outbox, Request};
+use crate::replica::Origin;
 use base::ShardId;
 use data::command::{Scatter, keyless};
 use data::{Context, Reply, Run};
@@ -46,6 +47,21 @@ impl Lane {
         let mut args: SmallVec<[&[u8]; 8]> = request.args.into();
         args[1] = cursor.as_bytes();
         self.scatter(now, Request { args: &args, ..request }, Scatter::Scan, &[next], out);
+    }
+
+    /// Gives each of some shards its part of a command.
+    fn scatter(&mut self, now: Now, request: Request<'_>, scatter: Scatter, shards: &[ShardId], out: &mut Outbox) {
+        self.gathers.begin(request.client, request.seq, scatter, shards.len());
+        let me = self.config.lane;
+        for shard in shards.iter().copied() {
+            let owner = self.config.routing.lane_of(shard);
+            if owner == me {
+                let waiter = waiter(Origin::Lane(me), request.client, request.seq, Part::Yes);
+                self.part(now, shard, waiter, scatter, &request, out);
+            } else {
+                out.sends.push((owner, LaneMessage::Part { from: me, shard, request: own(&request) }));
+            }
+        }
     }
 
     /// A read of this node's copy of a shard, which may lack what was acknowledged in the last `bound_ms`. False if the

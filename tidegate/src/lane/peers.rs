@@ -35,12 +35,17 @@ impl Driver {
         for event in events {
             match event {
                 Event::Message { peer, message } => self.lane.on_peer(now, peer, message, &mut self.out),
+                Event::Card { peer, card } => {
+                    self.neighbours.iter_mut().for_each(|all| all.on_card(peer, card.clone()))
+                }
                 Event::Up { peer, life } => {
+                    self.neighbours.iter_mut().for_each(|all| all.on_up(peer));
                     log::info("peers", "a node is linked", &[("node", &format!("{:016x}", peer.0))]);
                     self.ask_keeper(Task::Remember { node: peer, life });
-                    self.lane.on_peer_up(peer, &mut self.out);
+                    self.lane.on_peer_up(now, peer, &mut self.out);
                 }
                 Event::Lost { peer } => {
+                    self.neighbours.iter_mut().for_each(|all| all.on_lost(peer));
                     log::warn("peers", "the link to a node broke", &[("node", &format!("{:016x}", peer.0))]);
                     self.lane.on_peer_lost(now, peer, &mut self.out);
                 }

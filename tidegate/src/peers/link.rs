@@ -3,6 +3,7 @@
 //! A frame is `length u32 | crc32c u32 | messages`: all that a turn has for the peer. Nothing is allocated by a length
 //! that a stranger claims, and a frame that is damaged ends the connection.
 
+use super::card::{CARD, Card};
 use super::hello::{End, HELLO_BYTES, Hello, PROOF_BYTES, Stranger, proof, proves};
 use base::NodeId;
 use base::codec::Reader;
@@ -45,6 +46,7 @@ pub enum Came {
     /// The peer has proved who it is.
     Up(NodeId),
     Message(PeerMessage),
+    Card(Card),
 }
 
 /// Why a link ended.
@@ -109,11 +111,21 @@ impl Link {
 
     /// Puts a message into the turn's frame.
     pub fn put(&mut self, message: &PeerMessage) {
+        self.begin_frame();
+        message.encode(&mut self.out);
+    }
+
+    /// Puts a card into the turn's frame.
+    pub fn put_card(&mut self, card: &Card) {
+        self.begin_frame();
+        card.encode(&mut self.out);
+    }
+
+    fn begin_frame(&mut self) {
         if self.frame.is_none() {
             self.frame = Some(self.out.len());
             self.out.extend_from_slice(&[0; HEAD_BYTES]);
         }
-        message.encode(&mut self.out);
     }
 
     /// Closes the turn's frame and writes what the socket takes.
@@ -240,9 +252,11 @@ impl Link {
 fn messages(frame: &Bytes, came: &mut Vec<Came>) -> Result<(), Broken> {
     let mut reader = Reader::new(frame);
     while !reader.is_empty() {
-        let message =
-            PeerMessage::decode(&mut reader, frame).map_err(|_| Broken::Misbehaved("a message that can't be read"))?;
-        came.push(Came::Message(message));
+        let one = match reader.rest().first() {
+            Some(&CARD) => Card::decode(&mut reader).map(Came::Card),
+            _ => PeerMessage::decode(&mut reader, frame).map(Came::Message),
+        };
+        came.push(one.map_err(|_| Broken::Misbehaved("a message that can't be read"))?);
     }
     Ok(())
 }

@@ -3,11 +3,13 @@
 //! Of two nodes the one with the smaller id dials. A link serves once both ends have proved that they know the cluster's
 //! secret. What a link loses is not sent again: Raft asks for what counts, and requests are told that it broke.
 
+mod card;
 pub mod hello;
 mod link;
 
 use crate::log;
 use base::NodeId;
+pub use card::Card;
 use hello::{End, Hello, Stranger};
 use link::{Broken, Came, Kin, Link};
 use mio::net::{TcpListener, TcpStream};
@@ -27,6 +29,8 @@ pub struct Kinship {
     pub members: Vec<Member>,
     /// The lives that other nodes led when they were last met.
     pub lives: BTreeMap<NodeId, u64>,
+    /// What others are told of this node.
+    pub card: Card,
 }
 
 /// A node and where it listens for peers.
@@ -40,6 +44,7 @@ pub struct Member {
 #[derive(Debug)]
 pub struct Peers {
     kin: Kin,
+    card: Card,
     members: Vec<Member>,
     lives: BTreeMap<NodeId, u64>,
     listener: TcpListener,
@@ -57,6 +62,7 @@ pub struct Peers {
 pub enum Event {
     Up { peer: NodeId, life: u64 },
     Message { peer: NodeId, message: PeerMessage },
+    Card { peer: NodeId, card: Card },
     Lost { peer: NodeId },
 }
 
@@ -72,14 +78,14 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 impl Peers {
     pub fn new(kinship: Kinship, listener: std::net::TcpListener, registry: &Registry) -> std::io::Result<Self> {
-        let Kinship { cluster, secret, me, life, members, lives } = kinship;
+        let Kinship { cluster, secret, me, life, members, lives, card } = kinship;
         let mut listener = TcpListener::from_std(listener);
         registry.register(&mut listener, Token(TOKENS), Interest::READABLE)?;
         let dialed = members.iter().filter(|member| me < member.id);
         let dial_at = dialed.map(|member| (member.id, (Instant::now(), DIAL_MIN))).collect();
         let kin = Kin { cluster, secret, me, life };
         let (links, up, told) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { kin, members, lives, listener, links, up, dial_at, told })
+        Ok(Self { kin, card, members, lives, listener, links, up, dial_at, told })
     }
 
     /// Puts a message into the frame of this turn; false if there is no link to that node.
@@ -211,14 +217,20 @@ impl Peers {
                     let life = life.expect("who is up has said its life");
                     self.lives.insert(node, life);
                     events.push(Event::Up { peer: node, life });
+                    if let Some(link) = &mut self.links[at] {
+                        link.put_card(&self.card);
+                    }
                 }
+                Came::Card(card) => events.push(Event::Card { peer: peer.expect("only who is up sends a card"), card }),
                 Came::Message(message) => {
                     let peer = peer.expect("only who is up sends messages");
                     events.push(Event::Message { peer, message });
                 }
             }
         }
-        if let Err(broken) = read {
+        // A card leaves at once, even if the turn has nothing else for the peer.
+        let sent = read.and_then(|()| self.links[at].as_mut().map_or(Ok(()), Link::flush));
+        if let Err(broken) = sent {
             self.end(at, &broken, registry, events);
         }
     }
