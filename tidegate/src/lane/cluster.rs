@@ -19,12 +19,15 @@ impl Driver {
 impl Core<'_> {
     /// A command of a client that asked this node for it, and no other.
     pub(super) fn request_of_cluster(&mut self, view: &View, place: Place, request: Request<'_>) {
-        let Place::Replica(slot) = place else {
-            return self.lane.on_scatter_within(self.now, request, |shard| view.map.is_served_here(shard), self.out);
-        };
-        let (shard, bound_ms) = (view.map.shard_of(slot), self.shared.settings.replica_staleness_ms());
-        if !self.lane.on_replica_read(self.now, shard, bound_ms, &request, self.out) {
-            self.out.replies.push((request.client, request.seq, Reply::Error(view.moved(slot))));
+        if let Place::Replica(slot) = place {
+            let (shard, bound_ms) = (view.map.shard_of(slot), self.shared.settings.replica_staleness_ms());
+            if self.lane.on_replica_read(self.now, shard, bound_ms, &request, self.out) {
+                return;
+            }
+            if !view.map.is_served_here(shard) {
+                return self.out.replies.push((request.client, request.seq, Reply::Error(view.moved(slot))));
+            }
         }
+        self.lane.on_scatter_within(self.now, request, |shard| view.map.is_served_here(shard), self.out);
     }
 }

@@ -18,7 +18,7 @@ pub struct View {
 pub enum Place {
     /// Where the shard's leader is, which is this node as far as is known here.
     Leader,
-    /// On this node's own copy of the shard, unless that is too old.
+    /// On this node's own copy of the shard, unless that is too old: then it is as if there were no copy.
     Replica(Slot),
 }
 
@@ -55,10 +55,7 @@ impl View {
                     node.0
                 ),
             },
-            Leader::Awaited => format!(
-                "TRYAGAIN the leader of shard {shard} changes, and this node's own copy is too old; send it again"
-            ),
-            Leader::Nobody => format!(
+            Leader::Awaited | Leader::Nobody => format!(
                 "CLUSTERDOWN Hash slot not served: shard {shard} has no leader, as fewer than a majority of its nodes can \
                  be reached; nothing was changed; see `tidegate status`, and send it again"
             ),
@@ -67,14 +64,18 @@ impl View {
     }
 
     fn place(&self, slot: Slot, command: &Command, alone: Alone) -> Result<Place, Refused> {
-        let refused = match self.leader(slot) {
-            Ok(()) => return Ok(Place::Leader),
-            Err(refused) => refused,
-        };
+        let (me, hosts) = (self.map.me, self.map.hosts(self.map.shard_of(slot)));
         // WATCH must see what EXEC will find, and that is at the leader.
         let reads = matches!(command.run, Run::Read(_)) && command.name != "watch";
-        let holds = self.map.hosts(self.map.shard_of(slot)).voters.contains(&self.map.me);
-        if self.readonly && reads && holds && alone == Alone::Yes { Ok(Place::Replica(slot)) } else { Err(refused) }
+        if self.readonly
+            && reads
+            && alone == Alone::Yes
+            && hosts.leader != Leader::Node(me)
+            && hosts.voters.contains(&me)
+        {
+            return Ok(Place::Replica(slot));
+        }
+        self.leader(slot).map(|()| Place::Leader)
     }
 
     fn leader(&self, slot: Slot) -> Result<(), Refused> {
