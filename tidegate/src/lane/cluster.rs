@@ -14,6 +14,13 @@ impl Driver {
         let map = neighbours.draw(now, self.lane.statuses().collect());
         self.shared.map.store(Arc::new(map));
     }
+
+    /// Lets a connection of the cluster endpoint see the map as it is by now.
+    pub(super) fn show_map(&mut self, place: usize) {
+        if let Some(conn) = self.conns.get_mut(place).filter(|conn| conn.session.cluster().is_some()) {
+            conn.session.see(&self.shared.map.load());
+        }
+    }
 }
 
 impl Core<'_> {

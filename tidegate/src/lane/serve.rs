@@ -160,6 +160,7 @@ impl Driver {
 
     /// Serves complete requests at the front of `bytes`, up to a turn's share; how many bytes they took.
     fn serve(&mut self, place: usize, bytes: &[u8]) -> usize {
+        self.show_map(place);
         let (mut at, mut left) = (0, TURN_COST);
         loop {
             let (used, inline) = self.serve_frames(place, &bytes[at..], &mut left);
@@ -186,9 +187,6 @@ impl Driver {
         let (mut used, mut inline) = (0, None);
         let mut calls: Calls<'_> = SmallVec::new();
         conn.need_bytes = 0;
-        if conn.session.cluster().is_some() {
-            conn.session.see(&shared.map.load());
-        }
         while used < bytes.len() && *left > 0 && conn.may_go_on() {
             let mut taken = 0;
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);

@@ -45,11 +45,6 @@ impl Card {
         let (resp, cluster, admin, peers) = (reader.u16()?, reader.u16()?, reader.u16()?, reader.u16()?);
         Ok(Self { name, host, resp, cluster, admin, peers, pid: reader.u32()? })
     }
-
-    /// The address of its admin endpoint.
-    pub fn admin_address(&self) -> String {
-        format!("{}:{}", self.host, self.admin)
-    }
 }
 
 /// A text that can stand in a line of a reply.

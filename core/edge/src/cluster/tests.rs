@@ -1,3 +1,5 @@
+//! The shapes of CLUSTER, and where commands run, on maps drawn by hand.
+
 use super::check::Alone;
 use super::*;
 use data::command::find;
