@@ -140,6 +140,9 @@ pub struct Server {
     /// The cluster is being made: this node may begin with an empty directory.
     #[arg(long)]
     pub bootstrap: bool,
+    /// The cluster exists, and this is a new node of it: it waits until `tidegate cluster replace` gives it a place.
+    #[arg(long, conflicts_with = "bootstrap")]
+    pub join: bool,
     /// Ends when the process that started it does.
     #[arg(long, hide = true)]
     pub with_parent: bool,

@@ -1,23 +1,24 @@
 //! What a lane knows of the other nodes, and the map that it draws of it for clients that route by themselves.
 //!
-//! The map is drawn anew at the end of a turn in which something has changed: a leader, a link, the members, a node's card.
+//! The map is drawn anew at the end of a turn in which something has changed: a leader, a link, the members, an address.
 //! Whoever serves a client reads it without a lock. It is made of this node's own knowledge; where that is behind, the node
 //! that a client is sent to knows better, and says so.
 
 use crate::clock;
-use crate::peers::Card;
 use crate::shared::Ports;
-use base::{Epoch, Instant, NodeId, ShardId};
+use base::{Epoch, Instant, NodeId, Roster, ShardId};
 use edge::cluster::{Address, Hosts, Leader, Link, Map, Member};
 use node::{Now, ShardStatus};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Neighbours {
     me: NodeId,
-    own: Card,
-    cards: BTreeMap<NodeId, Card>,
+    own: Address,
+    roster: Option<Arc<Roster>>,
     /// Who is linked, since when in milliseconds since the Unix epoch.
     linked: BTreeMap<NodeId, u64>,
     /// Shards without a leader, and since when.
@@ -32,11 +33,11 @@ const AWAIT_LEADER_MS: u64 = 1_000;
 
 impl Neighbours {
     /// Of a node that has heard from nobody.
-    pub fn new(me: NodeId, own: Card) -> Self {
+    pub fn new(me: NodeId, ports: Ports) -> Self {
         Self {
             me,
-            own,
-            cards: BTreeMap::new(),
+            own: address(ports),
+            roster: None,
             linked: BTreeMap::new(),
             leaderless: BTreeMap::new(),
             outdated: true,
@@ -61,9 +62,9 @@ impl Neighbours {
         self.outdate();
     }
 
-    /// A node has told where it serves.
-    pub fn on_card(&mut self, node: NodeId, card: Card) {
-        self.cards.insert(node, card);
+    /// The cluster's roster has changed.
+    pub fn on_roster(&mut self, roster: Arc<Roster>) {
+        self.roster = Some(roster);
         self.outdate();
     }
 
@@ -72,29 +73,30 @@ impl Neighbours {
         self.outdated || self.look_at.is_some_and(|at| now >= at)
     }
 
-    /// The map as of now.
+    /// The map as of now; `shards` are all that have slots.
     pub fn draw(&mut self, now: Now, shards: Vec<(ShardId, ShardStatus)>) -> Map {
         self.outdated = false;
-        self.leaderless.retain(|shard, _| shards.iter().any(|(known, _)| known == shard));
-        let mut nodes: Vec<NodeId> = shards.iter().flat_map(|(_, status)| status.voters.iter().copied()).collect();
-        nodes.push(self.me);
-        nodes.sort_unstable();
-        nodes.dedup();
+        let nodes = self.roster.iter().flat_map(|roster| roster.cards().keys().copied());
+        let voters = shards.iter().flat_map(|(_, status)| status.voters.iter().copied());
+        let nodes: BTreeSet<NodeId> = nodes.chain(voters).chain([self.me]).collect();
         let members = nodes.into_iter().map(|node| self.member(node)).collect();
         let shards = shards.into_iter().map(|(shard, status)| self.hosts(now.boot, shard, status)).collect();
-        self.look_at =
-            self.leaderless.values().map(|since| since.plus_ms(AWAIT_LEADER_MS)).filter(|at| *at > now.boot).min();
-        Map { me: self.me, epoch: Epoch(1), members, shards }
+        let ends = self.leaderless.values().map(|since| since.plus_ms(AWAIT_LEADER_MS));
+        self.look_at = ends.filter(|at| *at > now.boot).min();
+        let epoch = self.roster.as_ref().map_or(Epoch(0), |roster| roster.epoch());
+        Map { me: self.me, epoch, members, shards }
     }
 
     fn hosts(&mut self, now: Instant, shard: ShardId, status: ShardStatus) -> Hosts {
         // A leader whose link broke is probably dead: another will be elected.
         let known = status.leader.filter(|node| *node == self.me || self.linked.contains_key(node));
+        if known.is_some() {
+            self.leaderless.remove(&shard);
+        }
         let leader = match known {
-            Some(node) => {
-                self.leaderless.remove(&shard);
-                Leader::Node(node)
-            }
+            Some(node) if self.address_of(node).is_some() => Leader::Node(node),
+            // Until it has said where it listens, what is for it goes there from here.
+            Some(_) => Leader::Awaited,
             None if now < self.leaderless.entry(shard).or_insert(now).plus_ms(AWAIT_LEADER_MS) => Leader::Awaited,
             None => Leader::Nobody,
         };
@@ -102,21 +104,33 @@ impl Neighbours {
     }
 
     fn member(&self, id: NodeId) -> Member {
-        let card = if id == self.me { Some(&self.own) } else { self.cards.get(&id) };
-        let address = card.map(|card| Address { host: card.host.clone(), port: card.cluster, peers_port: card.peers });
         let link = match self.linked.get(&id) {
             _ if id == self.me => Link::Myself,
             Some(since_ms) => Link::Up(*since_ms),
             None => Link::Down,
         };
-        Member { id, address, link }
+        Member { id, address: self.address_of(id), link }
     }
+
+    /// Where clients reach a node.
+    fn address_of(&self, id: NodeId) -> Option<Address> {
+        if id == self.me {
+            return Some(self.own.clone());
+        }
+        let card = self.roster.as_ref()?.cards().get(&id)?;
+        let (cluster, peers) = (card.cluster.parse::<SocketAddr>().ok()?, card.peers.parse::<SocketAddr>().ok());
+        let peers_port = peers.map_or(0, |address| address.port());
+        Some(Address { host: cluster.ip().to_string(), port: cluster.port(), peers_port })
+    }
+}
+
+fn address(ports: Ports) -> Address {
+    Address { host: HOST.to_owned(), port: ports.cluster, peers_port: ports.peers.unwrap_or(0) }
 }
 
 /// The map of a node that is no part of a cluster.
 pub fn alone(node: NodeId, ports: Ports, shards: u16) -> Map {
-    let address = Address { host: HOST.to_owned(), port: ports.cluster, peers_port: 0 };
-    Map::alone(Member { id: node, address: Some(address), link: Link::Myself }, shards)
+    Map::alone(Member { id: node, address: Some(address(ports)), link: Link::Myself }, shards)
 }
 
 /// Where all ports are, for now.

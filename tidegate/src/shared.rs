@@ -8,14 +8,14 @@ use crate::meters::totals::Totals;
 use crate::neighbours;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
-use base::{ClientId, NodeId, ShardId};
+use base::{ClientId, NodeId, Roster, ShardId};
 use consensus::Envelope;
 use edge::cluster::Map;
 use node::{LaneMessage, ShardStatus, SnapshotNews, SnapshotWaiting};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What reaches a lane from other threads.
@@ -130,6 +130,17 @@ pub struct Ports {
     pub resp: u16,
     pub cluster: u16,
     pub admin: u16,
+    /// Of a node of a cluster.
+    pub peers: Option<u16>,
+}
+
+/// Who a node is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The id of its cluster, if it is in one.
+    pub cluster: Option<u64>,
+    pub node: NodeId,
+    pub name: String,
 }
 
 /// Counters and lists of the whole node.
@@ -159,6 +170,11 @@ pub struct Shared {
     pub shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
     /// What this node knows of its cluster, for the cluster endpoint: swapped whole by the lane that has the links.
     pub map: ArcSwap<Map>,
+    /// The cluster's id and roster, on a node that is in one; its first roster comes some moments after the first start.
+    pub cluster: Option<u64>,
+    /// What people call the node.
+    pub name: String,
+    pub roster: Mutex<Option<Arc<Roster>>>,
     /// True while the disk has no room for more log.
     pub disk_full: AtomicBool,
     phase: AtomicU8,
@@ -176,7 +192,8 @@ pub enum Phase {
 
 impl Shared {
     /// What the threads of a node share at its start, with a mailbox per lane.
-    pub fn new(options: &Dev, node: NodeId, ports: Ports, mailboxes: Vec<Mailbox>) -> Self {
+    pub fn new(options: &Dev, identity: Identity, ports: Ports, mailboxes: Vec<Mailbox>) -> Self {
+        let Identity { cluster, node, name } = identity;
         let lanes = mailboxes.len();
         Self {
             node,
@@ -197,6 +214,9 @@ impl Shared {
             shards: Mutex::default(),
             map: ArcSwap::from_pointee(neighbours::alone(node, ports, options.shards)),
             keys: Mutex::new(vec![[(0, 0); 16]; lanes]),
+            cluster,
+            name,
+            roster: Mutex::default(),
             disk_full: AtomicBool::new(false),
             phase: AtomicU8::new(0),
         }

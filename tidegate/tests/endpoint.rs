@@ -8,6 +8,19 @@ use std::time::{Duration, Instant};
 use support::cluster::{Cluster, NODES};
 use support::{Client, Folder, Node, Reply};
 
+/// A cluster whose nodes know of each other where they listen; until then, they forward.
+fn start(folder: &Folder) -> Cluster {
+    let cluster = Cluster::start(folder.path());
+    let mut clients: Vec<Client> = (0..NODES).map(|at| cluster.cluster_client(at)).collect();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut all: Vec<Reply> = Vec::new();
+    while all.is_empty() || all.iter().any(|one| *one != all[0]) {
+        assert!(Instant::now() < deadline, "{all:?}");
+        all = clients.iter_mut().map(|client| ask(client, "CLUSTER SLOTS")).collect();
+    }
+    cluster
+}
+
 fn ask(client: &mut Client, line: &str) -> Reply {
     let words: Vec<&str> = line.split(' ').collect();
     client.ask(&words).expect("a node answers")
@@ -52,7 +65,7 @@ fn leader(cluster: &Cluster, client: &mut Client, key: &str) -> (usize, i64) {
 #[test]
 fn slots_shards_nodes_and_info_have_the_shapes_of_redis() {
     let folder = Folder::new("endpoint-shapes");
-    let cluster = Cluster::start(folder.path());
+    let cluster = start(&folder);
     let mut client = cluster.cluster_client(0);
     let ranges = slots(&mut client);
     let ends = ranges.iter().map(|(_, last, ..)| last + 1);
@@ -104,7 +117,7 @@ fn width(range: &str) -> i64 {
 #[test]
 fn a_key_of_another_node_is_moved_and_several_slots_are_refused() {
     let folder = Folder::new("endpoint-moved");
-    let cluster = Cluster::start(folder.path());
+    let cluster = start(&folder);
     let mut clients: Vec<Client> = (0..NODES).map(|at| cluster.cluster_client(at)).collect();
     let (home, slot) = leader(&cluster, &mut clients[0], "foo");
     assert_eq!(slot, 12_182);
@@ -147,7 +160,7 @@ fn a_key_of_another_node_is_moved_and_several_slots_are_refused() {
 #[test]
 fn the_nodes_together_tell_every_key_once() {
     let folder = Folder::new("endpoint-scan");
-    let cluster = Cluster::start(folder.path());
+    let cluster = start(&folder);
     let mut routing = cluster.client(0);
     for n in 0..300 {
         assert_eq!(ask(&mut routing, &format!("SET key:{n} {n}")), Reply::ok());
@@ -177,7 +190,7 @@ fn the_nodes_together_tell_every_key_once() {
 #[test]
 fn a_replica_answers_reads_of_readonly_connections_until_it_may_be_too_old() {
     let folder = Folder::new("endpoint-readonly");
-    let mut cluster = Cluster::start(folder.path());
+    let mut cluster = start(&folder);
     let (home, _) = leader(&cluster, &mut cluster.cluster_client(0), "foo");
     assert_eq!(ask(&mut cluster.cluster_client(home), "SET foo bar"), Reply::ok());
     let replica = (home + 1) % NODES;

@@ -39,13 +39,16 @@ pub(crate) enum Origin {
 pub struct ShardStatus {
     /// True while this node leads it and may serve its reads.
     pub leads: bool,
+    /// Who leads, as far as this node knows.
+    pub leader: Option<NodeId>,
+    /// Who votes, and before a change that runs is complete, who did.
+    pub voters: Vec<NodeId>,
+    pub learners: Vec<NodeId>,
+    /// True until the last change of members is complete.
+    pub changing: bool,
     pub term: Term,
     pub commit: Index,
     pub applied: Index,
-    /// Who leads, as far as is known here.
-    pub leader: Option<NodeId>,
-    /// In rising order; those of before too, while they change.
-    pub voters: Vec<NodeId>,
 }
 
 #[derive(Debug)]
@@ -140,11 +143,13 @@ impl Replica {
     pub(crate) fn status(&self) -> ShardStatus {
         ShardStatus {
             leads: self.group.has_settled(),
+            leader: self.group.leader(),
+            voters: self.group.membership().voters().collect(),
+            learners: self.group.membership().learners().to_vec(),
+            changing: self.group.is_changing(),
             term: self.group.term(),
             commit: self.group.commit(),
             applied: self.state.keyspace().applied_index(),
-            leader: self.group.leader(),
-            voters: self.group.membership().voters().collect(),
         }
     }
 

@@ -11,6 +11,12 @@ use data::{Context, Reply, Run};
 use smallvec::SmallVec;
 
 impl Lane {
+    /// True for the shard that has no slots.
+    #[must_use]
+    pub fn is_meta(&self, shard: ShardId) -> bool {
+        self.config.routing.meta_shard() == Some(shard)
+    }
+
     /// A command without keys, for those shards alone that `within` names.
     pub fn on_scatter_within(
         &mut self,

@@ -11,7 +11,8 @@ impl Driver {
     /// Draws the map anew, if something has changed.
     pub(super) fn redraw_map(&mut self, now: Now) {
         let Some(neighbours) = self.neighbours.as_mut().filter(|all| all.wants_map(now.boot)) else { return };
-        let map = neighbours.draw(now, self.lane.statuses().collect());
+        let slots = self.lane.statuses().filter(|(shard, _)| !self.lane.is_meta(*shard));
+        let map = neighbours.draw(now, slots.collect());
         self.shared.map.store(Arc::new(map));
     }
 

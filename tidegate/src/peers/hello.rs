@@ -41,6 +41,8 @@ pub enum Stranger {
     Cluster(u64),
     NotForMe(NodeId),
     NotAMember(NodeId),
+    /// Another node has taken its place.
+    Removed(NodeId),
     /// It came back without its disk.
     LostItsDisk(NodeId),
     WrongSecret(NodeId),
@@ -54,6 +56,11 @@ impl std::fmt::Display for Stranger {
             Self::Cluster(id) => write!(f, "it belongs to another cluster, {id:016x}"),
             Self::NotForMe(node) => write!(f, "it looks for node {:016x}, which is not here", node.0),
             Self::NotAMember(node) => write!(f, "node {:016x} is not a member of this cluster", node.0),
+            Self::Removed(node) => write!(
+                f,
+                "node {:016x} was removed from this cluster and never comes back under that id: make a new node, with --join",
+                node.0
+            ),
             Self::LostItsDisk(node) => write!(
                 f,
                 "node {:016x} came back without its disk; under its old name it could forget a vote: give it a new one",

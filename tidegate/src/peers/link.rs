@@ -3,7 +3,6 @@
 //! A frame is `length u32 | crc32c u32 | messages`: all that a turn has for the peer. Nothing is allocated by a length
 //! that a stranger claims, and a frame that is damaged ends the connection.
 
-use super::card::{CARD, Card};
 use super::hello::{End, HELLO_BYTES, Hello, PROOF_BYTES, Stranger, proof, proves};
 use base::NodeId;
 use base::codec::Reader;
@@ -46,7 +45,6 @@ pub enum Came {
     /// The peer has proved who it is.
     Up(NodeId),
     Message(PeerMessage),
-    Card(Card),
 }
 
 /// Why a link ended.
@@ -59,6 +57,8 @@ pub enum Broken {
     Misbehaved(&'static str),
     /// The peer takes too little of what it is sent.
     Slow,
+    /// The node was removed from the cluster.
+    Removed,
 }
 
 impl std::fmt::Display for Broken {
@@ -68,6 +68,7 @@ impl std::fmt::Display for Broken {
             Self::Io(error) => error.fmt(f),
             Self::Stranger(stranger) => stranger.fmt(f),
             Self::Misbehaved(what) => write!(f, "the peer sent {what}"),
+            Self::Removed => f.write_str("the node was removed from the cluster"),
             Self::Slow => f.write_str("the peer takes too little of what it is sent"),
         }
     }
@@ -111,21 +112,11 @@ impl Link {
 
     /// Puts a message into the turn's frame.
     pub fn put(&mut self, message: &PeerMessage) {
-        self.begin_frame();
-        message.encode(&mut self.out);
-    }
-
-    /// Puts a card into the turn's frame.
-    pub fn put_card(&mut self, card: &Card) {
-        self.begin_frame();
-        card.encode(&mut self.out);
-    }
-
-    fn begin_frame(&mut self) {
         if self.frame.is_none() {
             self.frame = Some(self.out.len());
             self.out.extend_from_slice(&[0; HEAD_BYTES]);
         }
+        message.encode(&mut self.out);
     }
 
     /// Closes the turn's frame and writes what the socket takes.
@@ -252,11 +243,9 @@ impl Link {
 fn messages(frame: &Bytes, came: &mut Vec<Came>) -> Result<(), Broken> {
     let mut reader = Reader::new(frame);
     while !reader.is_empty() {
-        let one = match reader.rest().first() {
-            Some(&CARD) => Card::decode(&mut reader).map(Came::Card),
-            _ => PeerMessage::decode(&mut reader, frame).map(Came::Message),
-        };
-        came.push(one.map_err(|_| Broken::Misbehaved("a message that can't be read"))?);
+        let message =
+            PeerMessage::decode(&mut reader, frame).map_err(|_| Broken::Misbehaved("a message that can't be read"))?;
+        came.push(Came::Message(message));
     }
     Ok(())
 }

@@ -3,19 +3,17 @@
 //! Of two nodes the one with the smaller id dials. A link serves once both ends have proved that they know the cluster's
 //! secret. What a link loses is not sent again: Raft asks for what counts, and requests are told that it broke.
 
-mod card;
 pub mod hello;
 mod link;
 
 use crate::log;
-use base::NodeId;
-pub use card::Card;
+use base::{NodeId, Roster};
 use hello::{End, Hello, Stranger};
 use link::{Broken, Came, Kin, Link};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use node::PeerMessage;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -29,8 +27,6 @@ pub struct Kinship {
     pub members: Vec<Member>,
     /// The lives that other nodes led when they were last met.
     pub lives: BTreeMap<NodeId, u64>,
-    /// What others are told of this node.
-    pub card: Card,
 }
 
 /// A node and where it listens for peers.
@@ -44,9 +40,10 @@ pub struct Member {
 #[derive(Debug)]
 pub struct Peers {
     kin: Kin,
-    card: Card,
     members: Vec<Member>,
     lives: BTreeMap<NodeId, u64>,
+    /// Nodes that were removed and may never come back.
+    gone: BTreeSet<NodeId>,
     listener: TcpListener,
     links: Vec<Option<Link>>,
     /// The link that serves, by node.
@@ -62,7 +59,6 @@ pub struct Peers {
 pub enum Event {
     Up { peer: NodeId, life: u64 },
     Message { peer: NodeId, message: PeerMessage },
-    Card { peer: NodeId, card: Card },
     Lost { peer: NodeId },
 }
 
@@ -78,14 +74,41 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 impl Peers {
     pub fn new(kinship: Kinship, listener: std::net::TcpListener, registry: &Registry) -> std::io::Result<Self> {
-        let Kinship { cluster, secret, me, life, members, lives, card } = kinship;
+        let Kinship { cluster, secret, me, life, members, lives } = kinship;
         let mut listener = TcpListener::from_std(listener);
         registry.register(&mut listener, Token(TOKENS), Interest::READABLE)?;
         let dialed = members.iter().filter(|member| me < member.id);
         let dial_at = dialed.map(|member| (member.id, (Instant::now(), DIAL_MIN))).collect();
         let kin = Kin { cluster, secret, me, life };
         let (links, up, told) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { kin, card, members, lives, listener, links, up, dial_at, told })
+        let gone = BTreeSet::new();
+        Ok(Self { kin, members, lives, gone, listener, links, up, dial_at, told })
+    }
+
+    /// Who belongs to the cluster from now on. Links to others end.
+    pub fn follow(&mut self, roster: &Roster, registry: &Registry, events: &mut Vec<Event>) {
+        let mut members = Vec::new();
+        for (id, card) in roster.cards() {
+            match card.peers.parse() {
+                Ok(address) => members.push(Member { id: *id, address }),
+                Err(_) => self.tell(&format!("node {:016x} listens at '{}', which is no address", id.0, card.peers)),
+            }
+        }
+        self.gone.clone_from(roster.gone());
+        for member in &members {
+            let known = self.members.iter().any(|known| known.id == member.id && known.address == member.address);
+            if self.kin.me < member.id && !known {
+                self.dial_at.insert(member.id, (Instant::now(), DIAL_MIN));
+            }
+        }
+        self.members = members;
+        self.dial_at.retain(|node, _| self.members.iter().any(|member| member.id == *node));
+        for at in 0..self.links.len() {
+            let peer = self.links[at].as_ref().and_then(Link::peer);
+            if peer.is_some_and(|peer| self.gone.contains(&peer)) {
+                self.end(at, &Broken::Removed, registry, events);
+            }
+        }
     }
 
     /// Puts a message into the frame of this turn; false if there is no link to that node.
@@ -188,8 +211,11 @@ impl Peers {
 
     fn on_link(&mut self, at: usize, registry: &Registry, events: &mut Vec<Event>) {
         let Some(link) = self.links.get_mut(at).and_then(Option::as_mut) else { return };
-        let (members, lives, me) = (&self.members, &self.lives, self.kin.me);
+        let (members, lives, gone, me) = (&self.members, &self.lives, &self.gone, self.kin.me);
         let admits = |hello: &Hello| {
+            if gone.contains(&hello.from) {
+                return Err(Stranger::Removed(hello.from));
+            }
             if hello.from == me || !members.iter().any(|member| member.id == hello.from) {
                 return Err(Stranger::NotAMember(hello.from));
             }
@@ -217,20 +243,14 @@ impl Peers {
                     let life = life.expect("who is up has said its life");
                     self.lives.insert(node, life);
                     events.push(Event::Up { peer: node, life });
-                    if let Some(link) = &mut self.links[at] {
-                        link.put_card(&self.card);
-                    }
                 }
-                Came::Card(card) => events.push(Event::Card { peer: peer.expect("only who is up sends a card"), card }),
                 Came::Message(message) => {
                     let peer = peer.expect("only who is up sends messages");
                     events.push(Event::Message { peer, message });
                 }
             }
         }
-        // A card leaves at once, even if the turn has nothing else for the peer.
-        let sent = read.and_then(|()| self.links[at].as_mut().map_or(Ok(()), Link::flush));
-        if let Err(broken) = sent {
+        if let Err(broken) = read {
             self.end(at, &broken, registry, events);
         }
     }
@@ -248,7 +268,7 @@ impl Peers {
         if self.up.get(&peer) == Some(&at) {
             self.up.remove(&peer);
             events.push(Event::Lost { peer });
-            if self.kin.me < peer {
+            if self.kin.me < peer && self.members.iter().any(|member| member.id == peer) {
                 self.dial_at.insert(peer, (Instant::now(), DIAL_MIN));
             }
         }

@@ -9,6 +9,7 @@ pub mod docs;
 pub mod generic;
 pub mod glob;
 pub mod keyless;
+pub mod nodes;
 pub mod object;
 pub mod places;
 pub mod ranges;
@@ -149,7 +150,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 8] = [
+const FAMILIES: [&[Command]; 9] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -158,6 +159,7 @@ const FAMILIES: [&[Command]; 8] = [
     keyless::COMMANDS,
     server::COMMANDS,
     cluster::COMMANDS,
+    nodes::COMMANDS,
 ];
 
 const NAME_BYTES_MAX: usize = 24;
