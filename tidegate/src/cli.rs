@@ -39,6 +39,12 @@ enum Command {
     /// come back under its old id, since it could forget what it voted for.
     #[command(after_long_help = SERVER_EXAMPLES)]
     Server(Server),
+    /// Changes of a running cluster.
+    ///
+    /// A change is agreed on by the cluster and carried out by it, shard by shard; the command tells how far it is, and
+    /// may be stopped at any time without stopping the change.
+    #[command(subcommand, after_long_help = CLUSTER_EXAMPLES)]
+    Cluster(ClusterCommand),
     /// How a running node stands: its shards, connections, memory and log.
     ///
     /// The node is found by DIR/endpoints.json, which it writes when it serves, or by the admin address of its ready line.
@@ -53,6 +59,16 @@ enum Command {
     /// says when the generator itself was late, or too busy to be trusted.
     #[command(after_long_help = BENCH_EXAMPLES)]
     Bench(Box<crate::bench::options::Options>),
+    /// Whether a recorded history is linearizable; if not, a small part of it that shows why.
+    ///
+    /// FILE has one operation of a client on each line, as JSON: {"client","op","key","args","result","invoke_ns","return_ns"},
+    /// with return_ns null where no reply came; FORMAT.md says more. The history is linearizable if all operations can be put
+    /// in one order in which each stands between its call and its return and was answered as a single store would answer.
+    ///
+    /// The exit code is 0 if there is such an order, 1 if there is none, and 2 if the budget ended before either was
+    /// certain, or FILE can't be understood.
+    #[command(after_long_help = CHECK_EXAMPLES)]
+    Check(Check),
     /// Prints a script that completes this command line in a shell.
     ///
     /// The script goes to stdout; where it belongs depends on the shell.
@@ -157,6 +173,32 @@ pub struct Server {
     pub log_format: Format,
 }
 
+/// What `tidegate cluster` changes.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum ClusterCommand {
+    /// Gives the place of a lost node to a new one, forever.
+    ///
+    /// The new node runs already, started by `tidegate server --config FILE --join` with an id of its own and the cluster's id,
+    /// secret and members in its file. It gets the data of every shard, votes once it has nearly all of it, and the lost
+    /// one is out: should it come back, it is refused. Clients are served all the while.
+    #[command(after_long_help = CLUSTER_EXAMPLES)]
+    Replace(Replace),
+}
+
+/// Options of `tidegate cluster replace`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Replace {
+    /// The lost node, as 16 hexadecimal digits.
+    #[arg(long, value_name = "ID")]
+    pub dead: String,
+    /// The admin address of the new node.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub with: String,
+    /// The admin address of any node of the cluster.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub admin: String,
+}
+
 /// Options of `tidegate status`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Status {
@@ -169,6 +211,45 @@ pub struct Status {
     /// The node's own document, as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `tidegate check`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Check {
+    /// The history, as JSON lines; - for stdin.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The verdict as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// How long to search before the verdict is undecided.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub budget: u64,
+    /// What the operations mean.
+    #[arg(long, value_name = "MODEL", default_value = "redis")]
+    pub model: Model,
+    /// What the keys held before the first operation.
+    #[arg(long, value_name = "START", default_value = "empty")]
+    pub start: StartState,
+}
+
+/// What the operations of a history mean.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Model {
+    /// Commands on strings, as in Redis, without expiry: GET, SET, SETNX, GETSET, GETDEL, APPEND, STRLEN, INCR, DECR,
+    /// INCRBY, DECRBY, DEL, EXISTS, MGET, MSET, MSETNX, MULTI, and CAS.
+    Redis,
+    /// READ, WRITE and CAS of single registers, as other tools record them.
+    Register,
+}
+
+/// What the keys of a history held before it.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum StartState {
+    /// Nothing.
+    Empty,
+    /// Nobody knows; the first reply that tells is believed.
+    Unknown,
 }
 
 impl Dev {
@@ -204,7 +285,9 @@ pub fn run() -> ExitCode {
         Command::Dev(options) => crate::dev::run(&options),
         Command::Local(options) => crate::local::run(&options),
         Command::Server(options) => crate::server::run(&options),
+        Command::Cluster(command) => crate::cluster::run(&command),
         Command::Status(options) => crate::status::run(&options),
+        Command::Check(options) => return crate::check::run(&options),
         Command::Bench(options) => crate::bench::run(&options),
         Command::Completions { shell } => complete(shell, &mut std::io::stdout().lock()).map_err(Into::into),
     };
@@ -250,7 +333,12 @@ Examples:
 const SERVER_EXAMPLES: &str = "\
 Examples:
   tidegate server --config node-2/node.toml                a node that was there before
-  tidegate server --config node-2/node.toml --bootstrap    one of a cluster that is being made";
+  tidegate server --config node-2/node.toml --bootstrap    one of a cluster that is being made
+  tidegate server --config node-4/node.toml --join         a new one, for `tidegate cluster replace`";
+
+const CLUSTER_EXAMPLES: &str = "\
+Examples:
+  tidegate cluster replace --dead 00000000000000a2 --with 127.0.0.1:7041 --admin 127.0.0.1:7011";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -268,6 +356,17 @@ Examples:
       one command, a million times, 16 in flight on each connection
   tidegate bench --mix get=1 --json | jq .response_us.p99
       for programs; the names end in their units";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  tidegate check history.jsonl                        a verdict, and a picture of what went wrong
+  tidegate check history.jsonl --budget 600           ten minutes for a hard one
+  tidegate check history.jsonl --start unknown        recorded on a store that held something already
+  tidegate check history.jsonl --json | jq .verdict   for programs
+
+A line of a history, and one whose outcome nobody knows:
+  {\"client\":1,\"op\":\"set\",\"key\":\"x\",\"args\":[\"5\"],\"result\":\"OK\",\"invoke_ns\":10,\"return_ns\":20}
+  {\"client\":2,\"op\":\"incr\",\"key\":\"x\",\"args\":[],\"result\":null,\"invoke_ns\":15,\"return_ns\":null}";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

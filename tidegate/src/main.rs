@@ -2,9 +2,11 @@
 
 mod admin;
 mod bench;
+mod check;
 mod cli;
 mod clients;
 mod clock;
+mod cluster;
 mod descriptors;
 mod dev;
 mod http;

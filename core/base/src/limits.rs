@@ -36,6 +36,10 @@ pub const STRING_BYTES_MAX: usize = 512 * MIB;
 pub const WATCH_BUCKET_COUNT: usize = 65_536;
 /// Dead keys that one applied entry may remove besides its own work.
 pub const EXPIRED_PER_ENTRY_MAX: usize = 64;
+/// What the checker of histories may remember of one piece before it gives the piece up: some millions of configurations.
+pub const CHECK_BYTES_MAX: usize = 1024 * MIB;
+/// The longest line of a history: one operation, its arguments and its result, each as large as a request at most.
+pub const HISTORY_LINE_BYTES_MAX: usize = 2 * REQUEST_BYTES_MAX;
 /// A piece of a snapshot on its way to another node; whole pages of its file.
 pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 256 * 1024;
 /// One mebibyte in bytes.

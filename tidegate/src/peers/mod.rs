@@ -42,6 +42,8 @@ pub struct Peers {
     kin: Kin,
     members: Vec<Member>,
     lives: BTreeMap<NodeId, u64>,
+    /// Since when there has been no link at all, or all were dialed.
+    lonely_since: Instant,
     /// Nodes that were removed and may never come back.
     gone: BTreeSet<NodeId>,
     listener: TcpListener,
@@ -66,6 +68,8 @@ pub enum Event {
 pub const TOKENS: usize = 1 << 40;
 const DIAL_MIN: Duration = Duration::from_millis(20);
 const DIAL_MAX: Duration = Duration::from_secs(1);
+/// Without any link for so long, a node dials those too that should dial it.
+const LONELY_MAX: Duration = Duration::from_secs(3);
 /// A handshake takes no longer.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// Connections that are not proved yet.
@@ -82,7 +86,7 @@ impl Peers {
         let kin = Kin { cluster, secret, me, life };
         let (links, up, told) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let gone = BTreeSet::new();
-        Ok(Self { kin, members, lives, gone, listener, links, up, dial_at, told })
+        Ok(Self { kin, members, lives, lonely_since: Instant::now(), gone, listener, links, up, dial_at, told })
     }
 
     /// Who belongs to the cluster from now on. Links to others end.
@@ -138,6 +142,7 @@ impl Peers {
     /// Dials who is due, and ends handshakes that take too long; when to come back.
     pub fn on_time(&mut self, registry: &Registry, events: &mut Vec<Event>) -> Duration {
         let now = Instant::now();
+        self.dial_all_if_lonely(now, registry);
         let due: Vec<NodeId> = self.dial_at.iter().filter(|(_, (at, _))| *at <= now).map(|(node, _)| *node).collect();
         for node in due {
             let (_, pause) = self.dial_at.remove(&node).expect("it was just there");
@@ -154,6 +159,17 @@ impl Peers {
         }
         let next = self.dial_at.values().map(|(at, _)| at.saturating_duration_since(now)).min();
         next.unwrap_or(DIAL_MAX).clamp(DIAL_MIN, DIAL_MAX)
+    }
+
+    /// A node that nobody dials may have been removed: it asks, and is told.
+    fn dial_all_if_lonely(&mut self, now: Instant, registry: &Registry) {
+        if !self.up.is_empty() {
+            self.lonely_since = now;
+        } else if now.duration_since(self.lonely_since) > LONELY_MAX {
+            self.lonely_since = now;
+            let smaller = self.members.iter().map(|member| member.id).filter(|id| *id < self.kin.me);
+            smaller.collect::<Vec<_>>().into_iter().for_each(|node| self.dial(node, registry));
+        }
     }
 
     fn dial(&mut self, node: NodeId, registry: &Registry) {

@@ -24,6 +24,7 @@ pub struct Cluster {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum First {
     Bootstrap,
+    Join,
     No,
 }
 
@@ -41,7 +42,7 @@ impl Cluster {
 
     fn try_start(folder: &Path) -> Option<Self> {
         let ports: Vec<[u16; PORTS]> = (0..NODES).map(|_| free_ports()).collect();
-        let files = (0..NODES).map(|at| write_config(folder, at, &ports)).collect();
+        let files = (0..NODES).map(|at| write_config(folder, at, ports[at], &ports)).collect();
         let mut cluster = Self { ports, files, children: Vec::new(), ready_in: Duration::ZERO };
         let begun = Instant::now();
         let children: Vec<Child> = (0..NODES).map(|at| cluster.spawn(at, First::Bootstrap)).collect();
@@ -55,8 +56,10 @@ impl Cluster {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.files[at].with_extension("log"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command.arg("server").arg("--config").arg(&self.files[at]);
-        if first == First::Bootstrap {
-            command.arg("--bootstrap");
+        match first {
+            First::Bootstrap => drop(command.arg("--bootstrap")),
+            First::Join => drop(command.arg("--join")),
+            First::No => {}
         }
         command.stdout(Stdio::piped()).stderr(log.expect("a log can be written")).spawn().expect("the binary starts")
     }
@@ -73,6 +76,31 @@ impl Cluster {
     pub fn restart(&mut self, at: usize) {
         self.children[at] = Some(self.spawn(at, First::No));
         assert!(self.await_ready(at), "node {at} came back");
+    }
+
+    /// Starts a node that is in no file but its own, and waits until it can be asked for its status.
+    pub fn join(&mut self) -> usize {
+        let at = self.ports.len();
+        let folder = self.files[0].parent().expect("a file has a folder").to_owned();
+        for _ in 0..10 {
+            let mine = free_ports();
+            let file = write_config(&folder, at, mine, &self.ports);
+            self.ports.push(mine);
+            self.files.push(file);
+            self.children.push(Some(self.spawn(at, First::Join)));
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while Instant::now() < deadline
+                && self.children[at].as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+            {
+                if super::http(&self.admin(at), "GET /status HTTP/1.1\r\nhost: a\r\n\r\n").is_some() {
+                    return at;
+                }
+            }
+            self.children.pop();
+            self.files.pop();
+            self.ports.pop();
+        }
+        panic!("no free ports were found")
     }
 
     pub fn kill(&mut self, at: usize) {
@@ -130,9 +158,9 @@ pub fn free_ports() -> [u16; PORTS] {
     std::array::from_fn(|at| listeners[at].local_addr().expect("it is bound").port())
 }
 
-fn write_config(folder: &Path, at: usize, ports: &[[u16; PORTS]]) -> PathBuf {
+fn write_config(folder: &Path, at: usize, mine: [u16; PORTS], ports: &[[u16; PORTS]]) -> PathBuf {
     std::fs::create_dir_all(folder).expect("a folder can be made");
-    let [resp, admin, peers, cluster] = ports[at];
+    let [resp, admin, peers, cluster] = mine;
     let member = |(at, ports): (usize, &[u16; PORTS])| {
         format!("{{ id = '{:016x}', peers = '127.0.0.1:{}' }}", at + 0xa1, ports[2])
     };
