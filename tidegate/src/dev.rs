@@ -83,8 +83,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
     let node = node_id(&disk, cluster)?;
     let kinship = cluster.map(|cluster| kinship(&disk, cluster)).transpose()?;
     let members = cluster.map_or(Ok(vec![node]), |cluster| founders(&disk, cluster))?;
-    let ports =
-        Ports { peers: peers_listener.as_ref().map(|it| it.local_addr()).transpose()?.map(|at| at.port()), ..ports };
+    let ports = Ports { peers: peers_listener.as_ref().map(port).transpose()?, ..ports };
     let (shared, polls) = share(options, identity(node, cluster), ports)?;
     descriptors::fit(options, &shared.settings)?;
     http::start(admin, shared.clone())?;
@@ -109,9 +108,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         lane.neighbours = Some(Neighbours::new(node, ports));
         lane.peers = Some(Peers::new(kinship, listener, lane.poll.registry())?);
         lane.ready = Some(ready_in);
-        if let Some(roster) = known_roster {
-            lane.on_roster(Arc::new(roster));
-        }
+        known_roster.into_iter().for_each(|roster| lane.on_roster(Arc::new(roster)));
     }
     if !replicas.is_empty() {
         return Err(format!("{} holds {} more shards than asked for", options.dir.display(), replicas.len()).into());
@@ -124,12 +121,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         let after = options.snapshot_after_mib * 1024 * 1024;
         let shards = options.shards + u16::from(cluster.is_some());
         scope.spawn(move || keeper::run(disk, keeper_journal, keeper_shared, &keeper_out, durable, shards, after));
-        for lane in &mut lanes {
-            if cluster.is_none() {
-                lane.settle();
-            }
-            lane.listen().unwrap_or_else(|error| die(&error.to_string()));
-        }
+        lanes.iter_mut().for_each(|lane| open_doors(lane, cluster));
         let running: Vec<_> = lanes.into_iter().map(|mut lane| scope.spawn(move || lane.run())).collect();
         // The threads of the scope wait for their end: an error here ends the process, not the scope.
         if cluster.is_some() {
@@ -144,13 +136,27 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         keeper_in.send(Task::Stop)?;
         Ok(())
     })?;
+    seal(&journal)?;
+    log::info("node", "stopped", &[]);
+    Ok(())
+}
+
+/// Marks the log as complete.
+fn seal(journal: &Journal) -> Result<(), StorageError> {
     let mut wal = lock(journal.wal());
     if wal.needs_seal() {
         wal.append(&[base::record::Record::Seal])?;
         wal.sync()?;
     }
-    log::info("node", "stopped", &[]);
     Ok(())
+}
+
+/// Lets clients in; on a node that is alone when everything is there, on another while it waits for the others.
+fn open_doors(lane: &mut Driver, cluster: Option<&Cluster>) {
+    if cluster.is_none() {
+        lane.settle();
+    }
+    lane.listen().unwrap_or_else(|error| die(&error.to_string()));
 }
 
 /// What every lane of a node has a part in.
@@ -307,10 +313,13 @@ fn bind_all(options: &Dev) -> Result<(Vec<Door>, TcpListener, Ports), Box<dyn Er
     let cluster =
         options.cluster_port().ok_or("there are no five ports after the RESP port: give one by --cluster-port")?;
     let cluster = bind("--cluster-port", cluster)?;
-    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
     let ports = Ports { resp: port(&resp)?, cluster: port(&cluster)?, admin: port(&admin)?, peers: None };
     let door = |endpoint, listener| Door { endpoint, listener: mio::net::TcpListener::from_std(listener) };
     Ok((vec![door(Endpoint::Routing, resp), door(Endpoint::Cluster, cluster)], admin, ports))
+}
+
+fn port(listener: &TcpListener) -> std::io::Result<u16> {
+    listener.local_addr().map(|address| address.port())
 }
 
 fn bind(flag: &str, port: u16) -> Result<TcpListener, Box<dyn Error>> {
