@@ -52,6 +52,7 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
 /// Runs a node until it is told to stop.
 pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn Error>> {
     log::start(options.log_level, options.log_format);
+    crate::clock::follow_tests();
     survive_file_limits()?;
     let (listener, admin, ports) = bind_all(options)?;
     let peers_listener = cluster.map(|cluster| bind("peers", cluster.peers_port)).transpose()?;

@@ -1,0 +1,37 @@
+//! Real faults: three real processes on a network of their own, clients that write down all they see, and things that go wrong.
+//!
+//! It needs root, nftables and iproute2: `cargo test -p tidegate --features root-tests --test faults -- --nocapture`. With
+//! `TIDEGATE_FAULT_ROUNDS=10` each fault happens ten times.
+
+mod disk;
+mod kinds;
+mod load;
+mod network;
+mod nodes;
+mod pace;
+mod recorder;
+mod rounds;
+#[path = "../support/mod.rs"]
+mod support;
+
+use kinds::Kind;
+use nodes::Nodes;
+use rounds::Table;
+use support::Folder;
+
+#[test]
+fn what_was_acknowledged_survives_every_fault_and_all_replies_have_an_order() {
+    let rounds: u64 = match std::env::var("TIDEGATE_FAULT_ROUNDS") {
+        Ok(text) => text.parse().expect("TIDEGATE_FAULT_ROUNDS is a number"),
+        Err(_) => 1,
+    };
+    let folder = Folder::new("faults");
+    let mut nodes = Nodes::start(folder.path());
+    let mut table = Table::default();
+    for round in 0..rounds {
+        for kind in Kind::ALL {
+            table.round(&mut nodes, kind, round * 100 + kind as u64, folder.path());
+        }
+    }
+    table.conclude();
+}
