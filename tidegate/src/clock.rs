@@ -25,7 +25,7 @@ pub fn follow_tests() {
     });
 }
 
-fn wall(real_ms: u64) -> u64 {
+fn with_offset(real_ms: u64) -> u64 {
     real_ms.saturating_add_signed(WALL_OFFSET_MS.load(Ordering::Relaxed))
 }
 
@@ -35,7 +35,7 @@ pub fn now() -> Now {
     let wall = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
     let seconds = u64::try_from(wall.tv_sec).unwrap_or(0);
     let wall_ms = seconds * 1000 + u64::try_from(wall.tv_nsec).unwrap_or(0) / 1_000_000;
-    Now { boot: boot(), wall_ms: wall(wall_ms) }
+    Now { boot: boot(), wall_ms: with_offset(wall_ms) }
 }
 
 /// The boot-time clock.
@@ -48,5 +48,5 @@ pub fn boot() -> Instant {
 /// Milliseconds since the Unix epoch.
 pub fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    with_offset(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
