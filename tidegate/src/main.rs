@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod clients;
 mod clock;
+mod cluster;
 mod descriptors;
 mod dev;
 mod http;

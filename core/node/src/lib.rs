@@ -12,6 +12,7 @@ mod outbox;
 pub mod peer;
 mod replica;
 mod routing;
+mod steward;
 mod transfer;
 
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
@@ -22,4 +23,5 @@ pub use outbox::{
 pub use peer::PeerMessage;
 pub use replica::ShardStatus;
 pub use routing::Routing;
+pub use steward::Founding;
 pub use transfer::Piece;

@@ -8,6 +8,7 @@ pub mod docs;
 pub mod generic;
 pub mod glob;
 pub mod keyless;
+pub mod nodes;
 pub mod object;
 pub mod places;
 pub mod ranges;
@@ -148,7 +149,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 7] = [
+const FAMILIES: [&[Command]; 8] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -156,6 +157,7 @@ const FAMILIES: [&[Command]; 7] = [
     object::COMMANDS,
     keyless::COMMANDS,
     server::COMMANDS,
+    nodes::COMMANDS,
 ];
 
 const NAME_BYTES_MAX: usize = 24;
