@@ -1,10 +1,10 @@
 //! The faults, and how each is brought about and ended.
 
-use crate::nodes::{NODES, Nodes, SMALL, resp};
+use crate::nodes::{NODES, Nodes, resp};
 use crate::pace::Pace;
-use crate::support::{Client, Reply};
+use crate::support::Client;
 use base::rng::Rng;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -13,20 +13,24 @@ pub enum Kind {
     KillAll,
     Pause,
     Partition,
+    LongPartition,
     Partial,
     OneWay,
     Rolling,
     FullDisk,
     Clock,
+    /// On a cluster whose links can be delayed.
+    Slow,
 }
 
 impl Kind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Kill,
         Self::KillLeader,
         Self::KillAll,
         Self::Pause,
         Self::Partition,
+        Self::LongPartition,
         Self::Partial,
         Self::OneWay,
         Self::Rolling,
@@ -42,11 +46,13 @@ impl Kind {
             Self::KillAll => "kill -9 of all nodes",
             Self::Pause => "SIGSTOP for 0.5 to 3 s",
             Self::Partition => "a node cut off from the others",
+            Self::LongPartition => "the same for 10 s",
             Self::Partial => "two nodes cut from each other",
             Self::OneWay => "a node that hears and isn't heard, or the reverse",
             Self::Rolling => "SIGTERM and restart, one by one",
             Self::FullDisk => "a full disk",
-            Self::Clock => "a wall clock that jumps",
+            Self::Clock => "wall clocks that jump by up to an hour",
+            Self::Slow => "links slow by 5 to 150 ms, each way",
         }
     }
 
@@ -63,6 +69,11 @@ impl Kind {
                 pace.wait(hold);
                 nodes.signal(any, "CONT");
             }
+            Self::LongPartition => {
+                self.cut(nodes, any, rng);
+                pace.wait(Duration::from_secs(10));
+                nodes.network.heal();
+            }
             Self::Partition | Self::Partial | Self::OneWay => {
                 self.cut(nodes, any, rng);
                 pace.wait(hold + Duration::from_secs(1));
@@ -77,10 +88,18 @@ impl Kind {
             }
             Self::FullDisk => {
                 nodes.disk.fill();
-                press(Duration::from_secs(2), pace);
+                press(nodes, pace);
+                pace.wait(hold);
                 nodes.disk.free();
             }
             Self::Clock => jump(nodes, rng, pace),
+            Self::Slow => {
+                for _ in 0..6 {
+                    nodes.delay(Duration::from_millis(5 + rng.below(145)));
+                    pace.wait(Duration::from_millis(500));
+                }
+                nodes.delay(Duration::ZERO);
+            }
         }
     }
 
@@ -101,21 +120,21 @@ fn dead_for(nodes: &mut Nodes, victims: &[usize], hold: Duration, pace: &Pace) {
     victims.iter().for_each(|at| nodes.restart(*at));
 }
 
-/// Writes large values through the node whose disk is full, so that its log wants room.
-fn press(time: Duration, pace: &Pace) {
-    let value = "p".repeat(100_000);
-    let (begun, mut at) = (std::time::Instant::now(), 0);
-    let mut client = None;
-    while begun.elapsed() < time && !pace.is_over() {
-        at += 1;
-        let link = client.take().or_else(|| Client::connect_within(&resp(SMALL), Duration::from_secs(1)).ok());
-        let Some(mut link) = link else { continue };
-        match link.ask(&["SET", &format!("press:{}", at % 50), &value]) {
-            Ok(Reply::Error(_)) => _ = pace.wait(Duration::from_millis(20)),
-            Ok(_) => {}
-            Err(_) => continue,
+/// Writes large values until the node on the full disk says that its log has no room.
+fn press(nodes: &Nodes, pace: &Pace) {
+    let value = "p".repeat(200_000);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut clients: Vec<Client> = (0..NODES)
+        .map(|at| Client::connect_within(&resp(at), Duration::from_secs(5)).expect("a node takes connections"))
+        .collect();
+    for number in 0.. {
+        if nodes.is_full() {
+            return;
         }
-        client = Some(link);
+        assert!(Instant::now() < deadline && !pace.is_over(), "the disk does not fill up");
+        // Refused or not: what counts is that the log wants room.
+        let reply = clients[number % NODES].ask(&["SET", &format!("press:{}", number % 50), &value]);
+        reply.expect("a full disk stops nothing");
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::nodes::{NODES, SHARDS, key_of_shard};
 use crate::pace::{Ending, Pace};
 use crate::recorder::{Ended, Record, Recorder};
+use base::Slot;
 use base::rng::Rng;
 use history::{History, Operation, Reply};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +25,10 @@ pub struct Outcome {
     pub refused: BTreeMap<String, u64>,
     /// Acknowledged writes that are gone.
     pub lost: Vec<String>,
-    /// The longest time for which a writer of one shard got no acknowledgement.
-    pub gap: Duration,
+    /// The longest time for which a shard acknowledged no write of any client.
+    pub gap_of_shard: Duration,
+    /// The longest time for which the one client that writes a key got no acknowledgement.
+    pub gap_of_writer: Duration,
 }
 
 /// Runs `faults` under load; `prefix` names the keys, which hold nothing yet.
@@ -55,14 +58,16 @@ pub fn under_load(prefix: &str, seed: u64, faults: impl FnOnce(&Pace)) -> Outcom
     let mut outcome = Outcome::default();
     let mut reader = Recorder::new("last".into(), homes(0), epoch, &pace);
     for writer in writers {
-        outcome.gap = outcome.gap.max(writer.gap);
+        outcome.gap_of_writer = outcome.gap_of_writer.max(writer.gap);
         outcome.lost.extend(writer.lost(&mut reader));
         outcome.add(writer.recorder.record);
     }
     for number in 0..KEYS {
         reader.call(&["GET", &key(prefix, number)]);
     }
-    crowd.into_iter().chain([reader.record]).for_each(|record| outcome.add(record));
+    crowd.into_iter().for_each(|record| outcome.add(record));
+    outcome.gap_of_shard = gap_of_shard(&outcome.history);
+    outcome.add(reader.record);
     outcome
 }
 
@@ -93,6 +98,26 @@ impl Outcome {
     pub fn unknown(&self) -> usize {
         self.history.iter().filter(|one| one.returned.is_none()).count()
     }
+}
+
+/// The longest time between two acknowledged writes to the same shard.
+fn gap_of_shard(history: &[Operation]) -> Duration {
+    let mut times: BTreeMap<u16, Vec<u64>> = BTreeMap::new();
+    for operation in history {
+        let written = operation.command.to_string();
+        let words: Vec<&str> = written.split(' ').collect();
+        if let (["SET" | "INCR" | "DEL", key, ..], Some(returned)) = (words.as_slice(), &operation.returned) {
+            let shard = Slot::of(key.as_bytes()).shard(SHARDS).0;
+            times.entry(shard).or_default().push(returned.at_ns);
+        }
+    }
+    let mut worst_ns = 0;
+    for times in times.values_mut() {
+        times.sort_unstable();
+        let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+        worst_ns = worst_ns.max(gaps.max().unwrap_or(0));
+    }
+    Duration::from_nanos(worst_ns)
 }
 
 /// A quarter of the shared keys are counters, and a quarter is touched by transactions, which keep to one shard.

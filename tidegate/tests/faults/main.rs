@@ -3,6 +3,8 @@
 //! It needs root, nftables and iproute2: `cargo test -p tidegate --features root-tests --test faults -- --nocapture`. With
 //! `TIDEGATE_FAULT_ROUNDS=10` each fault happens ten times.
 
+mod acknowledgement;
+mod delay;
 mod disk;
 mod kinds;
 mod load;
@@ -15,12 +17,20 @@ mod rounds;
 mod support;
 
 use kinds::Kind;
-use nodes::Nodes;
+use nodes::{Nodes, Setup};
 use rounds::Table;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use support::Folder;
+
+/// One cluster at a time: what is measured is not to be disturbed.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[test]
 fn what_was_acknowledged_survives_every_fault_and_all_replies_have_an_order() {
+    let _alone = alone();
     let rounds: u64 = match std::env::var("TIDEGATE_FAULT_ROUNDS") {
         Ok(text) => text.parse().expect("TIDEGATE_FAULT_ROUNDS is a number"),
         Err(_) => 1,
@@ -32,6 +42,12 @@ fn what_was_acknowledged_survives_every_fault_and_all_replies_have_an_order() {
         for kind in Kind::ALL {
             table.round(&mut nodes, kind, round * 100 + kind as u64, folder.path());
         }
+    }
+    drop(nodes);
+    let slow = Folder::new("faults-slow");
+    let mut nodes = Nodes::start_with(slow.path(), Setup { slow_links: true, ..Setup::default() });
+    for round in 0..rounds {
+        table.round(&mut nodes, Kind::Slow, round, slow.path());
     }
     table.conclude();
 }

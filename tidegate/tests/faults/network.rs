@@ -24,7 +24,7 @@ impl Network {
         let hub = network.hub();
         ip(&["netns", "add", &hub]);
         ip(&["-n", &hub, "link", "add", "br0", "type", "bridge"]);
-        ip(&["-n", &hub, "addr", "add", "10.99.0.254/24", "dev", "br0"]);
+        ip(&["-n", &hub, "addr", "add", &format!("{HUB}/24"), "dev", "br0"]);
         ip(&["-n", &hub, "link", "set", "br0", "up"]);
         (0..nodes).for_each(|at| network.attach(at));
         network
@@ -107,6 +107,9 @@ impl Drop for Network {
         }
     }
 }
+
+/// Where the clients are.
+pub const HUB: &str = "10.99.0.254";
 
 /// Where the others reach a node.
 pub fn address(at: usize) -> String {

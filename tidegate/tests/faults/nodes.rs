@@ -1,9 +1,10 @@
 //! Three real processes, each on its place of the network, and what can be done to them.
 
+use crate::delay::Delays;
 use crate::disk::SmallDisk;
 use crate::network::{Network, address};
 use crate::pace::Pace;
-use crate::support::{Client, Reply, http};
+use crate::support::{Client, Page, Reply, http};
 use base::Slot;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,13 +17,22 @@ pub const SMALL: usize = 2;
 /// Without any help every node serves every shard so soon after the last fault has ended.
 pub const SERVES_WITHIN: Duration = Duration::from_secs(15);
 
+/// What a cluster is made with.
+#[derive(Debug, Default)]
+pub struct Setup {
+    /// A program, with its options, that becomes the node at each place: strace.
+    pub launcher: Vec<Vec<String>>,
+    /// Between the nodes stand proxies that can be slow.
+    pub slow_links: bool,
+}
+
 /// The cluster; killed when dropped.
 #[derive(Debug)]
 pub struct Nodes {
     children: Vec<Option<Child>>,
     folder: PathBuf,
-    /// What runs the binary instead of nothing: strace.
-    launcher: Vec<Vec<String>>,
+    setup: Setup,
+    delays: Option<Delays>,
     pub disk: SmallDisk,
     pub network: Network,
 }
@@ -30,16 +40,17 @@ pub struct Nodes {
 impl Nodes {
     /// A fresh cluster; it serves.
     pub fn start(folder: &Path) -> Self {
-        Self::start_by(folder, vec![Vec::new(); NODES])
+        Self::start_with(folder, Setup::default())
     }
 
-    /// The same with a program before each binary.
-    pub fn start_by(folder: &Path, launcher: Vec<Vec<String>>) -> Self {
+    /// The same with something between.
+    pub fn start_with(folder: &Path, setup: Setup) -> Self {
         let network = Network::new(NODES);
         network.enter();
         let disk = SmallDisk::new(&folder.join(format!("data-{SMALL}")), 256);
         let children = (0..NODES).map(|_| None).collect();
-        let mut nodes = Self { children, folder: folder.to_owned(), launcher, disk, network };
+        let delays = setup.slow_links.then(Delays::between_all);
+        let mut nodes = Self { children, folder: folder.to_owned(), setup, delays, disk, network };
         (0..NODES).for_each(|at| nodes.configure(at));
         (0..NODES).for_each(|at| nodes.launch(at, &["--bootstrap"]));
         nodes.await_service();
@@ -47,8 +58,12 @@ impl Nodes {
     }
 
     fn configure(&self, at: usize) {
+        let peers = |to: usize| match &self.delays {
+            Some(delays) if to != at => delays.address(at, to),
+            _ => format!("{}:7380", address(to)),
+        };
         let members: Vec<String> =
-            (0..NODES).map(|at| format!("{{ id = '{}', peers = '{}:7380' }}", id(at), address(at))).collect();
+            (0..NODES).map(|to| format!("{{ id = '{}', peers = '{}' }}", id(to), peers(to))).collect();
         let text = format!(
             "[node]\nid = '{}'\ndir = 'data-{at}/d'\nresp = 6379\nadmin = 7379\npeers = 7380\n\
              [cluster]\nid = '00000000000000c1'\nsecret = 'a secret of this test'\nshards = {SHARDS}\nmembers = [{}]\n",
@@ -70,7 +85,7 @@ impl Nodes {
         let child = self
             .network
             .inside(at)
-            .args(&self.launcher[at])
+            .args(self.setup.launcher.get(at).into_iter().flatten())
             .args([env!("CARGO_BIN_EXE_tidegate"), "server", "--config"])
             .arg(self.config(at))
             .args(options)
@@ -129,9 +144,18 @@ impl Nodes {
         (0..NODES).max_by_key(|at| self.leads(*at)).expect("there are nodes")
     }
 
+    /// True while the node on the small disk refuses writes.
+    pub fn is_full(&self) -> bool {
+        get(SMALL, "/readyz").status == 503
+    }
+
+    /// Delays all that nodes say to each other from now on.
+    pub fn delay(&self, by: Duration) {
+        self.delays.as_ref().expect("this cluster has slow links").set(by);
+    }
+
     fn leads(&self, at: usize) -> usize {
-        let host = format!("{}:7379", address(at));
-        let page = http(&host, "GET /status HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").expect("a running node answers");
+        let page = get(at, "/status");
         let status: serde_json::Value = serde_json::from_str(&page.body).expect("the status is JSON");
         let shards = status["shards"].as_array().expect("it lists shards");
         shards.iter().filter(|shard| !shard["leader"].is_null()).count()
@@ -182,6 +206,11 @@ pub fn resp(at: usize) -> String {
 pub fn key_of_shard(prefix: &str, shard: u16) -> String {
     let mut keys = (0..).map(|number| format!("{prefix}:{number}"));
     keys.find(|key| Slot::of(key.as_bytes()).shard(SHARDS).0 == shard).expect("every shard has keys")
+}
+
+fn get(at: usize, path: &str) -> Page {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+    http(&format!("{}:7379", address(at)), &request).expect("a running node answers")
 }
 
 fn id(at: usize) -> String {

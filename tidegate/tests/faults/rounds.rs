@@ -21,7 +21,8 @@ struct Row {
     unknown: usize,
     refused: BTreeMap<String, u64>,
     lost: usize,
-    gap: Duration,
+    gap_of_shard: Duration,
+    gap_of_writer: Duration,
     /// From the end of the fault to service on every node.
     back: Duration,
     /// Rounds whose history has no order, or none that was found in time.
@@ -67,9 +68,9 @@ impl Table {
     /// Prints the table, and fails if anything in it is wrong.
     pub fn conclude(&self) {
         println!(
-            "| fault | rounds | operations | acknowledged writes | unknown | refused | lost | longest gap of a shard | serves again within | linearizable |"
+            "| fault | rounds | operations | acknowledged writes | unknown | refused | lost | longest gap of a shard | of a client | serves again within | linearizable |"
         );
-        println!("|---|---|---|---|---|---|---|---|---|---|");
+        println!("|---|---|---|---|---|---|---|---|---|---|---|");
         for (kind, row) in &self.0 {
             println!("| {} | {} |", kind.name(), row.cells());
         }
@@ -87,7 +88,8 @@ impl Row {
         self.acknowledged += outcome.acknowledged();
         self.unknown += outcome.unknown();
         self.lost += outcome.lost.len();
-        self.gap = self.gap.max(outcome.gap);
+        self.gap_of_shard = self.gap_of_shard.max(outcome.gap_of_shard);
+        self.gap_of_writer = self.gap_of_writer.max(outcome.gap_of_writer);
         for (code, count) in &outcome.refused {
             *self.refused.entry(code.clone()).or_default() += count;
         }
@@ -96,14 +98,15 @@ impl Row {
     fn cells(&self) -> String {
         let refused: Vec<String> = self.refused.iter().map(|(code, count)| format!("{code} {count}")).collect();
         format!(
-            "{} | {} | {} | {} | {} | {} | {:.2} s | {:.2} s | {}",
+            "{} | {} | {} | {} | {} | {} | {:.2} s | {:.2} s | {:.2} s | {}",
             self.rounds,
             self.operations,
             self.acknowledged,
             self.unknown,
             if refused.is_empty() { "0".to_owned() } else { refused.join(", ") },
             self.lost,
-            self.gap.as_secs_f64(),
+            self.gap_of_shard.as_secs_f64(),
+            self.gap_of_writer.as_secs_f64(),
             self.back.as_secs_f64(),
             if self.broken.is_empty() { "yes" } else { "no" },
         )
