@@ -234,9 +234,7 @@ impl Lane {
                 replica.propose_open(now, out);
             }
         }
-        for (shard, peer) in std::mem::take(&mut out.raft.lagging) {
-            self.replica(shard).on_lagging(now, peer, out);
-        }
+        self.send_snapshots(now, out);
         self.set_deadline(now, out);
     }
 
