@@ -138,14 +138,17 @@ fn press(nodes: &Nodes, pace: &Pace) {
     }
 }
 
-/// Clocks of all nodes jump by up to an hour, there and back.
-fn jump(nodes: &Nodes, rng: &mut Rng, pace: &Pace) {
+/// Clocks of all nodes jump by up to an hour, there and back, and shards come to be led by nodes whose clocks are an hour ahead.
+fn jump(nodes: &mut Nodes, rng: &mut Rng, pace: &Pace) {
     for _ in 0..6 {
         let at = usize::try_from(rng.below(NODES as u64)).expect("a node's number is small");
         let reach_ms = [1_000, 60_000, 3_600_000][at];
         let offset_ms = i64::try_from(rng.below(2_000)).expect("it is small") - 1_000;
         nodes.set_clock(at, offset_ms * reach_ms / 1_000);
-        pace.wait(Duration::from_millis(400));
+        pace.wait(Duration::from_millis(300));
     }
+    let leader = nodes.leader();
+    (0..NODES).for_each(|at| nodes.set_clock(at, if at == leader { 0 } else { 3_600_000 }));
+    dead_for(nodes, &[leader], Duration::from_secs(1), pace);
     (0..NODES).for_each(|at| nodes.set_clock(at, 0));
 }

@@ -15,7 +15,7 @@ pub const SHARDS: u16 = 8;
 /// The node whose disk is small.
 pub const SMALL: usize = 2;
 /// Without any help every node serves every shard so soon after the last fault has ended.
-pub const SERVES_WITHIN: Duration = Duration::from_secs(15);
+pub const SERVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a cluster is made with.
 #[derive(Debug, Default)]
