@@ -254,7 +254,7 @@ impl Lane {
         }
         if tick {
             self.keep_cluster(now, out);
-            self.tick_at = now.boot.plus_ms(TICK_MS);
+            self.tick_at = now.boot.next_multiple_of_ms(TICK_MS);
         }
         self.set_deadline(now, out);
     }
