@@ -86,7 +86,7 @@ impl Nodes {
             .network
             .inside(at)
             .args(self.setup.launcher.get(at).into_iter().flatten())
-            .args([env!("CARGO_BIN_EXE_tidegate"), "server", "--config"])
+            .args([env!("CARGO_BIN_EXE_tidegate"), "server", "--snapshot-after-mib", "64", "--config"])
             .arg(self.config(at))
             .args(options)
             .env("TIDEGATE_TEST_WALL_OFFSET_FILE", self.clock(at))
