@@ -71,6 +71,8 @@ pub(crate) struct Replica {
     copied_bytes: usize,
     /// Whose reads are logged and unanswered; mostly none.
     logged_reads: Vec<(Origin, ClientId)>,
+    /// Who led, in which term, and since when the members counted, as was told last.
+    told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
 }
 
@@ -121,6 +123,7 @@ impl Replica {
             cutting: None,
             copied_bytes: 0,
             logged_reads: Vec::new(),
+            told: Default::default(),
             transfers,
         }
     }
@@ -290,6 +293,10 @@ impl Replica {
             self.apply_committed(was_ready, out, answered);
         }
         self.send_parked(out);
+        let seen = (self.group.leader(), self.group.term(), self.group.members_since());
+        if std::mem::replace(&mut self.told, seen) != seen {
+            out.events.push(Event::Regrouped { shard: self.shard });
+        }
     }
 
     /// Starts a snapshot at the last applied entry; false if one runs already or there is nothing to save.

@@ -85,9 +85,11 @@ impl Group {
             leader.probes.push_back((leader.probe, now));
         }
         let probe = leader.probe;
-        let told: Vec<(NodeId, Index)> = leader.peers.iter().map(|(peer, it)| (*peer, it.matched)).collect();
-        for (peer, matched) in told {
-            self.send(peer, Message::Heartbeat { term, probe, commit: commit.min(matched) }, out);
+        let told: Vec<(NodeId, Index, u64)> =
+            leader.peers.iter().map(|(peer, it)| (*peer, it.matched, it.probe)).collect();
+        for (peer, matched, answered) in told {
+            let fresh = self.fresh_for(now, answered);
+            self.send(peer, Message::Heartbeat { term, probe, commit: commit.min(matched), fresh }, out);
         }
         // Its own answer is here already; the only voter needs no other.
         self.on_answers(now);
