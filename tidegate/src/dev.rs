@@ -71,8 +71,7 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
 
 /// Runs a node until it is told to stop.
 pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn Error>> {
-    log::start(options.log_level, options.log_format);
-    survive_file_limits()?;
+    set_up_process(options)?;
     let (doors, admin, ports) = bind_all(options)?;
     let peers_listener = cluster.map(|cluster| bind("peers", cluster.peers_port)).transpose()?;
     let disk = RealDisk::open(&options.dir)?;
@@ -268,8 +267,11 @@ fn serve_until_told(options: &Dev, shared: &Shared, recovery: Duration) -> Resul
     Ok(())
 }
 
-/// A write beyond what the process's files may hold is an error to be handled, not the end of it by SIGXFSZ.
-fn survive_file_limits() -> std::io::Result<()> {
+/// The log and the clock; and a write beyond what the process's files may hold is an error to be handled, not the end of it by
+/// SIGXFSZ.
+fn set_up_process(options: &Dev) -> std::io::Result<()> {
+    log::start(options.log_level, options.log_format);
+    crate::clock::follow_tests();
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map(drop)
 }
 

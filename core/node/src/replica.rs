@@ -251,7 +251,7 @@ impl Replica {
         let was_ready = self.group.has_settled();
         let turned = self.group.on_timer(now.boot, &mut out.raft);
         self.on_turned(now, was_ready, turned, out, &mut answered);
-        let mut answers = self.give_up(now.boot);
+        let mut answers = self.give_up(now.boot, out);
         if self.deposed_at.is_some_and(|at| now.boot >= at.plus_ms(DEPOSED_PATIENCE_MS)) {
             self.deposed_at = None;
             let unknown = std::mem::take(&mut self.proposed).into_iter().flat_map(|one| one.waiters);

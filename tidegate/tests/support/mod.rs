@@ -234,6 +234,16 @@ impl Client {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
+    /// A connection on which nothing may take longer than `time`.
+    pub fn connect_within(address: &str, time: Duration) -> std::io::Result<Self> {
+        let address = address.parse().map_err(|_| std::io::ErrorKind::InvalidInput)?;
+        let stream = TcpStream::connect_timeout(&address, time)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(time))?;
+        stream.set_write_timeout(Some(time))?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
     /// One command and its reply; an error when the node is gone or silent.
     pub fn ask(&mut self, words: &[&str]) -> std::io::Result<Reply> {
         self.send(words)?;
