@@ -11,7 +11,7 @@ usage: sim [WORLD] --seed N                    replay one run; a broken invarian
 worlds:  node     one node: real lanes, storage and sessions over a faulty disk, against a model (the default)
          group    replicas of one shard: the real Raft core over a faulty network, disks and clocks
          cluster  whole nodes: real lanes, storage and peer messages over faulty links, disks and clocks; histories checked
-options: --commands N (2000)  node, cluster (1000): commands that take effect or are answered in a run
+options: --commands N (2000)  node, cluster (500): commands that take effect or are answered in a run
          --crashes N (5)      node: crashes in a run
          --steps N (10000)    group: inputs to replicas in a run";
 
@@ -67,7 +67,7 @@ const NODE: Kind = Kind::Node(world::Effort { commands: 2000, crashes: 5 });
 
 fn run(args: &[String]) -> Result<ExitCode, String> {
     let (mut kind, options) = match args.first().map(String::as_str) {
-        Some("cluster") => (Kind::Cluster(cluster::Effort { commands: 1000 }), &args[1..]),
+        Some("cluster") => (Kind::Cluster(cluster::Effort { commands: 500 }), &args[1..]),
         Some("group") => (Kind::Group(group::Effort { steps: 10_000 }), &args[1..]),
         Some("node") => (NODE, &args[1..]),
         _ => (NODE, args),

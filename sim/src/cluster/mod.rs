@@ -153,7 +153,7 @@ impl World {
 
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let segment_bytes = one_of(&mut rng, [32 * 1024, 64 * 1024, 256 * 1024]);
+        let segment_bytes = one_of(&mut rng, [128 * 1024, 512 * 1024, 2048 * 1024]);
         let mood = Mood {
             shards: one_of(&mut rng, [1, 1, 2, 3]),
             fault_every_ns: one_of(&mut rng, [100, 300, 1_000]) * MS,
