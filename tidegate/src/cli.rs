@@ -99,6 +99,10 @@ pub struct Dev {
     /// Admin HTTP port on 127.0.0.1; 0 picks a free one. If not given: the RESP port + 1, or 7379 beside the default.
     #[arg(long, value_name = "PORT")]
     pub admin_port: Option<u16>,
+    /// Port for clients of a Redis Cluster on 127.0.0.1; 0 picks a free one. If not given: the RESP port + 5, or 6381 beside
+    /// the default.
+    #[arg(long, value_name = "PORT")]
+    pub cluster_port: Option<u16>,
     /// Data shards; fixed when DIR is made. With more than one, a command's keys must stand in one shard.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: u16,
@@ -261,6 +265,16 @@ impl Dev {
             (None, None) => Some(7379),
             (None, Some(0)) => Some(0),
             (None, Some(resp)) => resp.checked_add(1),
+        }
+    }
+
+    /// The port to listen on for clients of a Redis Cluster; none if there is none so far after the RESP port.
+    pub fn cluster_port(&self) -> Option<u16> {
+        match (self.cluster_port, self.port) {
+            (Some(port), _) => Some(port),
+            (None, None) => Some(6381),
+            (None, Some(0)) => Some(0),
+            (None, Some(resp)) => resp.checked_add(5),
         }
     }
 }

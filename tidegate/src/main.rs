@@ -16,6 +16,7 @@ mod lane;
 mod local;
 mod log;
 mod meters;
+mod neighbours;
 mod peers;
 mod room;
 mod server;

@@ -14,6 +14,7 @@ mod replica;
 mod routing;
 mod steward;
 mod transfer;
+mod within;
 
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
 pub use outbox::{

@@ -88,7 +88,7 @@ impl Routing {
         if self.shards == 1 {
             return Ok(Some(ShardId(0)));
         }
-        let mut found = None;
+        let mut found = data::command::cluster::slot_of(command, args).map(|slot| self.shard_of(slot));
         for at in command.keys.positions(args.len()) {
             let shard = self.shard_of(Slot::of(args[at]));
             match found {

@@ -157,7 +157,8 @@ impl Replica {
                 self.send_pieces(to, out);
             }
             None => {
-                if self.begin_snapshot(out) {
+                // One that is cut but not durable yet is the one to wait for: another would let go of what follows it.
+                if self.transfers.reserved.is_none() && self.begin_snapshot(out) {
                     let index = self.state().keyspace().applied_index();
                     self.transfers.reserved = Some(Reserved { index, asked_at: now.boot });
                     self.hold();

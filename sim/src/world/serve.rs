@@ -293,6 +293,7 @@ impl World {
                         self.on_effect(shard, effect);
                     }
                 }
+                Event::Regrouped { .. } => {}
                 Event::Deposed { shard, .. } => panic!("a_node_alone_leads: shard {shard} was deposed"),
                 Event::SnapshotSent { .. } | Event::SnapshotInstalled { .. } => {
                     panic!("a_node_alone_gets_its_state_from_its_log: {event:?}")

@@ -2,6 +2,7 @@
 //!
 //! A message that a replica tells itself is never sent, and is refused when it comes from outside.
 
+use super::fresh::Fresh;
 use super::message::{Answer, Entry, Message, Position, Why};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::record::Payload;
@@ -64,10 +65,10 @@ impl Message {
                 put_varint(out, asked.0);
                 put_position(out, *hint);
             }
-            Self::Heartbeat { term, probe, commit } => {
+            Self::Heartbeat { term, probe, commit, fresh } => {
                 head(out, HEARTBEAT, *term);
-                put_varint(out, *probe);
-                put_varint(out, commit.0);
+                let Fresh { answered, age_ms, commit: latest } = fresh;
+                [*probe, commit.0, *answered, *age_ms, latest.0].into_iter().for_each(|number| put_varint(out, number));
             }
             Self::HeartbeatReply { term, probe, matched } => {
                 head(out, HEARTBEAT_REPLY, *term);
@@ -115,7 +116,12 @@ impl Message {
                 }
                 Self::AppendRejected { term, asked, hint: position(reader)? }
             }
-            HEARTBEAT => Self::Heartbeat { term, probe: reader.varint()?, commit: Index(reader.varint()?) },
+            HEARTBEAT => {
+                let (probe, commit) = (reader.varint()?, Index(reader.varint()?));
+                let (answered, age_ms) = (reader.varint()?, reader.varint()?);
+                let fresh = Fresh { answered, age_ms, commit: Index(reader.varint()?) };
+                Self::Heartbeat { term, probe, commit, fresh }
+            }
             HEARTBEAT_REPLY => Self::HeartbeatReply { term, probe: reader.varint()?, matched: Index(reader.varint()?) },
             TIMEOUT_NOW => Self::TimeoutNow { term },
             other => return Err(DecodeError::Unknown(u64::from(other))),
@@ -196,7 +202,12 @@ mod tests {
             Message::Append { term, prev: at, entries, commit: Index(299) },
             Message::AppendReply { term, matched: Index(u64::MAX) },
             Message::AppendRejected { term, asked: Index(9), hint: at },
-            Message::Heartbeat { term, probe: 1 << 40, commit: Index(3) },
+            Message::Heartbeat {
+                term,
+                probe: 1 << 40,
+                commit: Index(3),
+                fresh: Fresh { answered: 7, age_ms: 300, commit: Index(9) },
+            },
             Message::HeartbeatReply { term, probe: 0, matched: Index(3) },
             Message::TimeoutNow { term },
         ]

@@ -1,9 +1,10 @@
 //! What a model checker tells two replicas apart by.
 //!
-//! Everything in a [`Group`] counts, with two exceptions, or the states to be looked at would have no end. Chance does
-//! not: who compares replicas gives a spread of zero, so that nothing is drawn. And writes of term and vote count from
+//! Everything in a [`Group`] counts, with three exceptions, or the states to be looked at would have no end. How fresh a follower is decides nothing
+//! but reads from it, of which no model speaks. Chance does not count: who compares replicas gives a spread of zero, so that nothing is drawn. And writes of term and vote count from
 //! the last durable one on, since their number alone changes nothing. A field that is added must be named here.
 
+use super::fresh::Fresh;
 use super::{Group, HardState};
 use std::hash::{Hash, Hasher};
 
@@ -27,6 +28,7 @@ impl Hash for Group {
             applied,
             members,
             heard_at,
+            fresh: _,
             quarantined_until,
             campaign_at,
             turned,
@@ -44,4 +46,8 @@ impl Hash for HardState {
         (written - stored).hash(to);
         held.iter().for_each(|(needs, envelope)| (needs - stored, envelope).hash(to));
     }
+}
+
+impl Hash for Fresh {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }

@@ -2,6 +2,7 @@
 //!
 //! Every message between replicas carries its sender's term. Any of them may be lost, doubled, delayed or overtaken.
 
+use super::fresh::Fresh;
 use base::record::Payload;
 use base::{Index, Term};
 
@@ -60,6 +61,7 @@ pub enum Message {
         term: Term,
         probe: u64,
         commit: Index,
+        fresh: Fresh,
     },
     /// `matched` as in [`Message::AppendReply`].
     HeartbeatReply {

@@ -19,6 +19,7 @@ mod change;
 mod codec;
 mod election;
 mod follower;
+mod fresh;
 mod identity;
 mod leader;
 mod log;
@@ -29,6 +30,7 @@ mod read;
 mod snapshot;
 
 pub use change::{Change, ChangeRefused};
+pub use fresh::Fresh;
 pub use membership::Membership;
 pub use message::{Answer, Entry, Message, Position, Why};
 pub use read::Ticket;
@@ -39,6 +41,7 @@ use base::record::{Payload, Record, RecoveredShard};
 use base::rng::Rng;
 use base::{Index, Instant, NodeId, ShardId, Term};
 use bytes::Bytes;
+use fresh::Freshness;
 use leader::Leader;
 use log::Log;
 
@@ -117,6 +120,7 @@ pub struct Group {
     members: Vec<(Index, Membership)>,
     /// When a leader was heard last: it may rely on this replica's vote for a while.
     heard_at: Option<Instant>,
+    fresh: Freshness,
     /// Before this a restarted replica neither votes nor campaigns: it may have granted a lease in its former life.
     quarantined_until: Instant,
     /// When a replica that doesn't lead campaigns.
@@ -196,6 +200,7 @@ impl Group {
             applied: base,
             members: memberships,
             heard_at: None,
+            fresh: Freshness::default(),
             quarantined_until: Instant(0),
             campaign_at: Instant(u64::MAX),
             held_from: None,
@@ -259,7 +264,9 @@ impl Group {
                     self.on_append(from, prev, entries, commit, out);
                 }
             }
-            Message::Heartbeat { term, probe, commit } => self.on_heartbeat(now, from, term, probe, commit, out),
+            Message::Heartbeat { term, probe, commit, fresh } => {
+                self.on_heartbeat(now, from, (term, probe), commit, fresh, out);
+            }
             Message::AppendReply { term, matched } => {
                 if self.leads_in(now, term, out) {
                     self.on_append_reply(now, from, matched, out);
@@ -358,6 +365,12 @@ impl Group {
     #[must_use]
     pub fn membership(&self) -> &Membership {
         &self.members.last().expect("a group has members").1
+    }
+
+    /// The index of the entry since which those members count.
+    #[must_use]
+    pub fn members_since(&self) -> Index {
+        self.members.last().expect("a group has members").0
     }
 
     /// The members as of `index`, which must not lie before the last applied one.

@@ -54,15 +54,14 @@ impl Merge {
 impl Session {
     /// Queues a command.
     pub(super) fn queue<'a>(&mut self, command: &'static Command, args: &Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
+        let selected = args.get(1).filter(|_| command.name == "select").and_then(|db| self.select(db).ok());
         let transaction = self.transaction.as_mut().expect("the caller looked");
         if transaction.queued.len() >= QUEUED_COMMANDS_MAX {
             transaction.spoil();
             return self.answer(error("ERR too many commands in MULTI; EXEC in smaller parts"), out);
         }
         let db = transaction.db;
-        if command.name == "select"
-            && let Ok(selected) = Self::database(args[1])
-        {
+        if let Some(selected) = selected {
             transaction.db = selected;
         }
         transaction.bytes += args.iter().map(|arg| arg.len()).sum::<usize>();
@@ -129,13 +128,19 @@ impl Session {
         if transaction.spoilt {
             return self.answer(error("EXECABORT Transaction discarded because of previous errors."), out);
         }
+        if let Err(refused) = self.check_transaction(&transaction.queued) {
+            return self.answer(Reply::Error(refused), out);
+        }
         let (mut commands, mut admin, mut replies) = (Vec::new(), Vec::new(), Vec::new());
         for (at, queued) in transaction.queued.into_iter().enumerate() {
             match queued.command.run {
                 Run::Node => admin.push((at, queued)),
                 Run::Session if is_for_node(queued.command, &queued.args) => admin.push((at, queued)),
                 Run::Session => replies.push((at, self.in_exec(&queued))),
-                Run::Read(_) | Run::Write(_) | Run::Scatter(_) => commands.push(queued),
+                Run::Read(_) | Run::Write(_) | Run::Scatter(_) => match self.of_cluster_in_exec(&queued) {
+                    Some(reply) => replies.push((at, reply)),
+                    None => commands.push(queued),
+                },
             }
         }
         let seq = self.open(true, false);
@@ -149,8 +154,8 @@ impl Session {
     fn in_exec(&mut self, queued: &QueuedCall) -> Reply {
         let args: Args<'_> = queued.args.iter().map(Vec::as_slice).collect();
         match queued.command.name {
-            "select" => Self::database(args[1]).map_or_else(Reply::Error, |_| Reply::Ok),
-            "ping" | "echo" | "hello" | "auth" | "client" => {
+            "select" => self.select(args[1]).map_or_else(Reply::Error, |_| Reply::Ok),
+            "ping" | "echo" | "hello" | "auth" | "client" | "readonly" | "readwrite" | "asking" => {
                 let reply = self.local(queued.command, &args);
                 reply.unwrap_or_else(|| error("ERR this CLIENT subcommand is not allowed in MULTI"))
             }

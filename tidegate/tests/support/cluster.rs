@@ -1,0 +1,177 @@
+//! A cluster of three real nodes, by their configuration files: each can be killed, stopped and started again.
+
+use super::Client;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+pub const NODES: usize = 3;
+const PORTS: usize = 4;
+
+/// Nodes by their configuration files; each runs or not.
+#[derive(Debug)]
+pub struct Cluster {
+    /// RESP, admin, peers, cluster.
+    pub ports: Vec<[u16; PORTS]>,
+    pub files: Vec<PathBuf>,
+    pub children: Vec<Option<Child>>,
+    pub ready_in: Duration,
+}
+
+/// Whether a node may begin with an empty directory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum First {
+    Bootstrap,
+    Join,
+    No,
+}
+
+impl Cluster {
+    /// A fresh cluster whose shards all have leaders.
+    pub fn start(folder: &Path) -> Self {
+        // A port that is free now may be taken by another test before the node binds it: then others are tried.
+        for attempt in 0..10 {
+            if let Some(cluster) = Self::try_start(&folder.join(attempt.to_string())) {
+                return cluster;
+            }
+        }
+        panic!("no free ports were found")
+    }
+
+    fn try_start(folder: &Path) -> Option<Self> {
+        let ports: Vec<[u16; PORTS]> = (0..NODES).map(|_| free_ports()).collect();
+        let files = (0..NODES).map(|at| write_config(folder, at, ports[at], &ports)).collect();
+        let mut cluster = Self { ports, files, children: Vec::new(), ready_in: Duration::ZERO };
+        let begun = Instant::now();
+        let children: Vec<Child> = (0..NODES).map(|at| cluster.spawn(at, First::Bootstrap)).collect();
+        cluster.children = children.into_iter().map(Some).collect();
+        let ready = (0..NODES).all(|at| cluster.await_ready(at));
+        cluster.ready_in = begun.elapsed();
+        ready.then_some(cluster)
+    }
+
+    pub fn spawn(&self, at: usize, first: First) -> Child {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.files[at].with_extension("log"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.arg("server").arg("--config").arg(&self.files[at]);
+        match first {
+            First::Bootstrap => drop(command.arg("--bootstrap")),
+            First::Join => drop(command.arg("--join")),
+            First::No => {}
+        }
+        command.stdout(Stdio::piped()).stderr(log.expect("a log can be written")).spawn().expect("the binary starts")
+    }
+
+    /// Waits for a node's ready line; false if it ended before.
+    pub fn await_ready(&mut self, at: usize) -> bool {
+        let child = self.children[at].as_mut().expect("it was started");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
+        line.starts_with("ready ")
+    }
+
+    pub fn restart(&mut self, at: usize) {
+        self.children[at] = Some(self.spawn(at, First::No));
+        assert!(self.await_ready(at), "node {at} came back");
+    }
+
+    /// Starts a node that is in no file but its own, and waits until it can be asked for its status.
+    pub fn join(&mut self) -> usize {
+        let at = self.ports.len();
+        let folder = self.files[0].parent().expect("a file has a folder").to_owned();
+        for _ in 0..10 {
+            let mine = free_ports();
+            let file = write_config(&folder, at, mine, &self.ports);
+            self.ports.push(mine);
+            self.files.push(file);
+            self.children.push(Some(self.spawn(at, First::Join)));
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while Instant::now() < deadline
+                && self.children[at].as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+            {
+                if super::http(&self.admin(at), "GET /status HTTP/1.1\r\nhost: a\r\n\r\n").is_some() {
+                    return at;
+                }
+            }
+            self.children.pop();
+            self.files.pop();
+            self.ports.pop();
+        }
+        panic!("no free ports were found")
+    }
+
+    pub fn kill(&mut self, at: usize) {
+        let mut child = self.children[at].take().expect("it runs");
+        child.kill().expect("the child is ours");
+        child.wait().expect("the child can be waited for");
+    }
+
+    pub fn client(&self, at: usize) -> Client {
+        Client::connect(&format!("127.0.0.1:{}", self.ports[at][0])).expect("a ready node takes connections")
+    }
+
+    /// A client of a node's cluster endpoint.
+    pub fn cluster_client(&self, at: usize) -> Client {
+        Client::connect(&format!("127.0.0.1:{}", self.ports[at][3])).expect("a ready node takes connections")
+    }
+
+    /// The admin address of a node.
+    pub fn admin(&self, at: usize) -> String {
+        format!("127.0.0.1:{}", self.ports[at][1])
+    }
+
+    /// Sends a signal to a node.
+    pub fn signal(&self, at: usize, signal: &str) {
+        let pid = self.children[at].as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().expect("kill is there");
+        assert!(sent.success(), "{signal} reached {pid}");
+    }
+
+    /// SIGTERM, and the end of the node.
+    pub fn terminate(&mut self, at: usize) -> ExitStatus {
+        self.signal(at, "-TERM");
+        let mut child = self.children[at].take().expect("it runs");
+        child.wait().expect("the child can be waited for")
+    }
+
+    pub fn data(&self, at: usize) -> PathBuf {
+        self.files[at].parent().expect("a file has a folder").join(format!("data-{at}"))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for child in self.children.iter_mut().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Ports that nobody uses now.
+pub fn free_ports() -> [u16; PORTS] {
+    let listeners: Vec<TcpListener> =
+        (0..PORTS).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    std::array::from_fn(|at| listeners[at].local_addr().expect("it is bound").port())
+}
+
+fn write_config(folder: &Path, at: usize, mine: [u16; PORTS], ports: &[[u16; PORTS]]) -> PathBuf {
+    std::fs::create_dir_all(folder).expect("a folder can be made");
+    let [resp, admin, peers, cluster] = mine;
+    let member = |(at, ports): (usize, &[u16; PORTS])| {
+        format!("{{ id = '{:016x}', peers = '127.0.0.1:{}' }}", at + 0xa1, ports[2])
+    };
+    let members: Vec<String> = ports.iter().enumerate().map(member).collect();
+    let text = format!(
+        "[node]\nid = '{:016x}'\ndir = 'data-{at}'\nresp = {resp}\nadmin = {admin}\npeers = {peers}\ncluster = {cluster}\n\
+         [cluster]\nid = '00000000000000c1'\nsecret = 'a secret of this test'\nshards = 8\nmembers = [{}]\n",
+        at + 0xa1,
+        members.join(", ")
+    );
+    let path = folder.join(format!("node-{at}.toml"));
+    std::fs::write(&path, text).expect("a configuration can be written");
+    path
+}
