@@ -10,6 +10,7 @@ mod gather;
 mod lane;
 mod outbox;
 pub mod peer;
+mod reads;
 mod replica;
 mod routing;
 mod steward;
