@@ -38,8 +38,28 @@ pub struct Journal {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: Vec<Job>,
+    /// The thread has taken jobs that are not in the log yet.
+    taken: bool,
     seal: Seal,
     stop: bool,
+}
+
+impl Queue {
+    /// True if nothing is on its way to the log: only then may a lane go there itself. What it wrote past an older entry would
+    /// be cut off by that entry at the next start, though it had been acknowledged.
+    fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && !self.taken
+    }
+
+    fn take(&mut self) -> Vec<Job> {
+        self.taken = !self.jobs.is_empty();
+        std::mem::take(&mut self.jobs)
+    }
+
+    /// What was taken stands in the log.
+    fn stored(&mut self) {
+        self.taken = false;
+    }
 }
 
 #[derive(Debug)]
@@ -90,7 +110,7 @@ impl Journal {
         let Ok(mut wal) = self.wal.try_lock() else { return Err(writes) };
         {
             let mut queue = lock(&self.queue);
-            if !queue.jobs.is_empty() {
+            if !queue.is_idle() {
                 return Err(writes);
             }
             if matches!(queue.seal, Seal::Covered) {
@@ -139,6 +159,7 @@ impl Journal {
             }
             self.store(&mut wal, &records, promised);
             self.shared.meters.wal.thread_batches.add(1);
+            lock(&self.queue).stored();
             drop(wal);
             records.clear();
             for (lane, then) in released {
@@ -198,7 +219,7 @@ impl Journal {
     /// Forgets promises that nothing came of, such as to a write that another lane refused: the keeper calls it now and then.
     pub fn forget_promises(&self) {
         let promised = self.room.promised();
-        if lock(&self.queue).jobs.is_empty() {
+        if lock(&self.queue).is_idle() {
             self.room.stored(promised);
         }
     }
@@ -215,7 +236,7 @@ impl Journal {
             if !queue.jobs.is_empty() {
                 queue.seal = Seal::Wanted(Instant::now());
                 self.shared.meters.wal.queue_jobs.set(0);
-                return Some((std::mem::take(&mut queue.jobs), self.room.promised()));
+                return Some((queue.take(), self.room.promised()));
             }
             if queue.stop {
                 return None;
@@ -271,5 +292,26 @@ fn split(writes: Vec<Write>, records: &mut Vec<Record>, then: &mut Vec<Envelope>
     for write in writes {
         records.push(write.record);
         then.extend(write.then);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A lane once wrote entry 46,906 of a shard while the thread was between taking 46,905 and writing it; after a kill the
+    /// node refused to start.
+    #[test]
+    fn no_lane_writes_past_what_the_thread_has_taken() {
+        let mut queue = Queue::default();
+        assert!(queue.is_idle());
+        queue.jobs.push(Job { lane: 0, writes: Vec::new() });
+        assert!(!queue.is_idle());
+        assert_eq!(queue.take().len(), 1);
+        assert!(queue.jobs.is_empty() && !queue.is_idle(), "what was taken isn't written yet");
+        queue.stored();
+        assert!(queue.is_idle());
+        // For a seal nothing is taken.
+        assert!(queue.take().is_empty() && queue.is_idle());
     }
 }
