@@ -88,20 +88,22 @@ impl Lane {
         let me = self.config.lane;
         match request.command.run {
             Run::Scatter(scatter) => self.scatter(now, request, scatter, out),
-            Run::Read(_) | Run::Write(_) => match self.config.routing.shard_of_keys(request.command, request.args) {
-                Err(refused) => out.replies.push((request.client, request.seq, Reply::Error(refused))),
-                Ok(shard) => {
-                    let shard = shard.unwrap_or(ShardId(0));
-                    let owner = self.config.routing.lane_of(shard);
-                    if owner == me {
-                        let waiter = waiter(Origin::Lane(me), request.client, request.seq, Part::No);
-                        self.local(now, shard, waiter, &request, out);
-                    } else {
-                        let request = own(&request);
-                        out.sends.push((owner, LaneMessage::Request { from: me, shard, request }));
+            Run::Read(_) | Run::Write(_) | Run::Prefix(_) => {
+                match self.config.routing.shard_of_keys(request.command, request.args) {
+                    Err(refused) => out.replies.push((request.client, request.seq, Reply::Error(refused))),
+                    Ok(shard) => {
+                        let shard = shard.unwrap_or(ShardId(0));
+                        let owner = self.config.routing.lane_of(shard);
+                        if owner == me {
+                            let waiter = waiter(Origin::Lane(me), request.client, request.seq, Part::No);
+                            self.local(now, shard, waiter, &request, out);
+                        } else {
+                            let request = own(&request);
+                            out.sends.push((owner, LaneMessage::Request { from: me, shard, request }));
+                        }
                     }
                 }
-            },
+            }
             Run::Session | Run::Node => unreachable!("the edge and the binary answer these"),
         }
     }
@@ -294,7 +296,13 @@ impl Lane {
 
     fn log(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        replica.log(waiter, request.db, request.command, request.args);
+        if let Run::Prefix(_) = request.command.run {
+            if let Err(refused) = replica.log_prefixed(waiter, request.db, request.args) {
+                return self.answer(waiter, shard, Reply::Error(refused), out);
+            }
+        } else {
+            replica.log(waiter, request.db, request.command, request.args);
+        }
         if replica.open_is_full() {
             replica.propose_open(now, out);
         }
@@ -461,6 +469,10 @@ impl Lane {
         for (waiter, reply) in answers {
             self.answer(waiter, shard, reply, out);
         }
+    }
+
+    pub(crate) fn each_replica(&mut self, call: impl FnMut(&mut Replica)) {
+        self.replicas.iter_mut().flatten().map(|replica| &mut **replica).for_each(call);
     }
 
     fn owns(&self, shard: ShardId) -> bool {

@@ -8,6 +8,7 @@ mod clock;
 mod forward;
 mod gather;
 mod lane;
+mod once;
 mod outbox;
 pub mod peer;
 mod replica;

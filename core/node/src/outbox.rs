@@ -5,6 +5,7 @@ use base::record::SnapshotMark;
 use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
 use consensus::Effects;
+use data::once::OwnedId;
 use data::{Command, Garbage, Reply, Watched};
 
 /// The time of an input, read after it was received.
@@ -32,6 +33,8 @@ pub struct Request<'a> {
 pub struct Transaction {
     pub client: ClientId,
     pub seq: u64,
+    /// The id that covers it: it takes effect once.
+    pub once: Option<OwnedId>,
     pub watched: Vec<Watched>,
     pub commands: Vec<Queued>,
 }

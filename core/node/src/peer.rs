@@ -8,8 +8,9 @@ use base::codec::{DecodeError, Reader, put_varint};
 use base::{ClientId, LaneId, ShardId, Term};
 use bytes::Bytes;
 use consensus::raft::Message;
-use data::Reply;
+use data::once::Id;
 use data::reply_codec::{put_command, put_watched, read_command, watched};
+use data::{Reply, Run};
 
 /// A message for another node's lane; both ends of a link know who they are.
 #[derive(Clone, Debug)]
@@ -65,6 +66,15 @@ impl Work {
         }
     }
 
+    /// True if asking twice does no more than asking once.
+    #[must_use]
+    pub fn may_be_asked_again(&self) -> bool {
+        match self {
+            Self::Command { queued, .. } => !queued.command.is_write() || matches!(queued.command.run, Run::Prefix(_)),
+            Self::Transaction(transaction) => transaction.once.is_some(),
+        }
+    }
+
     pub(crate) fn of(request: OwnedRequest) -> Self {
         Self::Command { joins: request.joins, queued: request.queued }
     }
@@ -75,6 +85,7 @@ const ASK_COMMAND: u8 = 2;
 const ASK_TRANSACTION: u8 = 3;
 const ANSWER: u8 = 4;
 const NOT_LEADER: u8 = 5;
+const ASK_TRANSACTION_ONCE: u8 = 6;
 
 impl PeerMessage {
     /// Appends the message to `out`.
@@ -85,7 +96,11 @@ impl PeerMessage {
                 message.encode(out);
             }
             Self::Ask { shard, term, asker, work } => {
-                let kind = if matches!(work, Work::Command { .. }) { ASK_COMMAND } else { ASK_TRANSACTION };
+                let kind = match work {
+                    Work::Command { .. } => ASK_COMMAND,
+                    Work::Transaction(Transaction { once: None, .. }) => ASK_TRANSACTION,
+                    Work::Transaction(_) => ASK_TRANSACTION_ONCE,
+                };
                 head(out, kind, *shard);
                 put_varint(out, term.0);
                 put_asker(out, *asker);
@@ -95,6 +110,7 @@ impl PeerMessage {
                         put_command(out, queued.db, queued.command, &queued.args);
                     }
                     Work::Transaction(transaction) => {
+                        transaction.once.iter().for_each(|once| once.as_id().encode(out));
                         put_watched(out, &transaction.watched);
                         put_varint(out, transaction.commands.len() as u64);
                         let put = |one: &Queued| put_command(out, one.db, one.command, &one.args);
@@ -125,11 +141,12 @@ impl PeerMessage {
                 let joins = reader.u8()? != 0;
                 Self::Ask { shard, term, asker, work: Work::Command { joins, queued: queued(reader)? } }
             }
-            ASK_TRANSACTION => {
+            ASK_TRANSACTION | ASK_TRANSACTION_ONCE => {
                 let (term, asker) = (Term(reader.varint()?), asker(reader)?);
+                let once = if kind == ASK_TRANSACTION { None } else { Some(Id::decode(reader)?.to_owned()) };
                 let (watched, count) = (watched(reader)?, reader.varint()?);
                 let commands = (0..count).map(|_| queued(reader)).collect::<Result<Vec<_>, _>>()?;
-                let transaction = Transaction { client: asker.client, seq: asker.seq, watched, commands };
+                let transaction = Transaction { client: asker.client, seq: asker.seq, once, watched, commands };
                 Self::Ask { shard, term, asker, work: Work::Transaction(transaction) }
             }
             ANSWER => Self::Answer { asker: asker(reader)?, shard, reply: Reply::decode(reader, frame)? },
@@ -181,13 +198,17 @@ mod tests {
         let transaction = Transaction {
             client: asker.client,
             seq: 77,
+            once: None,
             watched: Vec::new(),
             commands: vec![set.clone(), set.clone()],
         };
+        let id = Id { client: b"c", seq: 1 << 40 };
+        let once = Transaction { once: Some(id.to_owned()), ..transaction.clone() };
         vec![
             PeerMessage::Raft { shard, message: Message::TimeoutNow { term } },
             PeerMessage::Ask { shard, term, asker, work: Work::Command { joins: true, queued: set } },
             PeerMessage::Ask { shard, term, asker, work: Work::Transaction(transaction) },
+            PeerMessage::Ask { shard, term, asker, work: Work::Transaction(once) },
             PeerMessage::Answer { asker, shard, reply: Reply::Int(5) },
             PeerMessage::NotLeader { asker, shard, term },
         ]

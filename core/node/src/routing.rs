@@ -1,7 +1,8 @@
 //! Slot -> shard -> lane: one immutable value, the same on every lane.
 
 use base::{LaneId, ShardId, Slot};
-use data::{Command, Refused};
+use data::command::prefix;
+use data::{Command, Refused, Run};
 
 /// Which lane owns what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,10 @@ impl Routing {
     pub fn shard_of_keys(self, command: &Command, args: &[&[u8]]) -> Result<Option<ShardId>, Refused> {
         if self.shards == 1 {
             return Ok(Some(ShardId(0)));
+        }
+        if let Run::Prefix(_) = command.run {
+            let call = prefix::parse(args)?;
+            return self.shard_of_keys(call.command, &args[call.at..]);
         }
         let mut found = None;
         for at in command.keys.positions(args.len()) {

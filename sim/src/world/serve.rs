@@ -112,8 +112,13 @@ impl World {
                     let queued: Vec<Queued> = queued.collect();
                     let same = queued.iter().map(|one| &one.args).eq(commands.iter().map(|asked| &asked.words));
                     assert!(same, "a_transaction_holds_what_was_queued");
-                    let transaction =
-                        Transaction { client: id, seq: exec.seq, watched: exec.watched, commands: queued };
+                    let transaction = Transaction {
+                        client: id,
+                        seq: exec.seq,
+                        once: exec.once,
+                        watched: exec.watched,
+                        commands: queued,
+                    };
                     self.on_transaction(transaction);
                 }
                 Step::Answered => client.answered_here(),

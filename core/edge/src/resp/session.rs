@@ -10,6 +10,7 @@ use super::transaction::{Merge, Transaction};
 use base::ClientId;
 use base::limits::{DATABASE_COUNT, OUT_BYTES_SOFT};
 use data::command::containers;
+use data::once::OwnedId;
 use data::{Command, Refused, Reply, Run, Watched, command};
 use std::collections::VecDeque;
 
@@ -115,6 +116,8 @@ pub struct Call<'a> {
 #[derive(Debug)]
 pub struct ExecCall {
     pub seq: u64,
+    /// The id that covers it: it takes effect once.
+    pub once: Option<OwnedId>,
     pub watched: Vec<Watched>,
     pub commands: Vec<QueuedCall>,
     /// Commands for the binary, with their positions: their replies go to [`Session::on_exec_admin`] before the core's.
@@ -352,7 +355,7 @@ impl Session {
             return self.refuse(Refused::Text("NOAUTH Authentication required.".to_owned()), out);
         }
         if self.transaction.is_some()
-            && !matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+            && !matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset" | "once")
         {
             let step = self.queue(command, &args, out);
             self.last.1 = Fate::Queued;
@@ -361,6 +364,7 @@ impl Session {
         match command.run {
             Run::Session => self.session_command(command, args, out),
             Run::Node => Step::Admin(self.call(command, args)),
+            Run::Prefix(_) => self.prefixed(command, args, out),
             Run::Read(_) | Run::Write(_) | Run::Scatter(_) => {
                 if command.name == "watch" && self.transaction.is_some() {
                     return self.answer(error("ERR WATCH inside MULTI is not allowed"), out);
@@ -370,14 +374,14 @@ impl Session {
         }
     }
 
-    fn call<'a>(&mut self, command: &'static Command, args: Args<'a>) -> Call<'a> {
+    pub(super) fn call<'a>(&mut self, command: &'static Command, args: Args<'a>) -> Call<'a> {
         let joins = self.writes_pending > 0;
         let seq = self.open(command.is_write(), command.name == "watch");
         Call { seq, db: self.db, joins, command, args }
     }
 
     /// An error that also spoils an open transaction.
-    fn refuse<'a>(&mut self, refused: Refused, out: &mut Vec<u8>) -> Step<'a> {
+    pub(super) fn refuse<'a>(&mut self, refused: Refused, out: &mut Vec<u8>) -> Step<'a> {
         if let Some(transaction) = &mut self.transaction {
             transaction.spoil();
         }
