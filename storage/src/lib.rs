@@ -10,6 +10,7 @@ mod error;
 mod label;
 mod recover;
 mod snapshot;
+mod transfer;
 mod wal;
 
 pub use batch::record_bytes;
@@ -18,4 +19,5 @@ pub use error::StorageError;
 pub use label::{read_label, write_label};
 pub use recover::Recovery;
 pub use snapshot::{SnapshotReader, SnapshotWriter, remove_older};
+pub use transfer::{SnapshotSink, SnapshotSource};
 pub use wal::{Spare, SpareWanted, Wal, WalOptions};

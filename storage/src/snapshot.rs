@@ -17,6 +17,7 @@ use base::{Index, ShardId, Term};
 const MAGIC: u64 = 0x3150_414e_5347_5431;
 const HEAD_BYTES: usize = 32;
 const BLOCK_BYTES_MAX: u32 = 64 * 1024 * 1024;
+/// A snapshot is a whole number of these.
 const PAGE: usize = 4096;
 /// A snapshot is written in pieces of about this size, past the page cache: else the kernel would save it up and then
 /// write all of it at once, while syncs of the log wait.
@@ -37,7 +38,7 @@ pub struct SnapshotWriter<D: Disk> {
     buf: AlignedBuf,
 }
 
-fn name_of(shard: ShardId, index: Index) -> String {
+pub(crate) fn name_of(shard: ShardId, index: Index) -> String {
     format!("snap-{:05}-{:020}.tg", shard.0, index.0)
 }
 
@@ -130,7 +131,7 @@ pub fn remove_older<D: Disk>(disk: &D, shard: ShardId, keep: Index) -> Result<()
     Ok(())
 }
 
-fn no_space<'a>(op: &'static str, file: &'a str) -> impl FnOnce(std::io::Error) -> StorageError + 'a {
+pub(crate) fn no_space<'a>(op: &'static str, file: &'a str) -> impl FnOnce(std::io::Error) -> StorageError + 'a {
     move |source| match is_no_room(&source) {
         true => StorageError::NoSpace { file: file.to_owned(), source },
         false => StorageError::Io { op, file: file.to_owned(), source },

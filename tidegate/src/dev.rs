@@ -11,9 +11,8 @@ use crate::meters::nanos;
 use crate::peers::{Kinship, Member, Peers};
 use crate::room::ROOM_BYTES_WANTED;
 use crate::shared::{Input, Mailbox, Phase, Ports, Shared, lock};
-use base::record::{RecoveredShard, SnapshotMark};
+use base::record::SnapshotMark;
 use base::{LaneId, NodeId, ShardId};
-use data::Keyspace;
 use mio::{Poll, Waker};
 use node::{Lane, LaneConfig, Outbox, RecoveredReplica, Routing};
 use std::collections::BTreeMap;
@@ -23,7 +22,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use storage::{Disk, RealDisk, Recovery, SnapshotReader, StorageError, Wal, WalOptions};
+use storage::{Disk, RealDisk, Recovery, StorageError, Wal, WalOptions};
 
 /// What makes a node one of a cluster.
 #[derive(Debug)]
@@ -90,7 +89,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         let (keeper_journal, keeper_shared) = (journal.clone(), shared.clone());
         let after = options.snapshot_after_mib * 1024 * 1024;
         let shards = options.shards;
-        scope.spawn(move || keeper::run(disk, keeper_journal, &keeper_shared, &keeper_out, durable, shards, after));
+        scope.spawn(move || keeper::run(disk, keeper_journal, keeper_shared, &keeper_out, durable, shards, after));
         for lane in &mut lanes {
             if cluster.is_none() {
                 lane.settle();
@@ -289,29 +288,13 @@ fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>>
     let mut durable = BTreeMap::new();
     let mut replicas = BTreeMap::new();
     for (shard, log) in recovery.shards {
-        let keyspace = load(disk, shard, &log)?;
+        let keyspace = log.snapshot.as_ref().map(|mark| keeper::load(disk, shard, mark)).transpose()?;
         if let Some(mark) = log.snapshot.clone() {
             durable.insert(shard, mark);
         }
         replicas.insert(shard, RecoveredReplica { shard, log, keyspace });
     }
     Ok((durable, replicas))
-}
-
-fn load(disk: &RealDisk, shard: ShardId, log: &RecoveredShard) -> Result<Option<Keyspace>, Box<dyn Error>> {
-    let Some((index, term)) = log.snapshot.as_ref().map(|mark| (mark.index, mark.term)) else { return Ok(None) };
-    let mut reader = SnapshotReader::open(disk, shard, index, term)?;
-    let mut body = Vec::new();
-    while let Some(block) = reader.next_block()? {
-        body.extend_from_slice(&block);
-    }
-    let keyspace = Keyspace::load(&body).map_err(|error| {
-        format!(
-            "the snapshot of shard {shard} at {index} can't be read: {}; was it written by a newer version?",
-            error.0
-        )
-    })?;
-    Ok(Some(keyspace))
 }
 
 /// The number of shards is fixed when the directory is made.

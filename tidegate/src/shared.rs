@@ -8,7 +8,7 @@ use crate::meters::totals::Totals;
 use crate::settings::Settings;
 use base::{ClientId, NodeId, ShardId};
 use consensus::Envelope;
-use node::{LaneMessage, ShardStatus, SnapshotWaiting};
+use node::{LaneMessage, ShardStatus, SnapshotNews, SnapshotWaiting};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -21,7 +21,11 @@ pub enum Input {
     Accepted(std::net::TcpStream),
     Lane(LaneMessage),
     Persisted(Vec<Envelope>),
-    SnapshotFailed { shard: ShardId },
+    /// What became of a step of a shard's snapshots.
+    Snapshot {
+        shard: ShardId,
+        news: SnapshotNews,
+    },
     BeginSnapshots,
     Kill(ClientId),
     Stop,

@@ -234,6 +234,47 @@ fn what_was_acknowledged_survives_the_death_of_a_node() {
     }
 }
 
+/// A node is away while more is written to a shard than its peers keep for it in memory: it gets a snapshot, what was
+/// written during that, and then counts for a majority again.
+#[test]
+fn a_node_that_missed_too_much_gets_a_snapshot() {
+    let folder = Folder::new("cluster-snapshot");
+    let mut cluster = Cluster::start(folder.path());
+    cluster.kill(2);
+    let value = "v".repeat(64 * 1024);
+    let mut client = cluster.client(0);
+    for at in 0..300 {
+        assert_eq!(client.ask(&["SET", &format!("{{t}}{at}"), &value]).expect("a node answers"), Reply::ok());
+    }
+    client.ask(&["SET", "{t}0", "changed"]).expect("a node answers");
+    cluster.restart(2);
+    let log = cluster.files[2].with_extension("log");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut at = 300;
+    while !std::fs::read_to_string(&log).expect("there is a log").contains("replaced by a snapshot of its leader") {
+        assert!(Instant::now() < deadline, "no snapshot came");
+        assert_eq!(client.ask(&["SET", &format!("{{t}}{at}"), &value]).expect("a node answers"), Reply::ok());
+        at += 1;
+    }
+    // Without this one the other two must agree: neither may lack anything.
+    cluster.kill(0);
+    let mut client = cluster.client(2);
+    assert_eq!(client.ask(&["SET", "{t}after", "w"]).expect("a node answers"), Reply::ok());
+    assert_eq!(client.ask(&["GET", "{t}0"]).expect("a node answers"), Reply::bulk("changed"));
+    for at in 1..at {
+        assert_eq!(client.ask(&["STRLEN", &format!("{{t}}{at}")]).expect("a node answers"), Reply::Integer(64 * 1024));
+    }
+    // What it got is on its own disk.
+    cluster.kill(2);
+    cluster.restart(2);
+    let mut client = cluster.client(2);
+    assert_eq!(client.ask(&["GET", "{t}0"]).expect("a node answers"), Reply::bulk("changed"));
+    assert_eq!(
+        client.ask(&["STRLEN", &format!("{{t}}{}", at - 1)]).expect("a node answers"),
+        Reply::Integer(64 * 1024)
+    );
+}
+
 #[test]
 fn without_a_majority_no_write_is_acknowledged() {
     let folder = Folder::new("cluster-minority");

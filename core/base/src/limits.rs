@@ -50,6 +50,8 @@ pub const ONCE_REPLY_BYTES_MAX: usize = 64 * 1024;
 pub const ONCE_REPLIES_BYTES_MAX: usize = 64 * MIB;
 /// Clients whose ids a shard knows.
 pub const ONCE_CLIENT_COUNT_MAX: usize = 1024 * 1024;
+/// A piece of a snapshot on its way to another node; whole pages of its file.
+pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 256 * 1024;
 /// One mebibyte in bytes.
 pub const MIB: usize = 1024 * 1024;
 
@@ -57,6 +59,7 @@ const _: () =
     assert!(BULK_BYTES_MAX < REQUEST_BYTES_MAX, "a request holds at least one bulk string of the largest size");
 const _: () = assert!(STRING_BYTES_MAX <= BULK_BYTES_MAX, "what can be stored can be sent in one piece");
 const _: () = assert!(ENTRY_BYTES_SOFT < ENTRY_BYTES_MAX, "an entry closes before it is full");
+const _: () = assert!(SNAPSHOT_PIECE_BYTES_MAX.is_multiple_of(4096), "pieces are written past the page cache");
 const _: () = assert!(WATCH_BUCKET_COUNT.is_power_of_two(), "a bucket is the low bits of a hash");
 const _: () = assert!(ONCE_REPLY_BYTES_MAX * 64 < ONCE_REPLIES_BYTES_MAX, "one reply pushes few others out");
 const _: () = assert!(ONCE_KEPT_MS < ONCE_FLOOR_MS, "a floor outlives the outcomes that it stands for");

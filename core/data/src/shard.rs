@@ -7,7 +7,7 @@
 use crate::command::{self, Command};
 use crate::keyspace::{NEAR_MAX, bring_near};
 use crate::once::{Id, Known};
-use crate::{Context, Keyspace, Refused, Reply, Run, Watched};
+use crate::{Context, Garbage, Keyspace, Refused, Reply, Run, Watched};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{DATABASE_COUNT, EXPIRED_PER_ENTRY_MAX};
 use base::mutation::{self, Mutation};
@@ -163,6 +163,11 @@ impl ShardState {
     #[must_use]
     pub fn keyspace(&self) -> &Keyspace {
         &self.keyspace
+    }
+
+    /// Gives it up: to be dropped where nobody waits.
+    pub fn into_garbage(self) -> impl Iterator<Item = Garbage> {
+        self.keyspace.into_garbage()
     }
 
     /// The keyspace, for snapshots alone: commands reach it through entries.

@@ -1,7 +1,9 @@
 //! A lane: the shards of one thread, and the way of every request to its shard and back.
 
 use crate::gather::{Gathers, shard_of_cursor};
-use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotWaiting, Transaction};
+use crate::outbox::{
+    LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotWaiting, Transaction,
+};
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
@@ -172,6 +174,16 @@ impl Lane {
                     self.answer(waiter, shard, reply, out);
                 }
             }
+            PeerMessage::SnapshotPiece { shard, term, piece } => {
+                if self.owns(shard) {
+                    self.replica(shard).on_piece(from, term, piece, out);
+                }
+            }
+            PeerMessage::SnapshotTaken { shard, index, next, .. } => {
+                if self.owns(shard) {
+                    self.replica(shard).on_piece_taken(now, from, (index, next), out);
+                }
+            }
             PeerMessage::NotLeader { asker, shard, term } => {
                 if self.owns(shard) {
                     self.replica(shard).on_not_leader(from, asker, term, out);
@@ -182,8 +194,11 @@ impl Lane {
     }
 
     /// There is a link to a node, for the first time or again.
-    pub fn on_peer_up(&mut self, peer: NodeId, out: &mut Outbox) {
-        self.replicas.iter_mut().flatten().for_each(|replica| replica.on_link(peer, out));
+    pub fn on_peer_up(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
+        for replica in self.replicas.iter_mut().flatten() {
+            replica.on_link(peer, out);
+            replica.on_link_for_transfer(now, peer, out);
+        }
     }
 
     /// The link to a node broke.
@@ -206,6 +221,9 @@ impl Lane {
                 replica.propose_open(now, out);
             }
         }
+        for (shard, peer) in std::mem::take(&mut out.raft.lagging) {
+            self.replica(shard).on_lagging(now, peer, out);
+        }
         self.set_deadline(now, out);
     }
 
@@ -220,6 +238,7 @@ impl Lane {
             }
             if tick {
                 self.replica(shard).tick_if_due(now, out);
+                self.replica(shard).tidy_transfers(now, out);
             }
         }
         if tick {
@@ -242,10 +261,10 @@ impl Lane {
         true
     }
 
-    /// A shard's snapshot could not be written.
-    pub fn on_snapshot_failed(&mut self, shard: ShardId) {
-        if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
-            replica.abort_snapshot();
+    /// What became of a step of a shard's snapshots.
+    pub fn on_snapshot_news(&mut self, now: Now, shard: ShardId, news: SnapshotNews, out: &mut Outbox) {
+        if self.owns(shard) {
+            self.with_answers(shard, out, |replica, out, answered| replica.on_snapshot_news(now, news, out, answered));
         }
     }
 

@@ -13,11 +13,14 @@ mod outbox;
 pub mod peer;
 mod replica;
 mod routing;
+mod transfer;
 
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
 pub use outbox::{
-    Event, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotStep, SnapshotWaiting, Transaction,
+    Event, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotStep, SnapshotWaiting,
+    Transaction,
 };
 pub use peer::PeerMessage;
 pub use replica::ShardStatus;
 pub use routing::Routing;
+pub use transfer::Piece;

@@ -6,7 +6,7 @@ use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
 use consensus::Effects;
 use data::once::OwnedId;
-use data::{Command, Garbage, Reply, Watched};
+use data::{Command, Garbage, Keyspace, Reply, Watched};
 
 /// The time of an input, read after it was received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +113,72 @@ pub enum SnapshotStep {
     End {
         shard: ShardId,
     },
+    /// The state that is being written is gone: what there is of its file goes too.
+    Abort {
+        shard: ShardId,
+    },
+    /// A piece is to be read for a peer: answered by [`SnapshotNews::Read`] or [`SnapshotNews::Unreadable`].
+    Send {
+        shard: ShardId,
+        to: NodeId,
+        index: Index,
+        offset: u64,
+    },
+    /// The peer needs no more of it.
+    Sent {
+        shard: ShardId,
+        to: NodeId,
+    },
+    /// The next piece of a snapshot that a peer sends; the first one, at `offset` 0, begins it anew. Answered by
+    /// [`SnapshotNews::Took`] or [`SnapshotNews::NotTaken`]; when the last piece is durable, the file is read and
+    /// [`SnapshotNews::Arrived`] follows.
+    Take {
+        shard: ShardId,
+        mark: SnapshotMark,
+        offset: u64,
+        bytes: Bytes,
+        last: bool,
+    },
+    /// A peer's snapshot stands for the log up to its mark.
+    Installed {
+        shard: ShardId,
+        mark: SnapshotMark,
+    },
+}
+
+/// What became of a [`SnapshotStep`].
+#[derive(Debug)]
+pub enum SnapshotNews {
+    /// This node's snapshot is durable.
+    Finished {
+        mark: SnapshotMark,
+    },
+    /// It could not be written.
+    Failed,
+    Read {
+        to: NodeId,
+        index: Index,
+        offset: u64,
+        total: u64,
+        bytes: Bytes,
+    },
+    Unreadable {
+        to: NodeId,
+    },
+    /// A peer's snapshot is written up to `next`.
+    Took {
+        index: Index,
+        next: u64,
+    },
+    /// It could not be written, or what came was damaged.
+    NotTaken {
+        index: Index,
+    },
+    /// All of it is durable, and these are its keys.
+    Arrived {
+        mark: SnapshotMark,
+        keyspace: Box<Keyspace>,
+    },
 }
 
 /// What happened, for logs, metrics and the simulator's assertions.
@@ -135,6 +201,17 @@ pub enum Event {
         shard: ShardId,
         index: Index,
         commands: usize,
+    },
+    /// A peer lacks entries that are gone here and is sent the snapshot at `index`.
+    SnapshotSent {
+        shard: ShardId,
+        to: NodeId,
+        index: Index,
+    },
+    /// A peer's snapshot has replaced the state.
+    SnapshotInstalled {
+        shard: ShardId,
+        index: Index,
     },
     /// The log holds an entry that this version can't read: the process must stop.
     BadEntry {

@@ -4,8 +4,11 @@
 //! sender has given it up.
 
 use crate::outbox::{OwnedRequest, Queued, Transaction};
-use base::codec::{DecodeError, Reader, put_varint};
-use base::{ClientId, LaneId, ShardId, Term};
+use crate::transfer::Piece;
+use base::codec::{DecodeError, Reader, put_bytes, put_varint};
+use base::limits::SNAPSHOT_PIECE_BYTES_MAX;
+use base::record::SnapshotMark;
+use base::{ClientId, Index, LaneId, ShardId, Term};
 use bytes::Bytes;
 use consensus::raft::Message;
 use data::once::Id;
@@ -36,6 +39,19 @@ pub enum PeerMessage {
         asker: Asker,
         shard: ShardId,
         term: Term,
+    },
+    /// A piece of the snapshot that a replica lacks, from the leader of `term`.
+    SnapshotPiece {
+        shard: ShardId,
+        term: Term,
+        piece: Piece,
+    },
+    /// Of the snapshot at `index` everything before the byte `next` is kept.
+    SnapshotTaken {
+        shard: ShardId,
+        term: Term,
+        index: Index,
+        next: u64,
     },
 }
 
@@ -85,7 +101,9 @@ const ASK_COMMAND: u8 = 2;
 const ASK_TRANSACTION: u8 = 3;
 const ANSWER: u8 = 4;
 const NOT_LEADER: u8 = 5;
-const ASK_TRANSACTION_ONCE: u8 = 6;
+const SNAPSHOT_PIECE: u8 = 6;
+const SNAPSHOT_TAKEN: u8 = 7;
+const ASK_TRANSACTION_ONCE: u8 = 8;
 
 impl PeerMessage {
     /// Appends the message to `out`.
@@ -128,6 +146,17 @@ impl PeerMessage {
                 put_asker(out, *asker);
                 put_varint(out, term.0);
             }
+            Self::SnapshotPiece { shard, term, piece } => {
+                head(out, SNAPSHOT_PIECE, *shard);
+                put_varint(out, term.0);
+                put_piece(out, piece);
+            }
+            Self::SnapshotTaken { shard, term, index, next } => {
+                head(out, SNAPSHOT_TAKEN, *shard);
+                put_varint(out, term.0);
+                put_varint(out, index.0);
+                put_varint(out, *next);
+            }
         }
     }
 
@@ -151,6 +180,11 @@ impl PeerMessage {
             }
             ANSWER => Self::Answer { asker: asker(reader)?, shard, reply: Reply::decode(reader, frame)? },
             NOT_LEADER => Self::NotLeader { asker: asker(reader)?, shard, term: Term(reader.varint()?) },
+            SNAPSHOT_PIECE => Self::SnapshotPiece { shard, term: Term(reader.varint()?), piece: piece(reader, frame)? },
+            SNAPSHOT_TAKEN => {
+                let (term, index) = (Term(reader.varint()?), Index(reader.varint()?));
+                Self::SnapshotTaken { shard, term, index, next: reader.varint()? }
+            }
             other => return Err(DecodeError::Unknown(u64::from(other))),
         })
     }
@@ -175,6 +209,26 @@ fn asker(reader: &mut Reader<'_>) -> Result<Asker, DecodeError> {
         seq: reader.varint()?,
         part: reader.u8()? != 0,
     })
+}
+
+fn put_piece(out: &mut Vec<u8>, piece: &Piece) {
+    let Piece { mark, offset, total, bytes } = piece;
+    put_varint(out, mark.index.0);
+    put_varint(out, mark.term.0);
+    put_bytes(out, &mark.members);
+    put_varint(out, *offset);
+    put_varint(out, *total);
+    put_bytes(out, bytes);
+}
+
+fn piece(reader: &mut Reader<'_>, frame: &Bytes) -> Result<Piece, DecodeError> {
+    let (index, term) = (Index(reader.varint()?), Term(reader.varint()?));
+    let members = Bytes::copy_from_slice(reader.bytes()?);
+    let (offset, total, bytes) = (reader.varint()?, reader.varint()?, frame.slice_ref(reader.bytes()?));
+    if bytes.is_empty() || bytes.len() > SNAPSHOT_PIECE_BYTES_MAX {
+        return Err(DecodeError::Overlong);
+    }
+    Ok(Piece { mark: SnapshotMark { index, term, members }, offset, total, bytes })
 }
 
 fn queued(reader: &mut Reader<'_>) -> Result<Queued, DecodeError> {
@@ -211,6 +265,17 @@ mod tests {
             PeerMessage::Ask { shard, term, asker, work: Work::Transaction(once) },
             PeerMessage::Answer { asker, shard, reply: Reply::Int(5) },
             PeerMessage::NotLeader { asker, shard, term },
+            PeerMessage::SnapshotPiece {
+                shard,
+                term,
+                piece: Piece {
+                    mark: SnapshotMark { index: Index(300), term, members: Bytes::from_static(b"who") },
+                    offset: 4096,
+                    total: 8192,
+                    bytes: Bytes::from_static(b"a page"),
+                },
+            },
+            PeerMessage::SnapshotTaken { shard, term, index: Index(300), next: 8192 },
         ]
     }
 

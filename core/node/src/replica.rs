@@ -3,6 +3,7 @@
 use crate::clock::StampClock;
 use crate::forward::{Elsewhere, indoubt, try_again};
 use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
+use crate::transfer::Transfers;
 use base::limits::ENTRY_BYTES_SOFT;
 use base::record::{RecoveredShard, SnapshotMark};
 use base::rng::Rng;
@@ -65,6 +66,7 @@ pub(crate) struct Replica {
     copied_bytes: usize,
     /// Whose reads are logged and unanswered; mostly none.
     logged_reads: Vec<(Origin, ClientId)>,
+    pub(crate) transfers: Transfers,
 }
 
 /// An entry that was proposed here, and who waits for it.
@@ -93,6 +95,7 @@ impl Replica {
         recovered: RecoveredShard,
         keyspace: Option<Keyspace>,
     ) -> Self {
+        let transfers = Transfers::new(recovered.snapshot.clone());
         Self {
             shard,
             group: Group::new(
@@ -114,6 +117,7 @@ impl Replica {
             cutting: None,
             copied_bytes: 0,
             logged_reads: Vec::new(),
+            transfers,
         }
     }
 
@@ -323,9 +327,31 @@ impl Replica {
 
     /// The snapshot's file could not be written: stop cutting.
     pub(crate) fn abort_snapshot(&mut self) {
-        if self.cutting.take().is_some() {
+        if self.stop_cutting() {
             self.state.cut().abort_cut();
         }
+    }
+
+    /// True if a snapshot was being cut.
+    pub(crate) fn stop_cutting(&mut self) -> bool {
+        self.cutting.take().is_some()
+    }
+
+    /// The state, to be replaced as a whole.
+    pub(crate) fn state_mut(&mut self) -> &mut ShardState {
+        &mut self.state
+    }
+
+    /// A snapshot has taken the place of the state and of the log up to `mark`: what became of the entries that were
+    /// proposed there is not known.
+    pub(crate) fn on_replaced(&mut self, mark: Index, mut answered: impl FnMut(Waiter, Reply)) {
+        while let Some(proposed) = self.proposed.pop_front_if(|one| one.index <= mark) {
+            for waiter in proposed.waiters {
+                self.forget_read(&waiter);
+                answered(waiter, indoubt());
+            }
+        }
+        self.clock.at_least(self.state.keyspace().applied_stamp());
     }
 
     fn on_elected(&mut self, now: Now, out: &mut Outbox) {

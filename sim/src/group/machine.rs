@@ -108,7 +108,7 @@ impl Machine {
             (image.version, image.hash)
         });
         let members = Membership::of_voters(self.voters.iter().copied());
-        let tuning = Tuning { kept_bytes_max, ..Tuning::default() };
+        let tuning = Tuning { kept_bytes_max, held_bytes_max: kept_bytes_max, ..Tuning::default() };
         let group = Group::new(self.id, SHARD, members, recovered, Rng::new(rng.next_u64())).tuned(tuning);
         self.state = State::Up(Box::new(Life {
             group,

@@ -8,7 +8,9 @@ use base::rng::Rng;
 use base::{Index, LaneId, NodeId, ShardId, Term};
 use consensus::{Envelope, Write};
 use data::Keyspace;
-use node::{Lane, LaneConfig, LaneMessage, Now, Outbox, RecoveredReplica, Routing, SnapshotStep, SnapshotWaiting};
+use node::{
+    Lane, LaneConfig, LaneMessage, Now, Outbox, RecoveredReplica, Routing, SnapshotNews, SnapshotStep, SnapshotWaiting,
+};
 use std::collections::{BTreeMap, VecDeque};
 use storage::{Recovery, SnapshotReader, SnapshotWriter, StorageError, Wal, WalOptions};
 
@@ -237,6 +239,7 @@ impl Machine {
                 }
                 (shard, done)
             }
+            other => unreachable!("one node sends nobody a snapshot: {other:?}"),
         };
         match done {
             Ok(()) if self.asked && self.writing.is_empty() && self.durable.len() == usize::from(self.shape.shards) => {
@@ -250,7 +253,8 @@ impl Machine {
                     given_up.writer.abort()?;
                 }
                 self.asked = false;
-                self.lanes[usize::from(self.routing.lane_of(shard).0)].on_snapshot_failed(shard);
+                let lane = usize::from(self.routing.lane_of(shard).0);
+                self.lanes[lane].on_snapshot_news(Now::default(), shard, SnapshotNews::Failed, &mut self.outs[lane]);
             }
         }
         Ok(finished)

@@ -299,6 +299,9 @@ impl World {
                     }
                 }
                 Event::Deposed { shard, .. } => panic!("a_node_alone_leads: shard {shard} was deposed"),
+                Event::SnapshotSent { .. } | Event::SnapshotInstalled { .. } => {
+                    panic!("a_node_alone_gets_its_state_from_its_log: {event:?}")
+                }
                 Event::BadEntry { shard, index } => panic!("entry {index} of shard {shard} can't be read"),
             }
         }

@@ -3,9 +3,10 @@
 //! The fair share of a change is K / n, n being the larger of the two numbers of nodes: what the node that joins or leaves
 //! holds if all hold the same.
 
-use base::NodeId;
+use base::limits::SHARD_COUNT_MAX;
 use base::ring::{Position, Ring};
 use base::rng::Rng;
+use base::{NodeId, Placement};
 use std::collections::BTreeMap;
 
 /// What was measured where `nodes` nodes are one more or one fewer than before.
@@ -33,23 +34,12 @@ pub fn keys(count: u64) -> Vec<Position> {
     (0..count).map(Position::of_key).collect()
 }
 
-/// The plain ring, by the arcs of the circle, as if there were keys without end: the worst of all `n` nodes.
+/// The plain ring, as if there were keys without end: the worst of all its nodes.
 ///
 /// What a node owns is what moves when it joins last or leaves first, so one pass tells the worst of all 2 n changes.
-pub fn arcs(count: usize) -> Measured {
-    let mut points: Vec<(u64, usize)> = Vec::new();
-    for (place, node) in nodes(count).into_iter().enumerate() {
-        points.extend(Position::points_of(node).map(|point| (point.number(), place)));
-    }
-    points.sort_unstable();
-    let mut arcs = vec![0; count];
-    let mut before = points.last().map_or(0, |(at, _)| at.wrapping_sub(CIRCLE));
-    for (at, place) in points {
-        arcs[place] += at.wrapping_sub(before);
-        before = at;
-    }
-    assert_eq!(arcs.iter().sum::<u64>(), CIRCLE);
-    let worst = fraction(arcs.iter().max().copied().unwrap_or(0), CIRCLE) * as_f64(count);
+pub fn shares(ring: &Ring) -> Measured {
+    let count = ring.nodes().len();
+    let worst = fraction(ring.shares().into_iter().max().unwrap_or(0), 1 << 48) * as_f64(count);
     Measured { nodes: count, moved: worst, load: worst }
 }
 
@@ -62,13 +52,33 @@ pub fn plain(count: usize, keys: &[Position]) -> Measured {
     compare(&owners(count - 1), &owners(count), count)
 }
 
-/// What moved from one assignment to another, and the largest load of the second.
+/// The bounded ring: what moves from one to another of one node more, or back again.
+pub fn bounded(fewer: &Ring, all: &Ring, keys: &[Position]) -> Measured {
+    compare(&fewer.assign(keys, 1), &all.assign(keys, 1), all.nodes().len())
+}
+
+/// A placement: what moves when the last of `count` nodes joins. What moves when one leaves is its load.
+pub fn placement(count: usize) -> Measured {
+    let voters = |of: &Placement| of.shards().map(|(_, hosts)| hosts.voters.clone()).collect::<Vec<_>>();
+    let nodes = nodes(count);
+    let fewer = Placement::first(nodes[..count - 1].iter().copied(), SHARD_COUNT_MAX, 3).expect("within the limits");
+    let all = fewer.join(nodes[count - 1]).expect("a node more");
+    compare(&voters(&fewer), &voters(&all), count)
+}
+
+/// What moved from one assignment to another of one node more, `count` in all, and the largest load of the second.
 pub fn compare(before: &[Vec<NodeId>], after: &[Vec<NodeId>], count: usize) -> Measured {
-    let seats: usize = after.iter().map(Vec::len).sum();
-    let moved: usize =
-        before.iter().zip(after).map(|(old, new)| new.iter().filter(|one| !old.contains(one)).count()).sum();
-    let mean = as_f64(seats) / as_f64(count);
-    Measured { nodes: count, moved: as_f64(moved) / mean, load: as_f64(most(after)) / mean }
+    let mean = as_f64(seats(after)) / as_f64(count);
+    Measured { nodes: count, moved: as_f64(moved(before, after)) / mean, load: as_f64(most(after)) / mean }
+}
+
+fn seats(assigned: &[Vec<NodeId>]) -> usize {
+    assigned.iter().map(Vec::len).sum()
+}
+
+fn moved(before: &[Vec<NodeId>], after: &[Vec<NodeId>]) -> usize {
+    let new = |(old, new): (&Vec<NodeId>, &Vec<NodeId>)| new.iter().filter(|one| !old.contains(one)).count();
+    before.iter().zip(after).map(new).sum()
 }
 
 /// The largest load of a node.
@@ -84,8 +94,6 @@ pub fn most(assigned: &[Vec<NodeId>]) -> usize {
 pub fn firsts(of: &[Vec<NodeId>]) -> Vec<Vec<NodeId>> {
     of.iter().map(|holders| holders[..1].to_vec()).collect()
 }
-
-const CIRCLE: u64 = 1 << 48;
 
 fn as_f64(count: usize) -> f64 {
     f64::from(u32::try_from(count).expect("counts of a test are small"))

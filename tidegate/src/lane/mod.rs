@@ -305,7 +305,7 @@ impl Driver {
                     self.ran_from = Some(now.boot);
                     self.release(now, released);
                 }
-                Input::SnapshotFailed { shard } => self.lane.on_snapshot_failed(shard),
+                Input::Snapshot { shard, news } => self.lane.on_snapshot_news(now, shard, news, &mut self.out),
                 Input::BeginSnapshots => {
                     self.lane.begin_snapshots(&mut self.out);
                     self.snapshotting = true;
@@ -319,6 +319,8 @@ impl Driver {
     }
 
     fn hand_to_keeper(&mut self, step: node::SnapshotStep) {
+        // The core begins one by itself for a peer that needs it.
+        self.snapshotting |= matches!(step, node::SnapshotStep::Begin { .. });
         if let node::SnapshotStep::Piece { bytes, copied, .. } = &step {
             self.mailbox().snapshot_backlog.gave(bytes.len(), *copied);
         }
@@ -333,11 +335,21 @@ impl Driver {
 
     fn look_at_events(&mut self) {
         for event in self.out.events.drain(..) {
-            if let node::Event::BadEntry { shard, index } = event {
-                crate::dev::die(&format!(
+            match event {
+                node::Event::BadEntry { shard, index } => crate::dev::die(&format!(
                     "shard {shard} can't read its log entry {index}: it was written by another version or is damaged; \
                      start the version that wrote it"
-                ));
+                )),
+                node::Event::SnapshotSent { shard, to, index } => {
+                    let to = format!("{:016x}", to.0);
+                    let fields: log::Fields<'_> = &[("shard", &shard), ("index", &index), ("to", &to)];
+                    log::info("lane", "a node lacks entries that are gone: it is sent a snapshot", fields);
+                }
+                node::Event::SnapshotInstalled { shard, index } => {
+                    let fields: log::Fields<'_> = &[("shard", &shard), ("index", &index)];
+                    log::info("lane", "the state of a shard was replaced by a snapshot of its leader", fields);
+                }
+                _ => {}
             }
         }
     }

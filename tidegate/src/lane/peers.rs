@@ -38,7 +38,7 @@ impl Driver {
                 Event::Up { peer, life } => {
                     log::info("peers", "a node is linked", &[("node", &format!("{:016x}", peer.0))]);
                     self.ask_keeper(Task::Remember { node: peer, life });
-                    self.lane.on_peer_up(peer, &mut self.out);
+                    self.lane.on_peer_up(now, peer, &mut self.out);
                 }
                 Event::Lost { peer } => {
                     log::warn("peers", "the link to a node broke", &[("node", &format!("{:016x}", peer.0))]);

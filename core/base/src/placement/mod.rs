@@ -257,11 +257,14 @@ struct Former {
 /// Gives each shard `wanted` seats, evenly over the nodes, the kept ones as far as can be.
 fn seated(nodes: &[NodeId], wanted: usize, kept: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
     let keys: Vec<Position> = (0..).take(kept.len()).map(Position::of_key).collect();
+    let short: Vec<usize> = (0..kept.len()).filter(|shard| kept[*shard].len() < wanted).collect();
     let mut seats = Seats::new(kept, nodes.len(), Quota::even(keys.len() * wanted, nodes.len()));
-    let ring = Ring::new(nodes.iter().copied());
-    for (shard, key) in keys.iter().enumerate() {
-        seats.fill(&ring, shard, *key, wanted);
+    if !short.is_empty() {
+        let ring = Ring::new(nodes.iter().copied());
+        for shard in short {
+            seats.fill(&ring, shard, keys[shard], wanted);
+        }
     }
-    seats.level(|shard, place| keys[shard].until(nodes[place]));
+    seats.level(|shard, place| keys[shard].until_node(nodes[place]));
     seats.into_holders()
 }

@@ -72,6 +72,18 @@ impl Ring {
         self.places(key).map(|place| self.nodes[place])
     }
 
+    /// How many of the 2^48 positions belong to each of [`Self::nodes`].
+    #[must_use]
+    pub fn shares(&self) -> Vec<u64> {
+        let mut shares = vec![0; self.nodes.len()];
+        let mut before = self.points.last().copied();
+        for point in &self.points {
+            let since = before.replace(*point).map_or(0, |before| before.position().until(point.position()));
+            shares[point.place()] += since;
+        }
+        shares
+    }
+
     /// As [`Self::walk`], by their places among [`Self::nodes`].
     pub(crate) fn places(&self, key: Position) -> Places<'_> {
         Places { ring: self, at: self.first_point(key), met: Met::default(), left: self.nodes.len() }
@@ -94,6 +106,10 @@ struct Point(u64);
 impl Point {
     fn new(position: Position, place: u16) -> Self {
         Self(position.number() << 16 | u64::from(place))
+    }
+
+    fn position(self) -> Position {
+        Position::at(self.0 >> 16)
     }
 
     fn place(self) -> usize {

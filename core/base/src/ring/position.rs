@@ -33,17 +33,24 @@ impl Position {
             .map(move |n| Self(mix(seed.wrapping_add(n.wrapping_mul(GOLDEN))) >> UNUSED_BITS))
     }
 
-    /// The position as a number below 2^48.
-    #[must_use]
-    pub fn number(self) -> u64 {
+    pub(super) fn at(number: u64) -> Self {
+        Self(number)
+    }
+
+    pub(super) fn number(self) -> u64 {
         self.0
+    }
+
+    /// How far it is clockwise from here to another position.
+    #[must_use]
+    pub fn until(self, other: Self) -> u64 {
+        other.0.wrapping_sub(self.0) & (u64::MAX >> UNUSED_BITS)
     }
 
     /// How far it is clockwise from here to the nearest point of a node.
     #[must_use]
-    pub fn until(self, node: NodeId) -> u64 {
-        let way = |point: Self| point.0.wrapping_sub(self.0) & (u64::MAX >> UNUSED_BITS);
-        Self::points_of(node).map(way).min().expect("a node has points")
+    pub fn until_node(self, node: NodeId) -> u64 {
+        Self::points_of(node).map(|point| self.until(point)).min().expect("a node has points")
     }
 }
 
@@ -92,8 +99,8 @@ mod tests {
         let mut points: Vec<Position> = Position::points_of(node).collect();
         points.sort_unstable();
         let (first, second, last) = (points[0], points[1], points[points.len() - 1]);
-        assert_eq!(first.until(node), 0);
-        assert_eq!(Position(first.0 + 1).until(node), second.0 - first.0 - 1);
-        assert_eq!(Position(last.0 + 1).until(node), first.0 + (1 << 48) - last.0 - 1);
+        assert_eq!(first.until_node(node), 0);
+        assert_eq!(Position(first.0 + 1).until_node(node), second.0 - first.0 - 1);
+        assert_eq!(Position(last.0 + 1).until_node(node), first.0 + (1 << 48) - last.0 - 1);
     }
 }

@@ -62,11 +62,8 @@ impl Seats {
         self.holders
     }
 
-    /// Gives an item seats until it has `wanted`, on the first nodes clockwise from it that have room.
+    /// Gives an item that lacks some of `wanted` seats the others, on the first nodes clockwise from it that have room.
     pub fn fill(&mut self, ring: &Ring, item: usize, key: Position, wanted: usize) {
-        if self.holders[item].len() >= wanted {
-            return;
-        }
         for place in ring.places(key) {
             if self.has_room(place) && !self.holders[item].contains(&place) {
                 self.sit(item, place);

@@ -42,7 +42,7 @@ fn a_walk_meets_every_node_once_the_nearest_first() {
     let ring = ring(&nodes(9, 2));
     for key in keys(200) {
         let met: Vec<NodeId> = ring.walk(key).collect();
-        let ways: Vec<u64> = met.iter().map(|node| key.until(*node)).collect();
+        let ways: Vec<u64> = met.iter().map(|node| key.until_node(*node)).collect();
         assert!(ways.is_sorted(), "{ways:?}");
         assert_eq!(met.iter().copied().collect::<BTreeSet<_>>().len(), 9);
         assert_eq!(ring.owner(key), Some(met[0]));
@@ -57,6 +57,17 @@ fn who_joins_or_leaves_changes_nothing_but_its_own_place() {
         let before: Vec<NodeId> = less.walk(key).collect();
         let after: Vec<NodeId> = more.walk(key).filter(|node| *node != all[11]).collect();
         assert_eq!(before, after);
+    }
+}
+
+#[test]
+fn shares_are_the_chances_of_keys() {
+    assert_eq!(ring(&nodes(1, 6)).shares(), [1 << 48]);
+    let ring = ring(&nodes(3, 6));
+    assert_eq!(ring.shares().iter().sum::<u64>(), 1 << 48);
+    for (node, share) in ring.nodes().iter().zip(ring.shares()) {
+        let owned = keys(100_000).iter().filter(|key| ring.owner(**key) == Some(*node)).count() as u64;
+        assert!(owned.abs_diff((share * 100_000) >> 48) < 500, "{owned} of 100,000 keys for {share} of 2^48");
     }
 }
 

@@ -38,6 +38,11 @@ impl Log {
         Position { index, term: self.entries.back().map_or(self.base.term, |entry| entry.term) }
     }
 
+    /// Bytes of the entries in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The term of the entry at `index`; nothing if that is unknown here, too old or not there yet.
     pub(super) fn term_at(&self, index: Index) -> Option<Term> {
         if index == self.base.index { Some(self.base.term) } else { self.get(index).map(|entry| entry.term) }

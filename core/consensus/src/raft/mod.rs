@@ -54,6 +54,8 @@ pub struct Tuning {
     pub drift_ms: u64,
     /// Bytes of applied entries that are kept for peers that lag; a peer that lacks more gets a snapshot.
     pub kept_bytes_max: usize,
+    /// The same while a peer that answers has yet to get them: it catches up without another snapshot.
+    pub held_bytes_max: usize,
 }
 
 impl Default for Tuning {
@@ -64,6 +66,7 @@ impl Default for Tuning {
             election_spread_ms: 150,
             drift_ms: 20,
             kept_bytes_max: 8 * 1024 * 1024,
+            held_bytes_max: 64 * 1024 * 1024,
         }
     }
 }
@@ -117,6 +120,8 @@ pub struct Group {
     quarantined_until: Instant,
     /// When a replica that doesn't lead campaigns.
     campaign_at: Instant,
+    /// A snapshot at this index is on its way to a peer, which will need what follows it.
+    held_from: Option<Index>,
     turned: Turned,
 }
 
@@ -192,6 +197,7 @@ impl Group {
             heard_at: None,
             quarantined_until: Instant(0),
             campaign_at: Instant(u64::MAX),
+            held_from: None,
             turned: Turned::default(),
         }
     }
@@ -291,8 +297,7 @@ impl Group {
             let Entry { term, payload } =
                 self.log.get(index).expect("committed entries are kept until applied").clone();
             self.applied = Position { index, term };
-            let kept = if self.membership().is_alone(self.me) { 0 } else { self.tuning.kept_bytes_max };
-            self.log.let_go(index, kept);
+            self.let_go(index);
             if let Payload::Data(entry) = payload {
                 return Some((index, entry));
             }

@@ -2,11 +2,15 @@
 
 use super::membership::Membership;
 use super::message::{Message, Position};
+use super::progress::{Flow, Progress};
 use super::{Group, Role};
 use crate::{Effects, Write};
 use base::mutation::{self, Mutation};
 use base::record::{Record, SnapshotMark};
-use base::{Instant, NodeId, Term};
+use base::{Index, Instant, NodeId, Term};
+
+/// A peer that has left so many heartbeats unanswered is not waited for.
+const UNANSWERED_MAX: u64 = 20;
 
 impl Group {
     /// A snapshot of the leader of `term`, durable here, is to stand for the log up to `at`. True if it does: then the
@@ -43,6 +47,47 @@ impl Group {
         let stored = Message::AppendStored { generation: self.generation, index: at.index };
         out.writes.push(Write { record, then: vec![self.to_me(stored)] });
         true
+    }
+
+    /// A snapshot at `from` is on its way to a peer, which will need what follows it; nothing when none is.
+    pub fn hold(&mut self, from: Option<Index>) {
+        self.held_from = from;
+    }
+
+    /// The entries from here on are in memory: a snapshot at this index or behind it can be followed by entries.
+    #[must_use]
+    pub fn first_kept(&self) -> Index {
+        self.log.base().index
+    }
+
+    /// True while `peer` waits for a snapshot.
+    #[must_use]
+    pub fn is_lagging(&self, peer: NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        leader.peers.get(&peer).is_some_and(|peer| matches!(peer.flow, Flow::Snapshot))
+    }
+
+    /// Lets go of applied entries, up to `applied`, that no peer should still need.
+    pub(super) fn let_go(&mut self, applied: Index) {
+        if self.membership().is_alone(self.me) {
+            return self.log.let_go(applied, 0);
+        }
+        let kept = self.tuning.kept_bytes_max;
+        if self.log.bytes() <= kept {
+            return;
+        }
+        let held = self.log.bytes() <= self.tuning.held_bytes_max;
+        let upto = if held { applied.min(self.needed_from()) } else { applied };
+        self.log.let_go(upto, kept);
+    }
+
+    /// What a peer that answers may still have to get stands behind this.
+    fn needed_from(&self) -> Index {
+        let Role::Leader(leader) = &self.role else { return Index(u64::MAX) };
+        let probe = leader.probe;
+        let answers = |peer: &&Progress| peer.probe + UNANSWERED_MAX >= probe && !matches!(peer.flow, Flow::Snapshot);
+        let streamed = leader.peers.values().filter(answers).map(|peer| peer.matched).min();
+        streamed.into_iter().chain(self.held_from).min().unwrap_or(Index(u64::MAX))
     }
 
     /// Forgets memberships that no snapshot will be asked for: those before the one at the last applied entry.

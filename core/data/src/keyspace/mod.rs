@@ -303,6 +303,11 @@ impl Keyspace {
         true
     }
 
+    /// Gives up all of it.
+    pub fn into_garbage(self) -> impl Iterator<Item = Garbage> {
+        self.dbs.into_iter().map(Garbage).chain(self.garbage)
+    }
+
     /// What flushes have taken out since the last call.
     pub fn take_garbage(&mut self) -> Vec<Garbage> {
         std::mem::take(&mut self.garbage)

@@ -3,13 +3,17 @@
 //! It prepares log segments ahead of use, writes snapshots, and gives log space back once snapshots cover it. A full
 //! disk is not fatal here: writes are refused until there is room again.
 
+mod transfer;
+use transfer::Transfers;
+pub use transfer::load;
+
 use crate::journal::Journal;
 use crate::log;
 use crate::room::{ROOM_BYTES_MIN, ROOM_BYTES_WANTED};
 use crate::shared::{Input, Shared, lock};
 use base::record::SnapshotMark;
 use base::{LaneId, NodeId, ShardId};
-use node::SnapshotStep;
+use node::{SnapshotNews, SnapshotStep};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,12 +40,13 @@ pub enum Task {
 }
 
 #[derive(Debug)]
-struct Keeper<'a> {
+struct Keeper {
     disk: RealDisk,
     journal: Arc<Journal>,
-    shared: &'a Shared,
+    shared: Arc<Shared>,
     writing: BTreeMap<ShardId, Writing>,
     durable: BTreeMap<ShardId, SnapshotMark>,
+    transfers: Transfers,
     shard_count: u16,
     snapshot_after_bytes: u64,
     looked: Instant,
@@ -76,13 +81,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub fn run(
     disk: RealDisk,
     journal: Arc<Journal>,
-    shared: &Shared,
+    shared: Arc<Shared>,
     tasks: &Receiver<Task>,
     durable: BTreeMap<ShardId, SnapshotMark>,
     shard_count: u16,
     snapshot_after_bytes: u64,
 ) {
     let mut keeper = Keeper {
+        transfers: Transfers::new(disk.clone(), shared.clone()),
         disk,
         journal,
         shared,
@@ -108,7 +114,7 @@ pub fn run(
     }
 }
 
-impl Keeper<'_> {
+impl Keeper {
     /// Writes down another node's life, once: `peers` holds against it what it was first.
     fn remember(&self, node: NodeId, life: u64) {
         let name = life_label(node);
@@ -122,7 +128,6 @@ impl Keeper<'_> {
     }
 
     fn on_step(&mut self, lane: LaneId, step: SnapshotStep) {
-        let mailbox = &self.shared.mailboxes[usize::from(lane.0)];
         let (shard, done) = match step {
             SnapshotStep::Begin { shard, mark } => {
                 let made = SnapshotWriter::create(&self.disk, shard, mark.index, mark.term);
@@ -131,7 +136,7 @@ impl Keeper<'_> {
             }
             SnapshotStep::Piece { shard, bytes, copied } => {
                 let done = bytes.chunks(PIECE_BYTES).try_for_each(|piece| self.write_piece(shard, piece));
-                mailbox.snapshot_backlog.took(bytes.len(), copied);
+                self.shared.mailboxes[usize::from(lane.0)].snapshot_backlog.took(bytes.len(), copied);
                 (shard, done)
             }
             SnapshotStep::End { shard } => {
@@ -143,9 +148,25 @@ impl Keeper<'_> {
                     let fields: log::Fields<'_> =
                         &[("shard", &shard), ("index", &mark.index), ("bytes", &bytes), ("ms", &took.as_millis())];
                     log::info("keeper", "a snapshot is finished", fields);
-                    self.durable.insert(shard, mark);
+                    self.durable.insert(shard, mark.clone());
+                    self.answer(lane, shard, SnapshotNews::Finished { mark });
                 }
                 (shard, finished)
+            }
+            SnapshotStep::Abort { shard } => {
+                let given_up = self.writing.remove(&shard).map_or(Ok(()), |writing| writing.writer.abort());
+                (shard, given_up)
+            }
+            SnapshotStep::Send { shard, to, index, offset } => {
+                return self.transfers.send(lane, shard, to, (index, offset));
+            }
+            SnapshotStep::Sent { shard, to } => return self.transfers.sent(shard, to),
+            SnapshotStep::Take { shard, mark, offset, bytes, last } => {
+                return self.transfers.take(lane, shard, &mark, (offset, &bytes), last);
+            }
+            SnapshotStep::Installed { shard, mark } => {
+                self.durable.insert(shard, mark);
+                return;
             }
         };
         if let Err(error) = done {
@@ -156,10 +177,14 @@ impl Keeper<'_> {
             }
             self.asked = false;
             self.not_before = Instant::now() + SNAPSHOT_RETRY_AFTER;
-            mailbox.put(Input::SnapshotFailed { shard });
+            self.answer(lane, shard, SnapshotNews::Failed);
         } else if self.asked && self.writing.is_empty() && self.durable.len() == usize::from(self.shard_count) {
             self.give_back();
         }
+    }
+
+    fn answer(&self, lane: LaneId, shard: ShardId, news: SnapshotNews) {
+        self.shared.mailboxes[usize::from(lane.0)].put(Input::Snapshot { shard, news });
     }
 
     /// Writes one piece, and no faster than the log can bear: what is written between two syncs of the log makes the
