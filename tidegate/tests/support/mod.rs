@@ -241,6 +241,11 @@ impl Client {
         self.stream.get_mut().write_all(frame.as_bytes())
     }
 
+    /// Bytes as they are.
+    pub fn send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
     /// The next reply.
     pub fn reply(&mut self) -> std::io::Result<Reply> {
         let line = self.line()?;
