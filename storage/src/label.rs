@@ -13,7 +13,7 @@ use crate::error::io;
 use std::io::ErrorKind::NotFound;
 
 /// More than any label has.
-const LABEL_BYTES_MAX: usize = 256;
+const LABEL_BYTES_MAX: usize = 64 * 1024;
 
 /// The value of a label; nothing if the directory is new. A label that is missing beside a log is damage.
 pub fn read_label<D: Disk>(disk: &D, name: &str) -> Result<Option<String>, StorageError> {

@@ -39,6 +39,12 @@ enum Command {
     /// come back under its old id, since it could forget what it voted for.
     #[command(after_long_help = SERVER_EXAMPLES)]
     Server(Server),
+    /// Changes of a running cluster.
+    ///
+    /// A change is agreed on by the cluster and carried out by it, shard by shard; the command tells how far it is, and
+    /// may be stopped at any time without stopping the change.
+    #[command(subcommand, after_long_help = CLUSTER_EXAMPLES)]
+    Cluster(ClusterCommand),
     /// How a running node stands: its shards, connections, memory and log.
     ///
     /// The node is found by DIR/endpoints.json, which it writes when it serves, or by the admin address of its ready line.
@@ -136,6 +142,9 @@ pub struct Server {
     /// The cluster is being made: this node may begin with an empty directory.
     #[arg(long)]
     pub bootstrap: bool,
+    /// The cluster exists, and this is a new node of it: it waits until `tidegate cluster replace` gives it a place.
+    #[arg(long, conflicts_with = "bootstrap")]
+    pub join: bool,
     /// Ends when the process that started it does.
     #[arg(long, hide = true)]
     pub with_parent: bool,
@@ -148,6 +157,32 @@ pub struct Server {
     /// How a line of the log looks.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: Format,
+}
+
+/// What `tidegate cluster` changes.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum ClusterCommand {
+    /// Gives the place of a lost node to a new one, forever.
+    ///
+    /// The new node runs already, started by `tidegate server --config FILE --join` with an id of its own and the cluster's id,
+    /// secret and members in its file. It gets the data of every shard, votes once it has nearly all of it, and the lost
+    /// one is out: should it come back, it is refused. Clients are served all the while.
+    #[command(after_long_help = CLUSTER_EXAMPLES)]
+    Replace(Replace),
+}
+
+/// Options of `tidegate cluster replace`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Replace {
+    /// The lost node, as 16 hexadecimal digits.
+    #[arg(long, value_name = "ID")]
+    pub dead: String,
+    /// The admin address of the new node.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub with: String,
+    /// The admin address of any node of the cluster.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub admin: String,
 }
 
 /// Options of `tidegate status`.
@@ -187,6 +222,7 @@ pub fn run() -> ExitCode {
         Command::Dev(options) => crate::dev::run(&options),
         Command::Local(options) => crate::local::run(&options),
         Command::Server(options) => crate::server::run(&options),
+        Command::Cluster(command) => crate::cluster::run(&command),
         Command::Status(options) => crate::status::run(&options),
         Command::Bench(options) => crate::bench::run(&options),
         Command::Completions { shell } => complete(shell, &mut std::io::stdout().lock()).map_err(Into::into),
@@ -233,7 +269,12 @@ Examples:
 const SERVER_EXAMPLES: &str = "\
 Examples:
   tidegate server --config node-2/node.toml                a node that was there before
-  tidegate server --config node-2/node.toml --bootstrap    one of a cluster that is being made";
+  tidegate server --config node-2/node.toml --bootstrap    one of a cluster that is being made
+  tidegate server --config node-4/node.toml --join         a new one, for `tidegate cluster replace`";
+
+const CLUSTER_EXAMPLES: &str = "\
+Examples:
+  tidegate cluster replace --dead 00000000000000a2 --with 127.0.0.1:7041 --admin 127.0.0.1:7011";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:

@@ -12,9 +12,10 @@ use crate::peers::{Kinship, Member, Peers};
 use crate::room::ROOM_BYTES_WANTED;
 use crate::shared::{Input, Mailbox, Phase, Ports, Shared, lock};
 use base::record::SnapshotMark;
+use base::roster::Card;
 use base::{LaneId, NodeId, ShardId};
 use mio::{Poll, Waker};
-use node::{Lane, LaneConfig, Outbox, RecoveredReplica, Routing};
+use node::{Founding, Lane, LaneConfig, Outbox, RecoveredReplica, Routing};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
@@ -40,8 +41,21 @@ pub struct Cluster {
 pub enum First {
     /// The cluster is being made.
     Bootstrap,
+    /// It is a new node of a cluster that exists, which will be told of it.
+    Join,
     /// It exists: a node without its data has lost it.
     No,
+}
+
+impl Cluster {
+    /// What the node knows of its cluster at its first start.
+    fn founding(&self, ports: Ports) -> Founding {
+        let at = |port: u16| format!("127.0.0.1:{port}");
+        let members = self.members.iter().map(|member| (member.id, member.address.to_string())).collect();
+        let peers = self.members.iter().find(|member| member.id == self.me).map(|member| member.address.to_string());
+        let peers = peers.unwrap_or_else(|| at(self.peers_port));
+        Founding { members, card: Card { peers, resp: at(ports.resp), cluster: String::new(), admin: at(ports.admin) } }
+    }
 }
 
 /// Runs `tidegate dev` until it is told to stop.
@@ -62,22 +76,35 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
     fix_shape(&disk, &options.dir, options.shards)?;
     let node = node_id(&disk, cluster)?;
     let kinship = cluster.map(|cluster| kinship(&disk, cluster)).transpose()?;
-    let members = cluster.map_or(vec![node], |cluster| cluster.members.iter().map(|member| member.id).collect());
-    let (shared, polls) = share(options, node, ports)?;
+    let members = cluster.map_or(Ok(vec![node]), |cluster| founders(&disk, cluster))?;
+    let ports =
+        Ports { peers: peers_listener.as_ref().map(|it| it.local_addr()).transpose()?.map(|at| at.port()), ..ports };
+    let (shared, polls) = share(options, (cluster.map(|cluster| cluster.id), node), ports)?;
     descriptors::fit(options, &shared.settings)?;
     http::start(admin, shared.clone())?;
     let begun = Instant::now();
     let (wal, recovery) = open_log(&disk).map_err(no_start)?;
+    let known_roster = keeper::read_roster(&disk)?;
     let (keeper_in, keeper_out) = mpsc::channel();
     let journal = Arc::new(Journal::new(wal, shared.clone(), keeper_in.clone(), slow_sync()?));
     let (durable, mut replicas) = recover(&disk, recovery)?;
     let parts = Parts { shared: &shared, journal: &journal, keeper: &keeper_in, disk: &disk };
-    let mut lanes = make_lanes(options, (node, &members), parts, polls, listener, &mut replicas)?;
+    let mut lanes = make_lanes(
+        options,
+        (node, &members, cluster.map(|cluster| cluster.founding(ports))),
+        parts,
+        polls,
+        listener,
+        &mut replicas,
+    )?;
     let (ready_in, ready_out) = mpsc::channel();
     if let (Some(listener), Some(kinship)) = (peers_listener, kinship) {
         let lane = lanes.first_mut().expect("a node has a lane");
         lane.peers = Some(Peers::new(kinship, listener, lane.poll.registry())?);
         lane.ready = Some(ready_in);
+        if let Some(roster) = known_roster {
+            lane.on_roster(Arc::new(roster));
+        }
     }
     if !replicas.is_empty() {
         return Err(format!("{} holds {} more shards than asked for", options.dir.display(), replicas.len()).into());
@@ -88,7 +115,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         scope.spawn(|| writer.run(&shared));
         let (keeper_journal, keeper_shared) = (journal.clone(), shared.clone());
         let after = options.snapshot_after_mib * 1024 * 1024;
-        let shards = options.shards;
+        let shards = options.shards + u16::from(cluster.is_some());
         scope.spawn(move || keeper::run(disk, keeper_journal, keeper_shared, &keeper_out, durable, shards, after));
         for lane in &mut lanes {
             if cluster.is_none() {
@@ -129,20 +156,24 @@ struct Parts<'a> {
 
 fn make_lanes(
     options: &Dev,
-    (node, members): (NodeId, &[NodeId]),
+    (node, members, founding): (NodeId, &[NodeId], Option<Founding>),
     parts: Parts<'_>,
     polls: Vec<Poll>,
     listener: TcpListener,
     replicas: &mut BTreeMap<ShardId, RecoveredReplica>,
 ) -> Result<Vec<Driver>, Box<dyn Error>> {
     let routing = Routing::new(options.shards, options.lanes);
+    let routing = if founding.is_some() { routing.with_meta() } else { routing };
     let mut listener = Some(mio::net::TcpListener::from_std(listener));
     let mut lanes = Vec::new();
     for (number, poll) in (0..options.lanes).zip(polls) {
         let config = LaneConfig { node, lane: LaneId(number), routing, seed: parts.disk.random()? };
         let mine = replicas.extract_if(.., |shard, _| routing.lane_of(*shard) == LaneId(number)).map(|(_, one)| one);
         let mut out = Outbox::default();
-        let lane = Lane::start(crate::clock::now(), config, members, mine.collect(), &mut out);
+        let mut lane = Lane::start(crate::clock::now(), config, members, mine.collect(), &mut out);
+        if let Some(founding) = &founding {
+            lane.keep_roster(founding.clone());
+        }
         let (shared, journal, keeper) = (parts.shared.clone(), parts.journal.clone(), parts.keeper.clone());
         lanes.push(Driver::new(LaneId(number), shared, journal, keeper, poll, listener.take(), lane, out));
     }
@@ -171,6 +202,19 @@ fn may_begin(disk: &RealDisk, cluster: &Cluster, dir: &Path) -> Result<(), Box<d
     }
     Ok(())
 }
+
+/// The first voters of every shard. They are written down at the first start: a changed file must not change who votes, which
+/// is agreed on, and stands in the log from the first change on.
+fn founders(disk: &RealDisk, cluster: &Cluster) -> Result<Vec<NodeId>, Box<dyn Error>> {
+    if !disk.list()?.iter().any(|name| name == FOUNDERS) {
+        let ids: Vec<String> = cluster.members.iter().map(|member| format!("{:016x}", member.id.0)).collect();
+        storage::write_label(disk, FOUNDERS, &ids.join(","))?;
+    }
+    let text = storage::read_label(disk, FOUNDERS)?.unwrap_or_default();
+    text.split(',').map(|id| Ok(NodeId(u64::from_str_radix(id, 16)?))).collect()
+}
+
+const FOUNDERS: &str = "founders";
 
 /// Who this node is to its peers, and what it knows of them.
 fn kinship(disk: &RealDisk, cluster: &Cluster) -> Result<Kinship, Box<dyn Error>> {
@@ -201,7 +245,7 @@ fn serve_until_told(options: &Dev, shared: &Shared, recovery: Duration) -> Resul
     let ms = recovery.as_millis();
     log::info("recovery", "the log is read", &[("shards", &options.shards), ("lanes", &options.lanes), ("ms", &ms)]);
     shared.enter(Phase::Ready);
-    let Ports { resp, admin } = shared.ports;
+    let Ports { resp, admin, .. } = shared.ports;
     log::info("node", "ready", &[("resp", &resp), ("admin", &admin), ("pid", &std::process::id())]);
     announce(options, shared.ports)?;
     signals.forever().next();
@@ -252,7 +296,7 @@ fn bind_all(options: &Dev) -> Result<(TcpListener, TcpListener, Ports), Box<dyn 
     let resp = bind("--port", options.resp_port())?;
     let admin = options.admin_port().ok_or("there is no port after 65535 for admin: give one by --admin-port")?;
     let admin = bind("--admin-port", admin)?;
-    let ports = Ports { resp: resp.local_addr()?.port(), admin: admin.local_addr()?.port() };
+    let ports = Ports { resp: resp.local_addr()?.port(), admin: admin.local_addr()?.port(), peers: None };
     Ok((resp, admin, ports))
 }
 
@@ -267,7 +311,11 @@ fn bind(flag: &str, port: u16) -> Result<TcpListener, Box<dyn Error>> {
     Ok(socket.into())
 }
 
-fn share(options: &Dev, node: NodeId, ports: Ports) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn Error>> {
+fn share(
+    options: &Dev,
+    identity: (Option<u64>, NodeId),
+    ports: Ports,
+) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn Error>> {
     let mut polls = Vec::new();
     let mut mailboxes = Vec::new();
     for _ in 0..options.lanes {
@@ -275,7 +323,7 @@ fn share(options: &Dev, node: NodeId, ports: Ports) -> Result<(Arc<Shared>, Vec<
         mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER)?));
         polls.push(poll);
     }
-    Ok((Arc::new(Shared::new(options, node, ports, mailboxes)), polls))
+    Ok((Arc::new(Shared::new(options, identity, ports, mailboxes)), polls))
 }
 
 /// Room in the log without which a node can't even begin its term.

@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod clients;
 mod clock;
+mod cluster;
 mod descriptors;
 mod dev;
 mod http;

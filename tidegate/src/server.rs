@@ -63,7 +63,11 @@ pub fn run(options: &Server) -> Result<(), Box<dyn Error>> {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     }
     let config = read(&options.config)?;
-    let first = if options.bootstrap { First::Bootstrap } else { First::No };
+    let first = match (options.bootstrap, options.join) {
+        (true, _) => First::Bootstrap,
+        (false, true) => First::Join,
+        (false, false) => First::No,
+    };
     let cluster = cluster(&config, first).map_err(|why| format!("{}: {why}", options.config.display()))?;
     let folder = options.config.parent().unwrap_or(Path::new("."));
     let node = Dev {
@@ -106,10 +110,16 @@ fn cluster(config: &Config, first: First) -> Result<Cluster, String> {
         }
         known.push(Member { id, address: member.peers });
     }
-    let Some(own) = known.iter().find(|member| member.id == me) else {
-        return Err(format!("cluster.members doesn't name this node, {}", config.node.id));
-    };
-    if own.address.port() != config.node.peers {
+    let own = known.iter().find(|member| member.id == me);
+    if own.is_none() && first == First::Bootstrap {
+        return Err(format!(
+            "cluster.members doesn't name this node, {}, so it can't be one of the first",
+            config.node.id
+        ));
+    }
+    if let Some(own) = own
+        && own.address.port() != config.node.peers
+    {
         return Err(format!(
             "cluster.members says port {} for this node, and node.peers {}",
             own.address, config.node.peers
@@ -144,7 +154,7 @@ mod tests {
 
     fn told(text: &str) -> Result<Cluster, String> {
         let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
-        cluster(&config, First::No)
+        cluster(&config, First::Bootstrap)
     }
 
     #[test]

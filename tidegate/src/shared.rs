@@ -6,13 +6,13 @@ use crate::clients::Card;
 use crate::meters::Meters;
 use crate::meters::totals::Totals;
 use crate::settings::Settings;
-use base::{ClientId, NodeId, ShardId};
+use base::{ClientId, NodeId, Roster, ShardId};
 use consensus::Envelope;
 use node::{LaneMessage, ShardStatus, SnapshotNews, SnapshotWaiting};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What reaches a lane from other threads.
@@ -117,6 +117,8 @@ impl Mailbox {
 pub struct Ports {
     pub resp: u16,
     pub admin: u16,
+    /// Of a node of a cluster.
+    pub peers: Option<u16>,
 }
 
 /// Counters and lists of the whole node.
@@ -144,6 +146,9 @@ pub struct Shared {
     pub keys: Mutex<Vec<[(usize, usize); 16]>>,
     /// How the shards stand, as the lanes last told.
     pub shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
+    /// The cluster's id and roster, on a node that is in one; its first roster comes some moments after the first start.
+    pub cluster: Option<u64>,
+    pub roster: Mutex<Option<Arc<Roster>>>,
     /// True while the disk has no room for more log.
     pub disk_full: AtomicBool,
     phase: AtomicU8,
@@ -161,7 +166,7 @@ pub enum Phase {
 
 impl Shared {
     /// What the threads of a node share at its start, with a mailbox per lane.
-    pub fn new(options: &Dev, node: NodeId, ports: Ports, mailboxes: Vec<Mailbox>) -> Self {
+    pub fn new(options: &Dev, (cluster, node): (Option<u64>, NodeId), ports: Ports, mailboxes: Vec<Mailbox>) -> Self {
         let lanes = mailboxes.len();
         Self {
             node,
@@ -181,6 +186,8 @@ impl Shared {
             reset_at: Mutex::default(),
             shards: Mutex::default(),
             keys: Mutex::new(vec![[(0, 0); 16]; lanes]),
+            cluster,
+            roster: Mutex::default(),
             disk_full: AtomicBool::new(false),
             phase: AtomicU8::new(0),
         }

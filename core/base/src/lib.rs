@@ -11,10 +11,12 @@ pub mod placement;
 pub mod record;
 pub mod ring;
 pub mod rng;
+pub mod roster;
 pub mod slot;
 pub mod time;
 
 pub use ids::{ClientId, Epoch, Index, LaneId, NodeId, ShardId, Term};
 pub use placement::Placement;
+pub use roster::Roster;
 pub use slot::Slot;
 pub use time::{Instant, Stamp};

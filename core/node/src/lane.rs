@@ -7,16 +7,18 @@ use crate::outbox::{
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
+use crate::steward::Steward;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
 use base::rng::Rng;
-use base::{ClientId, Instant, LaneId, NodeId, ShardId, Slot, Term};
+use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot, Term};
 use consensus::Envelope;
 use data::command::{Scatter, keyless};
 use data::keyspace::bring_near;
 use data::{Context, Keyspace, Refused, Reply, Run};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a lane is told at its start.
 #[derive(Clone, Copy, Debug)]
@@ -40,15 +42,18 @@ pub struct RecoveredReplica {
 /// One lane; see the module.
 #[derive(Debug)]
 pub struct Lane {
-    config: LaneConfig,
+    pub(crate) config: LaneConfig,
     /// By shard number; a place is empty if another lane owns the shard.
-    replicas: Vec<Option<Box<Replica>>>,
+    pub(crate) replicas: Vec<Option<Box<Replica>>>,
     /// Shards whose open entry waits for the end of the turn.
     dirty: Vec<ShardId>,
     gathers: Gathers,
     rng: Rng,
     /// When dead keys are looked for next.
     tick_at: Instant,
+    /// On the lane of the meta shard.
+    pub(crate) steward: Option<Steward>,
+    pub(crate) roster: Option<Arc<Roster>>,
 }
 
 /// How often dead keys are looked for.
@@ -68,7 +73,7 @@ impl Lane {
         let mut found: BTreeMap<ShardId, RecoveredReplica> =
             recovered.into_iter().map(|one| (one.shard, one)).collect();
         let mut replicas = Vec::new();
-        for shard in config.routing.shards() {
+        for shard in config.routing.groups() {
             if config.routing.lane_of(shard) != config.lane {
                 replicas.push(None);
                 continue;
@@ -82,7 +87,16 @@ impl Lane {
         }
         assert!(found.is_empty(), "the driver gives each lane its own shards");
         out.next_deadline = Some(now.boot);
-        Self { config, replicas, dirty: Vec::new(), gathers: Gathers::default(), rng, tick_at: now.boot }
+        Self {
+            config,
+            replicas,
+            dirty: Vec::new(),
+            gathers: Gathers::default(),
+            rng,
+            tick_at: now.boot,
+            steward: None,
+            roster: None,
+        }
     }
 
     /// A command of a client of this lane.
@@ -145,6 +159,7 @@ impl Lane {
                 self.log_transaction(now, shard, waiter, transaction, out);
             }
             LaneMessage::Reply { client, seq, reply } => out.replies.push((client, seq, reply)),
+            LaneMessage::Roster(roster) => self.roster = Some(roster),
             LaneMessage::PartReply { client, seq, shard, reply } => self.on_part(client, seq, shard, reply, out),
         }
     }
@@ -203,7 +218,7 @@ impl Lane {
 
     /// The link to a node broke.
     pub fn on_peer_lost(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
-        for shard in self.config.routing.shards() {
+        for shard in self.config.routing.groups() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             replica.group.on_peer_lost(now.boot, peer);
             for (waiter, reply) in replica.on_link_lost(peer) {
@@ -230,7 +245,7 @@ impl Lane {
     /// Regular work: the groups' own time, and dead keys. Call it when [`Outbox::next_deadline`] says so.
     pub fn on_timer(&mut self, now: Now, out: &mut Outbox) {
         let tick = now.boot >= self.tick_at;
-        for shard in self.config.routing.shards() {
+        for shard in self.config.routing.groups() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             if now.boot >= replica.next_deadline() || tick {
                 self.with_answers(shard, out, |replica, out, answered| replica.on_timer(now, out, answered));
@@ -242,6 +257,7 @@ impl Lane {
             }
         }
         if tick {
+            self.keep_cluster(now, out);
             self.tick_at = now.boot.plus_ms(TICK_MS);
         }
         self.set_deadline(now, out);
@@ -276,7 +292,7 @@ impl Lane {
 
     /// How the shards of this lane stand.
     pub fn statuses(&self) -> impl Iterator<Item = (ShardId, ShardStatus)> {
-        let shards = self.config.routing.shards().zip(&self.replicas);
+        let shards = self.config.routing.groups().zip(&self.replicas);
         shards.filter_map(|(shard, replica)| replica.as_ref().map(|replica| (shard, replica.status())))
     }
 
@@ -315,12 +331,8 @@ impl Lane {
 
     fn log(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        if let Run::Prefix(_) = request.command.run {
-            if let Err(refused) = replica.log_prefixed(waiter, request.db, request.args) {
-                return self.answer(waiter, shard, Reply::Error(refused), out);
-            }
-        } else {
-            replica.log(waiter, request.db, request.command, request.args);
+        if let Err(refused) = replica.log_request(waiter, request) {
+            return self.answer(waiter, shard, Reply::Error(refused), out);
         }
         if replica.open_is_full() {
             replica.propose_open(now, out);
@@ -400,7 +412,15 @@ impl Lane {
     }
 
     /// Runs a command that came from elsewhere or had to wait.
-    fn run(&mut self, now: Now, shard: ShardId, waiter: Waiter, joins: bool, queued: &Queued, out: &mut Outbox) {
+    pub(crate) fn run(
+        &mut self,
+        now: Now,
+        shard: ShardId,
+        waiter: Waiter,
+        joins: bool,
+        queued: &Queued,
+        out: &mut Outbox,
+    ) {
         let Queued { db, command, args } = queued;
         let args: SmallVec<[&[u8]; 8]> = args.iter().map(Vec::as_slice).collect();
         let request = Request { client: waiter.client, seq: waiter.seq, db: *db, joins, command, args: &args };
@@ -490,15 +510,11 @@ impl Lane {
         }
     }
 
-    pub(crate) fn each_replica(&mut self, call: impl FnMut(&mut Replica)) {
-        self.replicas.iter_mut().flatten().map(|replica| &mut **replica).for_each(call);
-    }
-
-    fn owns(&self, shard: ShardId) -> bool {
+    pub(crate) fn owns(&self, shard: ShardId) -> bool {
         self.replicas.get(usize::from(shard.0)).is_some_and(Option::is_some)
     }
 
-    fn replica(&mut self, shard: ShardId) -> &mut Replica {
+    pub(crate) fn replica(&mut self, shard: ShardId) -> &mut Replica {
         self.replicas[usize::from(shard.0)].as_mut().expect("a shard of this lane")
     }
 
@@ -554,13 +570,13 @@ fn is_for_shard(queued: &Queued) -> bool {
     !matches!(queued.command.run, Run::Session | Run::Node)
 }
 
-fn waiter(origin: Origin, client: ClientId, seq: u64, part: Part) -> Waiter {
+pub(crate) fn waiter(origin: Origin, client: ClientId, seq: u64, part: Part) -> Waiter {
     Waiter { origin, client, seq, part: matches!(part, Part::Yes), read: false }
 }
 
 /// Whether an answer is one of several that are merged.
 #[derive(Clone, Copy)]
-enum Part {
+pub(crate) enum Part {
     Yes,
     No,
 }

@@ -13,6 +13,7 @@ mod outbox;
 pub mod peer;
 mod replica;
 mod routing;
+mod steward;
 mod transfer;
 
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
@@ -23,4 +24,5 @@ pub use outbox::{
 pub use peer::PeerMessage;
 pub use replica::ShardStatus;
 pub use routing::Routing;
+pub use steward::Founding;
 pub use transfer::Piece;

@@ -4,14 +4,20 @@
 //! kept: replicas agree on that, whatever their nodes are told.
 
 use crate::lane::Lane;
+use crate::outbox::Request;
 use crate::replica::{Replica, Waiter};
 use data::command::prefix;
 use data::once::Id;
 use data::{Refused, Run};
 
 impl Replica {
-    /// Puts a command with prefixes into the open entry, unless it makes no sense.
-    pub(crate) fn log_prefixed(&mut self, waiter: Waiter, db: u8, args: &[&[u8]]) -> Result<(), Refused> {
+    /// Puts a client's command into the open entry. One with prefixes that make no sense is refused.
+    pub(crate) fn log_request(&mut self, waiter: Waiter, request: &Request<'_>) -> Result<(), Refused> {
+        let Request { db, command, args, .. } = *request;
+        let Run::Prefix(_) = command.run else {
+            self.log(waiter, db, command, args);
+            return Ok(());
+        };
         let call = prefix::parse(args)?;
         let Run::Write(_) = call.command.run else {
             return Err(Refused::Text(format!("ERR '{}' does not come as a command of its own", call.command.name)));
@@ -32,6 +38,6 @@ impl Replica {
 impl Lane {
     /// How long this lane's leaders let the outcomes of new commands be kept: [`base::limits::ONCE_KEPT_MS`] unless told.
     pub fn keep_outcomes_for(&mut self, ms: u64) {
-        self.each_replica(|replica| replica.once_kept_ms = ms);
+        self.replicas.iter_mut().flatten().for_each(|replica| replica.once_kept_ms = ms);
     }
 }

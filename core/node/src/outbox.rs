@@ -2,11 +2,12 @@
 
 use crate::peer::PeerMessage;
 use base::record::SnapshotMark;
-use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
+use base::{ClientId, Index, Instant, LaneId, NodeId, Roster, ShardId, Term};
 use bytes::Bytes;
 use consensus::Effects;
 use data::once::OwnedId;
 use data::{Command, Garbage, Keyspace, Reply, Watched};
+use std::sync::Arc;
 
 /// The time of an input, read after it was received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +87,8 @@ pub enum LaneMessage {
         shard: ShardId,
         reply: Reply,
     },
+    /// The roster as the lane of the meta shard has applied it.
+    Roster(Arc<Roster>),
 }
 
 /// What of a lane's running snapshots the disk has not yet taken.
@@ -233,6 +236,8 @@ pub struct Outbox {
     /// What flushes took out, to be dropped where nobody waits.
     pub garbage: Vec<Garbage>,
     pub events: Vec<Event>,
+    /// The cluster's roster, when it has changed.
+    pub roster: Option<Arc<Roster>>,
     /// When [`crate::Lane::on_timer`] wants to be called, if ever.
     pub next_deadline: Option<Instant>,
 }

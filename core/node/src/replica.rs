@@ -35,10 +35,17 @@ pub(crate) enum Origin {
 }
 
 /// How a shard stands on this node, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardStatus {
     /// True while this node leads it and may serve its reads.
     pub leads: bool,
+    /// Who leads, as far as this node knows.
+    pub leader: Option<NodeId>,
+    /// Who votes, and before a change that runs is complete, who did.
+    pub voters: Vec<NodeId>,
+    pub learners: Vec<NodeId>,
+    /// True until the last change of members is complete.
+    pub changing: bool,
     pub term: Term,
     pub commit: Index,
     pub applied: Index,
@@ -136,6 +143,10 @@ impl Replica {
     pub(crate) fn status(&self) -> ShardStatus {
         ShardStatus {
             leads: self.group.has_settled(),
+            leader: self.group.leader(),
+            voters: self.group.membership().voters().collect(),
+            learners: self.group.membership().learners().to_vec(),
+            changing: self.group.is_changing(),
             term: self.group.term(),
             commit: self.group.commit(),
             applied: self.state.keyspace().applied_index(),

@@ -1,14 +1,17 @@
 //! Slot -> shard -> lane: one immutable value, the same on every lane.
 
 use base::{LaneId, ShardId, Slot};
-use data::command::prefix;
+use data::command::{nodes, prefix};
 use data::{Command, Refused, Run};
+
+const ALONE: &str = "ERR this node is in no cluster: `tidegate local` and `tidegate server` make one";
 
 /// Which lane owns what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Routing {
     shards: u16,
     lanes: u16,
+    meta: bool,
 }
 
 impl Routing {
@@ -16,7 +19,20 @@ impl Routing {
     #[must_use]
     pub fn new(shards: u16, lanes: u16) -> Self {
         assert!(shards > 0 && shards <= base::limits::SHARD_COUNT_MAX && lanes > 0, "the command line was checked");
-        Self { shards, lanes }
+        Self { shards, lanes, meta: false }
+    }
+
+    /// The same with the meta shard of a cluster, which has no slots and stands behind the others.
+    #[must_use]
+    pub fn with_meta(self) -> Self {
+        assert!(self.shards < base::limits::SHARD_COUNT_MAX, "the configuration was checked");
+        Self { meta: true, ..self }
+    }
+
+    /// The meta shard, which keeps the cluster's roster; nothing on a node that is in none.
+    #[must_use]
+    pub fn meta_shard(self) -> Option<ShardId> {
+        self.meta.then_some(ShardId(self.shards))
     }
 
     /// How many shards there are.
@@ -46,16 +62,29 @@ impl Routing {
     /// The lane that owns a shard.
     #[must_use]
     pub fn lane_of(self, shard: ShardId) -> LaneId {
-        LaneId(shard.0 % self.lanes)
+        if shard.0 == self.shards { LaneId(0) } else { LaneId(shard.0 % self.lanes) }
     }
 
-    /// All shards.
+    /// All lanes.
+    pub fn lanes(self) -> impl Iterator<Item = LaneId> {
+        (0..self.lanes).map(LaneId)
+    }
+
+    /// All shards that have slots.
     pub fn shards(self) -> impl Iterator<Item = ShardId> {
         (0..self.shards).map(ShardId)
     }
 
+    /// All shards, the meta shard among them.
+    pub fn groups(self) -> impl Iterator<Item = ShardId> {
+        self.shards().chain(self.meta_shard())
+    }
+
     /// The one shard of all keys of a command; nothing if it has no keys.
     pub fn shard_of_keys(self, command: &Command, args: &[&[u8]]) -> Result<Option<ShardId>, Refused> {
+        if nodes::is_meta(command) {
+            return self.meta_shard().map(Some).ok_or_else(|| Refused::Text(ALONE.to_owned()));
+        }
         if self.shards == 1 {
             return Ok(Some(ShardId(0)));
         }

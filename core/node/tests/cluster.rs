@@ -1,14 +1,18 @@
 //! Three nodes whose links and disks work at once or not at all: requests find their leader, and survive its loss.
 
 use base::record::RecoveredShard;
+use base::roster::Card;
 use base::{ClientId, Instant, LaneId, NodeId, ShardId};
 use data::{Reply, command};
 use node::{
-    Event, Lane, LaneConfig, Now, Outbox, PeerMessage, Queued, RecoveredReplica, Request, Routing, Transaction,
+    Event, Founding, Lane, LaneConfig, Now, Outbox, PeerMessage, Queued, RecoveredReplica, Request, Routing,
+    Transaction,
 };
 use std::collections::{BTreeMap, VecDeque};
 
 const CLIENT: ClientId = ClientId(5);
+
+const MEMBERS: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
 struct Node {
     lane: Lane,
@@ -18,6 +22,7 @@ struct Node {
 
 struct Cluster {
     now: Now,
+    shards: u16,
     nodes: BTreeMap<NodeId, Node>,
     links: BTreeMap<(NodeId, NodeId), VecDeque<PeerMessage>>,
     seq: u64,
@@ -27,17 +32,22 @@ struct Cluster {
 impl Cluster {
     fn new(shards: u16) -> Self {
         let now = Now { boot: Instant(1_000_000_000), wall_ms: 1_700_000_000_000 };
-        let members = [1, 2, 3].map(NodeId);
-        let routing = Routing::new(shards, 1);
-        let mut nodes = BTreeMap::new();
-        for node in members {
-            let config = LaneConfig { node, lane: LaneId(0), routing, seed: node.0 };
-            let empty = |shard| RecoveredReplica { shard, log: RecoveredShard::default(), keyspace: None };
-            let mut out = Outbox::default();
-            let lane = Lane::start(now, config, &members, routing.shards().map(empty).collect(), &mut out);
-            nodes.insert(node, Node { lane, out, up: true });
-        }
-        Self { now, nodes, links: BTreeMap::new(), seq: 0, replies: BTreeMap::new() }
+        let mut cluster =
+            Self { now, shards, nodes: BTreeMap::new(), links: BTreeMap::new(), seq: 0, replies: BTreeMap::new() };
+        MEMBERS.into_iter().for_each(|node| cluster.begin(node));
+        cluster
+    }
+
+    /// Starts a node with an empty disk.
+    fn begin(&mut self, node: NodeId) {
+        let routing = Routing::new(self.shards, 1).with_meta();
+        let config = LaneConfig { node, lane: LaneId(0), routing, seed: node.0 };
+        let empty = |shard| RecoveredReplica { shard, log: RecoveredShard::default(), keyspace: None };
+        let mut out = Outbox::default();
+        let mut lane = Lane::start(self.now, config, &MEMBERS, routing.groups().map(empty).collect(), &mut out);
+        let members = MEMBERS.map(|node| (node, peers_of(node))).to_vec();
+        lane.keep_roster(Founding { members, card: card(node) });
+        self.nodes.insert(node, Node { lane, out, up: true });
     }
 
     /// Lets time pass, and all that follows from it.
@@ -103,7 +113,10 @@ impl Cluster {
             }
         }
         for (client, seq, reply) in std::mem::take(&mut node.out.replies) {
-            assert_eq!(client, CLIENT);
+            if client != CLIENT {
+                // What the steward asked for.
+                continue;
+            }
             assert!(self.replies.insert((id, seq), reply).is_none(), "nothing is answered twice");
         }
         for event in std::mem::take(&mut node.out.events) {
@@ -145,6 +158,15 @@ impl Cluster {
         }
         self.settle();
     }
+}
+
+fn peers_of(node: NodeId) -> String {
+    format!("host-{}:7380", node.0)
+}
+
+fn card(node: NodeId) -> Card {
+    let at = |port: u16| format!("host-{}:{port}", node.0);
+    Card { peers: peers_of(node), resp: at(6379), cluster: at(6381), admin: at(7379) }
 }
 
 fn ready(shards: u16) -> Cluster {
@@ -246,4 +268,53 @@ fn without_a_majority_nothing_is_acknowledged() {
         let Reply::Error(refused) = cluster.reply(sent) else { panic!("nothing is served without a majority") };
         assert!(refused.to_string().starts_with(code), "{refused}");
     }
+}
+
+#[test]
+fn the_nodes_say_where_they_listen() {
+    let mut cluster = ready(2);
+    cluster.pass_ms(3000);
+    for id in MEMBERS {
+        let Reply::Array(list) = cluster.ask(id, &["NODES.LIST"]) else { panic!("the roster is there") };
+        assert_eq!(list[0], Reply::Int(1), "the epoch");
+        for (node, reply) in MEMBERS.into_iter().zip(&list[1..]) {
+            let Reply::Map(pairs) = reply else { panic!("{reply:?}") };
+            assert_eq!(pairs[4], (Reply::text("admin"), Reply::text(&card(node).admin)));
+        }
+    }
+}
+
+/// A node is lost; another takes its place while writes go on, votes everywhere, and can be the one that makes the majority.
+#[test]
+fn a_lost_node_is_replaced() {
+    let mut cluster = ready(4);
+    cluster.pass_ms(2000);
+    for at in 0..100 {
+        assert_eq!(cluster.ask(NodeId(1), &["SET", &format!("k{at}"), "v"]), Reply::Ok);
+    }
+    let (dead, new) = (NodeId(2), NodeId(4));
+    cluster.kill(dead);
+    cluster.pass_ms(1000);
+    cluster.begin(new);
+    cluster.pass_ms(1000);
+    let Card { peers, resp, cluster: ports, admin } = card(new);
+    let (dead_id, id) = (format!("{:016x}", dead.0), format!("{:016x}", new.0));
+    let replace = ["NODES.REPLACE", &dead_id, &id, &peers, &resp, &ports, &admin];
+    assert_eq!(cluster.ask(NodeId(3), &replace), Reply::Ok);
+    for at in 0..20 {
+        cluster.pass_ms(100);
+        assert_eq!(cluster.ask(NodeId(3), &["SET", &format!("during{at}"), "v"]), Reply::Ok);
+    }
+    for (_, status) in cluster.nodes[&NodeId(3)].lane.statuses() {
+        assert_eq!(
+            (status.voters, status.learners.len(), status.changing),
+            (vec![NodeId(1), NodeId(3), new], 0, false)
+        );
+    }
+    cluster.kill(NodeId(1));
+    cluster.pass_ms(1000);
+    assert_eq!(cluster.ask(new, &["SET", "after", "v"]), Reply::Ok);
+    assert_eq!(cluster.ask(new, &["DBSIZE"]), Reply::Int(121));
+    let Reply::Error(refused) = cluster.ask(new, &replace) else { panic!("it is gone already") };
+    assert!(refused.to_string().contains("were not changed"), "{refused}");
 }

@@ -249,7 +249,7 @@ impl World {
                         let pending = self.pending_exec(transaction);
                         vec![Coming { shard: *shard, pending, part_is_logged: false }]
                     }
-                    LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } => Vec::new(),
+                    LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } | LaneMessage::Roster(_) => Vec::new(),
                 };
                 self.call(lane, now, coming, |lane, out| lane.on_lane_message(now, message, out));
             }

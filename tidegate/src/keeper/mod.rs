@@ -12,9 +12,10 @@ use crate::log;
 use crate::room::{ROOM_BYTES_MIN, ROOM_BYTES_WANTED};
 use crate::shared::{Input, Shared, lock};
 use base::record::SnapshotMark;
-use base::{LaneId, NodeId, ShardId};
+use base::{LaneId, NodeId, Roster, ShardId};
 use node::{SnapshotNews, SnapshotStep};
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -33,6 +34,8 @@ pub enum Task {
         node: NodeId,
         life: u64,
     },
+    /// The cluster's roster has changed: the next start should know where the others listen.
+    Roster(Arc<Roster>),
     Drop(Vec<data::Garbage>),
     /// The log has less room than should be kept ready.
     MakeRoom,
@@ -106,6 +109,7 @@ pub fn run(
             Ok(Task::Snapshot { lane, step }) => keeper.on_step(lane, step),
             Ok(Task::Drop(garbage)) => drop(garbage),
             Ok(Task::Remember { node, life }) => keeper.remember(node, life),
+            Ok(Task::Roster(roster)) => keeper.write_roster(&roster),
             Ok(Task::MakeRoom) => {}
             Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
@@ -124,6 +128,13 @@ impl Keeper {
         }
         if let Err(error) = storage::write_label(&self.disk, &name, &format!("{life:016x}")) {
             log::warn("keeper", "what life a node leads could not be written down", &[("error", &error)]);
+        }
+    }
+
+    fn write_roster(&self, roster: &Roster) {
+        let hex: String = roster.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        if let Err(error) = storage::write_label(&self.disk, ROSTER, &hex) {
+            log::warn("keeper", "the cluster's roster could not be written down", &[("error", &error)]);
         }
     }
 
@@ -307,6 +318,19 @@ pub fn life_label(node: NodeId) -> String {
     format!("{LIFE_OF}{:016x}", node.0)
 }
 
+/// The roster as it was last written down; nothing if there is none yet.
+pub fn read_roster(disk: &RealDisk) -> Result<Option<Roster>, Box<dyn Error>> {
+    if !disk.list()?.iter().any(|name| name == ROSTER) {
+        return Ok(None);
+    }
+    let Some(hex) = storage::read_label(disk, ROSTER)? else { return Ok(None) };
+    let digits =
+        hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair)?, 16).map_err(Into::into));
+    let bytes = digits.collect::<Result<Vec<u8>, Box<dyn Error>>>()?;
+    Ok(Some(Roster::decode(&bytes).map_err(|flaw| format!("the file '{ROSTER}' can't be read: {flaw}"))?))
+}
+
+const ROSTER: &str = "roster";
 pub const LIFE_OF: &str = "life-of-";
 const PIECE_BYTES: usize = 256 * 1024;
 /// How fast a snapshot is written while the log is not twice as long as it should be.

@@ -236,6 +236,9 @@ impl Driver {
                 self.hand_to_keeper(step);
             }
             self.look_at_events();
+            if let Some(roster) = self.out.roster.take() {
+                self.on_roster(roster);
+            }
             if !self.out.garbage.is_empty() {
                 let garbage = std::mem::take(&mut self.out.garbage);
                 self.ask_keeper(Task::Drop(garbage));

@@ -6,7 +6,10 @@ use crate::clock;
 use crate::keeper::Task;
 use crate::log;
 use crate::peers::Event;
+use crate::shared::lock;
+use base::Roster;
 use node::PeerMessage;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 impl Driver {
@@ -46,6 +49,23 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// The cluster's roster has changed: who may link, and where nodes are found.
+    pub fn on_roster(&mut self, roster: Arc<Roster>) {
+        log::info(
+            "node",
+            "the cluster's roster is here",
+            &[("epoch", &roster.epoch().0), ("nodes", &roster.cards().len())],
+        );
+        if let Some(peers) = &mut self.peers {
+            let mut events = Vec::new();
+            peers.follow(&roster, self.poll.registry(), &mut events);
+            self.peers_at = Instant::now();
+            self.on_peer_events(events);
+        }
+        *lock(&self.shared.roster) = Some(roster.clone());
+        self.ask_keeper(Task::Roster(roster));
     }
 
     /// Gives the turn's messages to the links.

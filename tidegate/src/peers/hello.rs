@@ -26,6 +26,32 @@ pub struct Hello {
     pub nonce: [u8; 16],
 }
 
+/// What a node gets instead of a proof when it must not come back: why, in its last byte.
+const REFUSAL: [u8; 31] = *b"TIDEPEER refuses you, for ever ";
+
+impl Stranger {
+    /// What is sent to the other end, if it should know.
+    pub fn refusal(&self) -> Option<[u8; PROOF_BYTES]> {
+        let why = match self {
+            Self::Removed(_) => 1,
+            Self::LostItsDisk(_) => 2,
+            _ => return None,
+        };
+        let mut out = [why; PROOF_BYTES];
+        out[..31].copy_from_slice(&REFUSAL);
+        Some(out)
+    }
+
+    /// What the other end has against `me`, if this is no proof but a refusal.
+    pub fn told(bytes: &[u8], me: NodeId) -> Option<Self> {
+        match bytes.strip_prefix(&REFUSAL) {
+            Some([1]) => Some(Self::Removed(me)),
+            Some([2]) => Some(Self::LostItsDisk(me)),
+            _ => None,
+        }
+    }
+}
+
 /// Which end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -41,6 +67,8 @@ pub enum Stranger {
     Cluster(u64),
     NotForMe(NodeId),
     NotAMember(NodeId),
+    /// Another node has taken its place.
+    Removed(NodeId),
     /// It came back without its disk.
     LostItsDisk(NodeId),
     WrongSecret(NodeId),
@@ -54,6 +82,11 @@ impl std::fmt::Display for Stranger {
             Self::Cluster(id) => write!(f, "it belongs to another cluster, {id:016x}"),
             Self::NotForMe(node) => write!(f, "it looks for node {:016x}, which is not here", node.0),
             Self::NotAMember(node) => write!(f, "node {:016x} is not a member of this cluster", node.0),
+            Self::Removed(node) => write!(
+                f,
+                "node {:016x} was removed from this cluster and never comes back under that id: make a new node, with --join",
+                node.0
+            ),
             Self::LostItsDisk(node) => write!(
                 f,
                 "node {:016x} came back without its disk; under its old name it could forget a vote: give it a new one",

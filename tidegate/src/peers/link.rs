@@ -53,10 +53,14 @@ pub enum Broken {
     Closed,
     Io(std::io::Error),
     Stranger(Stranger),
+    /// The other end doesn't speak to this node.
+    Refused(Stranger),
     /// A frame that is not what a peer sends.
     Misbehaved(&'static str),
     /// The peer takes too little of what it is sent.
     Slow,
+    /// The node was removed from the cluster.
+    Removed,
 }
 
 impl std::fmt::Display for Broken {
@@ -65,7 +69,9 @@ impl std::fmt::Display for Broken {
             Self::Closed => f.write_str("the other end closed it"),
             Self::Io(error) => error.fmt(f),
             Self::Stranger(stranger) => stranger.fmt(f),
+            Self::Refused(stranger) => write!(f, "it refuses this node: {stranger}"),
             Self::Misbehaved(what) => write!(f, "the peer sent {what}"),
+            Self::Removed => f.write_str("the node was removed from the cluster"),
             Self::Slow => f.write_str("the peer takes too little of what it is sent"),
         }
     }
@@ -181,6 +187,9 @@ impl Link {
             let given = self.inbuf.split_to(PROOF_BYTES);
             let other = if self.end == End::Dialed { End::Accepted } else { End::Dialed };
             let (dialed, accepted) = self.hellos(&theirs);
+            if let Some(stranger) = Stranger::told(&given, kin.me) {
+                return Err(Broken::Refused(stranger));
+            }
             if !proves(&kin.secret, other, &dialed, &accepted, &given) {
                 return Err(Broken::Stranger(Stranger::WrongSecret(theirs.from)));
             }
@@ -220,6 +229,11 @@ impl Link {
             admits(&theirs).err()
         };
         if let Some(stranger) = wrong {
+            if let Some(refusal) = stranger.refusal() {
+                self.out.extend_from_slice(&refusal);
+                // It is a courtesy: the link ends either way.
+                let _ = self.flush();
+            }
             return Err(Broken::Stranger(stranger));
         }
         self.theirs = Some(theirs);

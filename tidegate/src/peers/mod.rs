@@ -7,13 +7,13 @@ pub mod hello;
 mod link;
 
 use crate::log;
-use base::NodeId;
+use base::{NodeId, Roster};
 use hello::{End, Hello, Stranger};
 use link::{Broken, Came, Kin, Link};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use node::PeerMessage;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,10 @@ pub struct Peers {
     kin: Kin,
     members: Vec<Member>,
     lives: BTreeMap<NodeId, u64>,
+    /// Since when there has been no link at all, or all were dialed.
+    lonely_since: Instant,
+    /// Nodes that were removed and may never come back.
+    gone: BTreeSet<NodeId>,
     listener: TcpListener,
     links: Vec<Option<Link>>,
     /// The link that serves, by node.
@@ -64,6 +68,8 @@ pub enum Event {
 pub const TOKENS: usize = 1 << 40;
 const DIAL_MIN: Duration = Duration::from_millis(20);
 const DIAL_MAX: Duration = Duration::from_secs(1);
+/// Without any link for so long, a node dials those too that should dial it.
+const LONELY_MAX: Duration = Duration::from_secs(3);
 /// A handshake takes no longer.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// Connections that are not proved yet.
@@ -79,7 +85,34 @@ impl Peers {
         let dial_at = dialed.map(|member| (member.id, (Instant::now(), DIAL_MIN))).collect();
         let kin = Kin { cluster, secret, me, life };
         let (links, up, told) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { kin, members, lives, listener, links, up, dial_at, told })
+        let gone = BTreeSet::new();
+        Ok(Self { kin, members, lives, lonely_since: Instant::now(), gone, listener, links, up, dial_at, told })
+    }
+
+    /// Who belongs to the cluster from now on. Links to others end.
+    pub fn follow(&mut self, roster: &Roster, registry: &Registry, events: &mut Vec<Event>) {
+        let mut members = Vec::new();
+        for (id, card) in roster.cards() {
+            match card.peers.parse() {
+                Ok(address) => members.push(Member { id: *id, address }),
+                Err(_) => self.tell(&format!("node {:016x} listens at '{}', which is no address", id.0, card.peers)),
+            }
+        }
+        self.gone.clone_from(roster.gone());
+        for member in &members {
+            let known = self.members.iter().any(|known| known.id == member.id && known.address == member.address);
+            if self.kin.me < member.id && !known {
+                self.dial_at.insert(member.id, (Instant::now(), DIAL_MIN));
+            }
+        }
+        self.members = members;
+        self.dial_at.retain(|node, _| self.members.iter().any(|member| member.id == *node));
+        for at in 0..self.links.len() {
+            let peer = self.links[at].as_ref().and_then(Link::peer);
+            if peer.is_some_and(|peer| self.gone.contains(&peer)) {
+                self.end(at, &Broken::Removed, registry, events);
+            }
+        }
     }
 
     /// Puts a message into the frame of this turn; false if there is no link to that node.
@@ -109,6 +142,7 @@ impl Peers {
     /// Dials who is due, and ends handshakes that take too long; when to come back.
     pub fn on_time(&mut self, registry: &Registry, events: &mut Vec<Event>) -> Duration {
         let now = Instant::now();
+        self.dial_all_if_lonely(now, registry);
         let due: Vec<NodeId> = self.dial_at.iter().filter(|(_, (at, _))| *at <= now).map(|(node, _)| *node).collect();
         for node in due {
             let (_, pause) = self.dial_at.remove(&node).expect("it was just there");
@@ -125,6 +159,17 @@ impl Peers {
         }
         let next = self.dial_at.values().map(|(at, _)| at.saturating_duration_since(now)).min();
         next.unwrap_or(DIAL_MAX).clamp(DIAL_MIN, DIAL_MAX)
+    }
+
+    /// A node that nobody dials may have been removed: it asks, and is told.
+    fn dial_all_if_lonely(&mut self, now: Instant, registry: &Registry) {
+        if !self.up.is_empty() {
+            self.lonely_since = now;
+        } else if now.duration_since(self.lonely_since) > LONELY_MAX {
+            self.lonely_since = now;
+            let smaller = self.members.iter().map(|member| member.id).filter(|id| *id < self.kin.me);
+            smaller.collect::<Vec<_>>().into_iter().for_each(|node| self.dial(node, registry));
+        }
     }
 
     fn dial(&mut self, node: NodeId, registry: &Registry) {
@@ -182,8 +227,11 @@ impl Peers {
 
     fn on_link(&mut self, at: usize, registry: &Registry, events: &mut Vec<Event>) {
         let Some(link) = self.links.get_mut(at).and_then(Option::as_mut) else { return };
-        let (members, lives, me) = (&self.members, &self.lives, self.kin.me);
+        let (members, lives, gone, me) = (&self.members, &self.lives, &self.gone, self.kin.me);
         let admits = |hello: &Hello| {
+            if gone.contains(&hello.from) {
+                return Err(Stranger::Removed(hello.from));
+            }
             if hello.from == me || !members.iter().any(|member| member.id == hello.from) {
                 return Err(Stranger::NotAMember(hello.from));
             }
@@ -236,7 +284,7 @@ impl Peers {
         if self.up.get(&peer) == Some(&at) {
             self.up.remove(&peer);
             events.push(Event::Lost { peer });
-            if self.kin.me < peer {
+            if self.kin.me < peer && self.members.iter().any(|member| member.id == peer) {
                 self.dial_at.insert(peer, (Instant::now(), DIAL_MIN));
             }
         }

@@ -59,7 +59,7 @@ fn ask_of_dir(dir: &Path) -> Result<String, Box<dyn Error>> {
 }
 
 /// GET /status.
-fn ask(address: &str) -> Result<String, Box<dyn Error>> {
+pub fn ask(address: &str) -> Result<String, Box<dyn Error>> {
     let socket: SocketAddr = address.to_socket_addrs()?.next().ok_or("the name has no address")?;
     let mut stream = TcpStream::connect_timeout(&socket, ANSWER_TIME_MAX)?;
     stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;

@@ -1,13 +1,13 @@
 //! Three real nodes on this machine, by their configuration files.
 
-use super::Client;
+use super::{Client, http};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How many nodes it has.
+/// How many nodes it has at its start.
 pub const NODES: usize = 3;
 
 /// Nodes by their configuration files; each runs or not.
@@ -16,7 +16,7 @@ pub struct Cluster {
     /// Of each node: RESP, admin, peers.
     pub ports: Vec<[u16; 3]>,
     pub files: Vec<PathBuf>,
-    children: Vec<Option<Child>>,
+    pub children: Vec<Option<Child>>,
     pub ready_in: Duration,
 }
 
@@ -24,6 +24,7 @@ pub struct Cluster {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum First {
     Bootstrap,
+    Join,
     No,
 }
 
@@ -41,7 +42,7 @@ impl Cluster {
 
     fn try_start(folder: &Path) -> Option<Self> {
         let ports: Vec<[u16; 3]> = (0..NODES).map(|_| free_ports()).collect();
-        let files = (0..NODES).map(|at| write_config(folder, at, &ports)).collect();
+        let files = (0..NODES).map(|at| write_config(folder, at, ports[at], &ports)).collect();
         let mut cluster = Self { ports, files, children: Vec::new(), ready_in: Duration::ZERO };
         let begun = Instant::now();
         let children: Vec<Child> = (0..NODES).map(|at| cluster.spawn(at, First::Bootstrap)).collect();
@@ -55,8 +56,10 @@ impl Cluster {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.files[at].with_extension("log"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command.arg("server").arg("--config").arg(&self.files[at]);
-        if first == First::Bootstrap {
-            command.arg("--bootstrap");
+        match first {
+            First::Bootstrap => drop(command.arg("--bootstrap")),
+            First::Join => drop(command.arg("--join")),
+            First::No => {}
         }
         command.stdout(Stdio::piped()).stderr(log.expect("a log can be written")).spawn().expect("the binary starts")
     }
@@ -73,6 +76,31 @@ impl Cluster {
     pub fn restart(&mut self, at: usize) {
         self.children[at] = Some(self.spawn(at, First::No));
         assert!(self.await_ready(at), "node {at} came back");
+    }
+
+    /// Starts a node that is in no file but its own, and waits until it can be asked for its status.
+    pub fn join(&mut self) -> usize {
+        let at = self.ports.len();
+        let folder = self.files[0].parent().expect("a file has a folder").to_owned();
+        for _ in 0..10 {
+            let mine = free_ports();
+            let file = write_config(&folder, at, mine, &self.ports);
+            self.ports.push(mine);
+            self.files.push(file);
+            self.children.push(Some(self.spawn(at, First::Join)));
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while Instant::now() < deadline
+                && self.children[at].as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+            {
+                if http(&format!("127.0.0.1:{}", mine[1]), "GET /status HTTP/1.1\r\nhost: a\r\n\r\n").is_some() {
+                    return at;
+                }
+            }
+            self.children.pop();
+            self.files.pop();
+            self.ports.pop();
+        }
+        panic!("no free ports were found")
     }
 
     pub fn kill(&mut self, at: usize) {
@@ -105,9 +133,9 @@ pub fn free_ports() -> [u16; 3] {
     [port(0), port(1), port(2)]
 }
 
-fn write_config(folder: &Path, at: usize, ports: &[[u16; 3]]) -> PathBuf {
+fn write_config(folder: &Path, at: usize, mine: [u16; 3], ports: &[[u16; 3]]) -> PathBuf {
     std::fs::create_dir_all(folder).expect("a folder can be made");
-    let [resp, admin, peers] = ports[at];
+    let [resp, admin, peers] = mine;
     let member =
         |(at, ports): (usize, &[u16; 3])| format!("{{ id = '{:016x}', peers = '127.0.0.1:{}' }}", at + 0xa1, ports[2]);
     let members: Vec<String> = ports.iter().enumerate().map(member).collect();

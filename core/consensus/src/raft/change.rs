@@ -25,6 +25,11 @@ pub(super) struct Transfer {
 /// A learner may lack so many entries when it is promoted.
 const LAG_COUNT_MAX: u64 = 1000;
 
+/// One that has not answered yet may hold anything, or be down.
+fn lags(matched: u64, last: u64) -> bool {
+    matched + LAG_COUNT_MAX < last || matched == 0
+}
+
 impl Group {
     /// Begins a change of members; complete when [`Group::membership`] is neither joint nor of an uncommitted entry.
     pub fn change(&mut self, now: Instant, changes: &[Change], out: &mut Effects) -> Result<Index, ChangeRefused> {
@@ -39,7 +44,7 @@ impl Group {
         let last = self.log.last().index.0;
         for change in changes {
             if let Change::Promote(node) = change
-                && leader.peers.get(node).is_some_and(|peer| peer.matched.0 + LAG_COUNT_MAX < last)
+                && leader.peers.get(node).is_some_and(|peer| lags(peer.matched.0, last))
             {
                 return Err(ChangeRefused::Lagging(*node));
             }
@@ -53,6 +58,13 @@ impl Group {
             next = next.settled();
         }
         Ok(self.append_own(now, Payload::Members(next.encode()), out))
+    }
+
+    /// True until the last change of members is complete.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        let (since, membership) = self.members.last().expect("a group has members");
+        *since > self.commit || membership.is_joint()
     }
 
     /// Steps back for `to`, a voter: it campaigns once it holds the whole log. False if that makes no sense.

@@ -8,6 +8,7 @@ pub mod docs;
 pub mod generic;
 pub mod glob;
 pub mod keyless;
+pub mod nodes;
 pub mod object;
 pub mod places;
 pub mod prefix;
@@ -151,7 +152,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 8] = [
+const FAMILIES: [&[Command]; 9] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -160,6 +161,7 @@ const FAMILIES: [&[Command]; 8] = [
     keyless::COMMANDS,
     prefix::COMMANDS,
     server::COMMANDS,
+    nodes::COMMANDS,
 ];
 
 const NAME_BYTES_MAX: usize = 24;

@@ -91,12 +91,12 @@ pub fn key_positions(command: &'static Command, args: &[&[u8]]) -> impl Iterator
 fn may_follow(command: &Command) -> Result<(), Refused> {
     let name = command.name;
     match command.run {
-        Run::Write(_) => Ok(()),
+        Run::Write(_) if command.keys != Keys::NONE => Ok(()),
         Run::Session if name == "exec" => Ok(()),
         Run::Read(_) => Err(Refused::Text(format!(
             "ERR ONCE is for commands that change keys; '{name}' does not: send it without ONCE"
         ))),
-        Run::Scatter(_) => Err(Refused::Text(format!(
+        Run::Write(_) | Run::Scatter(_) => Err(Refused::Text(format!(
             "ERR ONCE needs a command with a key, whose shard keeps the outcome; '{name}' has none: send it without ONCE"
         ))),
         Run::Session | Run::Node | Run::Prefix(_) => Err(Refused::Text(format!(
@@ -143,6 +143,7 @@ mod tests {
             ("ONCE a:1 NOPE k", "unknown command 'NOPE'"),
             ("ONCE a:1 GET k", "'get' does not"),
             ("ONCE a:1 FLUSHALL", "'flushall' has none"),
+            ("ONCE a:1 NODES.ANNOUNCE a b c d e", "'nodes.announce' has none"),
             ("ONCE a:1 MULTI", "can't stand before 'multi'"),
             ("ONCE a:1 INFO", "can't stand before 'info'"),
         ] {
