@@ -168,7 +168,7 @@ impl Writer {
             Some(client) => client,
             none => none.insert(Client::connect(&format!("127.0.0.1:{port}"))?),
         };
-        if self.number % 2 == 0 {
+        if self.number.is_multiple_of(2) {
             return client.ask(&["ONCE", &id, "INCR", &a]);
         }
         for words in [&["MULTI"][..], &["INCR", &a], &["INCR", &b]] {
@@ -183,7 +183,7 @@ impl Writer {
 
     fn wanted(&self, seq: u64) -> Reply {
         let n = Reply::Integer(i64::try_from(seq).expect("few commands"));
-        if self.number % 2 == 0 { n } else { Reply::Array(vec![n.clone(), n]) }
+        if self.number.is_multiple_of(2) { n } else { Reply::Array(vec![n.clone(), n]) }
     }
 
     /// Writes until told to stop; how many numbers were acknowledged.

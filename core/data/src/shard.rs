@@ -272,7 +272,7 @@ impl ShardState {
             OP_COMMAND => 1,
             OP_EXEC => {
                 for _ in 0..reader.varint()? {
-                    (reader.varint()?, reader.varint()?, reader.varint()?);
+                    skip_watched(reader)?;
                 }
                 reader.varint()?
             }
@@ -317,6 +317,14 @@ impl ShardState {
             }
         })
     }
+}
+
+/// Bucket, revision and death of a key that was watched.
+fn skip_watched(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+    reader.varint()?;
+    reader.varint()?;
+    reader.varint()?;
+    Ok(())
 }
 
 /// One command of an entry.

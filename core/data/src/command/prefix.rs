@@ -76,7 +76,6 @@ pub fn ends_transaction(args: &[&[u8]]) -> bool {
 }
 
 /// The positions of the keys of a call, seen through its prefixes; none if the call makes no sense.
-#[must_use]
 pub fn key_positions(command: &'static Command, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
     let behind = match command.run {
         Run::Prefix(_) => parse(args).ok().map(|call| (call.command, call.at)),
