@@ -2,7 +2,7 @@
 //!
 //! The caller's duties:
 //!
-//! 1. Give every message of a peer to [`Group::on_message`], and call [`Group::on_timer`] when
+//! 1. Give every message of a peer that [`Group::judge`] lets pass to [`Group::on_message`], and call [`Group::on_timer`] when
 //!    [`Group::next_deadline`] has come, with a `now` of the boot-time clock that was read *after* the input came.
 //! 2. Make [`Write`]s durable in their order; deliver each one's `then` after it, never before. Notices may come late
 //!    and out of order. Send [`Effects::messages`] at once; they need nothing durable.
@@ -19,6 +19,7 @@ mod change;
 mod codec;
 mod election;
 mod follower;
+mod judge;
 mod leader;
 mod log;
 pub mod membership;
@@ -28,6 +29,7 @@ mod read;
 mod snapshot;
 
 pub use change::{Change, ChangeRefused};
+pub use judge::PeerMisbehaved;
 pub use membership::Membership;
 pub use message::{Answer, Entry, Message, Position, Why};
 pub use read::Ticket;
