@@ -11,11 +11,11 @@ use crate::steward::Steward;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
 use base::rng::Rng;
-use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot, Term};
+use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot};
 use consensus::Envelope;
 use data::command::{Scatter, keyless};
 use data::keyspace::bring_near;
-use data::{Context, Keyspace, Refused, Reply, Run};
+use data::{Context, Keyspace, Refused, Reply, Run, Watched};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -171,43 +171,6 @@ impl Lane {
         self.resume(now, shard, out);
     }
 
-    /// A message of another node.
-    pub fn on_peer(&mut self, now: Now, from: NodeId, message: PeerMessage, out: &mut Outbox) {
-        match message {
-            PeerMessage::Raft { shard, message } => {
-                if self.owns(shard) {
-                    let envelope = Envelope { from, to: self.config.node, shard, message };
-                    self.on_persisted(now, envelope, out);
-                }
-            }
-            PeerMessage::Ask { shard, term, asker, work } => self.on_ask(now, from, (shard, term), asker, work, out),
-            PeerMessage::Answer { asker, shard, reply } => {
-                if !self.owns(shard) {
-                    return;
-                }
-                if let Some(waiter) = self.replica(shard).on_answer(from, asker) {
-                    self.answer(waiter, shard, reply, out);
-                }
-            }
-            PeerMessage::SnapshotPiece { shard, term, piece } => {
-                if self.owns(shard) {
-                    self.replica(shard).on_piece(from, term, piece, out);
-                }
-            }
-            PeerMessage::SnapshotTaken { shard, index, next, .. } => {
-                if self.owns(shard) {
-                    self.replica(shard).on_piece_taken(now, from, (index, next), out);
-                }
-            }
-            PeerMessage::NotLeader { asker, shard, term } => {
-                if self.owns(shard) {
-                    self.replica(shard).on_not_leader(from, asker, term, out);
-                    self.resume(now, shard, out);
-                }
-            }
-        }
-    }
-
     /// There is a link to a node, for the first time or again.
     pub fn on_peer_up(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
         for replica in self.replicas.iter_mut().flatten() {
@@ -340,7 +303,7 @@ impl Lane {
         self.soil(shard);
     }
 
-    fn log_transaction(
+    pub(crate) fn log_transaction(
         &mut self,
         now: Now,
         shard: ShardId,
@@ -430,37 +393,6 @@ impl Lane {
         }
     }
 
-    /// Another node's client wants something of a shard that this node leads, as that node thinks.
-    fn on_ask(
-        &mut self,
-        now: Now,
-        from: NodeId,
-        (shard, term): (ShardId, Term),
-        asker: Asker,
-        work: Work,
-        out: &mut Outbox,
-    ) {
-        let leads = self.owns(shard) && {
-            let replica = self.replica(shard);
-            replica.leads() && replica.group.term() == term
-        };
-        if !leads {
-            return out.peers.push((from, PeerMessage::NotLeader { asker, shard, term }));
-        }
-        let Asker { lane, client, seq, part } = asker;
-        let waiter = waiter(Origin::Node(from, lane), client, seq, if part { Part::Yes } else { Part::No });
-        match work {
-            Work::Command { joins, queued } if is_for_shard(&queued) => {
-                self.run(now, shard, waiter, joins, &queued, out);
-            }
-            Work::Command { .. } => {
-                let text = "ERR this command is not for a shard; the asking node is of another version".to_owned();
-                self.answer(waiter, shard, Reply::Error(Refused::Text(text)), out);
-            }
-            Work::Transaction(transaction) => self.log_transaction(now, shard, waiter, transaction, out),
-        }
-    }
-
     /// Work for a shard that this node doesn't lead.
     fn defer(&mut self, now: Now, shard: ShardId, waiter: Waiter, work: Work, out: &mut Outbox) {
         if let Origin::Node(from, lane) = waiter.origin {
@@ -472,7 +404,7 @@ impl Lane {
     }
 
     /// Does what had to wait for a leader, if that is this node now.
-    fn resume(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
+    pub(crate) fn resume(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
         self.soil(shard);
         if !self.replica(shard).leads() {
             return;
@@ -523,7 +455,7 @@ impl Lane {
         out.next_deadline = groups.into_iter().chain([self.tick_at.max(now.boot)]).min();
     }
 
-    fn answer(&mut self, waiter: Waiter, shard: ShardId, reply: Reply, out: &mut Outbox) {
+    pub(crate) fn answer(&mut self, waiter: Waiter, shard: ShardId, reply: Reply, out: &mut Outbox) {
         let Waiter { origin, client, seq, part, .. } = waiter;
         match origin {
             Origin::Node(node, lane) => {
@@ -552,7 +484,13 @@ impl Lane {
 
     fn shard_of_transaction(&self, transaction: &Transaction) -> Result<ShardId, Refused> {
         let routing = self.config.routing;
-        let mut found: Option<ShardId> = transaction.watched.first().map(|watched| watched.shard);
+        let mut found: Option<ShardId> = None;
+        for Watched { shard, .. } in &transaction.watched {
+            match found {
+                Some(first) if first != *shard => return Err(Refused::CrossShard { first, second: *shard }),
+                _ => found = Some(*shard),
+            }
+        }
         for queued in &transaction.commands {
             let args: SmallVec<[&[u8]; 8]> = queued.args.iter().map(Vec::as_slice).collect();
             let Some(shard) = routing.shard_of_keys(queued.command, &args)? else { continue };
@@ -563,11 +501,6 @@ impl Lane {
         }
         Ok(found.unwrap_or(routing.shard_of(Slot(0))))
     }
-}
-
-/// True for what a shard can do; sessions and nodes do the rest.
-fn is_for_shard(queued: &Queued) -> bool {
-    !matches!(queued.command.run, Run::Session | Run::Node)
 }
 
 pub(crate) fn waiter(origin: Origin, client: ClientId, seq: u64, part: Part) -> Waiter {

@@ -6,6 +6,7 @@
 
 mod clock;
 mod forward;
+mod from_peers;
 mod gather;
 mod lane;
 mod once;
@@ -16,6 +17,7 @@ mod routing;
 mod steward;
 mod transfer;
 
+pub use from_peers::Misbehaved;
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
 pub use outbox::{
     Event, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotStep, SnapshotWaiting,

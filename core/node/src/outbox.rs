@@ -1,5 +1,6 @@
 //! What goes into a lane and what comes out of it.
 
+use crate::from_peers::Misbehaved;
 use crate::peer::PeerMessage;
 use base::record::SnapshotMark;
 use base::{ClientId, Index, Instant, LaneId, NodeId, Roster, ShardId, Term};
@@ -215,6 +216,11 @@ pub enum Event {
     SnapshotInstalled {
         shard: ShardId,
         index: Index,
+    },
+    /// A peer sent what no node that keeps the rules would: its link is to be ended.
+    PeerMisbehaved {
+        peer: NodeId,
+        what: Misbehaved,
     },
     /// The log holds an entry that this version can't read: the process must stop.
     BadEntry {

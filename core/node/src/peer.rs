@@ -6,7 +6,7 @@
 use crate::outbox::{OwnedRequest, Queued, Transaction};
 use crate::transfer::Piece;
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
-use base::limits::SNAPSHOT_PIECE_BYTES_MAX;
+use base::limits::{QUEUED_COMMANDS_MAX, SNAPSHOT_PIECE_BYTES_MAX};
 use base::record::SnapshotMark;
 use base::{ClientId, Index, LaneId, ShardId, Term};
 use bytes::Bytes;
@@ -106,6 +106,19 @@ const SNAPSHOT_TAKEN: u8 = 7;
 const ASK_TRANSACTION_ONCE: u8 = 8;
 
 impl PeerMessage {
+    /// The shard that it is about.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        match self {
+            Self::Raft { shard, .. }
+            | Self::Ask { shard, .. }
+            | Self::Answer { shard, .. }
+            | Self::NotLeader { shard, .. }
+            | Self::SnapshotPiece { shard, .. }
+            | Self::SnapshotTaken { shard, .. } => *shard,
+        }
+    }
+
     /// Appends the message to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -174,6 +187,9 @@ impl PeerMessage {
                 let (term, asker) = (Term(reader.varint()?), asker(reader)?);
                 let once = if kind == ASK_TRANSACTION { None } else { Some(Id::decode(reader)?.to_owned()) };
                 let (watched, count) = (watched(reader)?, reader.varint()?);
+                if count > QUEUED_COMMANDS_MAX as u64 {
+                    return Err(DecodeError::Overlong);
+                }
                 let commands = (0..count).map(|_| queued(reader)).collect::<Result<Vec<_>, _>>()?;
                 let transaction = Transaction { client: asker.client, seq: asker.seq, once, watched, commands };
                 Self::Ask { shard, term, asker, work: Work::Transaction(transaction) }

@@ -120,7 +120,7 @@ impl Cluster {
             assert!(self.replies.insert((id, seq), reply).is_none(), "nothing is answered twice");
         }
         for event in std::mem::take(&mut node.out.events) {
-            assert!(!matches!(event, Event::BadEntry { .. }), "{event:?}");
+            assert!(!matches!(event, Event::BadEntry { .. } | Event::PeerMisbehaved { .. }), "{event:?}");
         }
         busy
     }

@@ -298,6 +298,7 @@ impl World {
                         self.on_effect(shard, effect);
                     }
                 }
+                Event::PeerMisbehaved { peer, what } => panic!("a_node_alone_has_no_peers: {peer} sent {what}"),
                 Event::Deposed { shard, .. } => panic!("a_node_alone_leads: shard {shard} was deposed"),
                 Event::SnapshotSent { .. } | Event::SnapshotInstalled { .. } => {
                     panic!("a_node_alone_gets_its_state_from_its_log: {event:?}")
