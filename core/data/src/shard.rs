@@ -294,6 +294,7 @@ impl ShardState {
     }
 
     /// An operation under an id: answered if its outcome is known, else done and recorded. Its order is id, guards, command.
+    #[inline(never)]
     fn once(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
         let (id, keep_ms) = (Id::decode(reader)?, reader.varint()?);
         let mut operation = *reader;

@@ -14,10 +14,17 @@ impl Replica {
     /// Puts a client's command into the open entry. One with prefixes that make no sense is refused.
     pub(crate) fn log_request(&mut self, waiter: Waiter, request: &Request<'_>) -> Result<(), Refused> {
         let Request { db, command, args, .. } = *request;
-        let Run::Prefix(_) = command.run else {
-            self.log(waiter, db, command, args);
-            return Ok(());
-        };
+        if let Run::Prefix(_) = command.run {
+            return self.log_prefixed(waiter, db, args);
+        }
+        self.log(waiter, db, command, args);
+        Ok(())
+    }
+
+    /// Apart, so that other commands' way stays short.
+    #[cold]
+    #[inline(never)]
+    fn log_prefixed(&mut self, waiter: Waiter, db: u8, args: &[&[u8]]) -> Result<(), Refused> {
         let call = prefix::parse(args)?;
         let Run::Write(_) = call.command.run else {
             return Err(Refused::Text(format!("ERR '{}' does not come as a command of its own", call.command.name)));

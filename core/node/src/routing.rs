@@ -89,9 +89,20 @@ impl Routing {
             return Ok(Some(ShardId(0)));
         }
         if let Run::Prefix(_) = command.run {
-            let call = prefix::parse(args)?;
-            return self.shard_of_keys(call.command, &args[call.at..]);
+            return self.shard_behind_prefix(args);
         }
+        self.shard_of_plain(command, args)
+    }
+
+    /// Apart, so that other commands' way stays short.
+    #[cold]
+    #[inline(never)]
+    fn shard_behind_prefix(self, args: &[&[u8]]) -> Result<Option<ShardId>, Refused> {
+        let call = prefix::parse(args)?;
+        self.shard_of_plain(call.command, &args[call.at..])
+    }
+
+    fn shard_of_plain(self, command: &Command, args: &[&[u8]]) -> Result<Option<ShardId>, Refused> {
         let mut found = None;
         for at in command.keys.positions(args.len()) {
             let shard = self.shard_of(Slot::of(args[at]));

@@ -89,9 +89,11 @@ const FRAME_BYTES_MAX: usize = ENTRY_BYTES_MAX + MIB;
 /// Frames that wait for a peer; a link that is this far behind is given up, since Raft sends again what counts.
 const OUT_BYTES_MAX: usize = FRAME_BYTES_MAX + 64 * MIB;
 const READ_BYTES: usize = 64 * 1024;
-/// What a link may read, and decode, in one turn: others wait so long, and no more than this is in memory in the form of
+/// What a link may read, and take, in one turn: others wait so long, and no more than this is in memory in the form of
 /// messages, which are larger than their bytes.
-const TURN_BYTES: usize = MIB;
+const TURN_BYTES: usize = 256 * 1024;
+/// The least that a message counts: so many small ones as these make a turn's share.
+const MESSAGE_BYTES_MIN: usize = 512;
 /// A buffer that has grown beyond this is given back once it is empty.
 const KEPT_BYTES_MAX: usize = MIB;
 
@@ -313,7 +315,7 @@ fn messages(frame: &Bytes, at: usize, left: &mut usize, came: &mut Vec<Came>) ->
         let message = PeerMessage::decode(&mut reader, frame)
             .map_err(|why| Broken::Misbehaved(format!("a message that can't be read: {why}")))?;
         came.push(Came::Message(message));
-        *left = left.saturating_sub(before - reader.rest().len());
+        *left = left.saturating_sub((before - reader.rest().len()).max(MESSAGE_BYTES_MIN));
     }
     Ok(frame.len() - reader.rest().len())
 }

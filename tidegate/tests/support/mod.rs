@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod exposition;
+pub mod peer;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

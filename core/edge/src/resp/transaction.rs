@@ -120,7 +120,9 @@ impl Session {
         self.answer(error(&format!("EXECABORT Transaction discarded because of: {why}")), out)
     }
 
-    /// A command behind ONCE: for the core if it may stand there, EXEC as the transaction that it ends.
+    /// A command behind ONCE, apart so that other commands' way stays short: for the core if it may stand there, EXEC as the transaction that it ends.
+    #[cold]
+    #[inline(never)]
     pub(super) fn prefixed<'a>(&mut self, row: &'static Command, args: Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
         let in_multi = self.transaction.is_some();
         match prefix::parse(&args) {
