@@ -8,7 +8,7 @@ use base::record::{Payload, RecoveredShard, SnapshotMark};
 use base::rng::Rng;
 use base::{ClientId, Index, LaneId, NodeId, ShardId, Stamp, Term};
 use bytes::Bytes;
-use consensus::raft::{Answer, Entry, Membership, Message, Position, Why};
+use consensus::raft::{Answer, Entry, Fresh, Membership, Message, Position, Why};
 use data::once::Id;
 use data::shard::{EntryWriter, genesis};
 use data::{Reply, Watched, command};
@@ -160,7 +160,7 @@ fn raft(rng: &mut Rng, term: Term) -> Message {
         3 => Message::VoteReply { term, answer: Answer::Granted },
         4 => Message::AppendReply { term, matched: at.index },
         5 => Message::AppendRejected { term, asked: Index(1 + at.index.0), hint: position(rng) },
-        6 => Message::Heartbeat { term, probe: rng.below(9), commit },
+        6 => Message::Heartbeat { term, probe: rng.below(9), commit, fresh: Fresh::default() },
         7 => Message::HeartbeatReply { term, probe: rng.below(9), matched: at.index },
         8 => Message::TimeoutNow { term },
         _ => {

@@ -5,7 +5,7 @@ use base::record::Payload;
 use base::rng::Rng;
 use base::{ClientId, Index, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
-use consensus::raft::{Answer, Entry, Membership, Message, Position, Why};
+use consensus::raft::{Answer, Entry, Fresh, Membership, Message, Position, Why};
 use data::{Refused, Reply, command};
 use node::peer::{Asker, Work};
 use node::{PeerMessage, Queued, Transaction};
@@ -56,7 +56,7 @@ fn raft(rng: &mut Rng, term: Term) -> Message {
         2 => Message::VoteReply { term, answer: Answer::Granted },
         3 => Message::AppendReply { term, matched: at.index },
         4 => Message::AppendRejected { term, asked: at.index, hint: at },
-        5 => Message::Heartbeat { term, probe: 9, commit: at.index },
+        5 => Message::Heartbeat { term, probe: 9, commit: at.index, fresh: Fresh::default() },
         _ => {
             let members = Membership::of_voters([NodeId(1), NodeId(2), NodeId(3)]).encode();
             let data = Entry { term, payload: Payload::Data(Bytes::from_static(b"some data")) };

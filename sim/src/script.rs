@@ -292,7 +292,7 @@ fn told(message: &Message) -> String {
         Message::AppendRejected { term, asked, hint } => {
             format!("AppendRejected in {term} at {asked}, try {}", told_position(*hint))
         }
-        Message::Heartbeat { term, probe, commit } => format!("Heartbeat {probe} in {term} commit {commit}"),
+        Message::Heartbeat { term, probe, commit, .. } => format!("Heartbeat {probe} in {term} commit {commit}"),
         Message::HeartbeatReply { term, probe, matched } => {
             format!("HeartbeatReply {probe} in {term} up to {matched}")
         }

@@ -21,7 +21,7 @@ enum ThirdParty {
     Only(&'static [&'static str]),
 }
 
-const ALL: &[&str] = &["base", "data", "consensus", "edge", "gateway", "node", "storage"];
+const ALL: &[&str] = &["base", "data", "consensus", "edge", "gateway", "history", "node", "storage"];
 const CORE: ThirdParty = ThirdParty::Only(&["bytes", "smallvec", "siphasher"]);
 
 const RULES: &[Rule] = &[
@@ -30,6 +30,7 @@ const RULES: &[Rule] = &[
     Rule { package: "consensus", internal: &["base"], third_party: CORE },
     Rule { package: "edge", internal: &["base", "data"], third_party: CORE },
     Rule { package: "gateway", internal: &["base"], third_party: CORE },
+    Rule { package: "history", internal: &["base"], third_party: ThirdParty::Only(&["serde_json", "smallvec"]) },
     Rule { package: "node", internal: &["base", "data", "consensus"], third_party: CORE },
     Rule { package: "storage", internal: &["base"], third_party: ThirdParty::Any },
     Rule { package: "tidegate", internal: ALL, third_party: ThirdParty::Any },

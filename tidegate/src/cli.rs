@@ -59,6 +59,16 @@ enum Command {
     /// says when the generator itself was late, or too busy to be trusted.
     #[command(after_long_help = BENCH_EXAMPLES)]
     Bench(Box<crate::bench::options::Options>),
+    /// Whether a recorded history is linearizable; if not, a small part of it that shows why.
+    ///
+    /// FILE has one operation of a client on each line, as JSON: {"client","op","key","args","result","invoke_ns","return_ns"},
+    /// with return_ns null where no reply came; FORMAT.md says more. The history is linearizable if all operations can be put
+    /// in one order in which each stands between its call and its return and was answered as a single store would answer.
+    ///
+    /// The exit code is 0 if there is such an order, 1 if there is none, and 2 if the budget ended before either was
+    /// certain, or FILE can't be understood.
+    #[command(after_long_help = CHECK_EXAMPLES)]
+    Check(Check),
     /// Prints a script that completes this command line in a shell.
     ///
     /// The script goes to stdout; where it belongs depends on the shell.
@@ -89,6 +99,10 @@ pub struct Dev {
     /// Admin HTTP port on 127.0.0.1; 0 picks a free one. If not given: the RESP port + 1, or 7379 beside the default.
     #[arg(long, value_name = "PORT")]
     pub admin_port: Option<u16>,
+    /// Port for clients of a Redis Cluster on 127.0.0.1; 0 picks a free one. If not given: the RESP port + 5, or 6381 beside
+    /// the default.
+    #[arg(long, value_name = "PORT")]
+    pub cluster_port: Option<u16>,
     /// Data shards; fixed when DIR is made. With more than one, a command's keys must stand in one shard.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: u16,
@@ -199,6 +213,45 @@ pub struct Status {
     pub json: bool,
 }
 
+/// Options of `tidegate check`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Check {
+    /// The history, as JSON lines; - for stdin.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The verdict as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// How long to search before the verdict is undecided.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub budget: u64,
+    /// What the operations mean.
+    #[arg(long, value_name = "MODEL", default_value = "redis")]
+    pub model: Model,
+    /// What the keys held before the first operation.
+    #[arg(long, value_name = "START", default_value = "empty")]
+    pub start: StartState,
+}
+
+/// What the operations of a history mean.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Model {
+    /// Commands on strings, as in Redis, without expiry: GET, SET, SETNX, GETSET, GETDEL, APPEND, STRLEN, INCR, DECR,
+    /// INCRBY, DECRBY, DEL, EXISTS, MGET, MSET, MSETNX, MULTI, and CAS.
+    Redis,
+    /// READ, WRITE and CAS of single registers, as other tools record them.
+    Register,
+}
+
+/// What the keys of a history held before it.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum StartState {
+    /// Nothing.
+    Empty,
+    /// Nobody knows; the first reply that tells is believed.
+    Unknown,
+}
+
 impl Dev {
     /// The RESP port to listen on.
     pub fn resp_port(&self) -> u16 {
@@ -214,6 +267,16 @@ impl Dev {
             (None, Some(resp)) => resp.checked_add(1),
         }
     }
+
+    /// The port to listen on for clients of a Redis Cluster; none if there is none so far after the RESP port.
+    pub fn cluster_port(&self) -> Option<u16> {
+        match (self.cluster_port, self.port) {
+            (Some(port), _) => Some(port),
+            (None, None) => Some(6381),
+            (None, Some(0)) => Some(0),
+            (None, Some(resp)) => resp.checked_add(5),
+        }
+    }
 }
 
 /// Parses and runs; errors are told on stderr.
@@ -224,6 +287,7 @@ pub fn run() -> ExitCode {
         Command::Server(options) => crate::server::run(&options),
         Command::Cluster(command) => crate::cluster::run(&command),
         Command::Status(options) => crate::status::run(&options),
+        Command::Check(options) => return crate::check::run(&options),
         Command::Bench(options) => crate::bench::run(&options),
         Command::Completions { shell } => complete(shell, &mut std::io::stdout().lock()).map_err(Into::into),
     };
@@ -292,6 +356,17 @@ Examples:
       one command, a million times, 16 in flight on each connection
   tidegate bench --mix get=1 --json | jq .response_us.p99
       for programs; the names end in their units";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  tidegate check history.jsonl                        a verdict, and a picture of what went wrong
+  tidegate check history.jsonl --budget 600           ten minutes for a hard one
+  tidegate check history.jsonl --start unknown        recorded on a store that held something already
+  tidegate check history.jsonl --json | jq .verdict   for programs
+
+A line of a history, and one whose outcome nobody knows:
+  {\"client\":1,\"op\":\"set\",\"key\":\"x\",\"args\":[\"5\"],\"result\":\"OK\",\"invoke_ns\":10,\"return_ns\":20}
+  {\"client\":2,\"op\":\"incr\",\"key\":\"x\",\"args\":[],\"result\":null,\"invoke_ns\":15,\"return_ns\":null}";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

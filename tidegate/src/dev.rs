@@ -5,12 +5,13 @@ use crate::descriptors;
 use crate::http;
 use crate::journal::Journal;
 use crate::keeper::{self, Task};
-use crate::lane::{Driver, WAKER};
+use crate::lane::{Door, Driver, WAKER};
 use crate::log;
 use crate::meters::nanos;
+use crate::neighbours::{HOST, Neighbours};
 use crate::peers::{Kinship, Member, Peers};
 use crate::room::ROOM_BYTES_WANTED;
-use crate::shared::{Input, Mailbox, Phase, Ports, Shared, lock};
+use crate::shared::{Endpoint, Identity, Input, Mailbox, Phase, Ports, Shared, lock};
 use base::record::SnapshotMark;
 use base::roster::Card;
 use base::{LaneId, NodeId, ShardId};
@@ -31,6 +32,8 @@ pub struct Cluster {
     pub id: u64,
     pub secret: Vec<u8>,
     pub me: NodeId,
+    /// What people call the node.
+    pub name: String,
     pub peers_port: u16,
     pub members: Vec<Member>,
     pub first: First,
@@ -54,7 +57,10 @@ impl Cluster {
         let members = self.members.iter().map(|member| (member.id, member.address.to_string())).collect();
         let peers = self.members.iter().find(|member| member.id == self.me).map(|member| member.address.to_string());
         let peers = peers.unwrap_or_else(|| at(self.peers_port));
-        Founding { members, card: Card { peers, resp: at(ports.resp), cluster: String::new(), admin: at(ports.admin) } }
+        Founding {
+            members,
+            card: Card { peers, resp: at(ports.resp), cluster: at(ports.cluster), admin: at(ports.admin) },
+        }
     }
 }
 
@@ -65,9 +71,8 @@ pub fn run(options: &Dev) -> Result<(), Box<dyn Error>> {
 
 /// Runs a node until it is told to stop.
 pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn Error>> {
-    log::start(options.log_level, options.log_format);
-    survive_file_limits()?;
-    let (listener, admin, ports) = bind_all(options)?;
+    set_up_process(options)?;
+    let (doors, admin, ports) = bind_all(options)?;
     let peers_listener = cluster.map(|cluster| bind("peers", cluster.peers_port)).transpose()?;
     let disk = RealDisk::open(&options.dir)?;
     if let Some(cluster) = cluster {
@@ -77,9 +82,8 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
     let node = node_id(&disk, cluster)?;
     let kinship = cluster.map(|cluster| kinship(&disk, cluster)).transpose()?;
     let members = cluster.map_or(Ok(vec![node]), |cluster| founders(&disk, cluster))?;
-    let ports =
-        Ports { peers: peers_listener.as_ref().map(|it| it.local_addr()).transpose()?.map(|at| at.port()), ..ports };
-    let (shared, polls) = share(options, (cluster.map(|cluster| cluster.id), node), ports)?;
+    let ports = Ports { peers: peers_listener.as_ref().map(port).transpose()?, ..ports };
+    let (shared, polls) = share(options, identity(node, cluster), ports)?;
     descriptors::fit(options, &shared.settings)?;
     http::start(admin, shared.clone())?;
     let begun = Instant::now();
@@ -94,17 +98,16 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         (node, &members, cluster.map(|cluster| cluster.founding(ports))),
         parts,
         polls,
-        listener,
+        doors,
         &mut replicas,
     )?;
     let (ready_in, ready_out) = mpsc::channel();
     if let (Some(listener), Some(kinship)) = (peers_listener, kinship) {
         let lane = lanes.first_mut().expect("a node has a lane");
+        lane.neighbours = Some(Neighbours::new(node, ports));
         lane.peers = Some(Peers::new(kinship, listener, lane.poll.registry())?);
         lane.ready = Some(ready_in);
-        if let Some(roster) = known_roster {
-            lane.on_roster(Arc::new(roster));
-        }
+        known_roster.into_iter().for_each(|roster| lane.on_roster(Arc::new(roster)));
     }
     if !replicas.is_empty() {
         return Err(format!("{} holds {} more shards than asked for", options.dir.display(), replicas.len()).into());
@@ -117,12 +120,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         let after = options.snapshot_after_mib * 1024 * 1024;
         let shards = options.shards + u16::from(cluster.is_some());
         scope.spawn(move || keeper::run(disk, keeper_journal, keeper_shared, &keeper_out, durable, shards, after));
-        for lane in &mut lanes {
-            if cluster.is_none() {
-                lane.settle();
-            }
-            lane.listen().unwrap_or_else(|error| die(&error.to_string()));
-        }
+        lanes.iter_mut().for_each(|lane| open_doors(lane, cluster));
         let running: Vec<_> = lanes.into_iter().map(|mut lane| scope.spawn(move || lane.run())).collect();
         // The threads of the scope wait for their end: an error here ends the process, not the scope.
         if cluster.is_some() {
@@ -137,13 +135,27 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         keeper_in.send(Task::Stop)?;
         Ok(())
     })?;
+    seal(&journal)?;
+    log::info("node", "stopped", &[]);
+    Ok(())
+}
+
+/// Marks the log as complete.
+fn seal(journal: &Journal) -> Result<(), StorageError> {
     let mut wal = lock(journal.wal());
     if wal.needs_seal() {
         wal.append(&[base::record::Record::Seal])?;
         wal.sync()?;
     }
-    log::info("node", "stopped", &[]);
     Ok(())
+}
+
+/// Lets clients in; on a node that is alone when everything is there, on another while it waits for the others.
+fn open_doors(lane: &mut Driver, cluster: Option<&Cluster>) {
+    if cluster.is_none() {
+        lane.settle();
+    }
+    lane.listen().unwrap_or_else(|error| die(&error.to_string()));
 }
 
 /// What every lane of a node has a part in.
@@ -159,12 +171,11 @@ fn make_lanes(
     (node, members, founding): (NodeId, &[NodeId], Option<Founding>),
     parts: Parts<'_>,
     polls: Vec<Poll>,
-    listener: TcpListener,
+    mut doors: Vec<Door>,
     replicas: &mut BTreeMap<ShardId, RecoveredReplica>,
 ) -> Result<Vec<Driver>, Box<dyn Error>> {
     let routing = Routing::new(options.shards, options.lanes);
     let routing = if founding.is_some() { routing.with_meta() } else { routing };
-    let mut listener = Some(mio::net::TcpListener::from_std(listener));
     let mut lanes = Vec::new();
     for (number, poll) in (0..options.lanes).zip(polls) {
         let config = LaneConfig { node, lane: LaneId(number), routing, seed: parts.disk.random()? };
@@ -175,7 +186,7 @@ fn make_lanes(
             lane.keep_roster(founding.clone());
         }
         let (shared, journal, keeper) = (parts.shared.clone(), parts.journal.clone(), parts.keeper.clone());
-        lanes.push(Driver::new(LaneId(number), shared, journal, keeper, poll, listener.take(), lane, out));
+        lanes.push(Driver::new(LaneId(number), shared, journal, keeper, poll, std::mem::take(&mut doors), lane, out));
     }
     Ok(lanes)
 }
@@ -245,8 +256,10 @@ fn serve_until_told(options: &Dev, shared: &Shared, recovery: Duration) -> Resul
     let ms = recovery.as_millis();
     log::info("recovery", "the log is read", &[("shards", &options.shards), ("lanes", &options.lanes), ("ms", &ms)]);
     shared.enter(Phase::Ready);
-    let Ports { resp, admin, .. } = shared.ports;
-    log::info("node", "ready", &[("resp", &resp), ("admin", &admin), ("pid", &std::process::id())]);
+    let Ports { resp, cluster, admin, .. } = shared.ports;
+    let fields: log::Fields<'_> =
+        &[("resp", &resp), ("cluster", &cluster), ("admin", &admin), ("pid", &std::process::id())];
+    log::info("node", "ready", fields);
     announce(options, shared.ports)?;
     signals.forever().next();
     shared.enter(Phase::Stopping);
@@ -254,8 +267,11 @@ fn serve_until_told(options: &Dev, shared: &Shared, recovery: Duration) -> Resul
     Ok(())
 }
 
-/// A write beyond what the process's files may hold is an error to be handled, not the end of it by SIGXFSZ.
-fn survive_file_limits() -> std::io::Result<()> {
+/// The log and the clock; and a write beyond what the process's files may hold is an error to be handled, not the end of it by
+/// SIGXFSZ.
+fn set_up_process(options: &Dev) -> std::io::Result<()> {
+    log::start(options.log_level, options.log_format);
+    crate::clock::follow_tests();
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map(drop)
 }
 
@@ -292,12 +308,20 @@ pub fn die(reason: &str) -> ! {
 }
 
 /// Takes the ports before anything else, so that a taken one costs nothing.
-fn bind_all(options: &Dev) -> Result<(TcpListener, TcpListener, Ports), Box<dyn Error>> {
+fn bind_all(options: &Dev) -> Result<(Vec<Door>, TcpListener, Ports), Box<dyn Error>> {
     let resp = bind("--port", options.resp_port())?;
     let admin = options.admin_port().ok_or("there is no port after 65535 for admin: give one by --admin-port")?;
     let admin = bind("--admin-port", admin)?;
-    let ports = Ports { resp: resp.local_addr()?.port(), admin: admin.local_addr()?.port(), peers: None };
-    Ok((resp, admin, ports))
+    let cluster =
+        options.cluster_port().ok_or("there are no five ports after the RESP port: give one by --cluster-port")?;
+    let cluster = bind("--cluster-port", cluster)?;
+    let ports = Ports { resp: port(&resp)?, cluster: port(&cluster)?, admin: port(&admin)?, peers: None };
+    let door = |endpoint, listener| Door { endpoint, listener: mio::net::TcpListener::from_std(listener) };
+    Ok((vec![door(Endpoint::Routing, resp), door(Endpoint::Cluster, cluster)], admin, ports))
+}
+
+fn port(listener: &TcpListener) -> std::io::Result<u16> {
+    listener.local_addr().map(|address| address.port())
 }
 
 fn bind(flag: &str, port: u16) -> Result<TcpListener, Box<dyn Error>> {
@@ -311,11 +335,12 @@ fn bind(flag: &str, port: u16) -> Result<TcpListener, Box<dyn Error>> {
     Ok(socket.into())
 }
 
-fn share(
-    options: &Dev,
-    identity: (Option<u64>, NodeId),
-    ports: Ports,
-) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn Error>> {
+fn identity(node: NodeId, cluster: Option<&Cluster>) -> Identity {
+    let name = cluster.map_or("dev".to_owned(), |cluster| cluster.name.clone());
+    Identity { cluster: cluster.map(|cluster| cluster.id), node, name }
+}
+
+fn share(options: &Dev, identity: Identity, ports: Ports) -> Result<(Arc<Shared>, Vec<Poll>), Box<dyn Error>> {
     let mut polls = Vec::new();
     let mut mailboxes = Vec::new();
     for _ in 0..options.lanes {
@@ -389,9 +414,9 @@ fn store(path: &Path, text: &str) -> std::io::Result<()> {
 /// Says where the node serves: on stdout, and in the directory for `tidegate status`.
 fn announce(options: &Dev, ports: Ports) -> Result<(), Box<dyn Error>> {
     let pid = std::process::id();
-    let resp = format!("127.0.0.1:{}", ports.resp);
-    let admin = format!("127.0.0.1:{}", ports.admin);
-    let endpoints = format!("{{\"resp\":\"{resp}\",\"admin\":\"{admin}\",\"pid\":{pid}}}\n");
+    let [resp, cluster, admin] = [ports.resp, ports.cluster, ports.admin].map(|port| format!("{HOST}:{port}"));
+    let endpoints = serde_json::json!({ "resp": resp, "cluster": cluster, "admin": admin, "pid": pid });
+    let endpoints = format!("{endpoints}\n");
     for (name, text) in [("endpoints.json", endpoints), ("pid", format!("{pid}\n"))] {
         if let Err(error) = store(&options.dir.join(name), &text) {
             // A full disk is no reason not to serve: the ready line says the same.
@@ -399,7 +424,7 @@ fn announce(options: &Dev, ports: Ports) -> Result<(), Box<dyn Error>> {
         }
     }
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "ready resp={resp} admin={admin} pid={pid}")?;
+    writeln!(stdout, "ready resp={resp} cluster={cluster} admin={admin} pid={pid}")?;
     stdout.flush()?;
     Ok(())
 }

@@ -74,10 +74,12 @@ fn listen_to(number: u16, stdout: ChildStdout, told: Sender<News>) {
 
 /// One line, once every node says that every shard has a leader.
 fn announce(options: &Local) -> Result<(), Box<dyn Error>> {
-    let addresses: Vec<String> =
-        (1..=options.nodes).map(|number| format!("127.0.0.1:{}", options.base(number))).collect();
+    let addresses = |offset: u16| {
+        let all = (1..=options.nodes).map(|number| format!("127.0.0.1:{}", options.base(number) + offset));
+        all.collect::<Vec<_>>().join(",")
+    };
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "ready resp={} pid={}", addresses.join(","), std::process::id())?;
+    writeln!(stdout, "ready resp={} cluster={} pid={}", addresses(0), addresses(5), std::process::id())?;
     stdout.flush()?;
     Ok(())
 }
@@ -141,7 +143,15 @@ fn lay_out(options: &Local) -> Result<Made, Box<dyn Error>> {
     };
     for (number, id) in (1..).zip(&ids) {
         let base = options.base(number);
-        let node = Node { id: format!("{id:016x}"), dir: "data".into(), resp: base, admin: base + 1, peers: base + 2 };
+        let node = Node {
+            id: format!("{id:016x}"),
+            dir: "data".into(),
+            resp: base,
+            admin: base + 1,
+            peers: base + 2,
+            cluster: Some(base + 5),
+            name: Some(format!("node-{number}")),
+        };
         let folder = folder(options, number);
         std::fs::create_dir_all(&folder)?;
         let text = toml::to_string(&Config { node, cluster: cluster.clone() })?;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod bench;
+mod check;
 mod cli;
 mod clients;
 mod clock;
@@ -15,6 +16,7 @@ mod lane;
 mod local;
 mod log;
 mod meters;
+mod neighbours;
 mod peers;
 mod room;
 mod server;

@@ -31,6 +31,12 @@ pub struct Node {
     pub resp: u16,
     pub admin: u16,
     pub peers: u16,
+    /// For clients of a Redis Cluster; if not given: `resp` + 5, or 6381 beside 6379.
+    #[serde(default)]
+    pub cluster: Option<u16>,
+    /// What people call it; if not given: its id.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 /// What all nodes must agree on.
@@ -54,8 +60,11 @@ pub struct MemberConfig {
     pub peers: SocketAddr,
 }
 
+/// The default of the RESP port.
+const RESP_PORT: u16 = 6379;
 const SECRET_CHARS_MIN: usize = 16;
 const MEMBERS_MAX: usize = 7;
+const NAME_BYTES_MAX: usize = 64;
 
 /// Runs a node until it is told to stop.
 pub fn run(options: &Server) -> Result<(), Box<dyn Error>> {
@@ -72,8 +81,9 @@ pub fn run(options: &Server) -> Result<(), Box<dyn Error>> {
     let folder = options.config.parent().unwrap_or(Path::new("."));
     let node = Dev {
         dir: folder.join(&config.node.dir),
-        port: Some(config.node.resp),
+        port: Some(config.node.resp).filter(|port| *port != RESP_PORT),
         admin_port: Some(config.node.admin),
+        cluster_port: config.node.cluster,
         shards: config.cluster.shards,
         lanes: 1,
         requirepass: None,
@@ -125,8 +135,12 @@ fn cluster(config: &Config, first: First) -> Result<Cluster, String> {
             own.address, config.node.peers
         ));
     }
+    let name = config.node.name.clone().unwrap_or_else(|| config.node.id.clone());
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
+        return Err(format!("node.name is '{name}'; give 1 to {NAME_BYTES_MAX} printable characters without blanks"));
+    }
     let (id, secret) = (hex("cluster.id", id)?, secret.clone().into_bytes());
-    Ok(Cluster { id, secret, me, peers_port: config.node.peers, members: known, first })
+    Ok(Cluster { id, secret, me, name, peers_port: config.node.peers, members: known, first })
 }
 
 fn hex(key: &str, text: &str) -> Result<u64, String> {
@@ -171,6 +185,7 @@ mod tests {
             ("nobody can guess this", "short", "cluster.secret has 5 characters"),
             ("id = '00000000000000c1'", "id = 'c1'", "cluster.id is 'c1'"),
             ("peers = 7002", "peers = 7003", "and node.peers 7003"),
+            ("peers = 7002", "peers = 7002\n        name = 'a b'", "node.name is 'a b'"),
             ("id = '00000000000000a2'", "id = '00000000000000a1'", "twice"),
             ("127.0.0.1:7012", "127.0.0.1", "invalid socket address"),
         ] {

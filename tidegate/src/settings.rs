@@ -15,6 +15,7 @@ pub struct Settings {
     clients_max: AtomicU64,
     timeout_s: AtomicU64,
     output_timeout_s: AtomicU64,
+    replica_staleness_ms: AtomicU64,
 }
 
 impl Default for Settings {
@@ -26,11 +27,21 @@ impl Default for Settings {
             clients_max: AtomicU64::new(10_000),
             timeout_s: AtomicU64::new(0),
             output_timeout_s: AtomicU64::new(60),
+            replica_staleness_ms: AtomicU64::new(1000),
         }
     }
 }
 
 impl Settings {
+    /// A replica answers reads of READONLY connections if it holds what was acknowledged so long ago.
+    pub fn replica_staleness_ms(&self) -> u64 {
+        self.replica_staleness_ms.load(Ordering::Relaxed)
+    }
+
+    pub fn set_replica_staleness_ms(&self, ms: u64) {
+        self.replica_staleness_ms.store(ms, Ordering::Relaxed);
+    }
+
     /// Commands that take at least so long go to the slowlog; all of them if 0, none if negative.
     pub fn slower_than_us(&self) -> i64 {
         self.slower_than_us.load(Ordering::Relaxed)

@@ -5,9 +5,12 @@ use crate::cli::Dev;
 use crate::clients::Card;
 use crate::meters::Meters;
 use crate::meters::totals::Totals;
+use crate::neighbours;
 use crate::settings::Settings;
+use arc_swap::ArcSwap;
 use base::{ClientId, NodeId, Roster, ShardId};
 use consensus::Envelope;
+use edge::cluster::Map;
 use node::{LaneMessage, ShardStatus, SnapshotNews, SnapshotWaiting};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,7 +21,7 @@ use std::time::Instant;
 /// What reaches a lane from other threads.
 #[derive(Debug)]
 pub enum Input {
-    Accepted(std::net::TcpStream),
+    Accepted(Endpoint, std::net::TcpStream),
     Lane(LaneMessage),
     Persisted(Vec<Envelope>),
     /// What became of a step of a shard's snapshots.
@@ -112,13 +115,32 @@ impl Mailbox {
     }
 }
 
+/// Where a client came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// One big server: any command is answered here, whoever leads its shard.
+    Routing,
+    /// A node of a Redis Cluster: clients find the leader by themselves.
+    Cluster,
+}
+
 /// The ports of a node, on 127.0.0.1.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
     pub resp: u16,
+    pub cluster: u16,
     pub admin: u16,
     /// Of a node of a cluster.
     pub peers: Option<u16>,
+}
+
+/// Who a node is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The id of its cluster, if it is in one.
+    pub cluster: Option<u64>,
+    pub node: NodeId,
+    pub name: String,
 }
 
 /// Counters and lists of the whole node.
@@ -146,8 +168,12 @@ pub struct Shared {
     pub keys: Mutex<Vec<[(usize, usize); 16]>>,
     /// How the shards stand, as the lanes last told.
     pub shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
+    /// What this node knows of its cluster, for the cluster endpoint: swapped whole by the lane that has the links.
+    pub map: ArcSwap<Map>,
     /// The cluster's id and roster, on a node that is in one; its first roster comes some moments after the first start.
     pub cluster: Option<u64>,
+    /// What people call the node.
+    pub name: String,
     pub roster: Mutex<Option<Arc<Roster>>>,
     /// True while the disk has no room for more log.
     pub disk_full: AtomicBool,
@@ -166,7 +192,8 @@ pub enum Phase {
 
 impl Shared {
     /// What the threads of a node share at its start, with a mailbox per lane.
-    pub fn new(options: &Dev, (cluster, node): (Option<u64>, NodeId), ports: Ports, mailboxes: Vec<Mailbox>) -> Self {
+    pub fn new(options: &Dev, identity: Identity, ports: Ports, mailboxes: Vec<Mailbox>) -> Self {
+        let Identity { cluster, node, name } = identity;
         let lanes = mailboxes.len();
         Self {
             node,
@@ -185,8 +212,10 @@ impl Shared {
             meters: Meters::new(lanes),
             reset_at: Mutex::default(),
             shards: Mutex::default(),
+            map: ArcSwap::from_pointee(neighbours::alone(node, ports, options.shards)),
             keys: Mutex::new(vec![[(0, 0); 16]; lanes]),
             cluster,
+            name,
             roster: Mutex::default(),
             disk_full: AtomicBool::new(false),
             phase: AtomicU8::new(0),

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Real clients against the real binary, unmodified: redis-cli and redis-benchmark as Debian ships them, redis-py,
-# node-redis; then random commands beside redis-server. What they need is installed first; what can't be installed makes the script fail.
+# node-redis and ioredis, a cluster of three nodes among what they meet; then random commands beside redis-server. What they need is installed first; what can't be installed makes the script fail.
 # Usage: tidegate/tests/clients.sh target/release/tidegate
 set -euo pipefail
 tidegate=$(realpath "${1:?the path of the tidegate binary}")
@@ -114,6 +114,9 @@ checks=$((checks + 2))
 echo "random commands: the replies are redis-server's, byte by byte"
 python3 tidegate/tests/clients/differential.py "$port" --seconds 20
 checks=$((checks + 1))
+
+tidegate/tests/clients/cluster.sh "$tidegate"
+checks=$((checks + 3))
 
 echo "SIGTERM: exit 0"
 kill -TERM "$pid"

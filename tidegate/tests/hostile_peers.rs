@@ -8,7 +8,7 @@ mod support;
 use base::record::{Payload, SnapshotMark};
 use base::{ClientId, Index, LaneId, ShardId, Slot, Term};
 use bytes::Bytes;
-use consensus::raft::{Answer, Entry, Message, Position, Why};
+use consensus::raft::{Answer, Entry, Fresh, Message, Position, Why};
 use data::{Reply as Answered, command};
 use node::peer::{Asker, Work};
 use node::{PeerMessage, Piece, Queued, Transaction};
@@ -232,7 +232,10 @@ const CASES: &[Case] = &[
         vec![raft(led.shard, Message::AppendRejected { term: led.term, asked, hint: Position::default() })]
     }),
     ("a second leader", "a second leader of term", |led| {
-        vec![raft(led.shard, Message::Heartbeat { term: led.term, probe: 1, commit: Index(1) })]
+        vec![raft(
+            led.shard,
+            Message::Heartbeat { term: led.term, probe: 1, commit: Index(1), fresh: Fresh::default() },
+        )]
     }),
     ("a term beyond all elections", "impossibly far ahead", |led| {
         let last = Position { index: Index(1 << 50), term: Term(1 << 50) };
@@ -323,7 +326,10 @@ fn what_is_late_or_doubled_is_harmless(stage: &Stage) {
         raft(led.shard, Message::PreVote { term: Term(led.term.0 + 1), last }),
         raft(led.shard, Message::TimeoutNow { term: led.term }),
         raft(led.shard, Message::AppendReply { term: old, matched: Index(1 << 60) }),
-        raft(led.shard, Message::Heartbeat { term: old, probe: 1 << 60, commit: Index(1 << 60) }),
+        raft(
+            led.shard,
+            Message::Heartbeat { term: old, probe: 1 << 60, commit: Index(1 << 60), fresh: Fresh::default() },
+        ),
         PeerMessage::Answer { asker: asker(), shard: led.shard, reply: Answered::Int(7) },
         PeerMessage::NotLeader { asker: asker(), shard: led.shard, term: led.term },
     ];

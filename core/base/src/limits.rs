@@ -50,6 +50,10 @@ pub const ONCE_REPLY_BYTES_MAX: usize = 64 * 1024;
 pub const ONCE_REPLIES_BYTES_MAX: usize = 64 * MIB;
 /// Clients whose ids a shard knows.
 pub const ONCE_CLIENT_COUNT_MAX: usize = 1024 * 1024;
+/// What the checker of histories may remember of one piece before it gives the piece up: some millions of configurations.
+pub const CHECK_BYTES_MAX: usize = 1024 * MIB;
+/// The longest line of a history: one operation, its arguments and its result, each as large as a request at most.
+pub const HISTORY_LINE_BYTES_MAX: usize = 2 * REQUEST_BYTES_MAX;
 /// A piece of a snapshot on its way to another node; whole pages of its file.
 pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 256 * 1024;
 /// One mebibyte in bytes.

@@ -38,6 +38,9 @@ struct Sent {
 
 /// Work waits for a leader, and for its answer, so long.
 const PATIENCE_MS: u64 = 5_000;
+/// And so long in all for the answer of one that has a successor: it may be cut off with no link broken, and nobody else
+/// will answer.
+const SUPERSEDED_PATIENCE_MS: u64 = 600;
 
 impl Replica {
     /// Takes work that another node must do.
@@ -94,19 +97,10 @@ impl Replica {
         if self.group.leader() == Some(peer) {
             self.elsewhere.refused = Some((peer, self.group.term()));
         }
-        let mut answers = Vec::new();
         let sent = std::mem::take(&mut self.elsewhere.sent);
         let (lost, kept): (VecDeque<Sent>, VecDeque<Sent>) = sent.into_iter().partition(|sent| sent.to == peer);
         self.elsewhere.sent = kept;
-        for Sent { parked, .. } in lost.into_iter().rev() {
-            if parked.work.may_be_asked_again() {
-                self.elsewhere.parked.push_front(parked);
-            } else {
-                answers.push((parked.waiter, indoubt()));
-            }
-        }
-        answers.reverse();
-        answers
+        self.in_doubt_or_again(lost)
     }
 
     /// There is a link to a node again.
@@ -115,10 +109,11 @@ impl Replica {
         self.send_parked(out);
     }
 
-    /// Gives up what has waited too long.
-    pub(crate) fn give_up(&mut self, now: Instant) -> Vec<(Waiter, Reply)> {
+    /// Gives up what has waited too long, and asks reads again whose leader has a successor.
+    pub(crate) fn give_up(&mut self, now: Instant, out: &mut Outbox) -> Vec<(Waiter, Reply)> {
+        let mut answers = self.give_up_superseded(now);
+        self.send_parked(out);
         let late = |parked: &Parked| now >= parked.since.plus_ms(PATIENCE_MS);
-        let mut answers = Vec::new();
         while let Some(sent) = self.elsewhere.sent.pop_front_if(|sent| late(&sent.parked)) {
             let reply = if sent.parked.work.is_write() { indoubt() } else { no_quorum() };
             answers.push((sent.parked.waiter, reply));
@@ -126,6 +121,33 @@ impl Replica {
         while let Some(parked) = self.elsewhere.parked.pop_front_if(|parked| late(parked)) {
             answers.push((parked.waiter, no_quorum()));
         }
+        answers
+    }
+
+    fn give_up_superseded(&mut self, now: Instant) -> Vec<(Waiter, Reply)> {
+        let (term, led) = (self.group.term(), self.group.leader().is_some());
+        let superseded =
+            |sent: &Sent| led && sent.term < term && now >= sent.parked.since.plus_ms(SUPERSEDED_PATIENCE_MS);
+        if !self.elsewhere.sent.iter().any(superseded) {
+            return Vec::new();
+        }
+        let (gone, kept): (VecDeque<Sent>, VecDeque<Sent>) =
+            std::mem::take(&mut self.elsewhere.sent).into_iter().partition(superseded);
+        self.elsewhere.sent = kept;
+        self.in_doubt_or_again(gone)
+    }
+
+    /// The writes among what was sent in vain are in doubt; reads, and what goes under an id, wait for a leader again.
+    fn in_doubt_or_again(&mut self, gone: VecDeque<Sent>) -> Vec<(Waiter, Reply)> {
+        let mut answers = Vec::new();
+        for Sent { parked, .. } in gone.into_iter().rev() {
+            if parked.work.may_be_asked_again() {
+                self.elsewhere.parked.push_front(parked);
+            } else {
+                answers.push((parked.waiter, indoubt()));
+            }
+        }
+        answers.reverse();
         answers
     }
 }

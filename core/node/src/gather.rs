@@ -71,6 +71,16 @@ fn merge(routing: Routing, scatter: Scatter, parts: Vec<(ShardId, Reply)>) -> Re
     }
 }
 
+/// The answer to a command that concerns no shard.
+pub(crate) fn nothing(scatter: Scatter) -> Reply {
+    match scatter {
+        Scatter::FlushDb | Scatter::FlushAll => Reply::Ok,
+        Scatter::DbSize => Reply::Int(0),
+        Scatter::Keys => Reply::Array(Vec::new()),
+        Scatter::RandomKey | Scatter::Scan => Reply::Nil,
+    }
+}
+
 /// A page of a SCAN that has reached the end of its shard goes on in the next one.
 fn next_shard(routing: Routing, shard: ShardId, page: Reply) -> Reply {
     let Reply::Array(mut parts) = page else { return page };

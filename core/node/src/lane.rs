@@ -1,6 +1,6 @@
 //! A lane: the shards of one thread, and the way of every request to its shard and back.
 
-use crate::gather::{Gathers, shard_of_cursor};
+use crate::gather::Gathers;
 use crate::outbox::{
     LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotWaiting, Transaction,
 };
@@ -47,7 +47,7 @@ pub struct Lane {
     pub(crate) replicas: Vec<Option<Box<Replica>>>,
     /// Shards whose open entry waits for the end of the turn.
     dirty: Vec<ShardId>,
-    gathers: Gathers,
+    pub(crate) gathers: Gathers,
     rng: Rng,
     /// When dead keys are looked for next.
     tick_at: Instant,
@@ -103,7 +103,7 @@ impl Lane {
     pub fn on_request(&mut self, now: Now, request: Request<'_>, out: &mut Outbox) {
         let me = self.config.lane;
         match request.command.run {
-            Run::Scatter(scatter) => self.scatter(now, request, scatter, out),
+            Run::Scatter(_) => self.on_scatter_within(now, request, |_| true, out),
             Run::Read(_) | Run::Write(_) | Run::Prefix(_) => {
                 match self.config.routing.shard_of_keys(request.command, request.args) {
                     Err(refused) => out.replies.push((request.client, request.seq, Reply::Error(refused))),
@@ -199,9 +199,7 @@ impl Lane {
                 replica.propose_open(now, out);
             }
         }
-        for (shard, peer) in std::mem::take(&mut out.raft.lagging) {
-            self.replica(shard).on_lagging(now, peer, out);
-        }
+        self.send_snapshots(now, out);
         self.set_deadline(now, out);
     }
 
@@ -221,7 +219,7 @@ impl Lane {
         }
         if tick {
             self.keep_cluster(now, out);
-            self.tick_at = now.boot.plus_ms(TICK_MS);
+            self.tick_at = now.boot.next_multiple_of_ms(TICK_MS);
         }
         self.set_deadline(now, out);
     }
@@ -328,27 +326,7 @@ impl Lane {
         }
     }
 
-    fn scatter(&mut self, now: Now, request: Request<'_>, scatter: Scatter, out: &mut Outbox) {
-        let routing = self.config.routing;
-        let only = match scatter {
-            Scatter::Scan => Some(shard_of_cursor(routing, request.args.get(1).copied().unwrap_or_default())),
-            _ => None,
-        };
-        let wanted = if only.is_some() { 1 } else { usize::from(routing.shard_count()) };
-        self.gathers.begin(request.client, request.seq, scatter, wanted);
-        let me = self.config.lane;
-        for shard in routing.shards().filter(|shard| only.is_none_or(|only| only == *shard)) {
-            let owner = routing.lane_of(shard);
-            if owner == me {
-                let waiter = waiter(Origin::Lane(me), request.client, request.seq, Part::Yes);
-                self.part(now, shard, waiter, scatter, &request, out);
-            } else {
-                out.sends.push((owner, LaneMessage::Part { from: me, shard, request: own(&request) }));
-            }
-        }
-    }
-
-    fn part(
+    pub(crate) fn part(
         &mut self,
         now: Now,
         shard: ShardId,
@@ -514,7 +492,7 @@ pub(crate) enum Part {
     No,
 }
 
-fn own(request: &Request<'_>) -> OwnedRequest {
+pub(crate) fn own(request: &Request<'_>) -> OwnedRequest {
     let args = request.args.iter().map(|arg| arg.to_vec()).collect();
     let queued = Queued { db: request.db, command: request.command, args };
     OwnedRequest { client: request.client, seq: request.seq, joins: request.joins, queued }

@@ -16,6 +16,7 @@ mod replica;
 mod routing;
 mod steward;
 mod transfer;
+mod within;
 
 pub use from_peers::Misbehaved;
 pub use lane::{Lane, LaneConfig, RecoveredReplica};

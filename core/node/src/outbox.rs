@@ -201,6 +201,10 @@ pub enum Event {
         shard: ShardId,
         applied: Index,
     },
+    /// Another leader is known here, or none any more, or the members have changed.
+    Regrouped {
+        shard: ShardId,
+    },
     Applied {
         shard: ShardId,
         index: Index,

@@ -73,6 +73,8 @@ pub(crate) struct Replica {
     copied_bytes: usize,
     /// Whose reads are logged and unanswered; mostly none.
     logged_reads: Vec<(Origin, ClientId)>,
+    /// Who led, in which term, and since when the members counted, as was told last.
+    told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
 }
 
@@ -124,6 +126,7 @@ impl Replica {
             cutting: None,
             copied_bytes: 0,
             logged_reads: Vec::new(),
+            told: Default::default(),
             transfers,
         }
     }
@@ -254,7 +257,7 @@ impl Replica {
         let was_ready = self.group.has_settled();
         let turned = self.group.on_timer(now.boot, &mut out.raft);
         self.on_turned(now, was_ready, turned, out, &mut answered);
-        let mut answers = self.give_up(now.boot);
+        let mut answers = self.give_up(now.boot, out);
         if self.deposed_at.is_some_and(|at| now.boot >= at.plus_ms(DEPOSED_PATIENCE_MS)) {
             self.deposed_at = None;
             let unknown = std::mem::take(&mut self.proposed).into_iter().flat_map(|one| one.waiters);
@@ -296,6 +299,10 @@ impl Replica {
             self.apply_committed(was_ready, out, answered);
         }
         self.send_parked(out);
+        let seen = (self.group.leader(), self.group.term(), self.group.members_since());
+        if std::mem::replace(&mut self.told, seen) != seen {
+            out.events.push(Event::Regrouped { shard: self.shard });
+        }
     }
 
     /// Starts a snapshot at the last applied entry; false if one runs already or there is nothing to save.

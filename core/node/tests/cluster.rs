@@ -254,6 +254,24 @@ fn a_write_whose_leader_is_lost_is_in_doubt_and_a_read_is_asked_again() {
 }
 
 #[test]
+fn who_waits_for_a_leader_that_fell_silent_is_told_when_it_has_a_successor() {
+    let mut cluster = ready(1);
+    let old = cluster.leader(ShardId(0));
+    let other = [1, 2, 3].map(NodeId).into_iter().find(|id| *id != old).expect("there are three");
+    assert_eq!(cluster.ask(other, &["SET", "k", "v"]), Reply::Ok);
+    let write = cluster.send(other, &["SET", "k", "w"]);
+    let read = cluster.send(other, &["GET", "k"]);
+    cluster.turn(other);
+    // Cut off or stopped: no link breaks.
+    cluster.nodes.get_mut(&old).expect("it exists").up = false;
+    cluster.links.clear();
+    cluster.pass_ms(900);
+    let Reply::Error(refused) = cluster.reply(write) else { panic!("nobody knows what became of it") };
+    assert!(refused.to_string().starts_with("INDOUBT "), "{refused}");
+    assert_eq!(cluster.reply(read), Reply::bulk(b"v"));
+}
+
+#[test]
 fn without_a_majority_nothing_is_acknowledged() {
     let mut cluster = ready(1);
     let old = cluster.leader(ShardId(0));

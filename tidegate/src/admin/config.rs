@@ -62,6 +62,16 @@ const KNOBS: &[Knob] = &[
     },
     fixed("port", |shared| shared.ports.resp.to_string()),
     fixed("proto-max-bulk-len", |_| base::limits::BULK_BYTES_MAX.to_string()),
+    Knob {
+        name: "replica-staleness-max-ms",
+        get: |shared| shared.settings.replica_staleness_ms().to_string(),
+        kind: Kind::Integer {
+            // Replicas hear from their leaders each 50 ms, and know it 50 ms later.
+            least: 0,
+            most: 3_600_000,
+            set: |shared, ms| shared.settings.set_replica_staleness_ms(ms.unsigned_abs()),
+        },
+    },
     fixed("requirepass", |shared| {
         shared.requirepass.as_ref().map_or(String::new(), |password| String::from_utf8_lossy(password).into_owned())
     }),

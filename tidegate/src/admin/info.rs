@@ -3,12 +3,12 @@
 use crate::meters::text::seconds;
 use crate::meters::totals::Totals;
 use crate::meters::{Process, Sums, process};
-use crate::shared::{Phase, Shared, lock};
+use crate::shared::{Endpoint, Phase, Shared, lock};
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 /// The text for the sections that are asked for; all but the statistics of single commands if none is.
-pub fn info(shared: &Shared, wanted: &[&[u8]]) -> String {
+pub fn info(shared: &Shared, endpoint: Endpoint, wanted: &[&[u8]]) -> String {
     let wanted: Vec<String> = wanted.iter().map(|name| String::from_utf8_lossy(name).to_lowercase()).collect();
     let has = |name: &str| wanted.iter().any(|one| one == name);
     let mut out = String::new();
@@ -17,7 +17,7 @@ pub fn info(shared: &Shared, wanted: &[&[u8]]) -> String {
         if asked || (*usual && (wanted.is_empty() || has("default"))) {
             let separator = if out.is_empty() { "" } else { "\r\n" };
             let _ = write!(out, "{separator}# {name}\r\n");
-            for (key, value) in section(shared) {
+            for (key, value) in section(shared, endpoint) {
                 let _ = write!(out, "{key}:{value}\r\n");
             }
         }
@@ -26,37 +26,41 @@ pub fn info(shared: &Shared, wanted: &[&[u8]]) -> String {
 }
 
 type Lines = Vec<(String, String)>;
-type Section = fn(&Shared) -> Lines;
+type Section = fn(&Shared, Endpoint) -> Lines;
 
 /// Name, maker, and whether INFO shows it unasked.
 const SECTIONS: &[(&str, Section, bool)] = &[
     ("Server", server, true),
-    ("Clients", clients, true),
-    ("Memory", memory, true),
-    ("Persistence", persistence, true),
-    ("Stats", stats, true),
-    ("Replication", |_| lines(&[("role", &"master"), ("connected_slaves", &0)]), true),
-    ("CPU", cpu, true),
-    ("Commandstats", command_stats, false),
-    ("Latencystats", latency_stats, false),
-    ("Cluster", |_| lines(&[("cluster_enabled", &0)]), true),
-    ("Keyspace", keyspace, true),
+    ("Clients", |shared, _| clients(shared), true),
+    ("Memory", |shared, _| memory(shared), true),
+    ("Persistence", |shared, _| persistence(shared), true),
+    ("Stats", |shared, _| stats(shared), true),
+    ("Replication", |_, _| lines(&[("role", &"master"), ("connected_slaves", &0)]), true),
+    ("CPU", |_, _| cpu(), true),
+    ("Commandstats", |shared, _| command_stats(shared), false),
+    ("Latencystats", |shared, _| latency_stats(shared), false),
+    ("Cluster", |_, endpoint| lines(&[("cluster_enabled", &u8::from(endpoint == Endpoint::Cluster))]), true),
+    ("Keyspace", |shared, _| keyspace(shared), true),
 ];
 
 fn lines(pairs: &[(&str, &dyn std::fmt::Display)]) -> Lines {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), value.to_string())).collect()
 }
 
-fn server(shared: &Shared) -> Lines {
+fn server(shared: &Shared, endpoint: Endpoint) -> Lines {
+    let (mode, port) = match endpoint {
+        Endpoint::Routing => ("standalone", shared.ports.resp),
+        Endpoint::Cluster => ("cluster", shared.ports.cluster),
+    };
     let uptime = shared.started.elapsed().as_secs();
     lines(&[
         ("redis_version", &"7.0.15"),
-        ("redis_mode", &"standalone"),
+        ("redis_mode", &mode),
         ("tidegate_version", &env!("CARGO_PKG_VERSION")),
         ("os", &std::env::consts::OS),
         ("arch_bits", &64),
         ("process_id", &std::process::id()),
-        ("tcp_port", &shared.ports.resp),
+        ("tcp_port", &port),
         ("admin_port", &shared.ports.admin),
         ("server_time_usec", &(crate::clock::wall_ms() * 1000)),
         ("uptime_in_seconds", &uptime),
@@ -135,7 +139,7 @@ fn stats(shared: &Shared) -> Lines {
     ])
 }
 
-fn cpu(_: &Shared) -> Lines {
+fn cpu() -> Lines {
     let process = Process::look();
     let spent = |ticks: Option<u64>| {
         let ns = ticks.unwrap_or(0) * (1_000_000_000 / process::TICKS_PER_SECOND);

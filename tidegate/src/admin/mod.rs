@@ -16,7 +16,7 @@ pub fn run(shared: &Shared, conn: &Conn, command: &Command, args: &[&[u8]]) -> R
     let sub = args.get(1).map(|arg| arg.to_ascii_lowercase()).unwrap_or_default();
     let rest = args.get(2..).unwrap_or_default();
     match (command.name, sub.as_slice()) {
-        ("info", _) => Reply::Verbatim(info::info(shared, &args[1..])),
+        ("info", _) => Reply::Verbatim(info::info(shared, conn.endpoint(), &args[1..])),
         ("command", _) => data::command::docs::command(args).into(),
         ("config" | "client" | "slowlog", b"help") => containers::help(command),
         ("config", sub) => config::config(shared, sub, rest),

@@ -2,6 +2,7 @@
 
 use crate::clients::{Seen, Vitals};
 use crate::meters::Asked;
+use crate::shared::Endpoint;
 use base::limits::OUT_BYTES_SOFT;
 use base::{ClientId, Instant};
 use edge::Session;
@@ -102,6 +103,11 @@ impl Conn {
             hung_up: false,
             idle: Idle::default(),
         }
+    }
+
+    /// Where the client came in.
+    pub fn endpoint(&self) -> Endpoint {
+        if self.session.cluster().is_some() { Endpoint::Cluster } else { Endpoint::Routing }
     }
 
     /// Reads into `buffer`.

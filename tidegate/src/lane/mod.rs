@@ -3,6 +3,7 @@
 //! One thread, one readiness loop, no lock on the way of a request. After a busy turn the loop polls some times before
 //! it blocks: else every client would pay for a wake-up.
 
+mod cluster;
 mod conn;
 pub use conn::Conn;
 mod idle;
@@ -17,8 +18,9 @@ use crate::journal::Journal;
 use crate::keeper::Task;
 use crate::log;
 use crate::meters::{Turn, nanos};
+use crate::neighbours::Neighbours;
 use crate::peers::{self as links, Peers};
-use crate::shared::{Input, Shared};
+use crate::shared::{Endpoint, Input, Shared};
 use base::{ClientId, Instant, LaneId};
 
 use consensus::{Envelope, Write};
@@ -40,7 +42,7 @@ pub struct Driver {
     pub journal: Arc<Journal>,
     pub keeper: Sender<Task>,
     pub poll: Poll,
-    pub listener: Option<TcpListener>,
+    pub doors: Vec<Door>,
     /// The last accept failed: clients may wait.
     accept_failed: bool,
     pub lane: Lane,
@@ -63,9 +65,18 @@ pub struct Driver {
     looked_at: Instant,
     /// The links to other nodes, if there are any.
     pub peers: Option<Peers>,
+    /// What is known of them, for the cluster endpoint.
+    pub neighbours: Option<Neighbours>,
     peers_at: std::time::Instant,
     /// Told once, when every shard of the lane is served.
     pub ready: Option<Sender<()>>,
+}
+
+/// A listener for clients.
+#[derive(Debug)]
+pub struct Door {
+    pub endpoint: Endpoint,
+    pub listener: TcpListener,
 }
 
 /// A connection that DEBUG SLEEP holds back.
@@ -85,7 +96,9 @@ struct Conns {
 }
 
 pub const WAKER: Token = Token(usize::MAX);
-const LISTENER: Token = Token(usize::MAX - 1);
+/// The last of the doors' tokens; those of the others stand before it.
+const DOORS: Token = Token(usize::MAX - 1);
+const FIRST_DOOR: usize = DOORS.0 - 1;
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Polls without waiting after a busy turn.
 const SPINS: u32 = 30;
@@ -99,7 +112,7 @@ impl Driver {
         journal: Arc<Journal>,
         keeper: Sender<Task>,
         poll: Poll,
-        listener: Option<TcpListener>,
+        doors: Vec<Door>,
         lane: Lane,
         out: Outbox,
     ) -> Self {
@@ -110,7 +123,7 @@ impl Driver {
             journal,
             keeper,
             poll,
-            listener,
+            doors,
             accept_failed: false,
             lane,
             out,
@@ -127,6 +140,7 @@ impl Driver {
             sleepers: Vec::new(),
             looked_at: clock::boot(),
             peers: None,
+            neighbours: None,
             peers_at: std::time::Instant::now(),
             ready: None,
         }
@@ -141,12 +155,12 @@ impl Driver {
         self.tell();
     }
 
-    /// Opens the listener to clients.
+    /// Opens the doors to clients.
     pub fn listen(&mut self) -> std::io::Result<()> {
-        match &mut self.listener {
-            Some(listener) => self.poll.registry().register(listener, LISTENER, Interest::READABLE),
-            None => Ok(()),
+        for (door, token) in self.doors.iter_mut().zip(FIRST_DOOR..=DOORS.0) {
+            self.poll.registry().register(&mut door.listener, Token(token), Interest::READABLE)?;
         }
+        Ok(())
     }
 
     /// The loop; returns when the node stops and nothing is owed any more.
@@ -166,7 +180,7 @@ impl Driver {
             for event in &events {
                 match event.token() {
                     WAKER => {}
-                    LISTENER => self.accept(),
+                    Token(FIRST_DOOR..) => self.accept(),
                     Token(links::TOKENS..) => self.on_peer_ready(event),
                     Token(place) => self.on_ready(place, event),
                 }
@@ -241,6 +255,7 @@ impl Driver {
             if let Some(roster) = self.out.roster.take() {
                 self.on_roster(roster);
             }
+            self.redraw_map(now);
             if !self.out.garbage.is_empty() {
                 let garbage = std::mem::take(&mut self.out.garbage);
                 self.ask_keeper(Task::Drop(garbage));
@@ -304,7 +319,7 @@ impl Driver {
         let now = if any { clock::now() } else { Now::default() };
         for input in inputs.drain(..) {
             match input {
-                Input::Accepted(stream) => self.admit(stream),
+                Input::Accepted(endpoint, stream) => self.admit(endpoint, stream),
                 Input::Lane(message) => self.lane.on_lane_message(now, message, &mut self.out),
                 Input::Persisted(released) => {
                     self.ran_from = Some(now.boot);
@@ -356,6 +371,7 @@ impl Driver {
                     let fields: log::Fields<'_> = &[("shard", &shard), ("index", &index)];
                     log::info("lane", "the state of a shard was replaced by a snapshot of its leader", fields);
                 }
+                node::Event::Regrouped { .. } => self.neighbours.iter_mut().for_each(Neighbours::outdate),
                 _ => {}
             }
         }
@@ -365,7 +381,13 @@ impl Driver {
     }
 
     fn accept(&mut self) {
-        let Some(listener) = &self.listener else { return };
+        for at in 0..self.doors.len() {
+            self.accept_at(at);
+        }
+    }
+
+    fn accept_at(&mut self, at: usize) {
+        let Door { endpoint, listener } = &self.doors[at];
         loop {
             match listener.accept() {
                 Ok((stream, _)) => {
@@ -378,7 +400,7 @@ impl Driver {
                     let fewest =
                         (0..boxes.len()).min_by_key(|at| boxes[*at].clients.load(Ordering::Relaxed)).unwrap_or(0);
                     boxes[fewest].clients.fetch_add(1, Ordering::Relaxed);
-                    boxes[fewest].put(Input::Accepted(TcpStream::from(stream)));
+                    boxes[fewest].put(Input::Accepted(*endpoint, TcpStream::from(stream)));
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     self.accept_failed = false;

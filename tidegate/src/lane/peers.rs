@@ -60,11 +60,13 @@ impl Driver {
             match event {
                 Event::Message { peer, message } => self.lane.on_peer(now, peer, message, &mut self.out),
                 Event::Up { peer, life } => {
+                    self.neighbours.iter_mut().for_each(|all| all.on_up(peer));
                     log::info("peers", "a node is linked", &[("node", &format!("{:016x}", peer.0))]);
                     self.ask_keeper(Task::Remember { node: peer, life });
                     self.lane.on_peer_up(now, peer, &mut self.out);
                 }
                 Event::Lost { peer } => {
+                    self.neighbours.iter_mut().for_each(|all| all.on_lost(peer));
                     log::warn("peers", "the link to a node broke", &[("node", &format!("{:016x}", peer.0))]);
                     self.lane.on_peer_lost(now, peer, &mut self.out);
                 }
@@ -86,6 +88,7 @@ impl Driver {
             self.on_peer_events(events);
         }
         *lock(&self.shared.roster) = Some(roster.clone());
+        self.neighbours.iter_mut().for_each(|all| all.on_roster(roster.clone()));
         self.ask_keeper(Task::Roster(roster));
     }
 

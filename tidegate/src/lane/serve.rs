@@ -8,7 +8,7 @@ use crate::admin::slowlog;
 use crate::clients::Card;
 use crate::journal::Journal;
 use crate::meters::{LaneMeters, Turn};
-use crate::shared::{Shared, lock};
+use crate::shared::{Endpoint, Shared, lock};
 use crate::{admin, clock, log};
 use base::{ClientId, Instant};
 use data::keyspace::NEAR_MAX;
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 impl Driver {
     /// A new connection of this lane.
-    pub(super) fn admit(&mut self, stream: std::net::TcpStream) {
+    pub(super) fn admit(&mut self, endpoint: Endpoint, stream: std::net::TcpStream) {
         let (Ok(addr), Ok(laddr)) = (stream.peer_addr(), stream.local_addr()) else {
             self.mailbox().clients.fetch_sub(1, Ordering::Relaxed);
             return;
@@ -35,7 +35,8 @@ impl Driver {
         }
         let number = self.shared.next_client.fetch_add(1, Ordering::Relaxed) + 1;
         self.shared.accepted.fetch_add(1, Ordering::Relaxed);
-        let config = SessionConfig { requirepass: self.shared.requirepass.clone() };
+        let cluster = (endpoint == Endpoint::Cluster).then(|| self.shared.map.load_full());
+        let config = SessionConfig { requirepass: self.shared.requirepass.clone(), cluster };
         let session = Session::new(ClientId(number), config);
         let stream = mio::net::TcpStream::from_std(stream);
         let place = self.conns.insert(|handle| Conn::new(handle, number, stream, session));
@@ -159,6 +160,7 @@ impl Driver {
 
     /// Serves complete requests at the front of `bytes`, up to a turn's share; how many bytes they took.
     fn serve(&mut self, place: usize, bytes: &[u8]) -> usize {
+        self.show_map(place);
         let (mut at, mut left) = (0, TURN_COST);
         loop {
             let (used, inline) = self.serve_frames(place, &bytes[at..], &mut left);
@@ -341,15 +343,15 @@ fn cost(step: &Step<'_>) -> usize {
 type Calls<'a> = SmallVec<[Call<'a>; NEAR_MAX]>;
 
 /// The core, with what counts its requests.
-struct Core<'a> {
-    lane: &'a mut Lane,
-    out: &'a mut Outbox,
-    shared: &'a Shared,
+pub(super) struct Core<'a> {
+    pub(super) lane: &'a mut Lane,
+    pub(super) out: &'a mut Outbox,
+    pub(super) shared: &'a Shared,
     meters: &'a LaneMeters,
     turn: &'a mut Turn,
     slow: &'a mut Slow,
     slower_than_ns: Option<u64>,
-    now: Now,
+    pub(super) now: Now,
 }
 
 impl Core<'_> {
@@ -379,7 +381,10 @@ impl Core<'_> {
             args: &call.args,
         };
         let begun = self.slow.times(call.command, call.args.len(), self.slower_than_ns).then(clock::boot);
-        self.lane.on_request(self.now, request, self.out);
+        match conn.session.cluster() {
+            None => self.lane.on_request(self.now, request, self.out),
+            Some(view) => self.request_of_cluster(view, call.place, request),
+        }
         let mut waits = true;
         while self.out.replies.last().is_some_and(|(client, ..)| *client == conn.handle) {
             let (_, seq, reply) = self.out.replies.pop().expect("it was looked at");

@@ -83,8 +83,11 @@ const DIAL_MIN: Duration = Duration::from_millis(20);
 const DIAL_MAX: Duration = Duration::from_secs(1);
 /// Without any link for so long, a node dials those too that should dial it.
 const LONELY_MAX: Duration = Duration::from_secs(3);
-/// A handshake takes no longer.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// A handshake takes no longer; the first packet of a dial is sent twice in that time.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
+/// What a peer's machine has not taken in this time ends the link. TCP alone would try for a quarter of an hour, ever more
+/// seldom, and so find out late that a partition has ended.
+const DELIVERY_MAX: Duration = Duration::from_millis(1_000);
 /// Connections that are not proved yet.
 const STRANGERS_MAX: usize = 32;
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -255,6 +258,8 @@ impl Peers {
         // slower, and works.
         let _ = link.stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&link.stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(STUCK_MAX));
+        // One that can't be bounded is slower to heal, and works.
+        let _ = socket2::SockRef::from(&link.stream).set_tcp_user_timeout(Some(DELIVERY_MAX));
         self.links[at] = Some(link);
     }
 

@@ -62,7 +62,7 @@ fn node(shared: &Shared) -> Value {
     let totals = Totals::of(shared);
     json!({
         "id": hex(shared.node),
-        "name": if shared.cluster.is_some() { "server" } else { "dev" },
+        "name": shared.name,
         "pid": std::process::id(),
         "resp": format!("127.0.0.1:{}", shared.ports.resp),
         "admin": format!("127.0.0.1:{}", shared.ports.admin),

@@ -1,10 +1,11 @@
 #!/bin/bash
-# Installs what clients.sh needs: Debian packages by apt, the redis-py and node-redis libraries under target/clients.
+# Installs what clients.sh needs: Debian packages by apt, the redis-py, node-redis and ioredis libraries under target/clients.
 # What can't be had makes it fail: a check that did not run is no check that passed.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 REDIS_PY=redis==5.3.1
 NODE_REDIS=redis@5.9.0
+IOREDIS=ioredis@6.0.0
 home=target/clients
 
 # A program, and the Debian package that brings it.
@@ -30,8 +31,10 @@ if [ ! -e "$home/$REDIS_PY" ]; then
     "$home/venv/bin/pip" install --quiet --disable-pip-version-check "$REDIS_PY"
     touch "$home/$REDIS_PY"
 fi
-if [ ! -e "$home/$NODE_REDIS" ]; then
-    npm install --prefix "$home/node" --no-audit --no-fund --loglevel=error "$NODE_REDIS"
-    touch "$home/$NODE_REDIS"
-fi
-echo "clients are there: $REDIS_PY, $NODE_REDIS, $(redis-cli --version)"
+for library in "$NODE_REDIS" "$IOREDIS"; do
+    if [ ! -e "$home/$library" ]; then
+        npm install --prefix "$home/node" --no-audit --no-fund --loglevel=error "$library"
+        touch "$home/$library"
+    fi
+done
+echo "clients are there: $REDIS_PY, $NODE_REDIS, $IOREDIS, $(redis-cli --version)"

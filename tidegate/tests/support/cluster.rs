@@ -1,20 +1,20 @@
-//! Three real nodes on this machine, by their configuration files.
+//! A cluster of three real nodes, by their configuration files: each can be killed, stopped and started again.
 
-use super::{Client, http};
+use super::Client;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How many nodes it has at its start.
 pub const NODES: usize = 3;
+const PORTS: usize = 4;
 
 /// Nodes by their configuration files; each runs or not.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Of each node: RESP, admin, peers.
-    pub ports: Vec<[u16; 3]>,
+    /// RESP, admin, peers, cluster.
+    pub ports: Vec<[u16; PORTS]>,
     pub files: Vec<PathBuf>,
     pub children: Vec<Option<Child>>,
     pub ready_in: Duration,
@@ -41,7 +41,7 @@ impl Cluster {
     }
 
     fn try_start(folder: &Path) -> Option<Self> {
-        let ports: Vec<[u16; 3]> = (0..NODES).map(|_| free_ports()).collect();
+        let ports: Vec<[u16; PORTS]> = (0..NODES).map(|_| free_ports()).collect();
         let files = (0..NODES).map(|at| write_config(folder, at, ports[at], &ports)).collect();
         let mut cluster = Self { ports, files, children: Vec::new(), ready_in: Duration::ZERO };
         let begun = Instant::now();
@@ -92,7 +92,7 @@ impl Cluster {
             while Instant::now() < deadline
                 && self.children[at].as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
             {
-                if http(&format!("127.0.0.1:{}", mine[1]), "GET /status HTTP/1.1\r\nhost: a\r\n\r\n").is_some() {
+                if super::http(&self.admin(at), "GET /status HTTP/1.1\r\nhost: a\r\n\r\n").is_some() {
                     return at;
                 }
             }
@@ -113,6 +113,30 @@ impl Cluster {
         Client::connect(&format!("127.0.0.1:{}", self.ports[at][0])).expect("a ready node takes connections")
     }
 
+    /// A client of a node's cluster endpoint.
+    pub fn cluster_client(&self, at: usize) -> Client {
+        Client::connect(&format!("127.0.0.1:{}", self.ports[at][3])).expect("a ready node takes connections")
+    }
+
+    /// The admin address of a node.
+    pub fn admin(&self, at: usize) -> String {
+        format!("127.0.0.1:{}", self.ports[at][1])
+    }
+
+    /// Sends a signal to a node.
+    pub fn signal(&self, at: usize, signal: &str) {
+        let pid = self.children[at].as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().expect("kill is there");
+        assert!(sent.success(), "{signal} reached {pid}");
+    }
+
+    /// SIGTERM, and the end of the node.
+    pub fn terminate(&mut self, at: usize) -> ExitStatus {
+        self.signal(at, "-TERM");
+        let mut child = self.children[at].take().expect("it runs");
+        child.wait().expect("the child can be waited for")
+    }
+
     pub fn data(&self, at: usize) -> PathBuf {
         self.files[at].parent().expect("a file has a folder").join(format!("data-{at}"))
     }
@@ -127,20 +151,22 @@ impl Drop for Cluster {
     }
 }
 
-pub fn free_ports() -> [u16; 3] {
-    let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    let port = |at: usize| listeners[at].local_addr().expect("it is bound").port();
-    [port(0), port(1), port(2)]
+/// Ports that nobody uses now.
+pub fn free_ports() -> [u16; PORTS] {
+    let listeners: Vec<TcpListener> =
+        (0..PORTS).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    std::array::from_fn(|at| listeners[at].local_addr().expect("it is bound").port())
 }
 
-fn write_config(folder: &Path, at: usize, mine: [u16; 3], ports: &[[u16; 3]]) -> PathBuf {
+fn write_config(folder: &Path, at: usize, mine: [u16; PORTS], ports: &[[u16; PORTS]]) -> PathBuf {
     std::fs::create_dir_all(folder).expect("a folder can be made");
-    let [resp, admin, peers] = mine;
-    let member =
-        |(at, ports): (usize, &[u16; 3])| format!("{{ id = '{:016x}', peers = '127.0.0.1:{}' }}", at + 0xa1, ports[2]);
+    let [resp, admin, peers, cluster] = mine;
+    let member = |(at, ports): (usize, &[u16; PORTS])| {
+        format!("{{ id = '{:016x}', peers = '127.0.0.1:{}' }}", at + 0xa1, ports[2])
+    };
     let members: Vec<String> = ports.iter().enumerate().map(member).collect();
     let text = format!(
-        "[node]\nid = '{:016x}'\ndir = 'data-{at}'\nresp = {resp}\nadmin = {admin}\npeers = {peers}\n\
+        "[node]\nid = '{:016x}'\ndir = 'data-{at}'\nresp = {resp}\nadmin = {admin}\npeers = {peers}\ncluster = {cluster}\n\
          [cluster]\nid = '00000000000000c1'\nsecret = 'a secret of this test'\nshards = 8\nmembers = [{}]\n",
         at + 0xa1,
         members.join(", ")

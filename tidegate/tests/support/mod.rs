@@ -50,6 +50,7 @@ impl Drop for Folder {
 pub struct Node {
     child: Child,
     resp: String,
+    cluster: String,
     admin: String,
 }
 
@@ -74,8 +75,15 @@ impl Node {
         let resp = field(&line, "resp").unwrap_or_else(|| panic!("no ready line, but {line:?} and {:?}", child.wait()));
         assert!(line.starts_with("ready "), "the first line is the ready line: {line:?}");
         let admin = field(&line, "admin").unwrap_or_else(|| panic!("the ready line names the admin port: {line:?}"));
+        let cluster =
+            field(&line, "cluster").unwrap_or_else(|| panic!("the ready line names the cluster port: {line:?}"));
         assert_eq!(field(&line, "pid"), Some(child.id().to_string()), "the ready line names the pid: {line:?}");
-        Self { child, resp, admin }
+        Self { child, resp, cluster, admin }
+    }
+
+    /// The address of the cluster endpoint.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
     }
 
     /// The address of the admin endpoint.
@@ -224,6 +232,16 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(REPLY_TIME_MAX))?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// A connection on which nothing may take longer than `time`.
+    pub fn connect_within(address: &str, time: Duration) -> std::io::Result<Self> {
+        let address = address.parse().map_err(|_| std::io::ErrorKind::InvalidInput)?;
+        let stream = TcpStream::connect_timeout(&address, time)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(time))?;
+        stream.set_write_timeout(Some(time))?;
         Ok(Self { stream: BufReader::new(stream) })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A message that a replica tells itself is never sent, and is refused when it comes from outside.
 
+use super::fresh::Fresh;
 use super::message::{Answer, Entry, Message, Position, Why};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::record::Payload;
@@ -23,6 +24,8 @@ const ENTRY_DATA: u8 = 1;
 const ENTRY_MEMBERS: u8 = 2;
 /// A message with more entries than this is refused: a leader sends at most a mebibyte of small ones.
 const ENTRIES_COUNT_MAX: u64 = 1 << 20;
+/// Centuries; times may be added to it.
+const AGE_MS_MAX: u64 = 1 << 42;
 /// No group comes to such a term or index: the next ones are numbers too.
 const NUMBER_MAX: u64 = 1 << 62;
 
@@ -66,10 +69,10 @@ impl Message {
                 put_varint(out, asked.0);
                 put_position(out, *hint);
             }
-            Self::Heartbeat { term, probe, commit } => {
+            Self::Heartbeat { term, probe, commit, fresh } => {
                 head(out, HEARTBEAT, *term);
-                put_varint(out, *probe);
-                put_varint(out, commit.0);
+                let Fresh { answered, age_ms, commit: latest } = fresh;
+                [*probe, commit.0, *answered, *age_ms, latest.0].into_iter().for_each(|number| put_varint(out, number));
             }
             Self::HeartbeatReply { term, probe, matched } => {
                 head(out, HEARTBEAT_REPLY, *term);
@@ -117,7 +120,15 @@ impl Message {
                 }
                 Self::AppendRejected { term, asked, hint: position(reader)? }
             }
-            HEARTBEAT => Self::Heartbeat { term, probe: reader.varint()?, commit: index(reader)? },
+            HEARTBEAT => {
+                let (probe, commit) = (reader.varint()?, index(reader)?);
+                let (answered, age_ms) = (reader.varint()?, reader.varint()?);
+                if age_ms > AGE_MS_MAX {
+                    return Err(DecodeError::Overlong);
+                }
+                let fresh = Fresh { answered, age_ms, commit: index(reader)? };
+                Self::Heartbeat { term, probe, commit, fresh }
+            }
             HEARTBEAT_REPLY => Self::HeartbeatReply { term, probe: reader.varint()?, matched: index(reader)? },
             TIMEOUT_NOW => Self::TimeoutNow { term },
             other => return Err(DecodeError::Unknown(u64::from(other))),
@@ -211,7 +222,12 @@ mod tests {
             Message::Append { term, prev: at, entries, commit: Index(299) },
             Message::AppendReply { term, matched: Index(NUMBER_MAX) },
             Message::AppendRejected { term, asked: Index(9), hint: at },
-            Message::Heartbeat { term, probe: 1 << 40, commit: Index(3) },
+            Message::Heartbeat {
+                term,
+                probe: 1 << 40,
+                commit: Index(3),
+                fresh: Fresh { answered: 7, age_ms: 300, commit: Index(9) },
+            },
             Message::HeartbeatReply { term, probe: 0, matched: Index(3) },
             Message::TimeoutNow { term },
         ]

@@ -1,6 +1,7 @@
 //! What a follower does: it takes the leader's entries, drops what differs, and answers for what is durable.
 
 use super::Group;
+use super::fresh::Fresh;
 use super::message::{Entry, Message, Position};
 use crate::Effects;
 use base::mutation::{self, Mutation};
@@ -46,9 +47,9 @@ impl Group {
         &mut self,
         now: Instant,
         from: NodeId,
-        term: Term,
-        probe: u64,
+        (term, probe): (Term, u64),
         commit: Index,
+        fresh: Fresh,
         out: &mut Effects,
     ) {
         if term < self.term && mutation::on(Mutation::LeaseAcrossVote) {
@@ -57,6 +58,7 @@ impl Group {
         if self.follow(now, from, term, out) {
             self.commit = self.commit.max(commit.min(self.verified));
             let matched = self.matched();
+            self.on_fresh(now, from, probe, fresh);
             self.send(from, Message::HeartbeatReply { term, probe, matched }, out);
         }
     }

@@ -13,7 +13,7 @@ use base::record::Payload;
 use base::{Index, Instant, NodeId, Term};
 use std::collections::{BTreeMap, VecDeque};
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Leader {
     /// Its first own entry; before that is applied it serves no read.
     pub(super) first: Index,
@@ -39,7 +39,7 @@ impl Leader {
         Self {
             first: last.next(),
             peers: peers.into_iter().map(|peer| (peer, Progress::new(last, now))).collect(),
-            beat_at: now.plus_ms(tuning.heartbeat_ms),
+            beat_at: now.next_multiple_of_ms(tuning.heartbeat_ms),
             probe: 0,
             probes: VecDeque::new(),
             answered: None,
@@ -60,7 +60,8 @@ impl Group {
         let me = self.me;
         let Role::Leader(leader) = &mut self.role else { return };
         // Rounds for reads don't put this off: they may come all the time.
-        leader.beat_at = now.plus_ms(heartbeat_ms);
+        // Those of all shards come at once: a node wakes, and sends a frame, for all of them.
+        leader.beat_at = now.next_multiple_of_ms(heartbeat_ms);
         let hears =
             |node| node == me || leader.peers.get(&node).is_some_and(|peer| now < peer.heard_at.plus_ms(election_ms));
         let heard = self.members.last().expect("a group has members").1.is_quorum(hears);
@@ -84,9 +85,11 @@ impl Group {
             leader.probes.push_back((leader.probe, now));
         }
         let probe = leader.probe;
-        let told: Vec<(NodeId, Index)> = leader.peers.iter().map(|(peer, it)| (*peer, it.matched)).collect();
-        for (peer, matched) in told {
-            self.send(peer, Message::Heartbeat { term, probe, commit: commit.min(matched) }, out);
+        let told: Vec<(NodeId, Index, u64)> =
+            leader.peers.iter().map(|(peer, it)| (*peer, it.matched, it.probe)).collect();
+        for (peer, matched, answered) in told {
+            let fresh = self.fresh_for(now, answered);
+            self.send(peer, Message::Heartbeat { term, probe, commit: commit.min(matched), fresh }, out);
         }
         // Its own answer is here already; the only voter needs no other.
         self.on_answers(now);
@@ -186,7 +189,7 @@ impl Group {
         peer.heard_at = now;
         peer.probe = peer.probe.max(probe);
         let news = peer.matched < matched && peer.on_matched(matched);
-        peer.on_heartbeat_answered(probe);
+        peer.on_heartbeat_answered(probe, matched);
         if news {
             self.advance_commit(now, out);
         }

@@ -2,11 +2,12 @@
 //!
 //! Every message between replicas carries its sender's term. Any of them may be lost, doubled, delayed or overtaken.
 
+use super::fresh::Fresh;
 use base::record::Payload;
 use base::{Index, Term};
 
 /// A message; see the module.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Message {
     /// To itself: the term and vote written as the `serial`th are durable, and all before them.
     HardStateStored {
@@ -60,6 +61,7 @@ pub enum Message {
         term: Term,
         probe: u64,
         commit: Index,
+        fresh: Fresh,
     },
     /// `matched` as in [`Message::AppendReply`].
     HeartbeatReply {
@@ -74,7 +76,7 @@ pub enum Message {
 }
 
 /// The index and term of an entry: how logs are compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Position {
     pub index: Index,
     pub term: Term,
@@ -89,7 +91,7 @@ impl Position {
 }
 
 /// One log entry; its index stands in its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     pub term: Term,
     pub payload: Payload,
@@ -105,14 +107,14 @@ impl Entry {
 }
 
 /// The answer to a request for a vote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     Granted,
     Refused,
 }
 
 /// Why somebody campaigns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
     /// No leader is heard of: voters that hear one refuse.
     Silence,

@@ -19,6 +19,8 @@ mod change;
 mod codec;
 mod election;
 mod follower;
+mod fresh;
+mod identity;
 mod judge;
 mod leader;
 mod log;
@@ -29,6 +31,7 @@ mod read;
 mod snapshot;
 
 pub use change::{Change, ChangeRefused};
+pub use fresh::Fresh;
 pub use judge::PeerMisbehaved;
 pub use membership::Membership;
 pub use message::{Answer, Entry, Message, Position, Why};
@@ -40,11 +43,12 @@ use base::record::{Payload, Record, RecoveredShard};
 use base::rng::Rng;
 use base::{Index, Instant, NodeId, ShardId, Term};
 use bytes::Bytes;
+use fresh::Freshness;
 use leader::Leader;
 use log::Log;
 
 /// Durations, on which all replicas of a group must agree since leases rest on them, and what a replica keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tuning {
     /// How often a leader is heard.
     pub heartbeat_ms: u64,
@@ -82,7 +86,7 @@ impl Tuning {
 }
 
 /// What a step brought about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Turned {
     /// This replica leads now; the caller proposes the term's first entry at once.
     pub elected: bool,
@@ -93,7 +97,7 @@ pub struct Turned {
 }
 
 /// One replica of one group.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Group {
     me: NodeId,
     shard: ShardId,
@@ -118,6 +122,7 @@ pub struct Group {
     members: Vec<(Index, Membership)>,
     /// When a leader was heard last: it may rely on this replica's vote for a while.
     heard_at: Option<Instant>,
+    fresh: Freshness,
     /// Before this a restarted replica neither votes nor campaigns: it may have granted a lease in its former life.
     quarantined_until: Instant,
     /// When a replica that doesn't lead campaigns.
@@ -128,7 +133,7 @@ pub struct Group {
 }
 
 /// Writes of term and vote, and what waits for them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct HardState {
     written: u64,
     stored: u64,
@@ -136,7 +141,7 @@ struct HardState {
     held: Vec<(u64, Envelope)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Role {
     Follower,
     /// Asks who would vote for it.
@@ -197,6 +202,7 @@ impl Group {
             applied: base,
             members: memberships,
             heard_at: None,
+            fresh: Freshness::default(),
             quarantined_until: Instant(0),
             campaign_at: Instant(u64::MAX),
             held_from: None,
@@ -260,7 +266,9 @@ impl Group {
                     self.on_append(from, prev, entries, commit, out);
                 }
             }
-            Message::Heartbeat { term, probe, commit } => self.on_heartbeat(now, from, term, probe, commit, out),
+            Message::Heartbeat { term, probe, commit, fresh } => {
+                self.on_heartbeat(now, from, (term, probe), commit, fresh, out);
+            }
             Message::AppendReply { term, matched } => {
                 if self.leads_in(now, term, out) {
                     self.on_append_reply(now, from, matched, out);
@@ -359,6 +367,12 @@ impl Group {
     #[must_use]
     pub fn membership(&self) -> &Membership {
         &self.members.last().expect("a group has members").1
+    }
+
+    /// The index of the entry since which those members count.
+    #[must_use]
+    pub fn members_since(&self) -> Index {
+        self.members.last().expect("a group has members").0
     }
 
     /// The members as of `index`, which must not lie before the last applied one.

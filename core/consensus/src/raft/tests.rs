@@ -97,3 +97,30 @@ fn rounds_are_confirmed_however_many_are_on_their_way() {
     assert_eq!(confirmed, 1000 - rounds_on_their_way);
     assert!(group.may_read(now), "and they renew the lease");
 }
+
+/// Heartbeats of a leader at 1,000 ms and later, which a quorum has answered `age_ms` before each was sent.
+#[test]
+fn a_follower_knows_how_fresh_it_is_by_its_own_answers() {
+    let (me, leader, term) = (NodeId(2), NodeId(1), Term(3));
+    let members = Membership::of_voters([leader, me, NodeId(3)]);
+    let mut group = Group::new(me, ShardId(0), members, RecoveredShard::default(), Rng::new(7));
+    let hear = |group: &mut Group, ms: u64, probe: u64, fresh: Fresh| {
+        let now = Instant(0).plus_ms(ms);
+        let message = Message::Heartbeat { term, probe, commit: Index(0), fresh };
+        step(group, now, |group, out| group.on_message(now, leader, message, out));
+    };
+    let reads = |group: &Group, ms: u64, bound_ms: u64| group.may_read_behind(Instant(0).plus_ms(ms), bound_ms);
+    let fresh = |answered: u64| Fresh { answered, age_ms: 20, commit: Index(0) };
+    hear(&mut group, 1000, 1, fresh(0));
+    assert!(!reads(&group, 1000, 10_000), "one heartbeat proves nothing: it may have been on its way for long");
+    hear(&mut group, 1050, 2, fresh(1));
+    assert!(reads(&group, 1050, 100), "it was sent after the answer of 1000");
+    assert!(reads(&group, 1979, 1000) && !reads(&group, 1980, 1000), "and proves what was 20 ms before that answer");
+    // Stopped for ten seconds: what waited in the socket is heard late, and names answers of before.
+    hear(&mut group, 11_050, 3, fresh(2));
+    assert!(!reads(&group, 11_050, 1000));
+    hear(&mut group, 11_051, 4, fresh(3));
+    assert!(reads(&group, 11_051, 1000));
+    hear(&mut group, 11_101, 5, Fresh { answered: 4, age_ms: 20, commit: Index(9) });
+    assert!(!reads(&group, 11_101, 1000), "it lacks what was committed");
+}

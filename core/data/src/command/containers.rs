@@ -60,13 +60,13 @@ const fn index() -> [Option<&'static Container>; ID_MAX] {
     index
 }
 
-const fn sub(name: &'static str, arity: i16, help: &'static [&'static str]) -> Sub {
+pub(super) const fn sub(name: &'static str, arity: i16, help: &'static [&'static str]) -> Sub {
     Sub { name, arity, help }
 }
 
-const HELP: Sub = sub("help", 2, &["HELP", "    Prints this help."]);
+pub(super) const HELP: Sub = sub("help", 2, &["HELP", "    Prints this help."]);
 
-static CONTAINERS: [Container; 5] = [
+static CONTAINERS: [Container; 6] = [
     Container {
         id: 407,
         head: "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -154,6 +154,11 @@ static CONTAINERS: [Container; 5] = [
             sub("reset", 2, &["RESET", "    Reset the slowlog."]),
             HELP,
         ],
+    },
+    Container {
+        id: super::cluster::CLUSTER_ID,
+        head: "CLUSTER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &super::cluster::SUBS,
     },
 ];
 

@@ -3,6 +3,7 @@
 //! A new command is one function beside its family and one row in that family's table. The `id` of a row stands in
 //! log entries: it is never changed and never used again for another command.
 
+pub mod cluster;
 pub mod containers;
 pub mod docs;
 pub mod generic;
@@ -38,7 +39,7 @@ pub struct Command {
     pub run: Run,
     /// One sentence for COMMAND DOCS.
     pub summary: &'static str,
-    /// The group that COMMAND DOCS names: string, generic, connection, server, transactions.
+    /// The group that COMMAND DOCS names: string, generic, connection, server, transactions, cluster.
     pub group: &'static str,
     /// The version of Redis in which the command appeared.
     pub since: &'static str,
@@ -152,7 +153,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 9] = [
+const FAMILIES: [&[Command]; 10] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -161,6 +162,7 @@ const FAMILIES: [&[Command]; 9] = [
     keyless::COMMANDS,
     prefix::COMMANDS,
     server::COMMANDS,
+    cluster::COMMANDS,
     nodes::COMMANDS,
 ];
 

@@ -76,13 +76,13 @@ pub fn ends_transaction(args: &[&[u8]]) -> bool {
 }
 
 /// The positions of the keys of a call, seen through its prefixes; none if the call makes no sense.
-pub fn key_positions(command: &'static Command, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
+pub fn key_positions(command: &Command, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
     let behind = match command.run {
-        Run::Prefix(_) => parse(args).ok().map(|call| (call.command, call.at)),
-        _ => Some((command, 0)),
+        Run::Prefix(_) => parse(args).ok().map(|call| (call.command.keys, call.at)),
+        _ => Some((command.keys, 0)),
     };
     let count = args.len();
-    behind.into_iter().flat_map(move |(command, at)| command.keys.positions(count - at).map(move |key| key + at))
+    behind.into_iter().flat_map(move |(keys, at)| keys.positions(count - at).map(move |key| key + at))
 }
 
 /// A read changes nothing that could happen twice, and its recorded reply would be an old one, so it is refused rather than

@@ -91,6 +91,13 @@ impl Keyspace {
         self.table(db, slot).map_or(0, super::table::Table::len)
     }
 
+    /// Up to `count` keys of a slot, dead ones too as long as they stand there.
+    pub fn keys_in_slot(&self, db: u8, slot: Slot, count: usize) -> impl Iterator<Item = &[u8]> {
+        let items = &self.dbs[usize::from(db)].items;
+        let stored = self.table(db, slot).into_iter().flat_map(super::table::Table::items);
+        stored.take(count).map(|stored| item::view(items.get(stored)).key)
+    }
+
     /// Empties a database. What was in it is dropped later: by the caller of [`Keyspace::take_garbage`].
     pub fn flush(&mut self, db: u8) {
         let old = std::mem::take(&mut self.dbs[usize::from(db)]);

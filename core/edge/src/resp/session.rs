@@ -7,17 +7,21 @@
 use super::encode::{Leaving, Proto};
 use super::parse::{self, Args, Invalid, Parsed, Progress, Trust, words};
 use super::transaction::{Merge, Transaction};
+use crate::cluster::{Map, Place, View};
 use base::ClientId;
 use base::limits::{DATABASE_COUNT, OUT_BYTES_SOFT};
 use data::command::containers;
 use data::once::OwnedId;
 use data::{Command, Refused, Reply, Run, Watched, command};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// What a session is told at its start.
 #[derive(Clone, Debug, Default)]
 pub struct SessionConfig {
     pub requirepass: Option<Vec<u8>>,
+    /// On the cluster endpoint: what the node knows of the cluster.
+    pub cluster: Option<Arc<Map>>,
 }
 
 /// One connection; see the module.
@@ -28,6 +32,8 @@ pub struct Session {
     pub(super) proto: Proto,
     pub(super) db: u8,
     authenticated: bool,
+    /// On the cluster endpoint.
+    pub(super) cluster: Option<View>,
     pub(super) name: Vec<u8>,
     pub(super) lib_name: Vec<u8>,
     pub(super) lib_ver: Vec<u8>,
@@ -110,6 +116,7 @@ pub struct Call<'a> {
     pub joins: bool,
     pub command: &'static Command,
     pub args: Args<'a>,
+    pub place: Place,
 }
 
 /// EXEC.
@@ -148,6 +155,7 @@ impl Session {
         let authenticated = config.requirepass.is_none();
         Self {
             id,
+            cluster: Self::view(&config),
             config,
             proto: Proto::Two,
             db: 0,
@@ -354,6 +362,10 @@ impl Session {
         if !self.authenticated && !matches!(command.name, "auth" | "hello" | "quit" | "reset") {
             return self.refuse(Refused::Text("NOAUTH Authentication required.".to_owned()), out);
         }
+        let place = match self.place(command, &args) {
+            Ok(place) => place,
+            Err(refused) => return self.refuse(refused, out),
+        };
         if self.transaction.is_some()
             && !matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset" | "once")
         {
@@ -363,21 +375,24 @@ impl Session {
         }
         match command.run {
             Run::Session => self.session_command(command, args, out),
-            Run::Node => Step::Admin(self.call(command, args)),
-            Run::Prefix(_) => self.prefixed(command, args, out),
+            Run::Node => Step::Admin(self.call(command, args, place)),
+            Run::Prefix(_) => self.prefixed(command, args, place, out),
             Run::Read(_) | Run::Write(_) | Run::Scatter(_) => {
                 if command.name == "watch" && self.transaction.is_some() {
                     return self.answer(error("ERR WATCH inside MULTI is not allowed"), out);
                 }
-                Step::Request(self.call(command, args))
+                match self.of_cluster(command, &args) {
+                    Some(reply) => self.answer(reply, out),
+                    None => Step::Request(self.call(command, args, place)),
+                }
             }
         }
     }
 
-    pub(super) fn call<'a>(&mut self, command: &'static Command, args: Args<'a>) -> Call<'a> {
+    pub(super) fn call<'a>(&mut self, command: &'static Command, args: Args<'a>, place: Place) -> Call<'a> {
         let joins = self.writes_pending > 0;
         let seq = self.open(command.is_write(), command.name == "watch");
-        Call { seq, db: self.db, joins, command, args }
+        Call { seq, db: self.db, joins, command, args, place }
     }
 
     /// An error that also spoils an open transaction.
@@ -393,7 +408,7 @@ impl Session {
     fn session_command<'a>(&mut self, command: &'static Command, args: Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
         match command.name {
             "select" => {
-                let reply = Self::database(args[1]).map_or_else(Reply::Error, |db| {
+                let reply = self.select(args[1]).map_or_else(Reply::Error, |db| {
                     self.db = db;
                     Reply::Ok
                 });
@@ -408,11 +423,13 @@ impl Session {
                 self.answer(Reply::Ok, out);
                 Step::Close
             }
-            "ping" | "echo" | "hello" | "auth" | "client" => match self.local(command, &args) {
-                Some(reply) => self.answer(reply, out),
-                None if lower(args[1]) == "reply" => Step::Answered,
-                None => Step::Admin(self.call(command, args)),
-            },
+            "ping" | "echo" | "hello" | "auth" | "client" | "readonly" | "readwrite" | "asking" => {
+                match self.local(command, &args) {
+                    Some(reply) => self.answer(reply, out),
+                    None if lower(args[1]) == "reply" => Step::Answered,
+                    None => Step::Admin(self.call(command, args, Place::Leader)),
+                }
+            }
             _ => self.transaction_command(command, out),
         }
     }
@@ -428,6 +445,7 @@ impl Session {
             "echo" => Reply::bulk(args[1]),
             "hello" => self.hello(args),
             "auth" => self.auth(args),
+            "readonly" | "readwrite" | "asking" => self.route_reads(command),
             _ => return self.client(args),
         })
     }
@@ -483,7 +501,7 @@ impl Session {
             pair("version", Reply::text("7.0.15")),
             pair("proto", Reply::Int(i64::from(self.resp()))),
             pair("id", Reply::Int(i64::try_from(self.id.0).unwrap_or(i64::MAX))),
-            pair("mode", Reply::text("standalone")),
+            pair("mode", Reply::text(if self.cluster.is_some() { "cluster" } else { "standalone" })),
             pair("role", Reply::text("master")),
             pair("modules", Reply::Array(Vec::new())),
         ])
@@ -527,6 +545,9 @@ impl Session {
         self.name.clear();
         self.muted = Muted::No;
         self.authenticated = self.config.requirepass.is_none();
+        if let Some(view) = &mut self.cluster {
+            view.readonly = false;
+        }
     }
 }
 

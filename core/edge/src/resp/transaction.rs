@@ -6,6 +6,7 @@
 use super::client::is_for_node;
 use super::parse::Args;
 use super::session::{ExecCall, QueuedCall, Session, Step, error};
+use crate::cluster::Place;
 use base::limits::{QUEUED_COMMANDS_MAX, STRING_BYTES_MAX};
 use data::command::prefix;
 use data::once::Id;
@@ -56,15 +57,14 @@ impl Merge {
 impl Session {
     /// Queues a command.
     pub(super) fn queue<'a>(&mut self, command: &'static Command, args: &Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
+        let selected = args.get(1).filter(|_| command.name == "select").and_then(|db| self.select(db).ok());
         let transaction = self.transaction.as_mut().expect("the caller looked");
         if transaction.queued.len() >= QUEUED_COMMANDS_MAX {
             transaction.spoil();
             return self.answer(error("ERR too many commands in MULTI; EXEC in smaller parts"), out);
         }
         let db = transaction.db;
-        if command.name == "select"
-            && let Ok(selected) = Self::database(args[1])
-        {
+        if let Some(selected) = selected {
             transaction.db = selected;
         }
         transaction.bytes += args.iter().map(|arg| arg.len()).sum::<usize>();
@@ -123,14 +123,20 @@ impl Session {
     /// A command behind ONCE, apart so that other commands' way stays short: for the core if it may stand there, EXEC as the transaction that it ends.
     #[cold]
     #[inline(never)]
-    pub(super) fn prefixed<'a>(&mut self, row: &'static Command, args: Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
+    pub(super) fn prefixed<'a>(
+        &mut self,
+        row: &'static Command,
+        args: Args<'a>,
+        place: Place,
+        out: &mut Vec<u8>,
+    ) -> Step<'a> {
         let in_multi = self.transaction.is_some();
         match prefix::parse(&args) {
             Ok(call) if call.is_exec() && !in_multi => self.answer(error("ERR EXEC without MULTI"), out),
             Ok(call) if call.is_exec() && self.watching() => Step::Blocked,
             Ok(call) if call.is_exec() => self.exec(call.once, out),
             Ok(_) if in_multi => self.refuse(Refused::Text(ONCE_INSIDE.to_owned()), out),
-            Ok(_) => Step::Request(self.call(row, args)),
+            Ok(_) => Step::Request(self.call(row, args, place)),
             Err(why) if in_multi && prefix::ends_transaction(&args) => {
                 let why = why.to_string();
                 self.abort_for(why.strip_prefix("ERR ").unwrap_or(&why), out)
@@ -153,13 +159,19 @@ impl Session {
         if transaction.spoilt {
             return self.answer(error("EXECABORT Transaction discarded because of previous errors."), out);
         }
+        if let Err(refused) = self.check_transaction(&transaction.queued) {
+            return self.answer(Reply::Error(refused), out);
+        }
         let (mut commands, mut admin, mut replies) = (Vec::new(), Vec::new(), Vec::new());
         for (at, queued) in transaction.queued.into_iter().enumerate() {
             match queued.command.run {
                 Run::Node => admin.push((at, queued)),
                 Run::Session if is_for_node(queued.command, &queued.args) => admin.push((at, queued)),
                 Run::Session => replies.push((at, self.in_exec(&queued))),
-                Run::Read(_) | Run::Write(_) | Run::Scatter(_) => commands.push(queued),
+                Run::Read(_) | Run::Write(_) | Run::Scatter(_) => match self.of_cluster_in_exec(&queued) {
+                    Some(reply) => replies.push((at, reply)),
+                    None => commands.push(queued),
+                },
                 Run::Prefix(_) => unreachable!("prefixes are refused inside MULTI"),
             }
         }
@@ -177,8 +189,8 @@ impl Session {
     fn in_exec(&mut self, queued: &QueuedCall) -> Reply {
         let args: Args<'_> = queued.args.iter().map(Vec::as_slice).collect();
         match queued.command.name {
-            "select" => Self::database(args[1]).map_or_else(Reply::Error, |_| Reply::Ok),
-            "ping" | "echo" | "hello" | "auth" | "client" => {
+            "select" => self.select(args[1]).map_or_else(Reply::Error, |_| Reply::Ok),
+            "ping" | "echo" | "hello" | "auth" | "client" | "readonly" | "readwrite" | "asking" => {
                 let reply = self.local(queued.command, &args);
                 reply.unwrap_or_else(|| error("ERR this CLIENT subcommand is not allowed in MULTI"))
             }
