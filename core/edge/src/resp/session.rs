@@ -4,6 +4,7 @@
 //! answer back. Answers leave in the order of the requests, whatever order they come in. What concerns the connection
 //! alone is answered here: HELLO, AUTH, SELECT, CLIENT SETNAME, MULTI and the like.
 
+use super::client::printable;
 use super::encode::{Leaving, Proto};
 use super::parse::{self, Args, Invalid, Parsed, Progress, Trust, words};
 use super::transaction::{Merge, Transaction};
@@ -557,10 +558,6 @@ pub(super) fn error(text: &str) -> Reply {
 
 pub(super) fn lower(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).to_ascii_lowercase()
-}
-
-pub(super) fn printable(name: &[u8]) -> bool {
-    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
 /// Compares without telling by its time where the first difference is.
