@@ -132,6 +132,12 @@ impl SimDisk {
         self.lock().fail_sync_in = Some(syncs);
     }
 
+    /// What was planned to fail does not.
+    pub fn be_sound(&self) {
+        let mut state = self.lock();
+        (state.stop_in, state.fail_sync_in) = (None, None);
+    }
+
     /// Sets how many bytes the disk holds.
     pub fn set_capacity(&self, bytes: u64) {
         self.lock().capacity = bytes;

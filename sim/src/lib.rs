@@ -2,6 +2,7 @@
 //! obvious model that says what every client must see. One seed is one run, byte for byte.
 
 pub mod answer;
+pub mod cluster;
 pub mod disk;
 pub mod group;
 pub mod hunt;

@@ -2,15 +2,16 @@
 
 use sim::hunt::hunt;
 use sim::tally::{self, Tally};
-use sim::{group, world};
+use sim::{cluster, group, world};
 use std::process::ExitCode;
 
 const HELP: &str = "\
-usage: sim [node | group] --seed N                    replay one run; a broken invariant is a panic that names it
-       sim [node | group] --seeds A..B [--threads N]  many runs, then a table of what happened
-worlds:  node   one node: real lanes, storage and sessions over a faulty disk, against a model (the default)
-         group  replicas of one shard: the real Raft core over a faulty network, disks and clocks
-options: --commands N (2000)  node: commands that take effect in a run
+usage: sim [WORLD] --seed N                    replay one run; a broken invariant is a panic that names it
+       sim [WORLD] --seeds A..B [--threads N]  many runs, then a table of what happened
+worlds:  node     one node: real lanes, storage and sessions over a faulty disk, against a model (the default)
+         group    replicas of one shard: the real Raft core over a faulty network, disks and clocks
+         cluster  whole nodes: real lanes, storage and peer messages over faulty links, disks and clocks; histories checked
+options: --commands N (2000)  node, cluster (500): commands that take effect or are answered in a run
          --crashes N (5)      node: crashes in a run
          --steps N (10000)    group: inputs to replicas in a run";
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
 enum Kind {
     Node(world::Effort),
     Group(group::Effort),
+    Cluster(cluster::Effort),
 }
 
 impl Kind {
@@ -36,25 +38,41 @@ impl Kind {
         match self {
             Self::Node(effort) => world::World::run(seed, effort),
             Self::Group(effort) => group::World::run(seed, effort),
+            Self::Cluster(effort) => cluster::World::run(seed, effort),
         }
+    }
+
+    /// With an option that this world has.
+    fn with(mut self, option: &str, value: u64) -> Result<Self, String> {
+        match (option, &mut self) {
+            ("--commands", Self::Node(effort)) => effort.commands = value,
+            ("--crashes", Self::Node(effort)) => effort.crashes = value,
+            ("--steps", Self::Group(effort)) => effort.steps = value,
+            ("--commands", Self::Cluster(effort)) => effort.commands = value,
+            _ => return Err(format!("this world has no option {option}")),
+        }
+        Ok(self)
     }
 
     fn required(self) -> &'static [&'static str] {
         match self {
             Self::Node(_) => tally::OF_A_NODE,
             Self::Group(_) => group::REQUIRED,
+            Self::Cluster(_) => cluster::REQUIRED,
         }
     }
 }
 
+const NODE: Kind = Kind::Node(world::Effort { commands: 2000, crashes: 5 });
+
 fn run(args: &[String]) -> Result<ExitCode, String> {
-    let (mut of_node, mut of_group) = (world::Effort { commands: 2000, crashes: 5 }, group::Effort { steps: 10_000 });
-    let (mut seeds, mut threads, mut one) = (None, 2, None);
-    let (is_group, options) = match args.first().map(String::as_str) {
-        Some("group") => (true, &args[1..]),
-        Some("node") => (false, &args[1..]),
-        _ => (false, args),
+    let (mut kind, options) = match args.first().map(String::as_str) {
+        Some("cluster") => (Kind::Cluster(cluster::Effort { commands: 500 }), &args[1..]),
+        Some("group") => (Kind::Group(group::Effort { steps: 10_000 }), &args[1..]),
+        Some("node") => (NODE, &args[1..]),
+        _ => (NODE, args),
     };
+    let (mut seeds, mut threads, mut one) = (None, 2, None);
     for pair in options.chunks(2) {
         let [name, value] = pair else { return Err(format!("{} needs a value", pair[0])) };
         let number = || value.parse::<u64>().map_err(|_| format!("{name} needs a number, not '{value}'"));
@@ -66,13 +84,9 @@ fn run(args: &[String]) -> Result<ExitCode, String> {
                 seeds = Some(parse(from)?..parse(to)?);
             }
             "--threads" => threads = usize::try_from(number()?).map_err(|_| "too many threads")?,
-            "--commands" => of_node.commands = number()?,
-            "--crashes" => of_node.crashes = number()?,
-            "--steps" => of_group.steps = number()?,
-            other => return Err(format!("there is no option {other}")),
+            option => kind = kind.with(option, number()?)?,
         }
     }
-    let kind = if is_group { Kind::Group(of_group) } else { Kind::Node(of_node) };
     if let Some(seed) = one {
         print!("{}", kind.run(seed));
         return Ok(ExitCode::SUCCESS);

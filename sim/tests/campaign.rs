@@ -1,8 +1,8 @@
 //! A short campaign of the simulator: clean, and with something happening in it. The long ones are commands in PROOF.md.
 
-use sim::group;
 use sim::hunt::hunt;
 use sim::world::{Effort, World};
+use sim::{cluster, group};
 
 #[test]
 fn a_short_campaign_is_clean() {
@@ -56,4 +56,19 @@ fn groups_that_once_failed_stay_clean() {
     for seed in [239, 588, 6, 1283, 2643] {
         let _ = group::World::run(seed, group::Effort { steps: 10_000 });
     }
+}
+
+#[test]
+fn a_short_campaign_of_clusters_is_clean() {
+    let outcome = hunt(0..6, 2, 1, || {}, |seed| cluster::World::run(seed, cluster::Effort { commands: 150 }));
+    assert!(outcome.caught.is_empty(), "{:#?}", outcome.caught);
+    for event in ["answer: in doubt", "crash: power cut", "leaders deposed", "link broken", "states compared"] {
+        assert!(outcome.tally.of(event) > 0, "{event} never happened\n{}", outcome.tally);
+    }
+}
+
+#[test]
+fn one_seed_is_one_run_of_a_cluster() {
+    let run = || cluster::World::run(7, cluster::Effort { commands: 80 }).to_string();
+    assert_eq!(run(), run());
 }

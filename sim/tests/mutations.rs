@@ -6,7 +6,7 @@
 use base::mutation::{self, Mutation};
 use sim::hunt::Caught;
 use sim::tally::Tally;
-use sim::{group, world};
+use sim::{cluster, group, world};
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -32,6 +32,23 @@ const OF_A_GROUP: Trial = Trial {
     run: |seed| group::World::run(seed, group::Effort { steps: 10_000 }),
     seeds_max: 3_000,
     seeds_min: 100,
+};
+
+/// What clients of whole nodes would suffer from: a part of the rules, for the world itself.
+const OF_A_CLUSTER: Trial = Trial {
+    mutations: &[
+        Mutation::CommitWithoutQuorum,
+        Mutation::VoteForOlderLog,
+        Mutation::AckBeforeDurable,
+        Mutation::ReadBeforeOwnEntry,
+        Mutation::HiddenChanceInApply,
+        Mutation::ReadOvertakesOwnWrite,
+        Mutation::StampGoesBack,
+        Mutation::ApplySkips,
+    ],
+    run: |seed| cluster::World::run(seed, cluster::Effort { commands: 500 }),
+    seeds_max: 60,
+    seeds_min: 4,
 };
 
 /// How a mutation was noticed.
@@ -71,6 +88,11 @@ fn every_mutation_of_a_node_is_noticed() {
 fn every_mutation_of_a_group_is_noticed() {
     // These need what seeds seldom bring together: scripts show them.
     all_are_noticed(&OF_A_GROUP, &[Mutation::CommitOldTermDirectly, Mutation::NoQuarantine]);
+}
+
+#[test]
+fn mutations_of_a_cluster_are_noticed() {
+    all_are_noticed(&OF_A_CLUSTER, &[]);
 }
 
 fn all_are_noticed(trial: &Trial, elsewhere: &[Mutation]) {

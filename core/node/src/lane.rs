@@ -48,7 +48,7 @@ pub struct Lane {
     /// Shards whose open entry waits for the end of the turn.
     dirty: Vec<ShardId>,
     pub(crate) gathers: Gathers,
-    rng: Rng,
+    pub(crate) rng: Rng,
     /// When dead keys are looked for next.
     tick_at: Instant,
     /// On the lane of the meta shard.
@@ -195,6 +195,7 @@ impl Lane {
     /// The driver has no more input for now: open entries are proposed.
     pub fn on_turn_end(&mut self, now: Now, out: &mut Outbox) {
         while let Some(shard) = self.dirty.pop() {
+            self.begin_round(now, shard, out);
             if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
                 replica.propose_open(now, out);
             }
@@ -273,9 +274,14 @@ impl Lane {
         }
         if let Run::Read(_) = request.command.run
             && (!request.joins || mutation::on(Mutation::ReadOvertakesOwnWrite))
-            && replica.may_read(now)
             && !replica.has_logged_read(&waiter)
         {
+            if !replica.may_read_for(now, &waiter) {
+                if replica.is_ready() {
+                    return self.await_round(shard, waiter, request);
+                }
+                return self.log(now, shard, waiter, request, out);
+            }
             let cx = replica.context(now, request.db);
             if let Some(reply) = replica.state().read(&cx, request.command, request.args) {
                 let reply = name_shard(reply, shard);
@@ -290,7 +296,8 @@ impl Lane {
         self.log(now, shard, waiter, request, out);
     }
 
-    fn log(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
+    pub(crate) fn log(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
+        self.log_reads_of(now, shard, &waiter, out);
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if let Err(refused) = replica.log_request(waiter, request) {
             return self.answer(waiter, shard, Reply::Error(refused), out);
@@ -313,6 +320,8 @@ impl Lane {
         if !replica.leads() {
             return self.defer(now, shard, waiter, Work::Transaction(transaction), out);
         }
+        self.log_reads_of(now, shard, &waiter, out);
+        let replica = self.replica(shard);
         replica.log_transaction(waiter, &transaction);
         if replica.open_is_full() {
             replica.propose_open(now, out);
@@ -320,7 +329,7 @@ impl Lane {
         self.soil(shard);
     }
 
-    fn soil(&mut self, shard: ShardId) {
+    pub(crate) fn soil(&mut self, shard: ShardId) {
         if self.dirty.last() != Some(&shard) {
             self.dirty.push(shard);
         }
@@ -339,7 +348,13 @@ impl Lane {
         if !replica.leads() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
-        if request.command.is_write() || request.joins || !replica.may_read(now) || replica.has_logged_read(&waiter) {
+        if request.command.is_write() || request.joins || replica.has_logged_read(&waiter) {
+            return self.log(now, shard, waiter, request, out);
+        }
+        if !replica.may_read_for(now, &waiter) {
+            if replica.is_ready() {
+                return self.await_round(shard, waiter, request);
+            }
             return self.log(now, shard, waiter, request, out);
         }
         let cx: Context = replica.context(now, request.db);
@@ -372,7 +387,7 @@ impl Lane {
     }
 
     /// Work for a shard that this node doesn't lead.
-    fn defer(&mut self, now: Now, shard: ShardId, waiter: Waiter, work: Work, out: &mut Outbox) {
+    pub(crate) fn defer(&mut self, now: Now, shard: ShardId, waiter: Waiter, work: Work, out: &mut Outbox) {
         if let Origin::Node(from, lane) = waiter.origin {
             let Waiter { client, seq, part, .. } = waiter;
             let (asker, term) = (Asker { lane, client, seq, part }, self.replica(shard).group.term());
@@ -384,6 +399,7 @@ impl Lane {
     /// Does what had to wait for a leader, if that is this node now.
     pub(crate) fn resume(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
         self.soil(shard);
+        self.end_rounds(now, shard, out);
         if !self.replica(shard).leads() {
             return;
         }
@@ -499,7 +515,7 @@ pub(crate) fn own(request: &Request<'_>) -> OwnedRequest {
 }
 
 /// WATCH's rows don't know their shard: it is told here.
-fn name_shard(reply: Reply, shard: ShardId) -> Reply {
+pub(crate) fn name_shard(reply: Reply, shard: ShardId) -> Reply {
     match reply {
         Reply::Watched(mut watched) => {
             watched.iter_mut().for_each(|one| one.shard = shard);

@@ -12,6 +12,7 @@ mod lane;
 mod once;
 mod outbox;
 pub mod peer;
+mod reads;
 mod replica;
 mod routing;
 mod steward;

@@ -3,6 +3,7 @@
 use crate::clock::StampClock;
 use crate::forward::{Elsewhere, indoubt, try_again};
 use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
+use crate::reads::Reads;
 use crate::transfer::Transfers;
 use base::limits::ENTRY_BYTES_SOFT;
 use base::record::{RecoveredShard, SnapshotMark};
@@ -76,6 +77,7 @@ pub(crate) struct Replica {
     /// Who led, in which term, and since when the members counted, as was told last.
     told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
+    pub(crate) reads: Reads,
 }
 
 /// An entry that was proposed here, and who waits for it.
@@ -128,6 +130,7 @@ impl Replica {
             logged_reads: Vec::new(),
             told: Default::default(),
             transfers,
+            reads: Reads::default(),
         }
     }
 
@@ -173,6 +176,11 @@ impl Replica {
 
     pub(crate) fn may_read(&self, now: Now) -> bool {
         self.group.may_read(now.boot)
+    }
+
+    /// The same, unless an earlier read of this client waits.
+    pub(crate) fn may_read_for(&self, now: Now, waiter: &Waiter) -> bool {
+        self.may_read(now) && !self.reads.has(waiter)
     }
 
     /// A context for a read at `now`.

@@ -45,6 +45,14 @@ impl Table {
             back = nodes.await_service();
             pace.wait(Duration::from_millis(300));
         });
+        println!(
+            "{}, round {seed}: {} operations, {} writes acknowledged, {} lost, longest gap {:?}, back in {back:?}",
+            kind.name(),
+            outcome.history.len(),
+            outcome.acknowledged(),
+            outcome.lost.len(),
+            outcome.gap_of_shard
+        );
         let row = self.0.entry(kind).or_default();
         row.rounds += 1;
         row.back = row.back.max(back);

@@ -1,0 +1,271 @@
+//! Clients: each speaks RESP to the real session of a node drawn by chance, asks, and writes down what it was told and when.
+//!
+//! A client that waits too long leaves, and so does one whose node dies: what became of its commands is not known to it.
+
+use super::machine::{Input, Life};
+use super::{Happening, MS, Phase, World, one_of};
+use crate::answer::Answer;
+use base::rng::Rng;
+use base::{ClientId, NodeId};
+use edge::{Session, SessionConfig, Step};
+use history::{Command, OpId, Reply};
+use node::{Now, Queued, Request, Transaction};
+use std::collections::VecDeque;
+
+#[derive(Debug)]
+pub(super) struct Client {
+    name: u64,
+    connection: Option<Connection>,
+    next_value: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    node: NodeId,
+    id: ClientId,
+    session: Session,
+    /// Sent and not yet taken by the session.
+    input: Vec<u8>,
+    /// Replies that are not whole.
+    output: Vec<u8>,
+    taken: Vec<u8>,
+    /// What was asked, in order; nothing for a command whose answer says nothing.
+    sent: VecDeque<Option<OpId>>,
+    /// When it leaves, unless it is answered before.
+    leaves_at: u64,
+}
+
+const KEYS: u64 = 4;
+const TAGS: u64 = 3;
+const PATIENCE_NS: [u64; 3] = [1_000 * MS, 4_000 * MS, 8_000 * MS];
+
+impl Client {
+    pub(super) fn new(name: u64) -> Self {
+        Self { name, connection: None, next_value: 0 }
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        self.connection.as_ref().is_some_and(|one| !one.sent.is_empty())
+    }
+
+    /// The node that it is connected to.
+    pub(super) fn node(&self) -> Option<NodeId> {
+        self.connection.as_ref().map(|one| one.node)
+    }
+
+    /// The words of the next command; several are a transaction.
+    fn draw(&mut self, rng: &mut Rng) -> Vec<Vec<String>> {
+        let tag = rng.below(TAGS);
+        if rng.one_in(8) {
+            return (0..1 + rng.below(3)).map(|_| self.draw_one(rng, tag)).collect();
+        }
+        vec![self.draw_one(rng, tag)]
+    }
+
+    fn draw_one(&mut self, rng: &mut Rng, tag: u64) -> Vec<String> {
+        let key = |rng: &mut Rng| format!("{{{tag}}}k{}", rng.below(KEYS));
+        let counter = |rng: &mut Rng| format!("{{{tag}}}n{}", rng.below(2));
+        self.next_value += 1;
+        let value = format!("{}.{}", self.name, self.next_value);
+        match rng.below(20) {
+            0..=4 => vec!["SET".into(), key(rng), value],
+            5..=9 => vec!["GET".into(), key(rng)],
+            10 | 11 => vec!["INCR".into(), counter(rng)],
+            12 => vec!["GET".into(), counter(rng)],
+            13 => vec!["DEL".into(), key(rng)],
+            14 | 15 => vec!["SETNX".into(), key(rng), value],
+            16 => vec!["GETSET".into(), key(rng), value],
+            17 => vec!["MGET".into(), key(rng), key(rng)],
+            18 => vec!["MSET".into(), format!("{{{tag}}}k0"), value.clone(), format!("{{{tag}}}k1"), value],
+            _ => vec!["INCRBY".into(), counter(rng), rng.below(5).to_string()],
+        }
+    }
+}
+
+/// All keys that clients touch.
+pub(super) fn keys() -> impl Iterator<Item = String> {
+    let of =
+        |tag| (0..KEYS).map(move |n| format!("{{{tag}}}k{n}")).chain((0..2).map(move |n| format!("{{{tag}}}n{n}")));
+    (0..TAGS).flat_map(of)
+}
+
+impl World {
+    /// A client thinks of something to ask.
+    pub(super) fn on_client(&mut self, at: usize) {
+        if self.phase == Phase::Quiet {
+            return;
+        }
+        let delay = 1 + self.rng.below(self.mood.think_ns_max);
+        self.plan(delay, Happening::Client(at));
+        if self.clients[at].connection.is_none() {
+            let node = self.any_node();
+            if self.machines[&node].life().is_none() {
+                return;
+            }
+            self.connect(at, node);
+        }
+        self.leave_if_late(at);
+        let waits = self.clients[at].connection.as_ref().map_or(usize::MAX, |one| one.sent.len());
+        if waits == 0 || (waits as u64) < self.mood.pipeline_max {
+            let words = self.clients[at].draw(&mut self.rng);
+            self.ask(at, &words);
+        }
+    }
+
+    pub(super) fn leave_if_late(&mut self, at: usize) {
+        let late = |one: &Connection| self.now > one.leaves_at && !one.sent.is_empty();
+        if self.clients[at].connection.as_ref().is_some_and(late) {
+            self.count("client gave up");
+            self.leave(at);
+        }
+    }
+
+    pub(super) fn connect(&mut self, at: usize, node: NodeId) {
+        let id = ClientId(self.next_connection);
+        self.next_connection += 1;
+        self.connections.insert(id, at);
+        self.clients[at].connection = Some(Connection {
+            node,
+            id,
+            session: Session::new(id, SessionConfig::default()),
+            input: Vec::new(),
+            output: Vec::new(),
+            taken: Vec::new(),
+            sent: VecDeque::new(),
+            leaves_at: u64::MAX,
+        });
+    }
+
+    /// A client's connection ends.
+    pub(super) fn leave(&mut self, at: usize) {
+        if let Some(connection) = self.clients[at].connection.take() {
+            self.connections.remove(&connection.id);
+        }
+    }
+
+    /// A client sends a command, or a transaction of several.
+    pub(super) fn ask(&mut self, at: usize, commands: &[Vec<String>]) {
+        let borrowed: Vec<Vec<&str>> =
+            commands.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
+        let client = &mut self.clients[at];
+        let connection = client.connection.as_mut().expect("who asks is connected");
+        let patience = one_of(&mut self.rng, PATIENCE_NS);
+        connection.leaves_at = self.now + patience;
+        let command = if let [words] = borrowed.as_slice() {
+            connection.put(words);
+            Command::redis(words)
+        } else {
+            connection.put(&["MULTI"]);
+            borrowed.iter().for_each(|words| connection.put(words));
+            connection.put(&["EXEC"]);
+            connection.sent.extend((0..=borrowed.len()).map(|_| None));
+            let lists: Vec<&[&str]> = borrowed.iter().map(Vec::as_slice).collect();
+            Command::transaction(&lists)
+        };
+        let op = self.checks.history.invoke(client.name, command.expect("the checker knows these"), self.now);
+        connection.sent.push_back(Some(op));
+        let node = connection.node;
+        self.input(node, Input::Client(at));
+    }
+
+    /// The session takes what its client has sent.
+    pub(super) fn serve(&mut self, node: NodeId, now: Now, at: usize) {
+        let Self { clients, machines, commands, .. } = self;
+        let Some(connection) = clients[at].connection.as_mut().filter(|one| one.node == node) else { return };
+        let Life { lane, out, .. } =
+            machines.get_mut(&node).and_then(|one| one.life_mut()).expect("a turn is of a living process");
+        let input = std::mem::take(&mut connection.input);
+        let mut from = 0;
+        while from < input.len() {
+            let mut used = 0;
+            match connection.session.step(&input[from..], &mut used, &mut connection.output) {
+                Step::Request(call) => {
+                    *commands.entry(call.command.name).or_default() += 1;
+                    let request = Request {
+                        client: connection.id,
+                        seq: call.seq,
+                        db: call.db,
+                        joins: call.joins,
+                        command: call.command,
+                        args: &call.args,
+                    };
+                    lane.on_request(now, request, out);
+                }
+                Step::Exec(exec) => {
+                    *commands.entry("exec").or_default() += 1;
+                    let queued = |one: edge::QueuedCall| Queued { db: one.db, command: one.command, args: one.args };
+                    let commands = exec.commands.into_iter().map(queued).collect();
+                    let transaction =
+                        Transaction { client: connection.id, seq: exec.seq, watched: exec.watched, commands };
+                    lane.on_transaction(now, transaction, out);
+                }
+                Step::Answered => {}
+                Step::Blocked => break,
+                other => panic!("whole commands were sent, and the session says {other:?}"),
+            }
+            from += used;
+        }
+        connection.input.splice(0..0, input[from..].iter().copied());
+        self.read_replies(at);
+    }
+
+    pub(super) fn on_reply(&mut self, at: usize, seq: u64, reply: data::Reply) {
+        let connection = self.clients[at].connection.as_mut().expect("connections are known while they last");
+        connection.session.on_reply(seq, reply, &mut connection.output);
+        let (node, blocked) = (connection.node, !connection.input.is_empty());
+        self.read_replies(at);
+        if blocked {
+            self.input(node, Input::Client(at));
+        }
+    }
+
+    fn read_replies(&mut self, at: usize) {
+        let connection = self.clients[at].connection.as_mut().expect("who reads is connected");
+        while !connection.output.is_empty() {
+            connection.taken.append(&mut connection.output);
+            connection.session.go_on(&mut connection.output);
+        }
+        let mut from = 0;
+        while let Some((answer, used)) =
+            connection.taken.get(from..).filter(|rest| !rest.is_empty()).and_then(Answer::read)
+        {
+            from += used;
+            let Some(op) = connection.sent.pop_front().expect("nothing_is_answered_twice") else { continue };
+            let reply = told(answer);
+            self.answered += 1;
+            if let Reply::Error(text) = &reply {
+                let kinds = [
+                    ("INDOUBT", "answer: in doubt"),
+                    ("NOQUORUM", "answer: no quorum"),
+                    ("TRYAGAIN", "answer: try again"),
+                    ("CROSSSHARD", "answer: cross-shard"),
+                ];
+                let kind = kinds.iter().find(|(code, _)| text.starts_with(code)).map(|(_, kind)| *kind);
+                let kind = kind.unwrap_or_else(|| panic!("clients_understand_errors: {text}"));
+                *self.counts.entry(kind).or_default() += 1;
+            }
+            self.checks.history.returned(op, reply, self.now);
+        }
+        connection.taken.drain(..from);
+    }
+}
+
+impl Connection {
+    fn put(&mut self, words: &[&str]) {
+        self.input.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+        for word in words {
+            self.input.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+        }
+    }
+}
+
+fn told(answer: Answer) -> Reply {
+    match answer {
+        Answer::Simple(text) => Reply::text(text),
+        Answer::Error(text) => Reply::Error(text),
+        Answer::Int(n) => Reply::Int(n),
+        Answer::Bulk(bytes) => Reply::text(bytes),
+        Answer::Nil | Answer::NilArray => Reply::Nil,
+        Answer::Array(parts) => Reply::List(parts.into_iter().map(told).collect()),
+    }
+}
