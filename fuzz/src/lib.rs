@@ -4,6 +4,7 @@
 //! `cargo fuzz run resp` uses the same targets with coverage.
 
 pub mod disk;
+pub mod lane;
 pub mod peer;
 pub mod targets;
 
@@ -18,12 +19,13 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "resp", run: targets::resp, valid: targets::valid_resp },
     Target { name: "entry", run: targets::entry, valid: targets::valid_entry },
     Target { name: "snapshot_body", run: targets::snapshot_body, valid: targets::valid_snapshot_body },
     Target { name: "snapshot_file", run: targets::snapshot_file, valid: targets::valid_snapshot_file },
     Target { name: "peer", run: peer::peer, valid: peer::valid_peer },
+    Target { name: "lane", run: lane::lane, valid: lane::valid_lane },
     Target { name: "log", run: targets::log, valid: targets::valid_log },
     Target { name: "placement", run: targets::placement, valid: targets::valid_placement },
 ];

@@ -36,6 +36,20 @@ pub const STRING_BYTES_MAX: usize = 512 * MIB;
 pub const WATCH_BUCKET_COUNT: usize = 65_536;
 /// Dead keys that one applied entry may remove besides its own work.
 pub const EXPIRED_PER_ENTRY_MAX: usize = 64;
+/// The longest name of a client in an id of ONCE.
+pub const ONCE_CLIENT_BYTES_MAX: usize = 64;
+/// An outcome is kept so long, unless [`ONCE_OUTCOME_COUNT_MAX`] or [`ONCE_REPLIES_BYTES_MAX`] is reached.
+pub const ONCE_KEPT_MS: u64 = 10 * 60 * 1000;
+/// How long after its last outcome's time a client's floor is known.
+pub const ONCE_FLOOR_MS: u64 = 24 * 60 * 60 * 1000;
+/// Outcomes that a shard keeps.
+pub const ONCE_OUTCOME_COUNT_MAX: usize = 1024 * 1024;
+/// The largest reply that is kept with an outcome.
+pub const ONCE_REPLY_BYTES_MAX: usize = 64 * 1024;
+/// All replies that a shard keeps with outcomes.
+pub const ONCE_REPLIES_BYTES_MAX: usize = 64 * MIB;
+/// Clients whose ids a shard knows.
+pub const ONCE_CLIENT_COUNT_MAX: usize = 1024 * 1024;
 /// What the checker of histories may remember of one piece before it gives the piece up: some millions of configurations.
 pub const CHECK_BYTES_MAX: usize = 1024 * MIB;
 /// The longest line of a history: one operation, its arguments and its result, each as large as a request at most.
@@ -51,3 +65,5 @@ const _: () = assert!(STRING_BYTES_MAX <= BULK_BYTES_MAX, "what can be stored ca
 const _: () = assert!(ENTRY_BYTES_SOFT < ENTRY_BYTES_MAX, "an entry closes before it is full");
 const _: () = assert!(SNAPSHOT_PIECE_BYTES_MAX.is_multiple_of(4096), "pieces are written past the page cache");
 const _: () = assert!(WATCH_BUCKET_COUNT.is_power_of_two(), "a bucket is the low bits of a hash");
+const _: () = assert!(ONCE_REPLY_BYTES_MAX * 64 < ONCE_REPLIES_BYTES_MAX, "one reply pushes few others out");
+const _: () = assert!(ONCE_KEPT_MS < ONCE_FLOOR_MS, "a floor outlives the outcomes that it stands for");

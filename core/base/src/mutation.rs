@@ -52,6 +52,12 @@ pub enum Mutation {
     ReadOvertakesOwnWrite,
     /// Apply draws from chance that replicas don't share.
     HiddenChanceInApply,
+    /// A command runs again under an id whose outcome is kept.
+    OnceRunsAgain,
+    /// A number up to its client's floor is taken for a new one.
+    OnceFloorIgnored,
+    /// Snapshots leave outcomes and floors out.
+    OnceNotInSnapshot,
     /// A leader commits what any one replica holds (R1).
     CommitWithoutQuorum,
     /// A notice of a log that was cut back since counts for the new one (R2).
@@ -90,7 +96,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Rules that one node keeps alone.
-    pub const OF_A_NODE: [Self; 23] = [
+    pub const OF_A_NODE: [Self; 26] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -114,6 +120,9 @@ impl Mutation {
         Self::WatchIgnored,
         Self::ReadOvertakesOwnWrite,
         Self::HiddenChanceInApply,
+        Self::OnceRunsAgain,
+        Self::OnceFloorIgnored,
+        Self::OnceNotInSnapshot,
     ];
     /// Rules that replicas keep together.
     pub const OF_A_GROUP: [Self; 18] = [

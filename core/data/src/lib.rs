@@ -6,6 +6,7 @@
 pub mod command;
 pub mod context;
 pub mod keyspace;
+pub mod once;
 pub mod refused;
 pub mod reply;
 pub mod reply_codec;

@@ -6,6 +6,7 @@
 
 use crate::command::{self, Command};
 use crate::keyspace::{NEAR_MAX, bring_near};
+use crate::once::{Id, Known};
 use crate::{Context, Garbage, Keyspace, Refused, Reply, Run, Watched};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{DATABASE_COUNT, EXPIRED_PER_ENTRY_MAX};
@@ -13,6 +14,7 @@ use base::mutation::{self, Mutation};
 use base::{Index, Stamp};
 use bytes::Bytes;
 use smallvec::SmallVec;
+use std::hash::Hasher;
 
 /// The state that all replicas of a shard share.
 #[derive(Debug)]
@@ -43,12 +45,24 @@ const KIND_BATCH: u8 = 1;
 const KIND_GENESIS: u8 = 2;
 const OP_COMMAND: u8 = 1;
 const OP_EXEC: u8 = 2;
+/// An id, before the operation that it covers.
+const OP_ONCE: u8 = 3;
 /// The longest head of an entry: version, stamp, kind.
 const HEAD_ROOM: usize = 12;
+/// The year 10889: times to live can be added to it.
+const STAMP_MAX: u64 = 1 << 48;
 /// An entry's buffer begins with the size of the last one, up to this.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 impl EntryWriter {
+    /// What is added next, a command or a transaction, is done once under `id`; its outcome is kept for `keep_ms`.
+    pub fn once(&mut self, id: Id<'_>, keep_ms: u64) {
+        self.begin();
+        self.body.push(OP_ONCE);
+        id.encode(&mut self.body);
+        put_varint(&mut self.body, keep_ms);
+    }
+
     /// Adds one command.
     pub fn command(&mut self, db: u8, command: &Command, args: &[&[u8]]) {
         self.begin();
@@ -134,6 +148,51 @@ pub fn genesis(stamp: Stamp, seed: (u64, u64)) -> Vec<u8> {
     entry
 }
 
+/// Whether [`ShardState::apply`] could read the entry at `index`, which comes from elsewhere; nothing is done.
+pub fn check(index: Index, entry: &[u8]) -> Result<(), BadEntry> {
+    let mut reader = Reader::new(entry);
+    let (version, stamp, kind) = (reader.u8()?, reader.varint()?, reader.u8()?);
+    if version != APPLY_VERSION || stamp > STAMP_MAX {
+        return Err(DecodeError::Unknown(stamp).into());
+    }
+    match kind {
+        KIND_GENESIS if index == Index(1) => {
+            reader.varint()?;
+            reader.varint()?;
+        }
+        KIND_BATCH => {
+            while !reader.is_empty() {
+                let mut op = reader.u8()?;
+                if op == OP_ONCE {
+                    Id::decode(&mut reader)?;
+                    reader.varint()?;
+                    op = reader.u8()?;
+                }
+                check_operation(op, &mut reader)?;
+            }
+        }
+        other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+    }
+    Ok(())
+}
+
+fn check_operation(op: u8, reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+    let calls = match op {
+        OP_COMMAND => 1,
+        OP_EXEC => {
+            for _ in 0..reader.varint()? {
+                skip_watched(reader)?;
+            }
+            reader.varint()?
+        }
+        other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+    };
+    for _ in 0..calls {
+        Call::read(reader)?;
+    }
+    Ok(())
+}
+
 impl Default for ShardState {
     fn default() -> Self {
         Self { keyspace: Keyspace::new((0, 0)) }
@@ -187,6 +246,7 @@ impl ShardState {
                 self.keyspace.advance(stamp, index);
                 // Before the commands: a death counts as a change for WATCH, and must not follow one that came later.
                 self.keyspace.remove_dead(EXPIRED_PER_ENTRY_MAX);
+                self.keyspace.outcomes_mut().pass_time(stamp);
                 while !reader.is_empty() {
                     self.window(stamp, &mut reader, &mut replied)?;
                 }
@@ -226,10 +286,52 @@ impl ShardState {
         if calls.len() < NEAR_MAX && !reader.is_empty() {
             match reader.u8()? {
                 OP_EXEC => replied(self.transaction(stamp, reader)?),
+                OP_ONCE => replied(self.once(stamp, reader)?),
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
             }
         }
         Ok(())
+    }
+
+    /// An operation under an id: answered if its outcome is known, else done and recorded. Its order is id, guards, command.
+    #[inline(never)]
+    fn once(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
+        let (id, keep_ms) = (Id::decode(reader)?, reader.varint()?);
+        let mut operation = *reader;
+        let fingerprint = self.fingerprint(reader)?;
+        match self.keyspace.outcomes().look(id, fingerprint, stamp) {
+            Known::Reply(reply) => return Ok(reply),
+            Known::Refused(refused) => return Ok(Reply::Error(refused)),
+            Known::No => {}
+        }
+        let reply = match operation.u8()? {
+            OP_EXEC => self.transaction(stamp, &mut operation)?,
+            _ => self.call(stamp, &Call::read(&mut operation)?),
+        };
+        self.keyspace.outcomes_mut().record(id, fingerprint, &reply, stamp, keep_ms);
+        Ok(reply)
+    }
+
+    /// A hash of an operation as it was meant: without the spelling of its name, and without what was watched.
+    fn fingerprint(&self, reader: &mut Reader<'_>) -> Result<u64, BadEntry> {
+        let mut hasher = self.keyspace.hasher();
+        let kind = reader.u8()?;
+        let calls = match kind {
+            OP_COMMAND => 1,
+            OP_EXEC => {
+                for _ in 0..reader.varint()? {
+                    skip_watched(reader)?;
+                }
+                reader.varint()?
+            }
+            other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+        };
+        hasher.write_u8(kind);
+        hasher.write_u64(calls);
+        for _ in 0..calls {
+            Call::read(reader)?.fingerprint(&mut hasher);
+        }
+        Ok(hasher.finish())
     }
 
     fn transaction(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
@@ -258,9 +360,19 @@ impl ShardState {
             Run::Write(run) => run(&mut self.keyspace, &cx, args),
             Run::Read(run) => run(&self.keyspace, &cx, args),
             Run::Scatter(scatter) => command::keyless::run(scatter, &mut self.keyspace, &cx, args),
-            Run::Session | Run::Node => Err(Refused::Text(format!("ERR {} can't be logged", command.name))),
+            Run::Session | Run::Node | Run::Prefix(_) => {
+                Err(Refused::Text(format!("ERR {} can't be logged", command.name)))
+            }
         })
     }
+}
+
+/// Bucket, revision and death of a key that was watched.
+fn skip_watched(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+    u32::try_from(reader.varint()?).map_err(|_| DecodeError::Overlong)?;
+    reader.varint()?;
+    reader.varint()?;
+    Ok(())
 }
 
 /// One command of an entry.
@@ -287,6 +399,16 @@ impl<'a> Call<'a> {
             return Err(DecodeError::Unknown(args.len() as u64).into());
         }
         Ok(Self { db, command, args })
+    }
+
+    fn fingerprint(&self, hasher: &mut impl Hasher) {
+        hasher.write_u8(self.db);
+        hasher.write_u16(self.command.id);
+        hasher.write_u64(self.args.len() as u64);
+        for arg in self.args.iter().skip(1) {
+            hasher.write_u64(arg.len() as u64);
+            hasher.write(arg);
+        }
     }
 
     fn first_key(&self) -> Option<(u8, &'a [u8])> {

@@ -123,3 +123,51 @@ fn a_reply_speaks_what_the_client_spoke_when_it_asked() {
     session.on_reply(new, Reply::Nil, &mut out);
     assert_eq!(out, b"_\r\n");
 }
+
+fn exec_of(session: &mut Session, words: &[&str]) -> (Option<(Vec<u8>, u64)>, usize) {
+    let mut frame = format!("*{}\r\n", words.len());
+    words.iter().for_each(|word| frame.push_str(&format!("${}\r\n{word}\r\n", word.len())));
+    match session.step(frame.as_bytes(), &mut 0, &mut Vec::new()) {
+        Step::Exec(exec) => {
+            let id = exec.once.as_ref().map(|once| (once.as_id().client.to_vec(), once.as_id().seq));
+            (id, exec.commands.len())
+        }
+        other => panic!("{words:?} is a transaction, not {other:?}"),
+    }
+}
+
+#[test]
+fn once_covers_a_command_or_a_whole_transaction() {
+    let mut session = fresh();
+    let frame = b"*4\r\n$4\r\nonce\r\n$3\r\na:1\r\n$4\r\nINCR\r\n$1\r\nk\r\n";
+    match session.step(frame, &mut 0, &mut Vec::new()) {
+        Step::Request(call) => assert_eq!((call.command.name, call.args.len()), ("once", 4)),
+        other => panic!("{other:?}"),
+    }
+    let mut session = fresh();
+    answers(&mut session, &["ONCE", "a:1", "EXEC"], "-ERR EXEC without MULTI");
+    answers(&mut session, &["MULTI"], "+OK");
+    answers(&mut session, &["INCR", "k"], "+QUEUED");
+    answers(&mut session, &["PING"], "+QUEUED");
+    assert_eq!(exec_of(&mut session, &["ONCE", "a:7", "EXEC"]), (Some((b"a".to_vec(), 7)), 1));
+}
+
+#[test]
+fn what_once_can_not_cover_is_refused_before_it_runs() {
+    let mut session = fresh();
+    let (text, _) = ask(&mut session, &["ONCE", "a:1", "GET", "k"]);
+    assert!(text.starts_with("-ERR ONCE is for commands that change keys"), "{text}");
+    answers(&mut session, &["MULTI"], "+OK");
+    let (text, _) = ask(&mut session, &["ONCE", "a:1", "SET", "k", "v"]);
+    assert!(text.starts_with("-ERR ONCE can't stand inside MULTI"), "{text}");
+    answers(&mut session, &["ONCE", "a:1", "EXEC"], "-EXECABORT Transaction discarded because of previous errors.");
+    // An id that is none ends the transaction, as a malformed EXEC does.
+    answers(&mut session, &["MULTI"], "+OK");
+    let (text, _) = ask(&mut session, &["ONCE", "a", "EXEC"]);
+    assert!(text.starts_with("-EXECABORT Transaction discarded because of: 'a' is no id for ONCE"), "{text}");
+    answers(&mut session, &["EXEC"], "-ERR EXEC without MULTI");
+    answers(&mut session, &["MULTI"], "+OK");
+    answers(&mut session, &["PING"], "+QUEUED");
+    let (text, _) = ask(&mut session, &["ONCE", "a:1", "EXEC"]);
+    assert!(text.contains("ONCE needs a command with a key"), "{text}");
+}

@@ -2,7 +2,7 @@
 //!
 //! It waits in order until a leader is known, goes there, and is answered from there. A leader that refuses an ask has
 //! refused all later ones of its term, so they come back together and in order. What became of a write whose leader's
-//! link broke is not known: its client is told so. A read of that kind is asked again.
+//! link broke is not known: its client is told so. A read of that kind is asked again, and so is what goes under an id.
 
 use crate::outbox::{Now, Outbox};
 use crate::peer::{Asker, PeerMessage, Work};
@@ -137,14 +137,14 @@ impl Replica {
         self.in_doubt_or_again(gone)
     }
 
-    /// The writes among what was sent in vain are in doubt, the reads wait for a leader again.
+    /// The writes among what was sent in vain are in doubt; reads, and what goes under an id, wait for a leader again.
     fn in_doubt_or_again(&mut self, gone: VecDeque<Sent>) -> Vec<(Waiter, Reply)> {
         let mut answers = Vec::new();
         for Sent { parked, .. } in gone.into_iter().rev() {
-            if parked.work.is_write() {
-                answers.push((parked.waiter, indoubt()));
-            } else {
+            if parked.work.may_be_asked_again() {
                 self.elsewhere.parked.push_front(parked);
+            } else {
+                answers.push((parked.waiter, indoubt()));
             }
         }
         answers.reverse();

@@ -53,7 +53,8 @@ fn merge(routing: Routing, scatter: Scatter, parts: Vec<(ShardId, Reply)>) -> Re
     match scatter {
         Scatter::FlushDb | Scatter::FlushAll => Reply::Ok,
         Scatter::DbSize => {
-            Reply::Int(parts.iter().map(|(_, reply)| if let Reply::Int(n) = reply { *n } else { 0 }).sum())
+            let count = |reply: &Reply| if let Reply::Int(n) = reply { *n } else { 0 };
+            Reply::Int(parts.iter().fold(0, |sum: i64, (_, reply)| sum.saturating_add(count(reply))))
         }
         Scatter::Keys => Reply::Array(
             parts

@@ -11,11 +11,11 @@ use crate::steward::Steward;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
 use base::rng::Rng;
-use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot, Term};
+use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot};
 use consensus::Envelope;
 use data::command::{Scatter, keyless};
 use data::keyspace::bring_near;
-use data::{Context, Keyspace, Refused, Reply, Run};
+use data::{Context, Keyspace, Refused, Reply, Run, Watched};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -104,20 +104,22 @@ impl Lane {
         let me = self.config.lane;
         match request.command.run {
             Run::Scatter(_) => self.on_scatter_within(now, request, |_| true, out),
-            Run::Read(_) | Run::Write(_) => match self.config.routing.shard_of_keys(request.command, request.args) {
-                Err(refused) => out.replies.push((request.client, request.seq, Reply::Error(refused))),
-                Ok(shard) => {
-                    let shard = shard.unwrap_or(ShardId(0));
-                    let owner = self.config.routing.lane_of(shard);
-                    if owner == me {
-                        let waiter = waiter(Origin::Lane(me), request.client, request.seq, Part::No);
-                        self.local(now, shard, waiter, &request, out);
-                    } else {
-                        let request = own(&request);
-                        out.sends.push((owner, LaneMessage::Request { from: me, shard, request }));
+            Run::Read(_) | Run::Write(_) | Run::Prefix(_) => {
+                match self.config.routing.shard_of_keys(request.command, request.args) {
+                    Err(refused) => out.replies.push((request.client, request.seq, Reply::Error(refused))),
+                    Ok(shard) => {
+                        let shard = shard.unwrap_or(ShardId(0));
+                        let owner = self.config.routing.lane_of(shard);
+                        if owner == me {
+                            let waiter = waiter(Origin::Lane(me), request.client, request.seq, Part::No);
+                            self.local(now, shard, waiter, &request, out);
+                        } else {
+                            let request = own(&request);
+                            out.sends.push((owner, LaneMessage::Request { from: me, shard, request }));
+                        }
                     }
                 }
-            },
+            }
             Run::Session | Run::Node => unreachable!("the edge and the binary answer these"),
         }
     }
@@ -167,43 +169,6 @@ impl Lane {
         let shard = envelope.shard;
         self.with_answers(shard, out, |replica, out, answered| replica.on_message(now, envelope, out, answered));
         self.resume(now, shard, out);
-    }
-
-    /// A message of another node.
-    pub fn on_peer(&mut self, now: Now, from: NodeId, message: PeerMessage, out: &mut Outbox) {
-        match message {
-            PeerMessage::Raft { shard, message } => {
-                if self.owns(shard) {
-                    let envelope = Envelope { from, to: self.config.node, shard, message };
-                    self.on_persisted(now, envelope, out);
-                }
-            }
-            PeerMessage::Ask { shard, term, asker, work } => self.on_ask(now, from, (shard, term), asker, work, out),
-            PeerMessage::Answer { asker, shard, reply } => {
-                if !self.owns(shard) {
-                    return;
-                }
-                if let Some(waiter) = self.replica(shard).on_answer(from, asker) {
-                    self.answer(waiter, shard, reply, out);
-                }
-            }
-            PeerMessage::SnapshotPiece { shard, term, piece } => {
-                if self.owns(shard) {
-                    self.replica(shard).on_piece(from, term, piece, out);
-                }
-            }
-            PeerMessage::SnapshotTaken { shard, index, next, .. } => {
-                if self.owns(shard) {
-                    self.replica(shard).on_piece_taken(now, from, (index, next), out);
-                }
-            }
-            PeerMessage::NotLeader { asker, shard, term } => {
-                if self.owns(shard) {
-                    self.replica(shard).on_not_leader(from, asker, term, out);
-                    self.resume(now, shard, out);
-                }
-            }
-        }
     }
 
     /// There is a link to a node, for the first time or again.
@@ -334,14 +299,16 @@ impl Lane {
     pub(crate) fn log(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
         self.log_reads_of(now, shard, &waiter, out);
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        replica.log(waiter, request.db, request.command, request.args);
+        if let Err(refused) = replica.log_request(waiter, request) {
+            return self.answer(waiter, shard, Reply::Error(refused), out);
+        }
         if replica.open_is_full() {
             replica.propose_open(now, out);
         }
         self.soil(shard);
     }
 
-    fn log_transaction(
+    pub(crate) fn log_transaction(
         &mut self,
         now: Now,
         shard: ShardId,
@@ -419,37 +386,6 @@ impl Lane {
         }
     }
 
-    /// Another node's client wants something of a shard that this node leads, as that node thinks.
-    fn on_ask(
-        &mut self,
-        now: Now,
-        from: NodeId,
-        (shard, term): (ShardId, Term),
-        asker: Asker,
-        work: Work,
-        out: &mut Outbox,
-    ) {
-        let leads = self.owns(shard) && {
-            let replica = self.replica(shard);
-            replica.leads() && replica.group.term() == term
-        };
-        if !leads {
-            return out.peers.push((from, PeerMessage::NotLeader { asker, shard, term }));
-        }
-        let Asker { lane, client, seq, part } = asker;
-        let waiter = waiter(Origin::Node(from, lane), client, seq, if part { Part::Yes } else { Part::No });
-        match work {
-            Work::Command { joins, queued } if is_for_shard(&queued) => {
-                self.run(now, shard, waiter, joins, &queued, out);
-            }
-            Work::Command { .. } => {
-                let text = "ERR this command is not for a shard; the asking node is of another version".to_owned();
-                self.answer(waiter, shard, Reply::Error(Refused::Text(text)), out);
-            }
-            Work::Transaction(transaction) => self.log_transaction(now, shard, waiter, transaction, out),
-        }
-    }
-
     /// Work for a shard that this node doesn't lead.
     pub(crate) fn defer(&mut self, now: Now, shard: ShardId, waiter: Waiter, work: Work, out: &mut Outbox) {
         if let Origin::Node(from, lane) = waiter.origin {
@@ -461,7 +397,7 @@ impl Lane {
     }
 
     /// Does what had to wait for a leader, if that is this node now.
-    fn resume(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
+    pub(crate) fn resume(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
         self.soil(shard);
         self.end_rounds(now, shard, out);
         if !self.replica(shard).leads() {
@@ -542,7 +478,13 @@ impl Lane {
 
     fn shard_of_transaction(&self, transaction: &Transaction) -> Result<ShardId, Refused> {
         let routing = self.config.routing;
-        let mut found: Option<ShardId> = transaction.watched.first().map(|watched| watched.shard);
+        let mut found: Option<ShardId> = None;
+        for Watched { shard, .. } in &transaction.watched {
+            match found {
+                Some(first) if first != *shard => return Err(Refused::CrossShard { first, second: *shard }),
+                _ => found = Some(*shard),
+            }
+        }
         for queued in &transaction.commands {
             let args: SmallVec<[&[u8]; 8]> = queued.args.iter().map(Vec::as_slice).collect();
             let Some(shard) = routing.shard_of_keys(queued.command, &args)? else { continue };
@@ -553,11 +495,6 @@ impl Lane {
         }
         Ok(found.unwrap_or(routing.shard_of(Slot(0))))
     }
-}
-
-/// True for what a shard can do; sessions and nodes do the rest.
-fn is_for_shard(queued: &Queued) -> bool {
-    !matches!(queued.command.run, Run::Session | Run::Node)
 }
 
 pub(crate) fn waiter(origin: Origin, client: ClientId, seq: u64, part: Part) -> Waiter {

@@ -6,8 +6,10 @@
 
 mod clock;
 mod forward;
+mod from_peers;
 mod gather;
 mod lane;
+mod once;
 mod outbox;
 pub mod peer;
 mod reads;
@@ -17,6 +19,7 @@ mod steward;
 mod transfer;
 mod within;
 
+pub use from_peers::Misbehaved;
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
 pub use outbox::{
     Event, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotStep, SnapshotWaiting,

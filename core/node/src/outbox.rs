@@ -1,10 +1,12 @@
 //! What goes into a lane and what comes out of it.
 
+use crate::from_peers::Misbehaved;
 use crate::peer::PeerMessage;
 use base::record::SnapshotMark;
 use base::{ClientId, Index, Instant, LaneId, NodeId, Roster, ShardId, Term};
 use bytes::Bytes;
 use consensus::Effects;
+use data::once::OwnedId;
 use data::{Command, Garbage, Keyspace, Reply, Watched};
 use std::sync::Arc;
 
@@ -33,6 +35,8 @@ pub struct Request<'a> {
 pub struct Transaction {
     pub client: ClientId,
     pub seq: u64,
+    /// The id that covers it: it takes effect once.
+    pub once: Option<OwnedId>,
     pub watched: Vec<Watched>,
     pub commands: Vec<Queued>,
 }
@@ -216,6 +220,11 @@ pub enum Event {
     SnapshotInstalled {
         shard: ShardId,
         index: Index,
+    },
+    /// A peer sent what no node that keeps the rules would: its link is to be ended.
+    PeerMisbehaved {
+        peer: NodeId,
+        what: Misbehaved,
     },
     /// The log holds an entry that this version can't read: the process must stop.
     BadEntry {

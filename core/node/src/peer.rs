@@ -6,13 +6,14 @@
 use crate::outbox::{OwnedRequest, Queued, Transaction};
 use crate::transfer::Piece;
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
-use base::limits::SNAPSHOT_PIECE_BYTES_MAX;
+use base::limits::{QUEUED_COMMANDS_MAX, SNAPSHOT_PIECE_BYTES_MAX};
 use base::record::SnapshotMark;
 use base::{ClientId, Index, LaneId, ShardId, Term};
 use bytes::Bytes;
 use consensus::raft::Message;
-use data::Reply;
+use data::once::Id;
 use data::reply_codec::{put_command, put_watched, read_command, watched};
+use data::{Reply, Run};
 
 /// A message for another node's lane; both ends of a link know who they are.
 #[derive(Clone, Debug)]
@@ -81,6 +82,15 @@ impl Work {
         }
     }
 
+    /// True if asking twice does no more than asking once.
+    #[must_use]
+    pub fn may_be_asked_again(&self) -> bool {
+        match self {
+            Self::Command { queued, .. } => !queued.command.is_write() || matches!(queued.command.run, Run::Prefix(_)),
+            Self::Transaction(transaction) => transaction.once.is_some(),
+        }
+    }
+
     pub(crate) fn of(request: OwnedRequest) -> Self {
         Self::Command { joins: request.joins, queued: request.queued }
     }
@@ -93,8 +103,22 @@ const ANSWER: u8 = 4;
 const NOT_LEADER: u8 = 5;
 const SNAPSHOT_PIECE: u8 = 6;
 const SNAPSHOT_TAKEN: u8 = 7;
+const ASK_TRANSACTION_ONCE: u8 = 8;
 
 impl PeerMessage {
+    /// The shard that it is about.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        match self {
+            Self::Raft { shard, .. }
+            | Self::Ask { shard, .. }
+            | Self::Answer { shard, .. }
+            | Self::NotLeader { shard, .. }
+            | Self::SnapshotPiece { shard, .. }
+            | Self::SnapshotTaken { shard, .. } => *shard,
+        }
+    }
+
     /// Appends the message to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -103,7 +127,11 @@ impl PeerMessage {
                 message.encode(out);
             }
             Self::Ask { shard, term, asker, work } => {
-                let kind = if matches!(work, Work::Command { .. }) { ASK_COMMAND } else { ASK_TRANSACTION };
+                let kind = match work {
+                    Work::Command { .. } => ASK_COMMAND,
+                    Work::Transaction(Transaction { once: None, .. }) => ASK_TRANSACTION,
+                    Work::Transaction(_) => ASK_TRANSACTION_ONCE,
+                };
                 head(out, kind, *shard);
                 put_varint(out, term.0);
                 put_asker(out, *asker);
@@ -113,6 +141,7 @@ impl PeerMessage {
                         put_command(out, queued.db, queued.command, &queued.args);
                     }
                     Work::Transaction(transaction) => {
+                        transaction.once.iter().for_each(|once| once.as_id().encode(out));
                         put_watched(out, &transaction.watched);
                         put_varint(out, transaction.commands.len() as u64);
                         let put = |one: &Queued| put_command(out, one.db, one.command, &one.args);
@@ -154,11 +183,15 @@ impl PeerMessage {
                 let joins = reader.u8()? != 0;
                 Self::Ask { shard, term, asker, work: Work::Command { joins, queued: queued(reader)? } }
             }
-            ASK_TRANSACTION => {
+            ASK_TRANSACTION | ASK_TRANSACTION_ONCE => {
                 let (term, asker) = (Term(reader.varint()?), asker(reader)?);
+                let once = if kind == ASK_TRANSACTION { None } else { Some(Id::decode(reader)?.to_owned()) };
                 let (watched, count) = (watched(reader)?, reader.varint()?);
+                if count > QUEUED_COMMANDS_MAX as u64 {
+                    return Err(DecodeError::Overlong);
+                }
                 let commands = (0..count).map(|_| queued(reader)).collect::<Result<Vec<_>, _>>()?;
-                let transaction = Transaction { client: asker.client, seq: asker.seq, watched, commands };
+                let transaction = Transaction { client: asker.client, seq: asker.seq, once, watched, commands };
                 Self::Ask { shard, term, asker, work: Work::Transaction(transaction) }
             }
             ANSWER => Self::Answer { asker: asker(reader)?, shard, reply: Reply::decode(reader, frame)? },
@@ -235,13 +268,17 @@ mod tests {
         let transaction = Transaction {
             client: asker.client,
             seq: 77,
+            once: None,
             watched: Vec::new(),
             commands: vec![set.clone(), set.clone()],
         };
+        let id = Id { client: b"c", seq: 1 << 40 };
+        let once = Transaction { once: Some(id.to_owned()), ..transaction.clone() };
         vec![
             PeerMessage::Raft { shard, message: Message::TimeoutNow { term } },
             PeerMessage::Ask { shard, term, asker, work: Work::Command { joins: true, queued: set } },
             PeerMessage::Ask { shard, term, asker, work: Work::Transaction(transaction) },
+            PeerMessage::Ask { shard, term, asker, work: Work::Transaction(once) },
             PeerMessage::Answer { asker, shard, reply: Reply::Int(5) },
             PeerMessage::NotLeader { asker, shard, term },
             PeerMessage::SnapshotPiece {

@@ -58,9 +58,11 @@ pub(crate) struct Replica {
     pub(crate) group: Group,
     state: ShardState,
     clock: StampClock,
+    /// How long the outcomes of new entries are kept.
+    pub(crate) once_kept_ms: u64,
     /// The seed that a new shard's first entry will carry.
     seed: (u64, u64),
-    open: EntryWriter,
+    pub(crate) open: EntryWriter,
     open_waiters: Vec<Waiter>,
     /// Waiters of proposed entries, oldest first.
     proposed: VecDeque<Proposed>,
@@ -116,6 +118,7 @@ impl Replica {
             ),
             state: keyspace.map_or_else(ShardState::default, ShardState::with_keyspace),
             clock: StampClock::default(),
+            once_kept_ms: base::limits::ONCE_KEPT_MS,
             seed,
             open: EntryWriter::default(),
             open_waiters: Vec::new(),
@@ -206,6 +209,9 @@ impl Replica {
             .commands
             .iter()
             .map(|Queued { db, command, args }| (*db, *command, args.iter().map(Vec::as_slice).collect()));
+        if let Some(once) = &transaction.once {
+            self.open_once(once.as_id());
+        }
         self.open.exec(&transaction.watched, calls);
         self.open_waiters.push(waiter);
     }

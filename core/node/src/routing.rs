@@ -1,8 +1,8 @@
 //! Slot -> shard -> lane: one immutable value, the same on every lane.
 
 use base::{LaneId, ShardId, Slot};
-use data::command::nodes;
-use data::{Command, Refused};
+use data::command::{nodes, prefix};
+use data::{Command, Refused, Run};
 
 const ALONE: &str = "ERR this node is in no cluster: `tidegate local` and `tidegate server` make one";
 
@@ -88,6 +88,21 @@ impl Routing {
         if self.shards == 1 {
             return Ok(Some(ShardId(0)));
         }
+        if let Run::Prefix(_) = command.run {
+            return self.shard_behind_prefix(args);
+        }
+        self.shard_of_plain(command, args)
+    }
+
+    /// Apart, so that other commands' way stays short.
+    #[cold]
+    #[inline(never)]
+    fn shard_behind_prefix(self, args: &[&[u8]]) -> Result<Option<ShardId>, Refused> {
+        let call = prefix::parse(args)?;
+        self.shard_of_plain(call.command, &args[call.at..])
+    }
+
+    fn shard_of_plain(self, command: &Command, args: &[&[u8]]) -> Result<Option<ShardId>, Refused> {
         let mut found = data::command::cluster::slot_of(command, args).map(|slot| self.shard_of(slot));
         for at in command.keys.positions(args.len()) {
             let shard = self.shard_of(Slot::of(args[at]));

@@ -267,6 +267,12 @@ impl Replica {
         }
     }
 
+    /// True if a peer that is sent the snapshot at `index` may want what stands at `next`.
+    pub(crate) fn has_as_much(&self, peer: NodeId, index: Index, next: u64) -> bool {
+        let sending = self.transfers.sending.get(&peer).filter(|one| one.mark.index == index);
+        sending.and_then(|one| one.total).is_none_or(|total| next <= total)
+    }
+
     /// A peer has kept a piece, and says which it wants next.
     pub(crate) fn on_piece_taken(&mut self, now: Now, from: NodeId, (index, next): (Index, u64), out: &mut Outbox) {
         if let Some(sending) = self.transfers.sending.get_mut(&from).filter(|one| one.mark.index == index) {
@@ -288,6 +294,10 @@ impl Replica {
             return;
         };
         let Ok(members) = Membership::decode(&mark.members) else { return };
+        // The file must be what its mark says, and its sender still be one that this replica may follow.
+        if keyspace.applied_index() != mark.index || self.group.judge_leader(from, term).is_err() {
+            return;
+        }
         let at = Position { index: mark.index, term: mark.term };
         if !self.group.install(now.boot, (from, term), at, members, &mut out.raft) {
             return;

@@ -195,8 +195,13 @@ impl World {
                     *commands.entry("exec").or_default() += 1;
                     let queued = |one: edge::QueuedCall| Queued { db: one.db, command: one.command, args: one.args };
                     let commands = exec.commands.into_iter().map(queued).collect();
-                    let transaction =
-                        Transaction { client: connection.id, seq: exec.seq, watched: exec.watched, commands };
+                    let transaction = Transaction {
+                        client: connection.id,
+                        seq: exec.seq,
+                        once: exec.once,
+                        watched: exec.watched,
+                        commands,
+                    };
                     lane.on_transaction(now, transaction, out);
                 }
                 Step::Answered => {}

@@ -145,6 +145,7 @@ impl World {
         let mut changed = BTreeSet::new();
         for event in events {
             match event {
+                Event::PeerMisbehaved { peer, what } => panic!("nobody_honest_misbehaves: {peer} sent {what}"),
                 Event::Elected { shard, term } => {
                     self.count("leaders elected");
                     self.checks.a_term_has_one_leader(node, shard, term);

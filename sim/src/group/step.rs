@@ -50,6 +50,8 @@ impl World {
         }
         match what {
             Happening::Deliver(Envelope { from, message, .. }) => {
+                let judged = machine.group().judge(from, &message);
+                assert_eq!(judged, Ok(()), "nobody_honest_misbehaves: {from} to {node}: {message:?}");
                 self.input(node, |machine, now, out| machine.group().on_message(now, from, message, out));
             }
             Happening::Notice(_, life, message) if machine.life == life => {

@@ -4,6 +4,7 @@
 //! what each must have answered.
 
 mod keys;
+mod once;
 mod strings;
 
 use crate::answer::{Answer, Expected};
@@ -36,6 +37,7 @@ pub struct Model {
     flushes: u64,
     /// Which bucket a key belongs to: told by the shard, since a collision may abort an EXEC.
     buckets: BTreeMap<(u8, Vec<u8>), u32>,
+    memory: once::Memory,
 }
 
 /// A command as it was asked: its database and its words.
@@ -85,6 +87,7 @@ impl Model {
             self.keys.remove(&key);
             self.changed(key.0, &key.1);
         }
+        self.forget(stamp);
     }
 
     /// The stamp of the last entry.
@@ -119,6 +122,7 @@ impl Model {
         let words: Vec<&[u8]> = asked.words.iter().map(Vec::as_slice).collect();
         let name = asked.name();
         let answer = match name.as_str() {
+            "once" => return self.run_once(now, asked),
             "dbsize" => return self.dbsize(asked.db, now),
             "keys" => return Expected::Keys(self.names(asked.db, now)),
             "scan" => return Expected::PageOf(self.names(asked.db, now)),

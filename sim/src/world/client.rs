@@ -1,5 +1,6 @@
 //! A simulated client: it pipelines commands over a connection of the real RESP session and checks every reply.
 
+use super::once::Promise;
 use crate::answer::{Answer, Expected};
 use crate::oracle::{Asked, Watch};
 use base::ClientId;
@@ -14,6 +15,8 @@ struct Sent {
     expected: Option<Expected>,
     /// Its number in the session, if it went to the core.
     seq: Option<u64>,
+    /// What of it would be sent again.
+    promise: Option<Promise>,
 }
 
 /// One connection and its client.
@@ -36,6 +39,8 @@ pub struct Client {
     pub answered: u64,
     /// Last replies, for messages.
     seen: VecDeque<String>,
+    /// Answers to what went under an id.
+    kept: Vec<(Promise, Answer)>,
 }
 
 impl Client {
@@ -55,6 +60,7 @@ impl Client {
             watches: Vec::new(),
             answered: 0,
             seen: VecDeque::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -80,16 +86,23 @@ impl Client {
         let asked = self.asked.pop_front().expect("the session makes no commands up");
         let same = asked.name() == name && asked.words.iter().map(Vec::as_slice).eq(words.iter().copied());
         assert!(same && asked.db == db, "commands_arrive_as_they_were_sent: {asked} became {name} in database {db}");
-        self.sent.push_back(Sent { text: asked.to_string(), expected: None, seq: Some(seq) });
+        let promise = (name == "once").then(|| promise(&asked, vec![asked.clone()]));
+        self.sent.push_back(Sent { text: asked.to_string(), expected: None, seq: Some(seq), promise });
         asked
     }
 
     /// The session took EXEC: what it queued and watched.
     pub fn taken_exec(&mut self, seq: u64) -> (Vec<Watch>, Vec<Asked>) {
         let asked = self.asked.pop_front().expect("the session makes no commands up");
-        assert_eq!(asked.name(), "exec", "commands_arrive_as_they_were_sent");
+        assert!(matches!(asked.name().as_str(), "exec" | "once"), "commands_arrive_as_they_were_sent");
         let queued = self.queued.take().expect("EXEC follows MULTI");
-        self.sent.push_back(Sent { text: format!("{asked} of {}", queued.len()), expected: None, seq: Some(seq) });
+        let promise = (asked.name() == "once").then(|| {
+            let multi = Asked { db: asked.db, words: vec![b"multi".to_vec()] };
+            let frames = [multi].into_iter().chain(queued.iter().cloned()).chain([asked.clone()]);
+            promise(&asked, frames.collect())
+        });
+        let text = format!("{asked} of {}", queued.len());
+        self.sent.push_back(Sent { text, expected: None, seq: Some(seq), promise });
         (std::mem::take(&mut self.watches), queued)
     }
 
@@ -122,7 +135,17 @@ impl Client {
             }
         };
         let expected = Some(Expected::Is(answer));
-        self.sent.push_back(Sent { text: asked.to_string(), expected, seq: None });
+        self.sent.push_back(Sent { text: asked.to_string(), expected, seq: None, promise: None });
+    }
+
+    /// What was answered under ids.
+    pub fn take_kept_promises(&mut self) -> Vec<(Promise, Answer)> {
+        std::mem::take(&mut self.kept)
+    }
+
+    /// What went under ids and was not answered.
+    pub fn open_promises(&mut self) -> Vec<Promise> {
+        self.sent.drain(..).filter_map(|sent| sent.promise).collect()
     }
 
     /// What the command `seq` must be answered.
@@ -161,10 +184,15 @@ impl Client {
                 *counts.entry("errors".to_owned()).or_default() += 1;
             }
             self.seen.push_back(format!("{} -> {answer:?}", sent.text));
+            self.kept.extend(sent.promise.map(|promise| (promise, answer)));
             if self.seen.len() > 8 {
                 self.seen.pop_front();
             }
         }
         self.taken.drain(..at);
     }
+}
+
+fn promise(asked: &Asked, frames: Vec<Asked>) -> Promise {
+    Promise { id: String::from_utf8_lossy(&asked.words[1]).into_owned(), frames }
 }

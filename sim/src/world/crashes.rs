@@ -61,6 +61,7 @@ impl World {
     }
 
     fn end_life(&mut self) {
+        self.lose_promises();
         self.clients.clear();
         self.gathers.clear();
         self.watches_of_execs.clear();

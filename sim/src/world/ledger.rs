@@ -26,7 +26,7 @@ pub struct Pending {
 #[derive(Clone, Debug)]
 pub enum What {
     Command(Asked),
-    Exec { watches: Vec<Watch>, commands: Vec<Asked> },
+    Exec { once: Option<String>, watches: Vec<Watch>, commands: Vec<Asked> },
 }
 
 /// The effect of a command, as the model sees it.
@@ -70,10 +70,12 @@ pub struct Ledger {
 impl Ledger {
     /// The history of an empty shard.
     #[must_use]
-    pub fn new(shard: ShardId) -> Self {
+    pub fn new(shard: ShardId, once_kept_ms: u64) -> Self {
+        let mut model = Model::default();
+        model.remember_for(once_kept_ms);
         Self {
             shard,
-            model: Model::default(),
+            model,
             arrived: VecDeque::new(),
             proposed: BTreeMap::new(),
             applied: Index(0),
@@ -225,7 +227,8 @@ impl Ledger {
                 Expected::Is(crate::answer::Answer::ok())
             }
             What::Command(asked) => self.model.run(stamp, &asked),
-            What::Exec { watches, commands } => self.model.exec(&watches, &commands),
+            What::Exec { once: Some(id), watches, commands } => self.model.exec_once(&id, &watches, &commands),
+            What::Exec { once: None, watches, commands } => self.model.exec(&watches, &commands),
         };
         Effect { client, seq, part, expected, watched }
     }

@@ -26,6 +26,8 @@ pub struct Shape {
     pub room_bytes: u64,
     /// One in so many turns syncs by the journal's thread instead of its own.
     pub queued_one_in: u64,
+    /// Outcomes are kept for so long.
+    pub once_kept_ms: u64,
 }
 
 /// What a lane may find in its mailbox.
@@ -92,7 +94,9 @@ impl Machine {
             let config = LaneConfig { node: NodeId(7), lane, routing, seed: seed ^ u64::from(number) };
             let mine = found.extract_if(.., |shard, _| routing.lane_of(*shard) == lane).map(|(_, one)| one);
             let mut out = Outbox::default();
-            lanes.push(Lane::start(Now::default(), config, &[NodeId(7)], mine.collect(), &mut out));
+            let mut started = Lane::start(Now::default(), config, &[NodeId(7)], mine.collect(), &mut out);
+            started.keep_outcomes_for(shape.once_kept_ms);
+            lanes.push(started);
             outs.push(out);
             mail.push(VecDeque::new());
         }

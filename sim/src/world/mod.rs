@@ -4,6 +4,7 @@ pub mod client;
 pub mod crashes;
 pub mod ledger;
 pub mod machine;
+pub mod once;
 pub mod serve;
 
 use crate::disk::SimDisk;
@@ -43,6 +44,7 @@ pub struct World {
     pub(crate) next_client: u64,
     pub(crate) workload: Workload,
     pub(crate) gathers: BTreeMap<(ClientId, u64), serve::Gather>,
+    pub(crate) promises: once::Promises,
     pub(crate) watches_of_execs: BTreeMap<(ClientId, u64), Vec<crate::oracle::Watch>>,
     /// Nanoseconds on the machine's boot clock; the wall clock is this and an offset.
     boot_ns: u64,
@@ -116,6 +118,7 @@ impl World {
             snapshot_after_bytes: segment_bytes * (1 + rng.below(4)),
             room_bytes: segment_bytes * (1 + rng.below(2)),
             queued_one_in: [1, 2, 20, 1_000_000][usize::try_from(rng.below(4)).expect("small")],
+            once_kept_ms: [30, 1_000, 600_000][usize::try_from(rng.below(3)).expect("small")],
         };
         let habits = Habits {
             cross_one_in: 6,
@@ -133,11 +136,12 @@ impl World {
             shape,
             disk,
             machine,
-            ledgers: (0..shards).map(|shard| Ledger::new(ShardId(shard))).collect(),
+            ledgers: (0..shards).map(|shard| Ledger::new(ShardId(shard), shape.once_kept_ms)).collect(),
             clients: BTreeMap::new(),
             next_client: 1,
             workload: Workload::new(habits),
             gathers: BTreeMap::new(),
+            promises: once::Promises::default(),
             watches_of_execs: BTreeMap::new(),
             boot_ns: rng.below(1 << 40),
             wall_offset_ms: WALL_START_MS,

@@ -9,7 +9,7 @@ use crate::oracle::Asked;
 use base::record::{Payload, Record};
 use base::{ClientId, ShardId, Slot};
 use data::Run;
-use data::command::Scatter;
+use data::command::{Scatter, prefix};
 use edge::Step;
 use node::{Event, LaneMessage, Now, Queued, Request, Transaction};
 use std::collections::BTreeSet;
@@ -61,6 +61,8 @@ impl World {
             client.db = db;
         } else if rng.one_in(60) {
             client.send(plain(client.db, if rng.one_in(2) { "ping" } else { "unwatch" }));
+        } else if rng.one_in(10) {
+            self.ask_once(id);
         } else if workload.begins_transaction(rng) {
             let group = rng.below(crate::workload::GROUPS);
             if rng.one_in(2) {
@@ -112,8 +114,13 @@ impl World {
                     let queued: Vec<Queued> = queued.collect();
                     let same = queued.iter().map(|one| &one.args).eq(commands.iter().map(|asked| &asked.words));
                     assert!(same, "a_transaction_holds_what_was_queued");
-                    let transaction =
-                        Transaction { client: id, seq: exec.seq, watched: exec.watched, commands: queued };
+                    let transaction = Transaction {
+                        client: id,
+                        seq: exec.seq,
+                        once: exec.once,
+                        watched: exec.watched,
+                        commands: queued,
+                    };
                     self.on_transaction(transaction);
                 }
                 Step::Answered => client.answered_here(),
@@ -152,10 +159,7 @@ impl World {
                 }
             }
             _ => {
-                let shards: BTreeSet<ShardId> = request
-                    .command
-                    .keys
-                    .positions(request.args.len())
+                let shards: BTreeSet<ShardId> = prefix::key_positions(request.command, request.args)
                     .map(|at| self.machine.routing.shard_of(Slot::of(request.args[at])))
                     .collect();
                 if shards.len() > 1 {
@@ -205,10 +209,11 @@ impl World {
     }
 
     fn pending_exec(&mut self, transaction: &Transaction) -> Pending {
-        let Transaction { client, seq, commands, .. } = transaction;
+        let Transaction { client, seq, once, commands, .. } = transaction;
+        let once = once.as_ref().map(|id| id.as_id().to_string());
         let watches = self.watches_of_execs.remove(&(*client, *seq)).expect("an EXEC reaches its shard once");
         let commands = commands.iter().map(|one| Asked { db: one.db, words: one.args.clone() }).collect();
-        Pending { client: *client, seq: *seq, part: false, what: What::Exec { watches, commands } }
+        Pending { client: *client, seq: *seq, part: false, what: What::Exec { once, watches, commands } }
     }
 
     /// The driver refuses a write for lack of space.
@@ -293,6 +298,7 @@ impl World {
                         self.on_effect(shard, effect);
                     }
                 }
+                Event::PeerMisbehaved { peer, what } => panic!("a_node_alone_has_no_peers: {peer} sent {what}"),
                 Event::Regrouped { .. } => {}
                 Event::Deposed { shard, .. } => panic!("a_node_alone_leads: shard {shard} was deposed"),
                 Event::SnapshotSent { .. } | Event::SnapshotInstalled { .. } => {
@@ -384,6 +390,7 @@ impl World {
         for client in self.clients.values_mut() {
             client.replies_are_those_of_the_model(&mut self.tally.events);
         }
+        self.settle_promises();
     }
 
     fn client(&mut self, id: ClientId) -> &mut Client {

@@ -186,6 +186,7 @@ impl Driver {
                 }
             }
             self.take_turns();
+            self.go_on_with_peers();
             if self.drain_mail() {
                 idle = 0;
             }
@@ -201,7 +202,8 @@ impl Driver {
     }
 
     fn timeout(&self, idle: u32) -> Option<Duration> {
-        if idle < SPINS || self.snapshotting || !self.flush.is_empty() || !self.turns.is_empty() {
+        let more = self.peers.as_ref().is_some_and(Peers::has_more);
+        if idle < SPINS || self.snapshotting || more || !self.flush.is_empty() || !self.turns.is_empty() {
             return Some(Duration::ZERO);
         }
         let mailbox = self.mailbox();
@@ -352,8 +354,10 @@ impl Driver {
     }
 
     fn look_at_events(&mut self) {
+        let mut misbehaved = Vec::new();
         for event in self.out.events.drain(..) {
             match event {
+                node::Event::PeerMisbehaved { peer, what } => misbehaved.push((peer, what)),
                 node::Event::BadEntry { shard, index } => crate::dev::die(&format!(
                     "shard {shard} can't read its log entry {index}: it was written by another version or is damaged; \
                      start the version that wrote it"
@@ -370,6 +374,9 @@ impl Driver {
                 node::Event::Regrouped { .. } => self.neighbours.iter_mut().for_each(Neighbours::outdate),
                 _ => {}
             }
+        }
+        for (peer, what) in misbehaved {
+            self.on_misbehaved(peer, what);
         }
     }
 

@@ -7,8 +7,8 @@ use crate::keeper::Task;
 use crate::log;
 use crate::peers::Event;
 use crate::shared::lock;
-use base::Roster;
-use node::PeerMessage;
+use base::{NodeId, Roster};
+use node::{Misbehaved, PeerMessage};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,28 @@ impl Driver {
         Some(self.peers_at.saturating_duration_since(now))
     }
 
+    /// Goes on with links that had more than a turn's share.
+    pub(super) fn go_on_with_peers(&mut self) {
+        let Some(peers) = self.peers.as_mut().filter(|peers| peers.has_more()) else { return };
+        let mut events = Vec::new();
+        peers.go_on(self.poll.registry(), &mut events);
+        self.on_peer_events(events);
+    }
+
+    /// The core was sent what no node that keeps the rules would send.
+    pub(super) fn on_misbehaved(&mut self, peer: NodeId, what: Misbehaved) {
+        let Some(peers) = &mut self.peers else { return };
+        let mut events = Vec::new();
+        peers.on_misbehaved(peer, &what.to_string(), self.poll.registry(), &mut events);
+        self.on_peer_events(events);
+    }
+
     fn on_peer_events(&mut self, events: Vec<Event>) {
+        if let Some(peers) = &self.peers {
+            let meters = &self.shared.meters.lanes[usize::from(self.id.0)];
+            meters.strangers.set(peers.counts.strangers);
+            meters.peers_misbehaved.set(peers.counts.misbehaved);
+        }
         let now = clock::now();
         for event in events {
             match event {

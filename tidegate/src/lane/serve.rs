@@ -421,8 +421,8 @@ impl Core<'_> {
         let mark = self.slower_than_ns.map(|_| self.slow.mark(&[b"EXEC"]));
         conn.waiting.push_back(self.turn.asked(exec.seq, id, mark, inner.collect()));
         let queued = exec.commands.into_iter().map(|one| Queued { db: one.db, command: one.command, args: one.args });
-        let transaction =
-            Transaction { client: conn.handle, seq: exec.seq, watched: exec.watched, commands: queued.collect() };
+        let ExecCall { seq, once, watched, .. } = exec;
+        let transaction = Transaction { client: conn.handle, seq, once, watched, commands: queued.collect() };
         self.lane.on_transaction(self.now, transaction, self.out);
     }
 

@@ -17,6 +17,9 @@ pub struct LaneMeters {
     pub turns: Counter,
     /// Bytes of keys and values of the lane's shards.
     pub keyspace_bytes: Gauge,
+    /// Of links to other nodes: see [`crate::peers::Counts`].
+    pub strangers: Gauge,
+    pub peers_misbehaved: Gauge,
 }
 
 /// The counts of one command.
@@ -37,6 +40,8 @@ impl LaneMeters {
             unknown: Counter::default(),
             turns: Counter::default(),
             keyspace_bytes: Gauge::default(),
+            strangers: Gauge::default(),
+            peers_misbehaved: Gauge::default(),
         }
     }
 

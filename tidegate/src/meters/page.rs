@@ -2,7 +2,7 @@
 
 use super::text::{BYTES, COUNT, Page, SECONDS, seconds};
 use super::totals::Totals;
-use super::{Process, Sums, process};
+use super::{LaneMeters, Process, Sums, process};
 use crate::shared::{Phase, Shared, lock};
 use std::sync::atomic::Ordering;
 
@@ -13,6 +13,7 @@ pub fn page(shared: &Shared) -> String {
     commands(&mut page, &Totals::of(shared));
     connections(&mut page, shared);
     lanes(&mut page, shared);
+    peers(&mut page, shared);
     log(&mut page, shared);
     snapshots(&mut page, shared);
     keys(&mut page, shared);
@@ -45,6 +46,14 @@ fn commands(page: &mut Page, totals: &Totals) {
     for (name, one) in totals.commands.iter().filter(|(_, one)| one.calls() > 0) {
         latency.sums(&[("command", name)], &one.latency_ns, SECONDS);
     }
+}
+
+fn peers(page: &mut Page, shared: &Shared) {
+    let sum = |of: fn(&LaneMeters) -> u64| shared.meters.lanes.iter().map(of).sum::<u64>();
+    let about = "Connections to the peer port that ended before they had proved that they belong to the cluster.";
+    page.counter("tidegate_peer_strangers_total", about).value(sum(|lane| lane.strangers.get()));
+    let about = "Links to other nodes that were ended for what came over them.";
+    page.counter("tidegate_peers_misbehaved_total", about).value(sum(|lane| lane.peers_misbehaved.get()));
 }
 
 fn connections(page: &mut Page, shared: &Shared) {

@@ -72,6 +72,8 @@ pub enum Stranger {
     /// It came back without its disk.
     LostItsDisk(NodeId),
     WrongSecret(NodeId),
+    /// It sent what no peer sends, a moment ago.
+    Barred(NodeId),
 }
 
 impl std::fmt::Display for Stranger {
@@ -92,6 +94,7 @@ impl std::fmt::Display for Stranger {
                 "node {:016x} came back without its disk; under its old name it could forget a vote: give it a new one",
                 node.0
             ),
+            Self::Barred(node) => write!(f, "node {:016x} misbehaved a moment ago: it is not spoken to yet", node.0),
             Self::WrongSecret(node) => write!(f, "node {:016x} doesn't know the cluster's secret", node.0),
         }
     }

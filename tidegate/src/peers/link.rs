@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use mio::net::TcpStream;
 use node::PeerMessage;
 use std::io::{ErrorKind, Read, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A connection; see the module.
 #[derive(Debug)]
@@ -23,8 +23,14 @@ pub struct Link {
     theirs: Option<Hello>,
     pub up: bool,
     inbuf: BytesMut,
+    /// A frame whose messages are being taken, and how far that is.
+    frame_in: Option<(Bytes, usize)>,
+    /// There is more to read, or to take, than the last turn's share.
+    pub more: bool,
     out: Vec<u8>,
     written: usize,
+    /// Since when the socket has taken nothing of what waits for it.
+    stuck_since: Option<Instant>,
     /// Where the frame begins that this turn fills, if it has.
     frame: Option<usize>,
     pub since: Instant,
@@ -56,7 +62,7 @@ pub enum Broken {
     /// The other end doesn't speak to this node.
     Refused(Stranger),
     /// A frame that is not what a peer sends.
-    Misbehaved(&'static str),
+    Misbehaved(String),
     /// The peer takes too little of what it is sent.
     Slow,
     /// The node was removed from the cluster.
@@ -83,6 +89,13 @@ const FRAME_BYTES_MAX: usize = ENTRY_BYTES_MAX + MIB;
 /// Frames that wait for a peer; a link that is this far behind is given up, since Raft sends again what counts.
 const OUT_BYTES_MAX: usize = FRAME_BYTES_MAX + 64 * MIB;
 const READ_BYTES: usize = 64 * 1024;
+/// What a link may read, and take, in one turn: others wait so long, and no more than this is in memory in the form of
+/// messages, which are larger than their bytes.
+const TURN_BYTES: usize = 256 * 1024;
+/// The least that a message counts: so many small ones as these make a turn's share.
+const MESSAGE_BYTES_MIN: usize = 512;
+/// A buffer that has grown beyond this is given back once it is empty.
+const KEPT_BYTES_MAX: usize = MIB;
 
 impl Link {
     pub fn new(stream: TcpStream, end: End, mine: Hello) -> Self {
@@ -93,8 +106,11 @@ impl Link {
             theirs: None,
             up: false,
             inbuf: BytesMut::new(),
+            frame_in: None,
+            more: false,
             out: mine.encode().to_vec(),
             written: 0,
+            stuck_since: None,
             frame: None,
             since: Instant::now(),
         }
@@ -106,6 +122,11 @@ impl Link {
             End::Dialed => Some(self.mine.to),
             End::Accepted => self.theirs.map(|hello| hello.from),
         }
+    }
+
+    /// True if the other end came here.
+    pub fn is_accepted(&self) -> bool {
+        self.end == End::Accepted
     }
 
     /// The life that the peer says it leads.
@@ -134,9 +155,13 @@ impl Link {
         while self.written < self.out.len() {
             match self.stream.write(&self.out[self.written..]) {
                 Ok(0) => return Err(Broken::Closed),
-                Ok(n) => self.written += n,
+                Ok(n) => {
+                    self.written += n;
+                    self.stuck_since = None;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
+                    self.stuck_since.get_or_insert_with(Instant::now);
                     if self.out.len() - self.written > OUT_BYTES_MAX {
                         return Err(Broken::Slow);
                     }
@@ -146,11 +171,19 @@ impl Link {
             }
         }
         self.out.clear();
+        if self.out.capacity() > KEPT_BYTES_MAX {
+            self.out = Vec::new();
+        }
         self.written = 0;
         Ok(())
     }
 
-    /// Reads all there is. `admits` says whether a peer that has said its name may go on.
+    /// How long the peer has taken nothing of what waits for it.
+    pub fn stuck_for(&self) -> Duration {
+        self.stuck_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Reads what there is, up to a turn's share: then there is more. `admits` says whether a peer that has said its name may go on.
     pub fn read(
         &mut self,
         kin: &Kin,
@@ -158,12 +191,20 @@ impl Link {
         came: &mut Vec<Came>,
     ) -> Result<(), Broken> {
         let mut chunk = [0; READ_BYTES];
+        let (mut bytes, mut left) = (0, TURN_BYTES);
+        self.more = false;
+        self.take(kin, &admits, &mut left, came)?;
         loop {
+            if bytes >= TURN_BYTES || left == 0 {
+                self.more = true;
+                return Ok(());
+            }
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(Broken::Closed),
                 Ok(n) => {
                     self.inbuf.extend_from_slice(&chunk[..n]);
-                    self.take(kin, &admits, came)?;
+                    bytes += n;
+                    self.take(kin, &admits, &mut left, came)?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -176,6 +217,7 @@ impl Link {
         &mut self,
         kin: &Kin,
         admits: &impl Fn(&Hello) -> Result<(), Stranger>,
+        left: &mut usize,
         came: &mut Vec<Came>,
     ) -> Result<(), Broken> {
         if self.theirs.is_none() && self.inbuf.len() >= HELLO_BYTES {
@@ -196,23 +238,37 @@ impl Link {
             self.up = true;
             came.push(Came::Up(theirs.from));
         }
-        while self.up && self.inbuf.len() >= HEAD_BYTES {
-            let number = |at: usize| u32::from_le_bytes(self.inbuf[at..at + 4].try_into().expect("four bytes"));
-            let (len, crc) = (number(0) as usize, number(4));
-            if len > FRAME_BYTES_MAX {
-                return Err(Broken::Misbehaved("a frame that is too long"));
-            }
-            if self.inbuf.len() < HEAD_BYTES + len {
-                break;
-            }
-            self.inbuf.advance(HEAD_BYTES);
-            let frame = self.inbuf.split_to(len).freeze();
-            if crc32c::crc32c(&frame) != crc {
-                return Err(Broken::Misbehaved("a damaged frame"));
-            }
-            messages(&frame, came)?;
+        while self.up && *left > 0 {
+            let Some((frame, at)) = self.frame_in.take() else {
+                self.frame_in = self.next_frame()?.map(|frame| (frame, 0));
+                if self.frame_in.is_none() {
+                    break;
+                }
+                continue;
+            };
+            let taken = messages(&frame, at, left, came)?;
+            self.frame_in = Some((frame, taken)).filter(|(frame, taken)| *taken < frame.len());
         }
         Ok(())
+    }
+
+    /// The next frame, if it is all there.
+    fn next_frame(&mut self) -> Result<Option<Bytes>, Broken> {
+        let Some(head) = self.inbuf.get(..HEAD_BYTES) else { return Ok(None) };
+        let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
+        let (len, crc) = (number(0) as usize, number(4));
+        if len > FRAME_BYTES_MAX {
+            return Err(Broken::Misbehaved("a frame that is too long".to_owned()));
+        }
+        if self.inbuf.len() < HEAD_BYTES + len {
+            return Ok(None);
+        }
+        self.inbuf.advance(HEAD_BYTES);
+        let frame = self.inbuf.split_to(len).freeze();
+        if crc32c::crc32c(&frame) != crc {
+            return Err(Broken::Misbehaved("a damaged frame".to_owned()));
+        }
+        Ok(Some(frame))
     }
 
     /// The other end has said who it is: it gets the proof, if it may go on.
@@ -251,12 +307,15 @@ impl Link {
     }
 }
 
-fn messages(frame: &Bytes, came: &mut Vec<Came>) -> Result<(), Broken> {
-    let mut reader = Reader::new(frame);
-    while !reader.is_empty() {
-        let message =
-            PeerMessage::decode(&mut reader, frame).map_err(|_| Broken::Misbehaved("a message that can't be read"))?;
+/// Messages of a frame from the byte `at` on, of `left` bytes or one more message; where the next one begins.
+fn messages(frame: &Bytes, at: usize, left: &mut usize, came: &mut Vec<Came>) -> Result<usize, Broken> {
+    let mut reader = Reader::new(&frame[at..]);
+    while !reader.is_empty() && *left > 0 {
+        let before = reader.rest().len();
+        let message = PeerMessage::decode(&mut reader, frame)
+            .map_err(|why| Broken::Misbehaved(format!("a message that can't be read: {why}")))?;
         came.push(Came::Message(message));
+        *left = left.saturating_sub((before - reader.rest().len()).max(MESSAGE_BYTES_MIN));
     }
-    Ok(())
+    Ok(frame.len() - reader.rest().len())
 }

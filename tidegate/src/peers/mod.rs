@@ -13,6 +13,7 @@ use link::{Broken, Came, Kin, Link};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use node::PeerMessage;
+use socket2::TcpKeepalive;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -54,6 +55,18 @@ pub struct Peers {
     dial_at: BTreeMap<NodeId, (Instant, Duration)>,
     /// Said already: a stranger that comes back each second is logged once.
     told: BTreeMap<String, Instant>,
+    /// Nodes that misbehaved, and until when they are not spoken to.
+    barred: BTreeMap<NodeId, Instant>,
+    pub counts: Counts,
+}
+
+/// How often others were not what they should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections that ended before they had proved that they belong here.
+    pub strangers: u64,
+    /// Links that were ended for what a proved peer sent.
+    pub misbehaved: u64,
 }
 
 /// What a readiness event brought.
@@ -78,6 +91,12 @@ const DELIVERY_MAX: Duration = Duration::from_millis(1_000);
 /// Connections that are not proved yet.
 const STRANGERS_MAX: usize = 32;
 const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// Different things said in that time: strangers can make up any number of them.
+const TOLD_COUNT_MAX: usize = 256;
+/// A peer that misbehaved is not spoken to for so long.
+const BARRED: Duration = Duration::from_secs(1);
+/// A peer that takes nothing of what is sent for so long is given up.
+const STUCK_MAX: Duration = Duration::from_secs(5);
 
 impl Peers {
     pub fn new(kinship: Kinship, listener: std::net::TcpListener, registry: &Registry) -> std::io::Result<Self> {
@@ -88,8 +107,21 @@ impl Peers {
         let dial_at = dialed.map(|member| (member.id, (Instant::now(), DIAL_MIN))).collect();
         let kin = Kin { cluster, secret, me, life };
         let (links, up, told) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let gone = BTreeSet::new();
-        Ok(Self { kin, members, lives, lonely_since: Instant::now(), gone, listener, links, up, dial_at, told })
+        let (gone, barred, counts) = (BTreeSet::new(), BTreeMap::new(), Counts::default());
+        Ok(Self {
+            kin,
+            members,
+            lives,
+            lonely_since: Instant::now(),
+            gone,
+            listener,
+            links,
+            up,
+            dial_at,
+            told,
+            barred,
+            counts,
+        })
     }
 
     /// Who belongs to the cluster from now on. Links to others end.
@@ -155,9 +187,11 @@ impl Peers {
             }
         }
         for at in 0..self.links.len() {
-            let late = |link: &Link| !link.up && link.since.elapsed() > HANDSHAKE_MAX;
-            if self.links[at].as_ref().is_some_and(late) {
-                self.end(at, &Broken::Misbehaved("no proof in time"), registry, events);
+            let Some(link) = &self.links[at] else { continue };
+            if !link.up && link.since.elapsed() > HANDSHAKE_MAX {
+                self.end(at, &Broken::Misbehaved("no proof in time".to_owned()), registry, events);
+            } else if link.stuck_for() > STUCK_MAX {
+                self.end(at, &Broken::Slow, registry, events);
             }
         }
         let next = self.dial_at.values().map(|(at, _)| at.saturating_duration_since(now)).min();
@@ -201,10 +235,7 @@ impl Peers {
         loop {
             match self.listener.accept() {
                 Ok((stream, _)) => {
-                    if self.links.iter().flatten().filter(|link| !link.up).count() >= STRANGERS_MAX {
-                        // It is closed; a real peer comes back.
-                        continue;
-                    }
+                    self.make_room_for_a_stranger(registry);
                     let hello = self.hello(NodeId(0));
                     self.admit(Link::new(stream, End::Accepted, hello), registry);
                 }
@@ -223,22 +254,64 @@ impl Peers {
         if let Err(error) = registry.register(&mut link.stream, Token(TOKENS + 1 + at), interest) {
             return self.tell(&format!("a link can't be polled: {error}"));
         }
-        // Frames should leave at once; a socket that refuses is slower, and works.
+        // Frames should leave at once, and a machine that is gone without a word be noticed; a socket that refuses is
+        // slower, and works.
         let _ = link.stream.set_nodelay(true);
+        let _ = socket2::SockRef::from(&link.stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(STUCK_MAX));
         // One that can't be bounded is slower to heal, and works.
         let _ = socket2::SockRef::from(&link.stream).set_tcp_user_timeout(Some(DELIVERY_MAX));
         self.links[at] = Some(link);
     }
 
+    /// A crowd that connects and proves nothing doesn't keep peers out: who has waited longest makes room.
+    fn make_room_for_a_stranger(&mut self, registry: &Registry) {
+        let strangers = self.links.iter().enumerate().filter_map(|(at, link)| {
+            link.as_ref().filter(|link| !link.up && link.is_accepted()).map(|link| (link.since, at))
+        });
+        let strangers: Vec<_> = strangers.collect();
+        if strangers.len() >= STRANGERS_MAX
+            && let Some((_, oldest)) = strangers.iter().min()
+        {
+            self.counts.strangers += 1;
+            self.drop_link(*oldest, registry);
+            self.tell("there are more connections to the peer port than have proved that they are peers");
+        }
+    }
+
+    /// True while links have more for this node than the last turn's share.
+    pub fn has_more(&self) -> bool {
+        self.links.iter().flatten().any(|link| link.more)
+    }
+
+    /// Goes on with links that had more than a turn's share.
+    pub fn go_on(&mut self, registry: &Registry, events: &mut Vec<Event>) {
+        for at in 0..self.links.len() {
+            if self.links[at].as_ref().is_some_and(|link| link.more) {
+                self.on_link(at, registry, events);
+            }
+        }
+    }
+
+    /// A peer sent what no node that keeps the rules would: its link ends.
+    pub fn on_misbehaved(&mut self, peer: NodeId, what: &str, registry: &Registry, events: &mut Vec<Event>) {
+        if let Some(at) = self.up.get(&peer).copied() {
+            self.end(at, &Broken::Misbehaved(what.to_owned()), registry, events);
+        }
+    }
+
     fn on_link(&mut self, at: usize, registry: &Registry, events: &mut Vec<Event>) {
         let Some(link) = self.links.get_mut(at).and_then(Option::as_mut) else { return };
         let (members, lives, gone, me) = (&self.members, &self.lives, &self.gone, self.kin.me);
+        let barred = &self.barred;
         let admits = |hello: &Hello| {
             if gone.contains(&hello.from) {
                 return Err(Stranger::Removed(hello.from));
             }
             if hello.from == me || !members.iter().any(|member| member.id == hello.from) {
                 return Err(Stranger::NotAMember(hello.from));
+            }
+            if barred.get(&hello.from).is_some_and(|until| Instant::now() < *until) {
+                return Err(Stranger::Barred(hello.from));
             }
             match lives.get(&hello.from) {
                 Some(known) if *known != hello.life => Err(Stranger::LostItsDisk(hello.from)),
@@ -285,12 +358,19 @@ impl Peers {
             Broken::Closed | Broken::Io(_) if !link.up => {}
             _ => self.tell(&format!("the link to {name} ended: {broken}")),
         }
+        self.counts.strangers += u64::from(!link.up && link.is_accepted());
         let Some(peer) = peer else { return };
+        let mut dial_at = Instant::now();
+        if link.up && matches!(broken, Broken::Misbehaved(_)) {
+            self.counts.misbehaved += 1;
+            dial_at += BARRED;
+            self.barred.insert(peer, dial_at);
+        }
         if self.up.get(&peer) == Some(&at) {
             self.up.remove(&peer);
             events.push(Event::Lost { peer });
             if self.kin.me < peer && self.members.iter().any(|member| member.id == peer) {
-                self.dial_at.insert(peer, (Instant::now(), DIAL_MIN));
+                self.dial_at.insert(peer, (dial_at, DIAL_MIN));
             }
         }
     }
@@ -305,7 +385,7 @@ impl Peers {
     fn tell(&mut self, what: &str) {
         let now = Instant::now();
         self.told.retain(|_, at| now.duration_since(*at) < TELL_AGAIN);
-        if self.told.insert(what.to_owned(), now).is_none() {
+        if self.told.len() < TOLD_COUNT_MAX && self.told.insert(what.to_owned(), now).is_none() {
             log::warn("peers", what, &[]);
         }
     }

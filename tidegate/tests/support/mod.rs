@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod exposition;
+pub mod peer;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -257,6 +258,11 @@ impl Client {
             frame.push_str(&format!("${}\r\n{word}\r\n", word.len()));
         }
         self.stream.get_mut().write_all(frame.as_bytes())
+    }
+
+    /// Bytes as they are.
+    pub fn send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
     }
 
     /// The next reply.

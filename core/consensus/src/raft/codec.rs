@@ -24,6 +24,10 @@ const ENTRY_DATA: u8 = 1;
 const ENTRY_MEMBERS: u8 = 2;
 /// A message with more entries than this is refused: a leader sends at most a mebibyte of small ones.
 const ENTRIES_COUNT_MAX: u64 = 1 << 20;
+/// Centuries; times may be added to it.
+const AGE_MS_MAX: u64 = 1 << 42;
+/// No group comes to such a term or index: the next ones are numbers too.
+const NUMBER_MAX: u64 = 1 << 62;
 
 impl Message {
     /// Appends the message to `out`.
@@ -81,7 +85,7 @@ impl Message {
 
     /// Takes a message off the front of `reader`, which reads in `frame`: entries share its bytes.
     pub fn decode(reader: &mut Reader<'_>, frame: &Bytes) -> Result<Self, DecodeError> {
-        let (kind, term) = (reader.u8()?, Term(reader.varint()?));
+        let (kind, term) = (reader.u8()?, term(reader)?);
         Ok(match kind {
             PRE_VOTE => Self::PreVote { term, last: position(reader)? },
             PRE_VOTE_REPLY => Self::PreVoteReply { term, answer: answer(reader)? },
@@ -92,8 +96,8 @@ impl Message {
             }
             VOTE_REPLY => Self::VoteReply { term, answer: answer(reader)? },
             APPEND => {
-                let (prev, commit, count) = (position(reader)?, Index(reader.varint()?), reader.varint()?);
-                if count > ENTRIES_COUNT_MAX || prev.index.0.checked_add(count).is_none() {
+                let (prev, commit, count) = (position(reader)?, index(reader)?, reader.varint()?);
+                if count > ENTRIES_COUNT_MAX {
                     return Err(DecodeError::Overlong);
                 }
                 let mut entries = Vec::new();
@@ -108,21 +112,24 @@ impl Message {
                 }
                 Self::Append { term, prev, entries, commit }
             }
-            APPEND_REPLY => Self::AppendReply { term, matched: Index(reader.varint()?) },
+            APPEND_REPLY => Self::AppendReply { term, matched: index(reader)? },
             APPEND_REJECTED => {
-                let asked = Index(reader.varint()?);
+                let asked = index(reader)?;
                 if asked == Index(0) {
                     return Err(DecodeError::Unknown(0));
                 }
                 Self::AppendRejected { term, asked, hint: position(reader)? }
             }
             HEARTBEAT => {
-                let (probe, commit) = (reader.varint()?, Index(reader.varint()?));
+                let (probe, commit) = (reader.varint()?, index(reader)?);
                 let (answered, age_ms) = (reader.varint()?, reader.varint()?);
-                let fresh = Fresh { answered, age_ms, commit: Index(reader.varint()?) };
+                if age_ms > AGE_MS_MAX {
+                    return Err(DecodeError::Overlong);
+                }
+                let fresh = Fresh { answered, age_ms, commit: index(reader)? };
                 Self::Heartbeat { term, probe, commit, fresh }
             }
-            HEARTBEAT_REPLY => Self::HeartbeatReply { term, probe: reader.varint()?, matched: Index(reader.varint()?) },
+            HEARTBEAT_REPLY => Self::HeartbeatReply { term, probe: reader.varint()?, matched: index(reader)? },
             TIMEOUT_NOW => Self::TimeoutNow { term },
             other => return Err(DecodeError::Unknown(u64::from(other))),
         })
@@ -150,7 +157,20 @@ fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 fn position(reader: &mut Reader<'_>) -> Result<Position, DecodeError> {
-    Ok(Position { index: Index(reader.varint()?), term: Term(reader.varint()?) })
+    let position = Position { index: index(reader)?, term: term(reader)? };
+    // Before the first entry stands nothing, of no term.
+    if position.index == Index(0) && position.term != Term(0) {
+        return Err(DecodeError::Unknown(position.term.0));
+    }
+    Ok(position)
+}
+
+fn index(reader: &mut Reader<'_>) -> Result<Index, DecodeError> {
+    Some(Index(reader.varint()?)).filter(|index| index.0 <= NUMBER_MAX).ok_or(DecodeError::Overlong)
+}
+
+fn term(reader: &mut Reader<'_>) -> Result<Term, DecodeError> {
+    Some(Term(reader.varint()?)).filter(|term| term.0 <= NUMBER_MAX).ok_or(DecodeError::Overlong)
 }
 
 fn flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
@@ -167,7 +187,7 @@ fn answer(reader: &mut Reader<'_>) -> Result<Answer, DecodeError> {
 
 fn entry(reader: &mut Reader<'_>, frame: &Bytes) -> Result<Entry, DecodeError> {
     let kind = reader.u8()?;
-    let term = Term(reader.varint()?);
+    let term = term(reader)?;
     let bytes = reader.bytes()?;
     let payload = match kind {
         ENTRY_DATA => Payload::Data(frame.slice_ref(bytes)),
@@ -200,7 +220,7 @@ mod tests {
             Message::Vote { term, last: at, why: Why::Transfer },
             Message::VoteReply { term, answer: Answer::Refused },
             Message::Append { term, prev: at, entries, commit: Index(299) },
-            Message::AppendReply { term, matched: Index(u64::MAX) },
+            Message::AppendReply { term, matched: Index(NUMBER_MAX) },
             Message::AppendRejected { term, asked: Index(9), hint: at },
             Message::Heartbeat {
                 term,

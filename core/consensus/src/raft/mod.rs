@@ -2,7 +2,7 @@
 //!
 //! The caller's duties:
 //!
-//! 1. Give every message of a peer to [`Group::on_message`], and call [`Group::on_timer`] when
+//! 1. Give every message of a peer that [`Group::judge`] lets pass to [`Group::on_message`], and call [`Group::on_timer`] when
 //!    [`Group::next_deadline`] has come, with a `now` of the boot-time clock that was read *after* the input came.
 //! 2. Make [`Write`]s durable in their order; deliver each one's `then` after it, never before. Notices may come late
 //!    and out of order. Send [`Effects::messages`] at once; they need nothing durable.
@@ -21,6 +21,7 @@ mod election;
 mod follower;
 mod fresh;
 mod identity;
+mod judge;
 mod leader;
 mod log;
 pub mod membership;
@@ -31,6 +32,7 @@ mod snapshot;
 
 pub use change::{Change, ChangeRefused};
 pub use fresh::Fresh;
+pub use judge::PeerMisbehaved;
 pub use membership::Membership;
 pub use message::{Answer, Entry, Message, Position, Why};
 pub use read::Ticket;

@@ -1,6 +1,6 @@
 //! COMMAND: the table as clients ask for it.
 
-use super::{Command, Outcome, all, containers, find};
+use super::{Command, Outcome, Run, all, containers, find, prefix};
 use crate::{Refused, Reply};
 
 /// COMMAND and its subcommands; `args` with the name.
@@ -45,7 +45,10 @@ fn get_keys(call: &[&[u8]]) -> Outcome {
     if !row.accepts(call.len()) {
         return Err(Refused::Text("ERR Invalid number of arguments specified for command".to_owned()));
     }
-    let keys: Vec<Reply> = row.keys.positions(call.len()).map(|at| Reply::bulk(call[at])).collect();
+    if let Run::Prefix(_) = row.run {
+        prefix::parse(call)?;
+    }
+    let keys: Vec<Reply> = prefix::key_positions(row, call).map(|at| Reply::bulk(call[at])).collect();
     if keys.is_empty() {
         Err(Refused::Text("ERR The command has no key arguments".to_owned()))
     } else {

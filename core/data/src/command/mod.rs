@@ -12,6 +12,7 @@ pub mod keyless;
 pub mod nodes;
 pub mod object;
 pub mod places;
+pub mod prefix;
 pub mod ranges;
 pub mod server;
 pub mod strings;
@@ -61,6 +62,8 @@ pub enum Run {
     Write(fn(&mut Keyspace, &Context, &[&[u8]]) -> Outcome),
     /// Asks every shard and merges the answers.
     Scatter(Scatter),
+    /// Words before another command: see [`prefix`].
+    Prefix(prefix::Prefix),
     /// The connection's own business: the edge answers (HELLO, SELECT, MULTI, ..).
     Session,
     /// The node's business: the binary answers (INFO, CONFIG, CLIENT LIST, ..).
@@ -115,7 +118,7 @@ impl Command {
     /// True if it goes through the log.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        matches!(self.run, Run::Write(_) | Run::Scatter(Scatter::FlushDb | Scatter::FlushAll))
+        matches!(self.run, Run::Write(_) | Run::Prefix(_) | Run::Scatter(Scatter::FlushDb | Scatter::FlushAll))
     }
 }
 
@@ -150,13 +153,14 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 9] = [
+const FAMILIES: [&[Command]; 10] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
     places::COMMANDS,
     object::COMMANDS,
     keyless::COMMANDS,
+    prefix::COMMANDS,
     server::COMMANDS,
     cluster::COMMANDS,
     nodes::COMMANDS,

@@ -11,6 +11,7 @@ mod snapshot;
 pub mod table;
 mod walk;
 
+use crate::once::Outcomes;
 use crate::{Blob, Context, Refused};
 use base::limits::{DATABASE_COUNT, WATCH_BUCKET_COUNT};
 use base::mutation::{self, Mutation};
@@ -40,6 +41,7 @@ pub struct Keyspace {
     revision: u64,
     /// The last applied stamp and index.
     applied: (Stamp, Index),
+    outcomes: Outcomes,
     cut: snapshot::Cut,
     garbage: Vec<Garbage>,
 }
@@ -150,6 +152,7 @@ impl Keyspace {
             watch: vec![0; WATCH_BUCKET_COUNT].into_boxed_slice(),
             revision: 0,
             applied: (Stamp(0), Index(0)),
+            outcomes: Outcomes::default(),
             cut: snapshot::Cut::default(),
             garbage: Vec::new(),
         }
@@ -165,6 +168,21 @@ impl Keyspace {
     #[must_use]
     pub fn applied_index(&self) -> Index {
         self.applied.1
+    }
+
+    /// What became of commands that were sent under an id.
+    #[must_use]
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
+    pub(crate) fn outcomes_mut(&mut self) -> &mut Outcomes {
+        &mut self.outcomes
+    }
+
+    /// A hasher under the seed that all replicas share.
+    pub(crate) fn hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.seed.0, self.seed.1)
     }
 
     /// Time passes: called once per log entry, before its commands.
@@ -476,7 +494,7 @@ impl Keyspace {
     }
 
     fn address(&self, db: u8, key: &[u8]) -> Address {
-        let mut hasher = SipHasher13::new_with_keys(self.seed.0, self.seed.1);
+        let mut hasher = self.hasher();
         hasher.write(key);
         let [a, b, c, d, e, f, _, _] = hasher.finish().to_le_bytes();
         let tag = u32::from_le_bytes([a, b, c, d]).max(1);

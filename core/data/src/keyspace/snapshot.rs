@@ -7,6 +7,7 @@
 
 use super::items::ItemId;
 use super::{Db, Garbage, Keyspace, NewValue, Object, Objects, item};
+use crate::once::{Loading, TAG_CLIENT, TAG_OUTCOME};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
@@ -57,6 +58,17 @@ impl Cut {
         }
     }
 
+    /// Lets outcomes be written among the small items.
+    fn outcomes<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let before = self.small.len();
+        let told = write(&mut self.small);
+        self.out_bytes += self.small.len() - before;
+        if self.small.len() >= PIECE_BYTES {
+            self.flush_small();
+        }
+        told
+    }
+
     fn save(&mut self, db: u8, seen: item::View<'_>, objects: &Objects) {
         let before = self.small.len();
         self.small.extend_from_slice(&[TAG_KEY, db]);
@@ -97,6 +109,7 @@ impl Keyspace {
         }
         self.cut.out_bytes = head.len();
         self.cut.out = VecDeque::from([(Bytes::from(head), true)]);
+        self.outcomes.begin_cut();
         self.cut.small = Vec::new();
     }
 
@@ -108,6 +121,7 @@ impl Keyspace {
         self.cut.flushed_slot = 0;
         self.garbage.extend(self.cut.flushed.drain(..).map(|(_, old)| Garbage(old)));
         self.cut.out_bytes = 0;
+        self.outcomes.abort_cut();
         // Items saved by the aborted cut carry its epoch; the next cut has another, so they count as unsaved again.
     }
 
@@ -132,6 +146,9 @@ impl Keyspace {
         }
         while self.cut.out_bytes < until {
             if usize::from(db) == self.dbs.len() {
+                if !self.cut.outcomes(|small| self.outcomes.cut_slice(small, bytes)) {
+                    break;
+                }
                 self.cut.small.push(TAG_END);
                 self.cut.out_bytes += 1;
                 self.cut.flush_small();
@@ -152,6 +169,7 @@ impl Keyspace {
 
     /// The next piece of the cut's output, and whether it exists for the cut alone or is shared with the keyspace.
     pub fn cut_output(&mut self) -> Option<(Bytes, bool)> {
+        self.cut.outcomes(|small| self.outcomes.cut_ahead(small));
         if self.cut.out.is_empty() {
             self.cut.flush_small();
         }
@@ -174,13 +192,17 @@ impl Keyspace {
         for _ in 0..keyspace.watch.len() {
             watch.push(reader.varint()?);
         }
+        let mut outcomes = Loading::default();
         loop {
             match reader.u8()? {
                 TAG_END => break,
                 TAG_KEY => keyspace.load_key(&mut reader)?,
+                TAG_CLIENT => outcomes.client(&mut reader)?,
+                TAG_OUTCOME => outcomes.outcome(&mut reader)?,
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
             }
         }
+        keyspace.outcomes = outcomes.done()?;
         keyspace.applied = (stamp, index);
         (keyspace.watch, keyspace.revision) = (watch.into_boxed_slice(), revision);
         if reader.is_empty() { Ok(keyspace) } else { Err(LoadError(DecodeError::Overlong)) }

@@ -126,6 +126,7 @@ impl Keyspace {
                 hasher.write(bytes);
             }
         }
+        self.outcomes.digest(&mut hasher);
         for revision in &self.watch {
             hasher.write_u64(*revision);
         }

@@ -2,6 +2,7 @@
 
 use super::{Leader, Map};
 use base::Slot;
+use data::command::prefix;
 use data::{Command, Refused, Run};
 use std::sync::Arc;
 
@@ -25,6 +26,11 @@ pub enum Place {
 impl View {
     /// Where a command runs; its refusal if that is not this node. `alone` is false in a transaction.
     pub fn check(&self, command: &Command, args: &[&[u8]], alone: Alone) -> Result<Place, Refused> {
+        if let Run::Prefix(_) = command.run
+            && let Ok(call) = prefix::parse(args)
+        {
+            return self.check(call.command, &args[call.at..], alone);
+        }
         let slot = slot_of(None, command, args)?;
         let place = slot.map_or(Ok(Place::Leader), |slot| self.place(slot, command, alone))?;
         other_database(command, args).map_or(Ok(place), Err)

@@ -2,7 +2,7 @@
 //!
 //! The table of subcommands has checked names and numbers of arguments before.
 
-use super::session::{Muted, Session, error, lower, printable};
+use super::session::{Muted, Session, error, lower};
 use data::{Command, Refused, Reply};
 
 /// True for a call of CLIENT that the binary answers, for it concerns other connections.
@@ -61,4 +61,8 @@ impl Session {
         }
         Reply::Ok
     }
+}
+
+pub(super) fn printable(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }

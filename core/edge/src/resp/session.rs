@@ -4,6 +4,7 @@
 //! answer back. Answers leave in the order of the requests, whatever order they come in. What concerns the connection
 //! alone is answered here: HELLO, AUTH, SELECT, CLIENT SETNAME, MULTI and the like.
 
+use super::client::printable;
 use super::encode::{Leaving, Proto};
 use super::parse::{self, Args, Invalid, Parsed, Progress, Trust, words};
 use super::transaction::{Merge, Transaction};
@@ -11,6 +12,7 @@ use crate::cluster::{Map, Place, View};
 use base::ClientId;
 use base::limits::{DATABASE_COUNT, OUT_BYTES_SOFT};
 use data::command::containers;
+use data::once::OwnedId;
 use data::{Command, Refused, Reply, Run, Watched, command};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -122,6 +124,8 @@ pub struct Call<'a> {
 #[derive(Debug)]
 pub struct ExecCall {
     pub seq: u64,
+    /// The id that covers it: it takes effect once.
+    pub once: Option<OwnedId>,
     pub watched: Vec<Watched>,
     pub commands: Vec<QueuedCall>,
     /// Commands for the binary, with their positions: their replies go to [`Session::on_exec_admin`] before the core's.
@@ -364,7 +368,7 @@ impl Session {
             Err(refused) => return self.refuse(refused, out),
         };
         if self.transaction.is_some()
-            && !matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+            && !matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset" | "once")
         {
             let step = self.queue(command, &args, out);
             self.last.1 = Fate::Queued;
@@ -373,6 +377,7 @@ impl Session {
         match command.run {
             Run::Session => self.session_command(command, args, out),
             Run::Node => Step::Admin(self.call(command, args, place)),
+            Run::Prefix(_) => self.prefixed(command, args, place, out),
             Run::Read(_) | Run::Write(_) | Run::Scatter(_) => {
                 if command.name == "watch" && self.transaction.is_some() {
                     return self.answer(error("ERR WATCH inside MULTI is not allowed"), out);
@@ -385,14 +390,14 @@ impl Session {
         }
     }
 
-    fn call<'a>(&mut self, command: &'static Command, args: Args<'a>, place: Place) -> Call<'a> {
+    pub(super) fn call<'a>(&mut self, command: &'static Command, args: Args<'a>, place: Place) -> Call<'a> {
         let joins = self.writes_pending > 0;
         let seq = self.open(command.is_write(), command.name == "watch");
         Call { seq, db: self.db, joins, command, args, place }
     }
 
     /// An error that also spoils an open transaction.
-    fn refuse<'a>(&mut self, refused: Refused, out: &mut Vec<u8>) -> Step<'a> {
+    pub(super) fn refuse<'a>(&mut self, refused: Refused, out: &mut Vec<u8>) -> Step<'a> {
         if let Some(transaction) = &mut self.transaction {
             transaction.spoil();
         }
@@ -553,10 +558,6 @@ pub(super) fn error(text: &str) -> Reply {
 
 pub(super) fn lower(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).to_ascii_lowercase()
-}
-
-pub(super) fn printable(name: &[u8]) -> bool {
-    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
 /// Compares without telling by its time where the first difference is.

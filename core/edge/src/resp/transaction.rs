@@ -6,8 +6,11 @@
 use super::client::is_for_node;
 use super::parse::Args;
 use super::session::{ExecCall, QueuedCall, Session, Step, error};
+use crate::cluster::Place;
 use base::limits::{QUEUED_COMMANDS_MAX, STRING_BYTES_MAX};
-use data::{Command, Reply, Run};
+use data::command::prefix;
+use data::once::Id;
+use data::{Command, Refused, Reply, Run};
 
 /// What MULTI has queued.
 #[derive(Debug, Default)]
@@ -97,7 +100,7 @@ impl Session {
             }
             "exec" if self.transaction.is_none() => error("ERR EXEC without MULTI"),
             "exec" if self.watching() => return Step::Blocked,
-            "exec" => return self.exec(out),
+            "exec" => return self.exec(None, out),
             other => error(&format!("ERR the command '{other}' is not served here")),
         };
         self.answer(reply, out)
@@ -105,13 +108,41 @@ impl Session {
 
     /// EXEC that is malformed: the transaction is gone, as if it had been discarded.
     pub(super) fn abort<'a>(&mut self, out: &mut Vec<u8>) -> Step<'a> {
+        self.abort_for("wrong number of arguments for 'exec' command", out)
+    }
+
+    fn abort_for<'a>(&mut self, why: &str, out: &mut Vec<u8>) -> Step<'a> {
         if self.watching() {
             return Step::Blocked;
         }
         self.transaction = None;
         self.watched.clear();
-        let text = "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
-        self.answer(error(text), out)
+        self.answer(error(&format!("EXECABORT Transaction discarded because of: {why}")), out)
+    }
+
+    /// A command behind ONCE, apart so that other commands' way stays short: for the core if it may stand there, EXEC as the transaction that it ends.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn prefixed<'a>(
+        &mut self,
+        row: &'static Command,
+        args: Args<'a>,
+        place: Place,
+        out: &mut Vec<u8>,
+    ) -> Step<'a> {
+        let in_multi = self.transaction.is_some();
+        match prefix::parse(&args) {
+            Ok(call) if call.is_exec() && !in_multi => self.answer(error("ERR EXEC without MULTI"), out),
+            Ok(call) if call.is_exec() && self.watching() => Step::Blocked,
+            Ok(call) if call.is_exec() => self.exec(call.once, out),
+            Ok(_) if in_multi => self.refuse(Refused::Text(ONCE_INSIDE.to_owned()), out),
+            Ok(_) => Step::Request(self.call(row, args, place)),
+            Err(why) if in_multi && prefix::ends_transaction(&args) => {
+                let why = why.to_string();
+                self.abort_for(why.strip_prefix("ERR ").unwrap_or(&why), out)
+            }
+            Err(why) => self.refuse(why, out),
+        }
     }
 
     /// Replies of the node's own commands in an EXEC, asked for by [`ExecCall::admin`].
@@ -122,7 +153,7 @@ impl Session {
         }
     }
 
-    fn exec<'a>(&mut self, out: &mut Vec<u8>) -> Step<'a> {
+    fn exec<'a>(&mut self, once: Option<Id<'_>>, out: &mut Vec<u8>) -> Step<'a> {
         let transaction = self.transaction.take().unwrap_or_default();
         let watched = std::mem::take(&mut self.watched);
         if transaction.spoilt {
@@ -141,13 +172,17 @@ impl Session {
                     Some(reply) => replies.push((at, reply)),
                     None => commands.push(queued),
                 },
+                Run::Prefix(_) => unreachable!("prefixes are refused inside MULTI"),
             }
+        }
+        if once.is_some() && !commands.iter().any(has_key) {
+            return self.answer(error(ONCE_WITHOUT_KEY), out);
         }
         let seq = self.open(true, false);
         if !replies.is_empty() || !admin.is_empty() {
             self.merges.push_back(Merge { seq, replies, db: transaction.db });
         }
-        Step::Exec(ExecCall { seq, watched, commands, admin })
+        Step::Exec(ExecCall { seq, once: once.map(Id::to_owned), watched, commands, admin })
     }
 
     /// A command about the connection, in EXEC.
@@ -164,3 +199,12 @@ impl Session {
         }
     }
 }
+
+fn has_key(queued: &QueuedCall) -> bool {
+    queued.command.keys.positions(queued.args.len()).next().is_some()
+}
+
+const ONCE_INSIDE: &str = "ERR ONCE can't stand inside MULTI, for a transaction has one outcome: queue the command without \
+                           it, and end with ONCE <client>:<seq> EXEC";
+const ONCE_WITHOUT_KEY: &str = "EXECABORT Transaction discarded because of: ONCE needs a command with a key, whose shard \
+                                keeps the outcome; send EXEC without it";
