@@ -159,7 +159,7 @@ impl World {
                     changed.insert(shard);
                     self.count("snapshot installed");
                 }
-                Event::Ready { .. } => {}
+                Event::Ready { .. } | Event::Regrouped { .. } => {}
                 Event::BadEntry { shard, index } => panic!("entries_can_be_read: {index} of {shard} on {node}"),
             }
         }
