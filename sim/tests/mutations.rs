@@ -42,7 +42,6 @@ const OF_A_CLUSTER: Trial = Trial {
         Mutation::AckBeforeDurable,
         Mutation::ReadBeforeOwnEntry,
         Mutation::HiddenChanceInApply,
-        Mutation::ReadOvertakesOwnWrite,
         Mutation::StampGoesBack,
         Mutation::ApplySkips,
     ],
