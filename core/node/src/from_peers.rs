@@ -68,6 +68,7 @@ impl Lane {
                     self.answer(waiter, shard, reply, out);
                 }
             }
+            PeerMessage::Time { wall_ms } => self.on_time_told(now, from, wall_ms, out),
             PeerMessage::SnapshotPiece { shard, term, piece } => {
                 if self.owns(shard) {
                     self.replica(shard).on_piece(from, term, piece, out);
@@ -140,7 +141,7 @@ impl Lane {
                 let sense = *next <= SNAPSHOT_BYTES_MAX && replica.has_as_much(from, *index, *next);
                 if sense { Ok(()) } else { Err(Misbehaved::Snapshot(shard)) }
             }
-            PeerMessage::Answer { .. } | PeerMessage::NotLeader { .. } => Ok(()),
+            PeerMessage::Answer { .. } | PeerMessage::NotLeader { .. } | PeerMessage::Time { .. } => Ok(()),
         }
     }
 

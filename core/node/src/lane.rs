@@ -1,5 +1,6 @@
 //! A lane: the shards of one thread, and the way of every request to its shard and back.
 
+use crate::clocks::{Clocks, tell_time};
 use crate::gather::Gathers;
 use crate::outbox::{
     LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotWaiting, Transaction,
@@ -17,7 +18,7 @@ use data::command::{Scatter, keyless};
 use data::keyspace::bring_near;
 use data::{Context, Keyspace, Refused, Reply, Run, Watched};
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a lane is told at its start.
@@ -54,6 +55,11 @@ pub struct Lane {
     /// On the lane of the meta shard.
     pub(crate) steward: Option<Steward>,
     pub(crate) roster: Option<Arc<Roster>>,
+    pub(crate) clocks: Clocks,
+    /// Nodes to which there is a link.
+    pub(crate) linked: BTreeSet<NodeId>,
+    /// How many nodes the cluster began with.
+    pub(crate) member_count: usize,
 }
 
 /// How often dead keys are looked for.
@@ -96,6 +102,9 @@ impl Lane {
             tick_at: now.boot,
             steward: None,
             roster: None,
+            clocks: Clocks::default(),
+            linked: BTreeSet::new(),
+            member_count: members.len(),
         }
     }
 
@@ -173,6 +182,8 @@ impl Lane {
 
     /// There is a link to a node, for the first time or again.
     pub fn on_peer_up(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
+        self.linked.insert(peer);
+        tell_time(now, peer, out);
         for replica in self.replicas.iter_mut().flatten() {
             replica.on_link(peer, out);
             replica.on_link_for_transfer(now, peer, out);
@@ -181,6 +192,7 @@ impl Lane {
 
     /// The link to a node broke.
     pub fn on_peer_lost(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
+        self.linked.remove(&peer);
         for shard in self.config.routing.groups() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             replica.group.on_peer_lost(now.boot, peer);
@@ -220,6 +232,7 @@ impl Lane {
         }
         if tick {
             self.keep_cluster(now, out);
+            self.keep_time(now, out);
             self.tick_at = now.boot.next_multiple_of_ms(TICK_MS);
         }
         self.set_deadline(now, out);

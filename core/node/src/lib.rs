@@ -5,6 +5,7 @@
 //! driver calls one `on_*` per input and then carries out the [`Outbox`]. There is no clock, thread, socket or file here.
 
 mod clock;
+mod clocks;
 mod forward;
 mod from_peers;
 mod gather;

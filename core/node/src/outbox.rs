@@ -210,6 +210,10 @@ pub enum Event {
         index: Index,
         commands: usize,
     },
+    /// This node's wall clock lies off the median of a majority's by so much, or, if zero, does so no more.
+    ClockOff {
+        behind_ms: i64,
+    },
     /// A peer lacks entries that are gone here and is sent the snapshot at `index`.
     SnapshotSent {
         shard: ShardId,

@@ -40,6 +40,10 @@ pub enum PeerMessage {
         shard: ShardId,
         term: Term,
     },
+    /// What the sender's wall clock shows.
+    Time {
+        wall_ms: u64,
+    },
     /// A piece of the snapshot that a replica lacks, from the leader of `term`.
     SnapshotPiece {
         shard: ShardId,
@@ -104,6 +108,7 @@ const NOT_LEADER: u8 = 5;
 const SNAPSHOT_PIECE: u8 = 6;
 const SNAPSHOT_TAKEN: u8 = 7;
 const ASK_TRANSACTION_ONCE: u8 = 8;
+const TIME: u8 = 9;
 
 impl PeerMessage {
     /// The shard that it is about.
@@ -116,6 +121,8 @@ impl PeerMessage {
             | Self::NotLeader { shard, .. }
             | Self::SnapshotPiece { shard, .. }
             | Self::SnapshotTaken { shard, .. } => *shard,
+            // It is about the node.
+            Self::Time { .. } => ShardId(0),
         }
     }
 
@@ -159,6 +166,10 @@ impl PeerMessage {
                 put_asker(out, *asker);
                 put_varint(out, term.0);
             }
+            Self::Time { wall_ms } => {
+                head(out, TIME, ShardId(0));
+                put_varint(out, *wall_ms);
+            }
             Self::SnapshotPiece { shard, term, piece } => {
                 head(out, SNAPSHOT_PIECE, *shard);
                 put_varint(out, term.0);
@@ -196,6 +207,7 @@ impl PeerMessage {
             }
             ANSWER => Self::Answer { asker: asker(reader)?, shard, reply: Reply::decode(reader, frame)? },
             NOT_LEADER => Self::NotLeader { asker: asker(reader)?, shard, term: Term(reader.varint()?) },
+            TIME => Self::Time { wall_ms: reader.varint()? },
             SNAPSHOT_PIECE => Self::SnapshotPiece { shard, term: Term(reader.varint()?), piece: piece(reader, frame)? },
             SNAPSHOT_TAKEN => {
                 let (term, index) = (Term(reader.varint()?), Index(reader.varint()?));
@@ -292,6 +304,7 @@ mod tests {
                 },
             },
             PeerMessage::SnapshotTaken { shard, term, index: Index(300), next: 8192 },
+            PeerMessage::Time { wall_ms: 1_700_000_000_000 },
         ]
     }
 

@@ -78,6 +78,8 @@ pub(crate) struct Replica {
     told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
     pub(crate) reads: Reads,
+    /// How far this node's wall clock lies behind the cluster's; see `clocks`.
+    pub(crate) clock_behind_ms: i64,
 }
 
 /// An entry that was proposed here, and who waits for it.
@@ -131,6 +133,7 @@ impl Replica {
             told: Default::default(),
             transfers,
             reads: Reads::default(),
+            clock_behind_ms: 0,
         }
     }
 
@@ -382,7 +385,8 @@ impl Replica {
 
     fn on_elected(&mut self, now: Now, out: &mut Outbox) {
         out.events.push(Event::Elected { shard: self.shard, term: self.group.term() });
-        self.clock.elect(now, self.state.keyspace().applied_stamp());
+        let corrected = Now { wall_ms: now.wall_ms.saturating_add_signed(self.clock_behind_ms), ..now };
+        self.clock.elect(corrected, self.state.keyspace().applied_stamp());
         // The state of a recovered log is applied only behind this entry, so its stamp must not go below the log's
         // own: apply takes the larger.
         let stamp = self.clock.stamp(now);

@@ -22,6 +22,8 @@ struct Node {
 
 struct Cluster {
     now: Now,
+    /// How far the wall clocks of some nodes are ahead.
+    ahead_ms: BTreeMap<NodeId, u64>,
     shards: u16,
     nodes: BTreeMap<NodeId, Node>,
     links: BTreeMap<(NodeId, NodeId), VecDeque<PeerMessage>>,
@@ -32,8 +34,15 @@ struct Cluster {
 impl Cluster {
     fn new(shards: u16) -> Self {
         let now = Now { boot: Instant(1_000_000_000), wall_ms: 1_700_000_000_000 };
-        let mut cluster =
-            Self { now, shards, nodes: BTreeMap::new(), links: BTreeMap::new(), seq: 0, replies: BTreeMap::new() };
+        let mut cluster = Self {
+            now,
+            ahead_ms: BTreeMap::new(),
+            shards,
+            nodes: BTreeMap::new(),
+            links: BTreeMap::new(),
+            seq: 0,
+            replies: BTreeMap::new(),
+        };
         MEMBERS.into_iter().for_each(|node| cluster.begin(node));
         cluster
     }
@@ -55,9 +64,10 @@ impl Cluster {
         for _ in 0..ms.div_ceil(5) {
             self.now.boot = self.now.boot.plus_ms(5);
             self.now.wall_ms += 5;
-            for node in self.nodes.values_mut().filter(|node| node.up) {
+            let ahead_ms = self.ahead_ms.clone();
+            for (id, node) in self.nodes.iter_mut().filter(|(_, node)| node.up) {
                 if node.out.next_deadline.is_some_and(|at| at <= self.now.boot) {
-                    node.lane.on_timer(self.now, &mut node.out);
+                    node.lane.on_timer(shown(self.now, &ahead_ms, *id), &mut node.out);
                 }
             }
             self.settle();
@@ -78,7 +88,7 @@ impl Cluster {
                     busy = true;
                     let node = self.nodes.get_mut(&to).expect("it exists");
                     if node.up {
-                        node.lane.on_peer(self.now, from, message, &mut node.out);
+                        node.lane.on_peer(shown(self.now, &self.ahead_ms, to), from, message, &mut node.out);
                     }
                 }
             }
@@ -93,7 +103,8 @@ impl Cluster {
         if !node.up {
             return false;
         }
-        node.lane.on_turn_end(self.now, &mut node.out);
+        let now = shown(self.now, &self.ahead_ms, id);
+        node.lane.on_turn_end(now, &mut node.out);
         let mut send = |to, message| self.links.entry((id, to)).or_default().push_back(message);
         let mut busy = false;
         for envelope in std::mem::take(&mut node.out.raft.messages) {
@@ -106,7 +117,7 @@ impl Cluster {
             for envelope in write.then {
                 busy = true;
                 if envelope.to == id {
-                    node.lane.on_persisted(self.now, envelope, &mut node.out);
+                    node.lane.on_persisted(now, envelope, &mut node.out);
                 } else {
                     send(envelope.to, PeerMessage::Raft { shard: envelope.shard, message: envelope.message });
                 }
@@ -150,6 +161,18 @@ impl Cluster {
         *self.nodes.iter().find(|(_, node)| leads(node)).expect("somebody leads").0
     }
 
+    /// Links are there between all nodes.
+    fn link_all(&mut self) {
+        for (id, node) in &mut self.nodes {
+            let now = shown(self.now, &self.ahead_ms, *id);
+            MEMBERS
+                .into_iter()
+                .filter(|peer| peer != id)
+                .for_each(|peer| node.lane.on_peer_up(now, peer, &mut node.out));
+        }
+        self.settle();
+    }
+
     fn kill(&mut self, id: NodeId) {
         self.nodes.get_mut(&id).expect("it exists").up = false;
         self.links.retain(|(from, to), _| *from != id && *to != id);
@@ -158,6 +181,11 @@ impl Cluster {
         }
         self.settle();
     }
+}
+
+/// What time a node has whose clock may be wrong.
+fn shown(now: Now, ahead_ms: &BTreeMap<NodeId, u64>, id: NodeId) -> Now {
+    Now { wall_ms: now.wall_ms + ahead_ms.get(&id).copied().unwrap_or(0), ..now }
 }
 
 fn peers_of(node: NodeId) -> String {
@@ -371,4 +399,30 @@ fn reads_without_a_lease_take_one_round() {
     assert_eq!(reads.map(|sent| cluster.reply(sent)), [Reply::bulk(b"w"), Reply::Int(1)]);
     assert_eq!(cluster.ask(leader, &["DBSIZE"]), Reply::Int(1));
     assert_eq!(commit(&cluster), before, "a round is no entry");
+}
+
+/// A key with half an hour to live, a leader that dies, and who leads then; `ahead` is an hour ahead of the others.
+fn after_a_change_of_leaders(ahead: Option<NodeId>) -> (Cluster, NodeId) {
+    let mut cluster = Cluster::new(1);
+    cluster.ahead_ms.extend(ahead.map(|id| (id, 3_600_000)));
+    cluster.link_all();
+    cluster.pass_ms(1000);
+    let old = cluster.leader(ShardId(0));
+    assert_eq!(cluster.ask(old, &["SET", "k", "v", "EX", "1800"]), Reply::Ok);
+    cluster.kill(old);
+    cluster.pass_ms(1000);
+    let new = cluster.leader(ShardId(0));
+    (cluster, new)
+}
+
+/// A node whose wall clock is an hour ahead goes by the others' when it is elected: no key dies early.
+#[test]
+fn a_leader_with_a_wrong_clock_expires_nothing() {
+    // Who is elected doesn't depend on wall clocks.
+    let (_, next) = after_a_change_of_leaders(None);
+    let (mut cluster, leader) = after_a_change_of_leaders(Some(next));
+    assert_eq!(leader, next);
+    assert_eq!(cluster.ask(leader, &["GET", "k"]), Reply::bulk(b"v"));
+    let Reply::Int(left) = cluster.ask(leader, &["TTL", "k"]) else { panic!("it has an expiry") };
+    assert!((1790..=1800).contains(&left), "{left} s");
 }

@@ -160,6 +160,8 @@ impl World {
                     changed.insert(shard);
                     self.count("snapshot installed");
                 }
+                Event::ClockOff { behind_ms: 0 } => self.count("clock: known to be right again"),
+                Event::ClockOff { .. } => self.count("clock: known to be wrong"),
                 Event::Ready { .. } | Event::Regrouped { .. } => {}
                 Event::BadEntry { shard, index } => panic!("entries_can_be_read: {index} of {shard} on {node}"),
             }

@@ -301,6 +301,7 @@ impl World {
                 Event::PeerMisbehaved { peer, what } => panic!("a_node_alone_has_no_peers: {peer} sent {what}"),
                 Event::Regrouped { .. } => {}
                 Event::Deposed { shard, .. } => panic!("a_node_alone_leads: shard {shard} was deposed"),
+                Event::ClockOff { .. } => panic!("a_node_alone_has_the_time: {event:?}"),
                 Event::SnapshotSent { .. } | Event::SnapshotInstalled { .. } => {
                     panic!("a_node_alone_gets_its_state_from_its_log: {event:?}")
                 }

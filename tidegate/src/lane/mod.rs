@@ -367,6 +367,13 @@ impl Driver {
                     let fields: log::Fields<'_> = &[("shard", &shard), ("index", &index), ("to", &to)];
                     log::info("lane", "a node lacks entries that are gone: it is sent a snapshot", fields);
                 }
+                node::Event::ClockOff { behind_ms: 0 } => {
+                    log::info("node", "this node's clock agrees with the others' again", &[]);
+                }
+                node::Event::ClockOff { behind_ms } => {
+                    let what = "this node's clock is wrong: it goes by the others'; set it right";
+                    log::warn("node", what, &[("behind_ms", &behind_ms)]);
+                }
                 node::Event::SnapshotInstalled { shard, index } => {
                     let fields: log::Fields<'_> = &[("shard", &shard), ("index", &index)];
                     log::info("lane", "the state of a shard was replaced by a snapshot of its leader", fields);
