@@ -24,7 +24,7 @@ impl Instant {
     /// The next multiple of `ms` behind this: timers that needn't be exact then come together.
     #[must_use]
     pub fn next_multiple_of_ms(self, ms: u64) -> Self {
-        let step_ns = ms * NS_PER_MS;
+        let step_ns = ms.saturating_mul(NS_PER_MS).max(1);
         Self((self.0 / step_ns + 1).saturating_mul(step_ns))
     }
 }
