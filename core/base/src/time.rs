@@ -21,11 +21,13 @@ impl Instant {
         Self(self.0.saturating_add(ms.saturating_mul(NS_PER_MS)))
     }
 
-    /// The next multiple of `ms` behind this: timers that needn't be exact then come together.
+    /// The next multiple of `ms` behind this, itself if that is zero: timers that needn't be exact then come together.
     #[must_use]
     pub fn next_multiple_of_ms(self, ms: u64) -> Self {
-        let step_ns = ms.saturating_mul(NS_PER_MS).max(1);
-        Self((self.0 / step_ns + 1).saturating_mul(step_ns))
+        match ms.saturating_mul(NS_PER_MS) {
+            0 => self,
+            step_ns => Self((self.0 / step_ns + 1).saturating_mul(step_ns)),
+        }
     }
 }
 
