@@ -20,6 +20,13 @@ impl Instant {
     pub fn plus_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms.saturating_mul(NS_PER_MS)))
     }
+
+    /// The next multiple of `ms` behind this: timers that needn't be exact then come together.
+    #[must_use]
+    pub fn next_multiple_of_ms(self, ms: u64) -> Self {
+        let step_ns = ms * NS_PER_MS;
+        Self((self.0 / step_ns + 1).saturating_mul(step_ns))
+    }
 }
 
 /// Milliseconds since the Unix epoch as one shard's log tells them; never goes back.

@@ -234,9 +234,7 @@ impl Lane {
                 replica.propose_open(now, out);
             }
         }
-        for (shard, peer) in std::mem::take(&mut out.raft.lagging) {
-            self.replica(shard).on_lagging(now, peer, out);
-        }
+        self.send_snapshots(now, out);
         self.set_deadline(now, out);
     }
 
@@ -256,7 +254,7 @@ impl Lane {
         }
         if tick {
             self.keep_cluster(now, out);
-            self.tick_at = now.boot.plus_ms(TICK_MS);
+            self.tick_at = now.boot.next_multiple_of_ms(TICK_MS);
         }
         self.set_deadline(now, out);
     }

@@ -8,6 +8,7 @@
 //!
 //! Reading, writing and loading are the driver's: see [`SnapshotStep`] and [`SnapshotNews`].
 
+use crate::lane::Lane;
 use crate::outbox::{Event, Now, Outbox, SnapshotNews, SnapshotStep};
 use crate::peer::PeerMessage;
 use crate::replica::{Replica, Waiter};
@@ -27,7 +28,14 @@ pub(crate) struct Transfers {
     sending: BTreeMap<NodeId, Sending>,
     receiving: Option<Receiving>,
     /// A snapshot that is being cut, or was, for a peer that lags: what follows it is held.
-    reserved: Option<Index>,
+    reserved: Option<Reserved>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reserved {
+    index: Index,
+    /// When it was asked for last: a peer that is there asks with every heartbeat that it answers.
+    asked_at: Instant,
 }
 
 #[derive(Debug)]
@@ -63,6 +71,10 @@ pub struct Piece {
     pub bytes: Bytes,
 }
 
+/// Shards that send snapshots at a time.
+const TRANSFERS_MAX: usize = 2;
+/// Nobody has asked for so long for the snapshot that was cut for a peer.
+const RESERVED_MS: u64 = 5_000;
 /// Bytes that are on their way unanswered.
 const WINDOW_BYTES: u64 = 4 * SNAPSHOT_PIECE_BYTES_MAX as u64;
 /// Without an answer for so long, what was sent is sent again.
@@ -108,10 +120,25 @@ impl Sending {
     }
 }
 
+impl Lane {
+    /// Peers that lack what is gone get snapshots, of a few shards at a time: what is held for each takes memory.
+    pub(crate) fn send_snapshots(&mut self, now: Now, out: &mut Outbox) {
+        for (shard, peer) in std::mem::take(&mut out.raft.lagging) {
+            let busy = self.replicas.iter().flatten().filter(|replica| replica.is_transferring()).count();
+            if busy < TRANSFERS_MAX || self.replica(shard).is_transferring() {
+                self.replica(shard).on_lagging(now, peer, out);
+            }
+        }
+    }
+}
+
 impl Replica {
     /// A peer lacks entries that are gone here; told again and again until it has them.
     pub(crate) fn on_lagging(&mut self, now: Now, to: NodeId, out: &mut Outbox) {
         let first_kept = self.group.first_kept();
+        if let Some(reserved) = &mut self.transfers.reserved {
+            reserved.asked_at = now.boot;
+        }
         if let Some(sending) = self.transfers.sending.get_mut(&to) {
             if sending.mark.index >= first_kept {
                 if now.boot >= sending.moved_at.plus_ms(STALL_MS) {
@@ -131,11 +158,17 @@ impl Replica {
             }
             None => {
                 if self.begin_snapshot(out) {
-                    self.transfers.reserved = Some(self.state().keyspace().applied_index());
+                    let index = self.state().keyspace().applied_index();
+                    self.transfers.reserved = Some(Reserved { index, asked_at: now.boot });
                     self.hold();
                 }
             }
         }
+    }
+
+    /// True while a snapshot is cut for a peer, or on its way.
+    pub(crate) fn is_transferring(&self) -> bool {
+        !self.transfers.sending.is_empty() || self.transfers.reserved.is_some()
     }
 
     /// A link to a peer is there again: what was on its way is lost.
@@ -159,9 +192,8 @@ impl Replica {
         for to in ended {
             self.stop_sending(to, out);
         }
-        if !self.group.leads() {
-            self.transfers.reserved = None;
-        }
+        let leads = self.group.leads();
+        self.transfers.reserved.take_if(|one| !leads || now.boot >= one.asked_at.plus_ms(RESERVED_MS));
         self.hold();
     }
 
@@ -291,7 +323,7 @@ impl Replica {
     /// Tells the group what must not be let go.
     fn hold(&mut self) {
         let marks = self.transfers.sending.values().map(|sending| sending.mark.index);
-        self.group.hold(marks.chain(self.transfers.reserved).min());
+        self.group.hold(marks.chain(self.transfers.reserved.map(|one| one.index)).min());
     }
 }
 

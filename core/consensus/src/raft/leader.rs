@@ -39,7 +39,7 @@ impl Leader {
         Self {
             first: last.next(),
             peers: peers.into_iter().map(|peer| (peer, Progress::new(last, now))).collect(),
-            beat_at: now.plus_ms(tuning.heartbeat_ms),
+            beat_at: now.next_multiple_of_ms(tuning.heartbeat_ms),
             probe: 0,
             probes: VecDeque::new(),
             answered: None,
@@ -60,7 +60,8 @@ impl Group {
         let me = self.me;
         let Role::Leader(leader) = &mut self.role else { return };
         // Rounds for reads don't put this off: they may come all the time.
-        leader.beat_at = now.plus_ms(heartbeat_ms);
+        // Those of all shards come at once: a node wakes, and sends a frame, for all of them.
+        leader.beat_at = now.next_multiple_of_ms(heartbeat_ms);
         let hears =
             |node| node == me || leader.peers.get(&node).is_some_and(|peer| now < peer.heard_at.plus_ms(election_ms));
         let heard = self.members.last().expect("a group has members").1.is_quorum(hears);

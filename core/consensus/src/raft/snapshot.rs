@@ -3,12 +3,14 @@
 use super::membership::Membership;
 use super::message::{Message, Position};
 use super::progress::{Flow, Progress};
-use super::{Group, Role};
+use super::{Group, Role, Tuning};
 use crate::{Effects, Write};
 use base::mutation::{self, Mutation};
 use base::record::{Record, SnapshotMark};
 use base::{Index, Instant, NodeId, Term};
 
+/// While a snapshot is on its way, so many times as much is held: else it would be of no use when it is there.
+const HELD_FACTOR: usize = 4;
 /// A peer that has left so many heartbeats unanswered is not waited for.
 const UNANSWERED_MAX: u64 = 20;
 
@@ -72,13 +74,13 @@ impl Group {
         if self.membership().is_alone(self.me) {
             return self.log.let_go(applied, 0);
         }
-        let kept = self.tuning.kept_bytes_max;
-        if self.log.bytes() <= kept {
+        let Tuning { kept_bytes_max, held_bytes_max, .. } = self.tuning;
+        if self.log.bytes() <= kept_bytes_max {
             return;
         }
-        let held = self.log.bytes() <= self.tuning.held_bytes_max;
-        let upto = if held { applied.min(self.needed_from()) } else { applied };
-        self.log.let_go(upto, kept);
+        let held = if self.held_from.is_some() { held_bytes_max.saturating_mul(HELD_FACTOR) } else { held_bytes_max };
+        self.log.let_go(applied, held);
+        self.log.let_go(applied.min(self.needed_from()), kept_bytes_max);
     }
 
     /// What a peer that answers may still have to get stands behind this.
