@@ -7,6 +7,7 @@ use crate::outbox::{
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
+use crate::spread::Spread;
 use crate::steward::Steward;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
@@ -54,6 +55,7 @@ pub struct Lane {
     /// On the lane of the meta shard.
     pub(crate) steward: Option<Steward>,
     pub(crate) roster: Option<Arc<Roster>>,
+    pub(crate) spread: Spread,
 }
 
 /// How often dead keys are looked for.
@@ -96,6 +98,7 @@ impl Lane {
             tick_at: now.boot,
             steward: None,
             roster: None,
+            spread: Spread::default(),
         }
     }
 
@@ -208,6 +211,7 @@ impl Lane {
 
     /// There is a link to a node, for the first time or again.
     pub fn on_peer_up(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
+        self.spread.on_up(now, peer);
         for replica in self.replicas.iter_mut().flatten() {
             replica.on_link(peer, out);
             replica.on_link_for_transfer(now, peer, out);
@@ -216,6 +220,7 @@ impl Lane {
 
     /// The link to a node broke.
     pub fn on_peer_lost(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
+        self.spread.on_lost(now, peer);
         for shard in self.config.routing.groups() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             replica.group.on_peer_lost(now.boot, peer);
@@ -254,6 +259,7 @@ impl Lane {
         }
         if tick {
             self.keep_cluster(now, out);
+            self.spread_leaders(now, out);
             self.tick_at = now.boot.next_multiple_of_ms(TICK_MS);
         }
         self.set_deadline(now, out);
@@ -303,7 +309,7 @@ impl Lane {
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        if !replica.leads() {
+        if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
         if let Run::Read(_) = request.command.run
@@ -343,7 +349,7 @@ impl Lane {
         out: &mut Outbox,
     ) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        if !replica.leads() {
+        if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::Transaction(transaction), out);
         }
         replica.log_transaction(waiter, &transaction);
@@ -369,7 +375,7 @@ impl Lane {
         out: &mut Outbox,
     ) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        if !replica.leads() {
+        if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
         if request.command.is_write() || request.joins || !replica.may_read(now) || replica.has_logged_read(&waiter) {
@@ -437,6 +443,9 @@ impl Lane {
 
     /// Work for a shard that this node doesn't lead.
     fn defer(&mut self, now: Now, shard: ShardId, waiter: Waiter, work: Work, out: &mut Outbox) {
+        if self.replica(shard).leads() {
+            return self.replica(shard).keep_work(waiter, work);
+        }
         if let Origin::Node(from, lane) = waiter.origin {
             let Waiter { client, seq, part, .. } = waiter;
             let (asker, term) = (Asker { lane, client, seq, part }, self.replica(shard).group.term());
@@ -449,9 +458,13 @@ impl Lane {
     fn resume(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
         self.soil(shard);
         if !self.replica(shard).leads() {
+            return self.release(now, shard, out);
+        }
+        if !self.replica(shard).takes_work() {
             return;
         }
-        for (waiter, work) in self.replica(shard).take_parked() {
+        let held = self.replica(shard).take_held();
+        for (waiter, work) in held.into_iter().chain(self.replica(shard).take_parked()) {
             match work {
                 Work::Command { joins, queued } => self.run(now, shard, waiter, joins, &queued, out),
                 Work::Transaction(transaction) => self.log_transaction(now, shard, waiter, transaction, out),

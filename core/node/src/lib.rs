@@ -12,6 +12,7 @@ mod outbox;
 pub mod peer;
 mod replica;
 mod routing;
+mod spread;
 mod steward;
 mod transfer;
 mod within;
