@@ -53,6 +53,15 @@ fn write(addresses: &[String], number: usize, stop: &AtomicBool) -> Met {
     met
 }
 
+/// Stops the writers, also when the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Writes while something happens to the cluster.
 fn while_written(cluster: &mut Cluster, happens: impl FnOnce(&mut Cluster)) -> Vec<Met> {
     let addresses: Vec<String> = cluster.ports.iter().map(|ports| format!("127.0.0.1:{}", ports[0])).collect();
@@ -60,8 +69,9 @@ fn while_written(cluster: &mut Cluster, happens: impl FnOnce(&mut Cluster)) -> V
     std::thread::scope(|scope| {
         let (addresses, stop) = (&addresses[..], &stop);
         let writers: Vec<_> = (0..WRITERS).map(|at| scope.spawn(move || write(addresses, at, stop))).collect();
+        let stops = Stop(stop);
         happens(cluster);
-        stop.store(true, Ordering::Relaxed);
+        drop(stops);
         writers.into_iter().map(|writer| writer.join().expect("a writer ends")).collect()
     })
 }

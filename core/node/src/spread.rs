@@ -12,12 +12,15 @@ use crate::lane::Lane;
 use crate::outbox::{Now, Outbox};
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, Waiter};
-use base::{Epoch, Instant, NodeId, Placement, ShardId, Term};
+use base::{Epoch, Instant, NodeId, Placement, Roster, ShardId, Term};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What a lane knows of who should lead.
 #[derive(Debug, Default)]
 pub(crate) struct Spread {
+    /// The roster as it was when the node stopped last: good enough for wishes until the meta shard has told.
+    former: Option<Arc<Roster>>,
     linked: BTreeSet<NodeId>,
     /// When a link last came or went.
     changed_at: Instant,
@@ -86,12 +89,17 @@ impl Lane {
         }
     }
 
+    /// The roster that was written down when the node ran last. It moves leaders and no members: it may be old.
+    pub fn recall_roster(&mut self, roster: Arc<Roster>) {
+        self.spread.former = Some(roster);
+    }
+
     /// Hands one shard over, if another node should lead it. Regular work.
     pub(crate) fn spread_leaders(&mut self, now: Now, out: &mut Outbox) {
         if self.spread.leaving.is_some() {
             return self.hand_all_over(now, out);
         }
-        let Some(roster) = self.roster.clone() else { return };
+        let Some(roster) = self.roster.clone().or_else(|| self.spread.former.clone()) else { return };
         if now.boot < self.spread.changed_at.plus_ms(SETTLE_MS) {
             return;
         }
@@ -111,7 +119,8 @@ impl Lane {
 
     /// The node is about to stop: others are to lead its shards, and it leads nothing any more.
     pub fn leave(&mut self, now: Now, out: &mut Outbox) {
-        let without = self.roster.as_ref().and_then(|roster| roster.placement().leave(self.config.node).ok());
+        let roster = self.roster.clone().or_else(|| self.spread.former.clone());
+        let without = roster.and_then(|roster| roster.placement().leave(self.config.node).ok());
         let heirs = without.iter().flat_map(Placement::shards).map(|(_, hosts)| hosts.leader);
         self.spread.leaving = Some(heirs.collect());
         self.replicas.iter_mut().flatten().for_each(|replica| replica.group.retire());

@@ -2,6 +2,7 @@
 //! closed. Requests that come meanwhile are served by whoever leads by then. Both parts have an end, whatever others do.
 
 use super::Driver;
+use super::conn::Conn;
 use crate::log;
 use base::Instant;
 use node::Now;
@@ -25,14 +26,27 @@ impl Driver {
         }
     }
 
-    /// Once others lead, no more requests are taken.
+    /// Once others lead, no more requests are taken, and a connection that is owed nothing is closed: its client goes on at
+    /// another node.
     pub(super) fn go_on_leaving(&mut self, now: Now) {
+        if self.stopping {
+            self.close_idle();
+        }
         let Some((until, _)) = self.leaving_until.filter(|_| !self.stopping) else { return };
         let left = self.lane.has_left();
         if left || now.boot >= until {
             self.stopping = true;
             let how = if left { "others lead what this node led" } else { "nobody took over in time" };
             log::info("lane", how, &[]);
+        }
+    }
+
+    fn close_idle(&mut self) {
+        for place in 0..self.conns.places.len() {
+            let owed = |conn: &mut Conn| conn.session.pending() > 0 || conn.unwritten() > 0;
+            if self.conns.get_mut(place).is_some_and(|conn| !owed(conn)) {
+                self.close(place);
+            }
         }
     }
 
