@@ -7,7 +7,7 @@ use crate::{Index, NodeId, ShardId, Term};
 use bytes::Bytes;
 
 /// One fact to be made durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Record {
     /// A log entry. On replay it replaces the entry of its index and drops all behind it, unless a newer record
     /// (by `seq`) already stands there.
@@ -24,7 +24,7 @@ pub enum Record {
 }
 
 /// What a log entry holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Payload {
     /// For the state machine of the shard.
     Data(Bytes),
@@ -44,7 +44,7 @@ pub struct RecoveredShard {
 }
 
 /// The last entry that a snapshot covers, and the members of the group there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotMark {
     pub index: Index,
     pub term: Term,

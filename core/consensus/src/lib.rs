@@ -9,7 +9,7 @@ use base::record::Record;
 use base::{NodeId, ShardId};
 
 /// Something to make durable, and what may follow it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
     pub record: Record,
     /// Delivered once the record is durable, never before.
@@ -17,7 +17,7 @@ pub struct Write {
 }
 
 /// A message on its way to a node's replica of a shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Envelope {
     pub from: NodeId,
     pub to: NodeId,

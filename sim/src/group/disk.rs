@@ -7,25 +7,28 @@ use base::{Index, NodeId, Term};
 use consensus::Write;
 use std::collections::{BTreeMap, VecDeque};
 
-#[derive(Debug, Default)]
-pub(super) struct Disk {
-    pub(super) term: Term,
-    pub(super) vote: Option<NodeId>,
+/// See the module.
+#[derive(Clone, Debug, Default, Hash)]
+pub struct Disk {
+    pub term: Term,
+    pub vote: Option<NodeId>,
     mark: Option<SnapshotMark>,
     entries: BTreeMap<Index, (Term, Payload)>,
-    pub(super) unsynced: VecDeque<Write>,
+    /// Not durable yet, in order, with what follows.
+    pub unsynced: VecDeque<Write>,
 }
 
 impl Disk {
     /// The first `count` writes become durable.
-    pub(super) fn sync(&mut self, count: usize) -> Vec<Write> {
+    #[must_use]
+    pub fn sync(&mut self, count: usize) -> Vec<Write> {
         let synced: Vec<Write> = self.unsynced.drain(..count).collect();
         synced.iter().for_each(|write| self.store(&write.record));
         synced
     }
 
     /// Of what is not synced, the first `kept` writes survive, though nobody was told.
-    pub(super) fn crash(&mut self, kept: usize) {
+    pub fn crash(&mut self, kept: usize) {
         drop(self.sync(kept));
         self.unsynced.clear();
     }
@@ -47,23 +50,28 @@ impl Disk {
     }
 
     /// True if the entry of `term` at `index` is here, or a snapshot that covers it.
-    pub(super) fn holds(&self, index: Index, term: Term) -> bool {
+    #[must_use]
+    pub fn holds(&self, index: Index, term: Term) -> bool {
         self.mark.as_ref().is_some_and(|mark| mark.index >= index)
             || self.entries.get(&index).is_some_and(|(known, _)| *known == term)
     }
 
     /// True if every entry up to `index` is here.
-    pub(super) fn reaches(&self, index: Index) -> bool {
+    #[must_use]
+    pub fn reaches(&self, index: Index) -> bool {
         let base = self.mark.as_ref().map_or(Index(0), |mark| mark.index);
         index <= base || self.entries.contains_key(&index)
     }
 
-    pub(super) fn mark(&self) -> Option<&SnapshotMark> {
+    /// The last snapshot.
+    #[must_use]
+    pub fn mark(&self) -> Option<&SnapshotMark> {
         self.mark.as_ref()
     }
 
     /// What storage would give back.
-    pub(super) fn recover(&self) -> RecoveredShard {
+    #[must_use]
+    pub fn recover(&self) -> RecoveredShard {
         let entry = |(index, (term, payload)): (&Index, &(Term, Payload))| RecoveredEntry {
             term: *term,
             index: *index,

@@ -5,7 +5,7 @@
 //! One seed is one run.
 
 mod checks;
-mod disk;
+pub mod disk;
 mod faults;
 mod machine;
 mod network;

@@ -15,7 +15,7 @@ use base::{Index, Instant, NodeId, Term};
 pub use super::membership::{Change, ChangeRefused};
 
 /// A leader steps back for another member.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Transfer {
     pub(super) to: NodeId,
     pub(super) until: Instant,

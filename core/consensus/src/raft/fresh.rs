@@ -23,7 +23,7 @@ pub struct Fresh {
 }
 
 /// What a follower remembers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Freshness {
     /// Whose heartbeats were answered, which, and when.
     of: Option<(NodeId, Term)>,

@@ -13,7 +13,7 @@ use base::record::Payload;
 use base::{Index, Instant, NodeId, Term};
 use std::collections::{BTreeMap, VecDeque};
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Leader {
     /// Its first own entry; before that is applied it serves no read.
     pub(super) first: Index,
@@ -189,7 +189,7 @@ impl Group {
         peer.heard_at = now;
         peer.probe = peer.probe.max(probe);
         let news = peer.matched < matched && peer.on_matched(matched);
-        peer.on_heartbeat_answered(probe);
+        peer.on_heartbeat_answered(probe, matched);
         if news {
             self.advance_commit(now, out);
         }

@@ -7,7 +7,7 @@ use base::record::{Payload, RecoveredEntry};
 use base::{Index, Term};
 use std::collections::VecDeque;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Log {
     /// The entry before the first in memory.
     base: Position,

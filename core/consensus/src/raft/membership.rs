@@ -8,7 +8,7 @@ use base::codec::{DecodeError, Reader, put_varint};
 use bytes::Bytes;
 
 /// The members of a group; each list is sorted and names nobody twice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Membership {
     voters: Vec<NodeId>,
     /// The voters of before, while they change.

@@ -7,7 +7,7 @@ use base::record::Payload;
 use base::{Index, Term};
 
 /// A message; see the module.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Message {
     /// To itself: the term and vote written as the `serial`th are durable, and all before them.
     HardStateStored {
@@ -76,7 +76,7 @@ pub enum Message {
 }
 
 /// The index and term of an entry: how logs are compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Position {
     pub index: Index,
     pub term: Term,
@@ -91,7 +91,7 @@ impl Position {
 }
 
 /// One log entry; its index stands in its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     pub term: Term,
     pub payload: Payload,
@@ -107,14 +107,14 @@ impl Entry {
 }
 
 /// The answer to a request for a vote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     Granted,
     Refused,
 }
 
 /// Why somebody campaigns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
     /// No leader is heard of: voters that hear one refuse.
     Silence,

@@ -20,6 +20,7 @@ mod codec;
 mod election;
 mod follower;
 mod fresh;
+mod identity;
 mod leader;
 mod log;
 pub mod membership;
@@ -45,7 +46,7 @@ use leader::Leader;
 use log::Log;
 
 /// Durations, on which all replicas of a group must agree since leases rest on them, and what a replica keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tuning {
     /// How often a leader is heard.
     pub heartbeat_ms: u64,
@@ -83,7 +84,7 @@ impl Tuning {
 }
 
 /// What a step brought about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Turned {
     /// This replica leads now; the caller proposes the term's first entry at once.
     pub elected: bool,
@@ -94,7 +95,7 @@ pub struct Turned {
 }
 
 /// One replica of one group.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Group {
     me: NodeId,
     shard: ShardId,
@@ -132,7 +133,7 @@ pub struct Group {
 }
 
 /// Writes of term and vote, and what waits for them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct HardState {
     written: u64,
     stored: u64,
@@ -140,7 +141,7 @@ struct HardState {
     held: Vec<(u64, Envelope)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Role {
     Follower,
     /// Asks who would vote for it.

@@ -6,7 +6,7 @@
 use base::{Index, Instant};
 use std::collections::VecDeque;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Progress {
     /// Durable there, and equal to the leader's log.
     pub(super) matched: Index,
@@ -20,7 +20,7 @@ pub(super) struct Progress {
 }
 
 /// How entries are sent.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) enum Flow {
     /// Where do the logs meet? One question at a time, asked when so many heartbeats had been sent.
     Probe { asked: Option<u64> },
@@ -100,8 +100,9 @@ impl Progress {
         current
     }
 
-    /// A heartbeat was answered: what was sent before it and not answered is lost, or slow.
-    pub(super) fn on_heartbeat_answered(&mut self, probe: u64) {
+    /// A heartbeat was answered: what was sent before it and not answered is lost, or slow. One that answers for less than
+    /// it did before has restarted, and doesn't know any more how much of its log is the leader's: asking tells it.
+    pub(super) fn on_heartbeat_answered(&mut self, probe: u64, matched: Index) {
         match &mut self.flow {
             Flow::Probe { asked } => *asked = asked.filter(|before| *before >= probe),
             Flow::Stream { sent, stuck, .. } if !sent.is_empty() => {
@@ -110,6 +111,7 @@ impl Progress {
                     self.probe_from(self.matched.next());
                 }
             }
+            Flow::Stream { .. } if matched < self.matched => self.probe_from(self.matched.next()),
             Flow::Stream { .. } | Flow::Snapshot => {}
         }
     }
@@ -152,9 +154,20 @@ mod tests {
         progress.on_sent(Index(3), 100, 1);
         for _ in 0..STUCK_MAX {
             assert_eq!(progress.next, Index(4));
-            progress.on_heartbeat_answered(2);
+            progress.on_heartbeat_answered(2, Index(0));
         }
         assert_eq!(progress.next, Index(1));
         assert!(matches!(progress.flow, Flow::Probe { asked: None }));
+    }
+
+    #[test]
+    fn who_restarted_is_asked_though_it_lacks_nothing() {
+        let mut progress = Progress::new(Index(0), Instant(0));
+        progress.on_matched(Index(3));
+        progress.on_heartbeat_answered(1, Index(3));
+        assert!(matches!(progress.flow, Flow::Stream { .. }));
+        progress.on_heartbeat_answered(2, Index(0));
+        assert!(matches!(progress.flow, Flow::Probe { asked: None }));
+        assert_eq!(progress.next, Index(4));
     }
 }

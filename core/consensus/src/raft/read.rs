@@ -11,7 +11,7 @@ use base::mutation::{self, Mutation};
 use base::{Index, Instant, NodeId, Term};
 
 /// A round of heartbeats that will tell whether this replica led when it was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
     term: Term,
     probe: u64,
