@@ -45,8 +45,9 @@ enum Command {
     /// may be stopped at any time without stopping the change.
     #[command(subcommand, after_long_help = CLUSTER_EXAMPLES)]
     Cluster(ClusterCommand),
-    /// How a running node stands: its shards, connections, memory and log.
+    /// How a running node stands, or its whole cluster: nodes, shards, leaders, lag.
     ///
+    /// In a cluster any node can be asked; who doesn't answer it is shown as unreachable, within a second.
     /// The node is found by DIR/endpoints.json, which it writes when it serves, or by the admin address of its ready line.
     /// If none runs there, that is said on stderr, and the exit code is 1.
     #[command(after_long_help = STATUS_EXAMPLES)]
@@ -205,10 +206,10 @@ pub struct Status {
     /// The directory of the node.
     #[arg(long, value_name = "DIR", default_value = "tidegate-data")]
     pub dir: PathBuf,
-    /// Its admin address, instead of the directory.
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "dir")]
+    /// Its admin address, instead of the directory; any node of a cluster knows all of it.
+    #[arg(long, value_name = "HOST:PORT", alias = "addr", conflicts_with = "dir")]
     pub admin: Option<String>,
-    /// The node's own document, as JSON.
+    /// The node's document, as JSON.
     #[arg(long)]
     pub json: bool,
 }

@@ -107,7 +107,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         lane.neighbours = Some(Neighbours::new(node, ports));
         lane.peers = Some(Peers::new(kinship, listener, lane.poll.registry())?);
         lane.ready = Some(ready_in);
-        known_roster.into_iter().for_each(|roster| lane.on_roster(Arc::new(roster)));
+        known_roster.into_iter().for_each(|roster| lane.recall_roster(roster));
     }
     if !replicas.is_empty() {
         return Err(format!("{} holds {} more shards than asked for", options.dir.display(), replicas.len()).into());

@@ -8,12 +8,14 @@
 use crate::meters::page::page;
 use crate::meters::text;
 use crate::shared::{Phase, Shared};
-use crate::status::document::document;
+use crate::status::document;
+use crate::status::gather::gather;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::Value;
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -57,8 +59,13 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
 /// One connection. What goes wrong on it is its peer's affair.
 async fn serve(stream: tokio::net::TcpStream, shared: Arc<Shared>, _place: OwnedSemaphorePermit) {
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-        let response = answer(&shared, request.method(), request.uri().path());
-        async { Ok::<_, Infallible>(response) }
+        let shared = shared.clone();
+        async move {
+            let (method, path) = (request.method(), request.uri().path());
+            // The document of a whole cluster takes questions to other nodes; the rest is here.
+            let document = if path == "/status" { Some(gather(&shared).await) } else { None };
+            Ok::<_, Infallible>(answer(&shared, method, path, document.as_ref()))
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -69,13 +76,14 @@ async fn serve(stream: tokio::net::TcpStream, shared: Arc<Shared>, _place: Owned
     let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
 }
 
-/// The answer to a request.
-fn answer(shared: &Shared, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    let make: fn(&Shared) -> (StatusCode, &'static str, String) = match path {
-        "/healthz" => |_| (StatusCode::OK, TEXT, "ok\n".to_owned()),
-        "/readyz" => readiness,
-        "/status" => |shared| (StatusCode::OK, "application/json", format!("{}\n", document(shared))),
-        "/metrics" => |shared| (StatusCode::OK, text::CONTENT_TYPE, page(shared)),
+/// The answer to a request; `document` is the one of the whole cluster, if it is asked for.
+fn answer(shared: &Shared, method: &Method, path: &str, document: Option<&Value>) -> Response<Full<Bytes>> {
+    let make: fn(&Shared, Option<&Value>) -> (StatusCode, &'static str, String) = match path {
+        "/healthz" => |_, _| (StatusCode::OK, TEXT, "ok\n".to_owned()),
+        "/readyz" => |shared, _| readiness(shared),
+        "/status" => |_, document| (StatusCode::OK, JSON, document.map_or(String::new(), |it| format!("{it}\n"))),
+        "/status/self" => |shared, _| (StatusCode::OK, JSON, format!("{}\n", document::own(shared))),
+        "/metrics" => |shared, _| (StatusCode::OK, text::CONTENT_TYPE, page(shared)),
         _ => return respond(StatusCode::NOT_FOUND, TEXT, format!("there is no {path} here; {PATHS}\n")),
     };
     if method != Method::GET && method != Method::HEAD {
@@ -84,7 +92,7 @@ fn answer(shared: &Shared, method: &Method, path: &str) -> Response<Full<Bytes>>
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    let (status, kind, body) = make(shared);
+    let (status, kind, body) = make(shared, document);
     respond(status, kind, body)
 }
 
@@ -109,5 +117,6 @@ fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Ful
     response
 }
 
+const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const PATHS: &str = "ask for /metrics, /status, /healthz or /readyz";

@@ -174,6 +174,8 @@ pub struct Shared {
     pub cluster: Option<u64>,
     /// What people call the node.
     pub name: String,
+    /// And other nodes, as far as they have told.
+    pub names: Mutex<BTreeMap<NodeId, String>>,
     pub roster: Mutex<Option<Arc<Roster>>>,
     /// True while the disk has no room for more log.
     pub disk_full: AtomicBool,
@@ -216,6 +218,7 @@ impl Shared {
             keys: Mutex::new(vec![[(0, 0); 16]; lanes]),
             cluster,
             name,
+            names: Mutex::default(),
             roster: Mutex::default(),
             disk_full: AtomicBool::new(false),
             phase: AtomicU8::new(0),

@@ -6,6 +6,8 @@ use serde_json::Value;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+use support::cluster::{Cluster, NODES};
 use support::{Folder, Node};
 
 #[test]
@@ -27,6 +29,55 @@ fn a_running_node_is_found_by_its_directory_or_its_address() {
     let table = status(&["--dir", &text(folder.path())]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.starts_with("node ") && table.contains("  ready  ") && table.contains("\nshard  leader"), "{table}");
+}
+
+#[test]
+fn any_node_tells_of_the_whole_cluster_also_of_those_that_dont_answer() {
+    let folder = Folder::new("status-cluster");
+    let mut cluster = Cluster::start(folder.path());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let ask = |cluster: &Cluster, at: usize| {
+        let begun = Instant::now();
+        let document = json(&status(&["--json", "--admin", &cluster.admin(at)]));
+        assert!(begun.elapsed() < Duration::from_millis(1500), "an answer took {:?}", begun.elapsed());
+        document
+    };
+    // The roster comes some moments after the first start.
+    let states = |document: &Value| -> Vec<(String, String)> {
+        let nodes = document["nodes"].as_array().expect("nodes").iter();
+        let word = |node: &Value, field: &str| node[field].as_str().unwrap_or_default().to_owned();
+        let mut states: Vec<_> = nodes.map(|node| (word(node, "id"), word(node, "state"))).collect();
+        states.sort();
+        states
+    };
+    let ids: Vec<String> = (0xa1..0xa4).map(|id| format!("{id:016x}")).collect();
+    let wanted =
+        |words: [&str; NODES]| -> Vec<(String, String)> { ids.iter().cloned().zip(words.map(str::to_owned)).collect() };
+    for at in 0..NODES {
+        while states(&ask(&cluster, at)) != wanted(["ready"; NODES]) {
+            assert!(Instant::now() < deadline, "{}", ask(&cluster, at));
+        }
+        let document = ask(&cluster, at);
+        assert_eq!(document["nodes"][0]["id"], ids[at], "the first is the one that was asked");
+        let pid = cluster.children[at].as_ref().expect("it runs").id();
+        assert_eq!((&document["nodes"][0]["pid"], &document["cluster"]), (&pid.into(), &"00000000000000c1".into()));
+        for shard in document["shards"].as_array().expect("shards") {
+            assert!(ids.iter().any(|id| shard["leader"] == *id), "{shard}");
+            assert_eq!(
+                (shard["voters"].as_array().map(Vec::len), shard["replicas"].as_array().map(Vec::len)),
+                (Some(3), Some(3))
+            );
+        }
+    }
+    // One is stopped, and takes connections without a word; one is dead.
+    cluster.signal(1, "-STOP");
+    cluster.kill(2);
+    assert_eq!(states(&ask(&cluster, 0)), wanted(["ready", "unreachable", "unreachable"]));
+    let table = status(&["--admin", &cluster.admin(0)]);
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.starts_with("cluster 00000000000000c1, epoch 1: 1 of 3 nodes are ready, "), "{table}");
+    assert!(table.contains("unreachable") && !table.contains('\u{1b}'), "no colours in a pipe: {table}");
+    cluster.signal(1, "-CONT");
 }
 
 #[test]

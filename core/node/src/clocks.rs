@@ -62,7 +62,7 @@ impl Lane {
             return;
         }
         self.clocks.tell_at = now.boot.next_multiple_of_ms(TELL_MS);
-        let peers: Vec<NodeId> = self.linked.iter().copied().collect();
+        let peers: Vec<NodeId> = self.spread.linked().collect();
         peers.into_iter().for_each(|peer| tell_time(now, peer, out));
         self.correct_time(now, out);
     }

@@ -8,6 +8,7 @@ use crate::outbox::{
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
+use crate::spread::Spread;
 use crate::steward::Steward;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
@@ -18,7 +19,7 @@ use data::command::{Scatter, keyless};
 use data::keyspace::bring_near;
 use data::{Context, Keyspace, Refused, Reply, Run, Watched};
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a lane is told at its start.
@@ -56,10 +57,9 @@ pub struct Lane {
     pub(crate) steward: Option<Steward>,
     pub(crate) roster: Option<Arc<Roster>>,
     pub(crate) clocks: Clocks,
-    /// Nodes to which there is a link.
-    pub(crate) linked: BTreeSet<NodeId>,
     /// How many nodes the cluster began with.
     pub(crate) member_count: usize,
+    pub(crate) spread: Spread,
 }
 
 /// How often dead keys are looked for.
@@ -103,8 +103,8 @@ impl Lane {
             steward: None,
             roster: None,
             clocks: Clocks::default(),
-            linked: BTreeSet::new(),
             member_count: members.len(),
+            spread: Spread::default(),
         }
     }
 
@@ -182,8 +182,8 @@ impl Lane {
 
     /// There is a link to a node, for the first time or again.
     pub fn on_peer_up(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
-        self.linked.insert(peer);
         tell_time(now, peer, out);
+        self.spread.on_up(now, peer);
         for replica in self.replicas.iter_mut().flatten() {
             replica.on_link(peer, out);
             replica.on_link_for_transfer(now, peer, out);
@@ -192,7 +192,7 @@ impl Lane {
 
     /// The link to a node broke.
     pub fn on_peer_lost(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
-        self.linked.remove(&peer);
+        self.spread.on_lost(now, peer);
         for shard in self.config.routing.groups() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             replica.group.on_peer_lost(now.boot, peer);
@@ -233,6 +233,7 @@ impl Lane {
         if tick {
             self.keep_cluster(now, out);
             self.keep_time(now, out);
+            self.spread_leaders(now, out);
             self.tick_at = now.boot.next_multiple_of_ms(TICK_MS);
         }
         self.set_deadline(now, out);
@@ -282,7 +283,7 @@ impl Lane {
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        if !replica.leads() {
+        if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
         if let Run::Read(_) = request.command.run
@@ -330,7 +331,7 @@ impl Lane {
         out: &mut Outbox,
     ) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        if !replica.leads() {
+        if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::Transaction(transaction), out);
         }
         self.log_reads_of(now, shard, &waiter, out);
@@ -358,7 +359,7 @@ impl Lane {
         out: &mut Outbox,
     ) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
-        if !replica.leads() {
+        if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
         if request.command.is_write() || request.joins || replica.has_logged_read(&waiter) {
@@ -401,6 +402,9 @@ impl Lane {
 
     /// Work for a shard that this node doesn't lead.
     pub(crate) fn defer(&mut self, now: Now, shard: ShardId, waiter: Waiter, work: Work, out: &mut Outbox) {
+        if self.replica(shard).leads() {
+            return self.replica(shard).keep_work(waiter, work);
+        }
         if let Origin::Node(from, lane) = waiter.origin {
             let Waiter { client, seq, part, .. } = waiter;
             let (asker, term) = (Asker { lane, client, seq, part }, self.replica(shard).group.term());
@@ -414,9 +418,13 @@ impl Lane {
         self.soil(shard);
         self.end_rounds(now, shard, out);
         if !self.replica(shard).leads() {
+            return self.release(now, shard, out);
+        }
+        if !self.replica(shard).takes_work() {
             return;
         }
-        for (waiter, work) in self.replica(shard).take_parked() {
+        let held = self.replica(shard).take_held();
+        for (waiter, work) in held.into_iter().chain(self.replica(shard).take_parked()) {
             match work {
                 Work::Command { joins, queued } => self.run(now, shard, waiter, joins, &queued, out),
                 Work::Transaction(transaction) => self.log_transaction(now, shard, waiter, transaction, out),

@@ -16,6 +16,7 @@ pub mod peer;
 mod reads;
 mod replica;
 mod routing;
+mod spread;
 mod steward;
 mod transfer;
 mod within;

@@ -4,6 +4,7 @@ use crate::clock::StampClock;
 use crate::forward::{Elsewhere, indoubt, try_again};
 use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
 use crate::reads::Reads;
+use crate::spread::Held;
 use crate::transfer::Transfers;
 use base::limits::ENTRY_BYTES_SOFT;
 use base::record::{RecoveredShard, SnapshotMark};
@@ -74,6 +75,8 @@ pub(crate) struct Replica {
     copied_bytes: usize,
     /// Whose reads are logged and unanswered; mostly none.
     logged_reads: Vec<(Origin, ClientId)>,
+    /// Work that came while this leader hands over.
+    pub(crate) held: Vec<Held>,
     /// Who led, in which term, and since when the members counted, as was told last.
     told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
@@ -130,6 +133,7 @@ impl Replica {
             cutting: None,
             copied_bytes: 0,
             logged_reads: Vec::new(),
+            held: Vec::new(),
             told: Default::default(),
             transfers,
             reads: Reads::default(),
@@ -232,6 +236,14 @@ impl Replica {
         }
         if self.cutting.is_some() && self.copied_bytes > CUT_COPIES_BYTES_MAX {
             // Every change would copy more: writes wait until the disk has caught up, reads go on.
+            return;
+        }
+        self.propose_all(now, out);
+    }
+
+    /// Proposes the open entry at once, if there is something in it.
+    pub(crate) fn propose_all(&mut self, now: Now, out: &mut Outbox) {
+        if self.open.is_empty() {
             return;
         }
         let entry = self.open.finish(self.clock.stamp(now));

@@ -99,6 +99,8 @@ impl Steward {
 impl Lane {
     /// The node is one of a cluster: the lane of the meta shard keeps its roster.
     pub fn keep_roster(&mut self, founding: Founding) {
+        let members: Vec<NodeId> = founding.members.iter().map(|(node, _)| *node).collect();
+        self.yield_to_first_leaders(&members);
         let here = self.config.routing.meta_shard().is_some_and(|meta| self.owns(meta));
         self.steward = here.then(|| Steward::new(self.config.node, founding));
     }
@@ -156,7 +158,7 @@ impl Replica {
         if missing.is_empty() && !wanted.contains(&me) {
             // Whoever leads next lets this one go: nobody waits for an election then.
             if let Some(to) = there.first() {
-                self.group.transfer(now.boot, *to, &mut out.raft);
+                self.hand_over(now, *to, out);
             }
             return;
         }

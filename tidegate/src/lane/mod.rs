@@ -7,6 +7,7 @@ mod cluster;
 mod conn;
 pub use conn::Conn;
 mod idle;
+mod leave;
 mod peers;
 mod serve;
 mod slow;
@@ -56,6 +57,8 @@ pub struct Driver {
     turns: Vec<usize>,
     snapshotting: bool,
     stopping: bool,
+    /// Until when others may take over what this node leads, and until when the last requests may be answered.
+    leaving_until: Option<(Instant, Instant)>,
     turn: Turn,
     slow: Slow,
     /// When the writes of a batch began to run, until their replies are delivered.
@@ -134,6 +137,7 @@ impl Driver {
             turns: Vec::new(),
             snapshotting: false,
             stopping: false,
+            leaving_until: None,
             turn: Turn::new(),
             slow: Slow::new(),
             ran_from: None,
@@ -195,7 +199,8 @@ impl Driver {
             if self.ready.is_some() && self.lane.ready() {
                 self.tell_ready();
             }
-            if self.stopping && self.owes_nothing() {
+            self.go_on_leaving(now);
+            if self.stopping && (self.owes_nothing() || self.out_of_time(now)) {
                 return;
             }
         }
@@ -331,7 +336,7 @@ impl Driver {
                     self.snapshotting = true;
                 }
                 Input::Kill(client) => self.kill(client),
-                Input::Stop => self.stopping = true,
+                Input::Stop => self.begin_leaving(now),
             }
         }
         self.inputs = inputs;

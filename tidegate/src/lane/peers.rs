@@ -74,6 +74,13 @@ impl Driver {
         }
     }
 
+    /// The roster that was written down when the node ran last.
+    pub fn recall_roster(&mut self, roster: Roster) {
+        let roster = Arc::new(roster);
+        self.lane.recall_roster(roster.clone());
+        self.on_roster(roster);
+    }
+
     /// The cluster's roster has changed: who may link, and where nodes are found.
     pub fn on_roster(&mut self, roster: Arc<Roster>) {
         log::info(

@@ -95,7 +95,7 @@ impl Driver {
     /// Serves a connection its share: what was read before, else one read.
     fn take_turn(&mut self, place: usize) {
         let Some(conn) = self.conns.get_mut(place) else { return };
-        if conn.queued_turn || !conn.wants_turn() {
+        if conn.queued_turn || !conn.wants_turn() || self.stopping {
             return;
         }
         if conn.unserved() >= conn.need_bytes.max(1) {
@@ -109,7 +109,8 @@ impl Driver {
     }
 
     fn queue_turn(&mut self, place: usize) {
-        if let Some(conn) = self.conns.get_mut(place).filter(|conn| !conn.queued_turn && conn.wants_turn()) {
+        let wants = |conn: &&mut Conn| !conn.queued_turn && conn.wants_turn();
+        if let Some(conn) = self.conns.get_mut(place).filter(wants).filter(|_| !self.stopping) {
             conn.queued_turn = true;
             self.turns.push(place);
         }

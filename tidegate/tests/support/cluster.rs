@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 pub const NODES: usize = 3;
 const PORTS: usize = 4;
+/// Shards with slots.
+const SHARDS: u64 = 8;
 
 /// Nodes by their configuration files; each runs or not.
 #[derive(Debug)]
@@ -121,6 +123,29 @@ impl Cluster {
     /// The admin address of a node.
     pub fn admin(&self, at: usize) -> String {
         format!("127.0.0.1:{}", self.ports[at][1])
+    }
+
+    /// How many shards with slots each node leads, as node `at` sees it; nothing if a shard has no leader.
+    pub fn led(&self, at: usize) -> Option<[usize; NODES]> {
+        let page = super::http(&self.admin(at), "GET /status/self HTTP/1.1\r\nhost: a\r\n\r\n")?;
+        let document: serde_json::Value = serde_json::from_str(&page.body).expect("it is JSON");
+        let mut led = [0; NODES];
+        for shard in document["shards"].as_array()?.iter().filter(|shard| shard["id"].as_u64() < Some(SHARDS)) {
+            let id = u64::from_str_radix(shard["leader"].as_str()?, 16).expect("an id");
+            led[usize::try_from(id - 0xa1).expect("a node of this cluster")] += 1;
+        }
+        Some(led)
+    }
+
+    /// Waits until leaders are spread as evenly as can be, as every node sees it.
+    pub fn await_spread(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let even = |led: Option<[usize; NODES]>| {
+            led.is_some_and(|led| led.iter().all(|count| [SHARDS / 3, SHARDS.div_ceil(3)].contains(&(*count as u64))))
+        };
+        while !(0..NODES).all(|at| even(self.led(at))) {
+            assert!(Instant::now() < deadline, "leaders are spread as {:?}", self.led(0));
+        }
     }
 
     /// Sends a signal to a node.

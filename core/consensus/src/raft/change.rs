@@ -5,12 +5,12 @@
 //! only when it lacks few entries, or the group might wait for it.
 
 use super::message::Message;
-use super::progress::Progress;
+use super::progress::{Flow, Progress};
 use super::{Group, Role};
 use crate::Effects;
 use base::mutation::{self, Mutation};
 use base::record::Payload;
-use base::{Index, Instant, NodeId};
+use base::{Index, Instant, NodeId, Term};
 
 pub use super::membership::{Change, ChangeRefused};
 
@@ -29,6 +29,9 @@ const LAG_COUNT_MAX: u64 = 1000;
 fn lags(matched: u64, last: u64) -> bool {
     matched + LAG_COUNT_MAX < last || matched == 0
 }
+
+/// A voter may lack so many entries when it is asked to take over: they are on their way to it.
+const HEIR_LAG_COUNT_MAX: u64 = 100;
 
 impl Group {
     /// Begins a change of members; complete when [`Group::membership`] is neither joint nor of an uncommitted entry.
@@ -77,6 +80,38 @@ impl Group {
         leader.transfer = Some(Transfer { to, until, told: false });
         self.go_on_with_transfer(out);
         true
+    }
+
+    /// True if `node` could take over at once, as far as this leader knows: it votes, was heard lately, and lacks little.
+    #[must_use]
+    pub fn could_lead(&self, now: Instant, node: NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        let last = self.log.last().index;
+        let fit = |peer: &Progress| {
+            let heard = now < peer.heard_at.plus_ms(self.tuning.heartbeat_ms * 3);
+            heard && matches!(peer.flow, Flow::Stream { .. }) && peer.matched.0 + HEIR_LAG_COUNT_MAX >= last.0
+        };
+        self.membership().is_voter(node) && !self.is_changing() && leader.peers.get(&node).is_some_and(fit)
+    }
+
+    /// Who could take over best: of those who could, the one that lacks the least.
+    #[must_use]
+    pub fn heir(&self, now: Instant) -> Option<NodeId> {
+        let Role::Leader(leader) = &self.role else { return None };
+        let fit = leader.peers.iter().filter(|(node, _)| self.could_lead(now, **node));
+        fit.max_by_key(|(_, peer)| peer.matched).map(|(node, _)| *node)
+    }
+
+    /// Lets others campaign first, if nobody leads yet.
+    pub fn put_off_campaign(&mut self, ms: u64) {
+        if self.term == Term(0) {
+            self.campaign_at = self.campaign_at.plus_ms(ms);
+        }
+    }
+
+    /// From now on this replica doesn't campaign: its node is about to stop. It goes on voting, and leading until it hands over.
+    pub fn retire(&mut self) {
+        self.retired = true;
     }
 
     /// Tells the one that takes over to campaign, once it holds the whole log.

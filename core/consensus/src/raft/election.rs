@@ -25,7 +25,7 @@ impl Group {
     /// doesn't count if it has none now (thesis 4.2.2): it may hold entries that nobody else of the new voters does.
     pub(super) fn may_campaign(&self) -> bool {
         let from = self.members.iter().rposition(|(since, _)| *since <= self.commit).unwrap_or(0);
-        self.members[from..].iter().any(|(_, membership)| membership.is_voter(self.me))
+        !self.retired && self.members[from..].iter().any(|(_, membership)| membership.is_voter(self.me))
     }
 
     /// Asks who would vote for this replica.

@@ -31,12 +31,13 @@ impl Hash for Group {
             fresh: _,
             quarantined_until,
             campaign_at,
+            retired,
             turned,
             held_from,
         } = self;
         (me, shard, tuning, term, vote, hard, role, leader, log).hash(to);
         (generation, durable, verified, commit, applied, members).hash(to);
-        (heard_at, quarantined_until, campaign_at, turned, held_from).hash(to);
+        (heard_at, quarantined_until, campaign_at, retired, turned, held_from).hash(to);
     }
 }
 

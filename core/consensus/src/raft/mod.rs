@@ -129,6 +129,8 @@ pub struct Group {
     campaign_at: Instant,
     /// A snapshot at this index is on its way to a peer, which will need what follows it.
     held_from: Option<Index>,
+    /// The node is about to stop.
+    retired: bool,
     turned: Turned,
 }
 
@@ -206,6 +208,7 @@ impl Group {
             quarantined_until: Instant(0),
             campaign_at: Instant(u64::MAX),
             held_from: None,
+            retired: false,
             turned: Turned::default(),
         }
     }
