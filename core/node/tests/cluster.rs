@@ -161,14 +161,13 @@ impl Cluster {
         *self.nodes.iter().find(|(_, node)| leads(node)).expect("somebody leads").0
     }
 
-    /// Links are there between all nodes.
+    /// Tells every node that it is linked to all others that run.
     fn link_all(&mut self) {
-        for (id, node) in &mut self.nodes {
+        let up: Vec<NodeId> = self.nodes.iter().filter(|(_, node)| node.up).map(|(id, _)| *id).collect();
+        for id in &up {
             let now = shown(self.now, &self.ahead_ms, *id);
-            MEMBERS
-                .into_iter()
-                .filter(|peer| peer != id)
-                .for_each(|peer| node.lane.on_peer_up(now, peer, &mut node.out));
+            let node = self.nodes.get_mut(id).expect("it exists");
+            up.iter().filter(|peer| *peer != id).for_each(|peer| node.lane.on_peer_up(now, *peer, &mut node.out));
         }
         self.settle();
     }
@@ -425,4 +424,59 @@ fn a_leader_with_a_wrong_clock_expires_nothing() {
     assert_eq!(cluster.ask(leader, &["GET", "k"]), Reply::bulk(b"v"));
     let Reply::Int(left) = cluster.ask(leader, &["TTL", "k"]) else { panic!("it has an expiry") };
     assert!((1790..=1800).contains(&left), "{left} s");
+}
+
+#[test]
+fn a_node_that_leaves_hands_over_and_nobody_is_told() {
+    let mut cluster = ready(1);
+    let old = cluster.leader(ShardId(0));
+    let other = MEMBERS.into_iter().find(|id| *id != old).expect("there are three");
+    assert_eq!(cluster.ask(old, &["SET", "k", "0"]), Reply::Ok);
+    // Before, while and after it hands over: by its own client, and by one of another node.
+    let mut sent = vec![cluster.send(old, &["APPEND", "k", "1"]), cluster.send(other, &["APPEND", "k", "2"])];
+    let now = cluster.now;
+    let node = cluster.nodes.get_mut(&old).expect("it exists");
+    node.lane.leave(now, &mut node.out);
+    sent.push(cluster.send(old, &["APPEND", "k", "3"]));
+    sent.push(cluster.send(other, &["APPEND", "k", "4"]));
+    cluster.settle();
+    assert!(cluster.nodes[&old].lane.has_left());
+    sent.push(cluster.send(old, &["APPEND", "k", "5"]));
+    cluster.settle();
+    for one in sent {
+        assert!(matches!(cluster.reply(one), Reply::Int(_)), "what comes meanwhile waits, and is done once");
+    }
+    assert_ne!(cluster.leader(ShardId(0)), old);
+    assert_eq!(cluster.ask(other, &["STRLEN", "k"]), Reply::Int(6));
+    // It stays a voter, and is not asked to lead again.
+    cluster.pass_ms(20_000);
+    assert!(cluster.nodes[&old].lane.has_left());
+}
+
+#[test]
+fn leaders_are_where_the_placement_wants_them_and_return_there() {
+    let mut cluster = ready(8);
+    cluster.link_all();
+    let led = |cluster: &Cluster| {
+        let leaders: Vec<NodeId> = (0..8).map(|shard| cluster.leader(ShardId(shard))).collect();
+        MEMBERS.map(|id| leaders.iter().filter(|leader| **leader == id).count())
+    };
+    cluster.pass_ms(6_000);
+    let mut first = led(&cluster);
+    first.sort_unstable();
+    assert_eq!(first, [2, 3, 3]);
+    let before: Vec<NodeId> = (0..8).map(|shard| cluster.leader(ShardId(shard))).collect();
+    // One is cut off for a while: the others share what it led, and give it back some seconds after it is there again.
+    let cut = MEMBERS[0];
+    cluster.kill(cut);
+    cluster.pass_ms(20_000);
+    let mut without = led(&cluster);
+    without.sort_unstable();
+    assert_eq!(without, [0, 4, 4]);
+    cluster.nodes.get_mut(&cut).expect("it exists").up = true;
+    cluster.link_all();
+    cluster.pass_ms(2_000);
+    assert_eq!(led(&cluster)[0], 0, "a node that just came may go again");
+    cluster.pass_ms(20_000);
+    assert_eq!((0..8).map(|shard| cluster.leader(ShardId(shard))).collect::<Vec<_>>(), before);
 }

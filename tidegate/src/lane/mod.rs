@@ -383,6 +383,12 @@ impl Driver {
                     let fields: log::Fields<'_> = &[("shard", &shard), ("index", &index)];
                     log::info("lane", "the state of a shard was replaced by a snapshot of its leader", fields);
                 }
+                node::Event::Elected { shard, term } => {
+                    log::info("lane", "this node leads a shard", &[("shard", &shard), ("term", &term)]);
+                }
+                node::Event::Deposed { shard, term } => {
+                    log::info("lane", "this node leads a shard no more", &[("shard", &shard), ("term", &term)]);
+                }
                 node::Event::Regrouped { .. } => self.neighbours.iter_mut().for_each(Neighbours::outdate),
                 _ => {}
             }
