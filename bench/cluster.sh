@@ -3,8 +3,8 @@
 #
 #   PB=path/to/peerbench RUNS=3 DUR=4 bash bench/cluster.sh
 #
-# In each round every system is started afresh, loaded and stopped, one after the other, so that drift of the machine hits
-# all alike; the figures are medians over the rounds, `cpu` is that of all three server processes in microseconds per
+# In each round every system is started afresh, warmed up by 10 s of writes, loaded and stopped, one after the other, so that
+# drift of the machine hits all alike and nobody is measured while its files are made; the figures are medians over the rounds, `cpu` is that of all three server processes in microseconds per
 # operation. The load client is the one that measured the peers (etcd's and ZooKeeper's protocols and RESP): PB names it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -56,10 +56,13 @@ zookeeper_up() {
   done
   pids+=("${mine[@]}"); servers=$(list "${mine[@]}"); eps=127.0.0.1:23101,127.0.0.1:23102,127.0.0.1:23103
   for i in 1 2 3; do await zookeeper_serves 2310$i; done
-  "$PB" zk eps=$eps pids="$servers" op=set conns=64 warm=2 dur=4 >/dev/null   # its compiler warms up
 }
 zookeeper_serves() { exec 3<>"/dev/tcp/127.0.0.1/$1" && printf srvr >&3 && grep -q ^Mode <&3; } 2>/dev/null
 
+tidegate_warm() { warm redis-kv op=set conns=256; }
+etcd_warm() { warm etcd-kv op=put clients=256 conns=100; }
+zookeeper_warm() { warm zk op=set conns=256; }
+warm() { "$PB" "$@" eps=$eps pids="$servers" warm=1 dur=9 >/dev/null; }
 # One line per case: name, then what the load client says.
 load() { local name=$1; shift; echo "$name $("$PB" "$@" eps=$eps pids="$servers" warm="$WARM" dur="$DUR")" >>"$work/lines"; }
 tidegate_load() {
@@ -77,6 +80,7 @@ zookeeper_load() { for c in 256 1; do load "set/$c zookeeper" zk op=set conns=$c
 for ((round = 0; round < RUNS; round++)); do
   for system in $ONLY; do
     "${system}_up"
+    "${system}_warm"
     "${system}_load"
     stop_all
   done

@@ -88,7 +88,7 @@ const HEAD_BYTES: usize = 8;
 const FRAME_BYTES_MAX: usize = ENTRY_BYTES_MAX + MIB;
 /// Frames that wait for a peer; a link that is this far behind is given up, since Raft sends again what counts.
 const OUT_BYTES_MAX: usize = FRAME_BYTES_MAX + 64 * MIB;
-const READ_BYTES: usize = 64 * 1024;
+pub const READ_BYTES: usize = 64 * 1024;
 /// What a link may read, and take, in one turn: others wait so long, and no more than this is in memory in the form of
 /// messages, which are larger than their bytes.
 const TURN_BYTES: usize = 256 * 1024;
@@ -183,14 +183,14 @@ impl Link {
         self.stuck_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Reads what there is, up to a turn's share: then there is more. `admits` says whether a peer that has said its name may go on.
+    /// Reads what there is, up to a turn's share: then there is more. It goes through `chunk`, which all links share. `admits` says whether a peer that has said its name may go on.
     pub fn read(
         &mut self,
         kin: &Kin,
         admits: impl Fn(&Hello) -> Result<(), Stranger>,
+        chunk: &mut [u8],
         came: &mut Vec<Came>,
     ) -> Result<(), Broken> {
-        let mut chunk = [0; READ_BYTES];
         let (mut bytes, mut left) = (0, TURN_BYTES);
         self.more = false;
         self.take(kin, &admits, &mut left, came)?;
@@ -199,7 +199,7 @@ impl Link {
                 self.more = true;
                 return Ok(());
             }
-            match self.stream.read(&mut chunk) {
+            match self.stream.read(chunk) {
                 Ok(0) => return Err(Broken::Closed),
                 Ok(n) => {
                     self.inbuf.extend_from_slice(&chunk[..n]);

@@ -9,7 +9,7 @@ mod link;
 use crate::log;
 use base::{NodeId, Roster};
 use hello::{End, Hello, Stranger};
-use link::{Broken, Came, Kin, Link};
+use link::{Broken, Came, Kin, Link, READ_BYTES};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use node::PeerMessage;
@@ -49,6 +49,8 @@ pub struct Peers {
     gone: BTreeSet<NodeId>,
     listener: TcpListener,
     links: Vec<Option<Link>>,
+    /// What links read through.
+    chunk: Box<[u8]>,
     /// The link that serves, by node.
     up: BTreeMap<NodeId, usize>,
     /// When a node is dialed next.
@@ -107,8 +109,10 @@ impl Peers {
         let dial_at = dialed.map(|member| (member.id, (Instant::now(), DIAL_MIN))).collect();
         let kin = Kin { cluster, secret, me, life };
         let (links, up, told) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let chunk = vec![0; READ_BYTES].into_boxed_slice();
         let (gone, barred, counts) = (BTreeSet::new(), BTreeMap::new(), Counts::default());
         Ok(Self {
+            chunk,
             kin,
             members,
             lives,
@@ -320,7 +324,7 @@ impl Peers {
         };
         let mut came = Vec::new();
         let read = match link.flush() {
-            Ok(()) => link.read(&self.kin, admits, &mut came),
+            Ok(()) => link.read(&self.kin, admits, &mut self.chunk, &mut came),
             Err(broken) => Err(broken),
         };
         let (mut peer, life) = (link.peer(), link.their_life());
