@@ -125,6 +125,12 @@ impl Nodes {
         let pid = self.children[at].as_ref().expect("it runs").id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill is there");
         assert!(sent.success(), "SIG{name} reached node {at}");
+        if name == "STOP" {
+            // Its threads stop once one of them has run and taken the signal; until then they may serve.
+            while !is_stopped(&pid) {
+                std::thread::yield_now();
+            }
+        }
     }
 
     /// Sets a node's wall clock that far off.
@@ -215,4 +221,14 @@ fn get(at: usize, path: &str) -> Page {
 
 fn id(at: usize) -> String {
     format!("{:016x}", at + 0xa1)
+}
+
+/// True once no thread of a process runs any more.
+fn is_stopped(pid: &str) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // The state stands behind the name, which is in brackets.
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T') || rest.starts_with('t'))
+    })
 }
