@@ -11,6 +11,7 @@ pub mod refused;
 pub mod reply;
 pub mod reply_codec;
 pub mod shard;
+pub mod value;
 
 pub use command::{Command, Run};
 pub use context::Context;

@@ -20,6 +20,8 @@ use std::hash::Hasher;
 #[derive(Debug)]
 pub struct ShardState {
     keyspace: Keyspace,
+    /// Calls of the entry that is applied.
+    calls: u64,
 }
 
 /// A log entry in the making: commands are added as they arrive.
@@ -195,7 +197,7 @@ fn check_operation(op: u8, reader: &mut Reader<'_>) -> Result<(), BadEntry> {
 
 impl Default for ShardState {
     fn default() -> Self {
-        Self { keyspace: Keyspace::new((0, 0)) }
+        Self { keyspace: Keyspace::new((0, 0)), calls: 0 }
     }
 }
 
@@ -203,7 +205,7 @@ impl ShardState {
     /// The state that a snapshot holds.
     #[must_use]
     pub fn with_keyspace(keyspace: Keyspace) -> Self {
-        Self { keyspace }
+        Self { keyspace, calls: 0 }
     }
 
     /// The keys and values.
@@ -225,6 +227,7 @@ impl ShardState {
     /// Applies the committed entry at `index`; one reply for each of its commands goes to `replied`.
     pub fn apply(&mut self, index: Index, entry: &[u8], mut replied: impl FnMut(Reply)) -> Result<(), BadEntry> {
         let mut reader = Reader::new(entry);
+        self.calls = 0;
         match reader.u8()? {
             APPLY_VERSION => {}
             other => return Err(DecodeError::Unknown(u64::from(other)).into()),
@@ -355,7 +358,8 @@ impl ShardState {
 
     fn call(&mut self, stamp: Stamp, call: &Call<'_>) -> Reply {
         let Call { db, command, args } = call;
-        let cx = Context::new(*db, stamp);
+        self.calls += 1;
+        let cx = Context::new(*db, stamp).with_chance(self.keyspace.chance() ^ self.calls);
         Reply::from(match command.run {
             Run::Write(run) => run(&mut self.keyspace, &cx, args),
             Run::Read(run) => run(&self.keyspace, &cx, args),
@@ -412,7 +416,7 @@ impl<'a> Call<'a> {
     }
 
     fn first_key(&self) -> Option<(u8, &'a [u8])> {
-        let at = self.command.keys.positions(self.args.len()).next()?;
+        let at = self.command.keys.positions(&self.args).next()?;
         Some((self.db, self.args[at]))
     }
 }

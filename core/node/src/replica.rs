@@ -81,6 +81,8 @@ pub(crate) struct Replica {
     told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
     pub(crate) reads: Reads,
+    /// For reads alone: writes take theirs from the state.
+    chance: Rng,
     /// How far this node's wall clock lies behind the cluster's; see `clocks`.
     pub(crate) clock_behind_ms: i64,
 }
@@ -98,6 +100,8 @@ const DEPOSED_PATIENCE_MS: u64 = 5_000;
 
 /// What one turn gives to a running snapshot, and how much of it may wait for the disk.
 const CUT_SLICE_BYTES: usize = 64 * 1024;
+/// What one turn copies out of it: large values are given out in parts.
+const CUT_GIVEN_BYTES_MAX: usize = 512 * 1024;
 const CUT_BACKLOG_BYTES_MAX: usize = 2 * base::limits::MIB;
 /// Copies of keys that changed during a snapshot: while more wait for the disk, writes wait too.
 const CUT_COPIES_BYTES_MAX: usize = 4 * base::limits::MIB;
@@ -138,6 +142,7 @@ impl Replica {
             transfers,
             reads: Reads::default(),
             clock_behind_ms: 0,
+            chance: Rng::new(seed.1),
         }
     }
 
@@ -192,7 +197,7 @@ impl Replica {
 
     /// A context for a read at `now`.
     pub(crate) fn context(&mut self, now: Now, db: u8) -> Context {
-        Context::new(db, self.clock.stamp(now))
+        Context::new(db, self.clock.stamp(now)).with_chance(self.chance.next_u64())
     }
 
     /// Puts a command into the open entry.
@@ -351,11 +356,15 @@ impl Replica {
         let keyspace = self.state.cut();
         let room = waiting.bytes <= CUT_BACKLOG_BYTES_MAX;
         let walked = room && (!keyspace.cutting() || keyspace.cut_slice(CUT_SLICE_BYTES));
-        while let Some((bytes, copied)) = keyspace.cut_output() {
+        let mut given = 0;
+        while given < CUT_GIVEN_BYTES_MAX
+            && let Some((bytes, copied)) = keyspace.cut_output()
+        {
+            given += if copied { bytes.len() } else { 0 };
             out.snapshots.push(SnapshotStep::Piece { shard: self.shard, bytes, copied });
         }
         out.garbage.append(&mut keyspace.take_garbage());
-        if walked {
+        if walked && keyspace.cut_is_drained() {
             self.cutting = None;
             out.snapshots.push(SnapshotStep::End { shard: self.shard });
         }

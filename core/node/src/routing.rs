@@ -104,7 +104,7 @@ impl Routing {
 
     fn shard_of_plain(self, command: &Command, args: &[&[u8]]) -> Result<Option<ShardId>, Refused> {
         let mut found = data::command::cluster::slot_of(command, args).map(|slot| self.shard_of(slot));
-        for at in command.keys.positions(args.len()) {
+        for at in command.keys.positions(args) {
             let shard = self.shard_of(Slot::of(args[at]));
             match found {
                 None => found = Some(shard),

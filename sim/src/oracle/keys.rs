@@ -12,7 +12,7 @@ impl Model {
         match name {
             "del" | "unlink" => count(words[1..].iter().filter(|key| self.remove(db, key)).count()),
             "exists" | "touch" => count(words[1..].iter().filter(|key| self.get(db, key, now).is_some()).count()),
-            "type" => Answer::Simple(held.map_or("none", |_| "string").to_owned()),
+            "type" => Answer::Simple(held.map_or("none", |held| held.value.type_name()).to_owned()),
             "ttl" | "pttl" | "expiretime" | "pexpiretime" => {
                 let Some(held) = held else { return Answer::Int(-2) };
                 let Some(at) = held.dies_at else { return Answer::Int(-1) };
@@ -22,7 +22,7 @@ impl Model {
             }
             "persist" => {
                 let Some(held) = held.filter(|held| held.dies_at.is_some()) else { return Answer::Int(0) };
-                self.set(db, key, &held.value, None);
+                self.put(db, key, held.value, None);
                 Answer::Int(1)
             }
             "expire" | "pexpire" | "expireat" | "pexpireat" => self.do_expire(name, now, db, words),
@@ -32,7 +32,7 @@ impl Model {
                     return Answer::Int(0);
                 }
                 if key != words[2] {
-                    self.set(db, words[2], &held.value, held.dies_at);
+                    self.put(db, words[2], held.value.clone(), held.dies_at);
                     self.remove(db, key);
                 }
                 if name == "renamenx" { Answer::Int(1) } else { Answer::ok() }
@@ -44,7 +44,7 @@ impl Model {
                     return error("ERR source and destination objects are the same");
                 }
                 let Some(held) = held.filter(|_| self.get(to, key, now).is_none()) else { return Answer::Int(0) };
-                self.set(to, key, &held.value, held.dies_at);
+                self.put(to, key, held.value.clone(), held.dies_at);
                 self.remove(db, key);
                 Answer::Int(1)
             }
@@ -78,7 +78,7 @@ impl Model {
             return Answer::Int(0);
         }
         match u64::try_from(at) {
-            Ok(at) if at > now => self.set(db, words[1], &held.value, Some(at)),
+            Ok(at) if at > now => self.put(db, words[1], held.value.clone(), Some(at)),
             _ => drop(self.remove(db, words[1])),
         }
         Answer::Int(1)
@@ -104,7 +104,7 @@ impl Model {
         if self.get(to, words[2], now).is_some() && !replace {
             return Answer::Int(0);
         }
-        self.set(to, words[2], &held.value, held.dies_at);
+        self.put(to, words[2], held.value.clone(), held.dies_at);
         Answer::Int(1)
     }
 }

@@ -3,17 +3,24 @@
 //! It shares no code with the shard. It is told the order in which commands took effect and the stamp of each, and says
 //! what each must have answered.
 
+mod content;
+mod hashes;
 mod keys;
+mod lists;
 mod once;
+mod sets;
+mod streams;
 mod strings;
+mod zsets;
 
 use crate::answer::{Answer, Expected};
+pub use content::Content;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a key holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Held {
-    pub(crate) value: Vec<u8>,
+    pub(crate) value: Content,
     pub(crate) dies_at: Option<u64>,
 }
 
@@ -73,9 +80,9 @@ impl Model {
     }
 
     /// All live keys, their values and expiries, for comparison with the shard.
-    pub fn live(&self) -> impl Iterator<Item = (u8, &[u8], &[u8], Option<u64>)> {
+    pub fn live(&self) -> impl Iterator<Item = (u8, &[u8], &Content, Option<u64>)> {
         let living = self.keys.iter().filter(|(_, held)| held.dies_at.is_none_or(|at| at > self.stamp));
-        living.map(|((db, key), held)| (*db, key.as_slice(), held.value.as_slice(), held.dies_at))
+        living.map(|((db, key), held)| (*db, key.as_slice(), &held.value, held.dies_at))
     }
 
     /// An entry with this stamp takes effect: what is dead by then leaves.
@@ -129,10 +136,11 @@ impl Model {
             "randomkey" => return Expected::KeyOf(self.names(asked.db, now)),
             "flushdb" => self.flush(Some(asked.db)),
             "flushall" => self.flush(None),
-            _ => match self.string(&name, now, asked.db, &words) {
-                Some(answer) => answer,
-                None => self.generic(&name, now, asked.db, &words),
-            },
+            _ => {
+                let families = [Self::string, Self::list, Self::hash, Self::set_of, Self::zset, Self::stream];
+                let answer = families.iter().find_map(|family| family(self, &name, now, asked.db, &words));
+                answer.unwrap_or_else(|| self.generic(&name, now, asked.db, &words))
+            }
         };
         Expected::Is(answer)
     }
@@ -142,7 +150,16 @@ impl Model {
     }
 
     fn set(&mut self, db: u8, key: &[u8], value: &[u8], dies_at: Option<u64>) {
-        self.keys.insert((db, key.to_vec()), Held { value: value.to_vec(), dies_at });
+        self.put(db, key, Content::Str(value.to_vec()), dies_at);
+    }
+
+    /// Puts a value of any type; an empty container removes its key.
+    fn put(&mut self, db: u8, key: &[u8], value: Content, dies_at: Option<u64>) {
+        if value.goes_when_empty() {
+            self.remove(db, key);
+            return;
+        }
+        self.keys.insert((db, key.to_vec()), Held { value, dies_at });
         self.changed(db, key);
     }
 
@@ -194,6 +211,10 @@ impl Model {
 
 pub(crate) fn error(text: &str) -> Answer {
     Answer::Error(text.to_owned())
+}
+
+pub(crate) fn wrong_type() -> Answer {
+    error("WRONGTYPE Operation against a key holding the wrong kind of value")
 }
 
 pub(crate) fn not_an_integer() -> Answer {

@@ -1,13 +1,34 @@
 //! The model's strings.
 
-use super::{Model, count, error, integer, not_an_integer};
+use super::{Model, count, error, integer, not_an_integer, wrong_type};
 use crate::answer::Answer;
+
+/// Commands that want a string where anything is. SETs with GET want one too; MGET finds nothing in another type.
+const OF_A_STRING: &[&str] = &[
+    "get",
+    "getset",
+    "getdel",
+    "getex",
+    "append",
+    "strlen",
+    "incr",
+    "decr",
+    "incrby",
+    "decrby",
+    "incrbyfloat",
+    "getrange",
+    "substr",
+    "setrange",
+];
 
 impl Model {
     /// A string command; nothing if it is none.
     pub(super) fn string(&mut self, name: &str, now: u64, db: u8, words: &[&[u8]]) -> Option<Answer> {
         let key = words.get(1).copied().unwrap_or_default();
-        let value = |model: &Self| model.get(db, key, now).map(|held| held.value.clone());
+        if OF_A_STRING.contains(&name) && self.get(db, key, now).is_some_and(|held| !held.value.is_string()) {
+            return Some(wrong_type());
+        }
+        let value = |model: &Self| model.get(db, key, now).map(|held| held.value.bytes());
         let dies_at = |model: &Self| model.get(db, key, now).and_then(|held| held.dies_at);
         Some(match name {
             "get" => bulk_or_nil(value(self)),
@@ -34,7 +55,11 @@ impl Model {
             "mget" => Answer::Array(
                 words[1..]
                     .iter()
-                    .map(|key| bulk_or_nil(self.get(db, key, now).map(|held| held.value.clone())))
+                    .map(|key| {
+                        bulk_or_nil(
+                            self.get(db, key, now).filter(|held| held.value.is_string()).map(|held| held.value.bytes()),
+                        )
+                    })
                     .collect(),
             ),
             "mset" => {
@@ -86,7 +111,7 @@ impl Model {
             self.set(db, key, value, dies_at);
         }
         match (has("get"), done) {
-            (true, _) => bulk_or_nil(held.map(|held| held.value)),
+            (true, _) => bulk_or_nil(held.map(|held| held.value.bytes())),
             (false, true) => Answer::ok(),
             (false, false) => Answer::Nil,
         }
@@ -115,16 +140,16 @@ impl Model {
         match change {
             Some(Some(at)) if at <= now => drop(self.remove(db, words[1])),
             Some(None) if held.dies_at.is_none() => {}
-            Some(dies_at) => self.set(db, words[1], &held.value, dies_at),
+            Some(dies_at) => self.set(db, words[1], &held.value.bytes(), dies_at),
             None => {}
         }
-        Answer::Bulk(held.value)
+        Answer::Bulk(held.value.bytes())
     }
 
     fn add(&mut self, now: u64, db: u8, key: &[u8], by: Option<i64>) -> Answer {
         let Some(by) = by else { return not_an_integer() };
         let held = self.get(db, key, now).cloned();
-        let old = held.as_ref().map_or(Some(0), |held| integer(&held.value));
+        let old = held.as_ref().map_or(Some(0), |held| integer(&held.value.bytes()));
         let Some(old) = old else { return not_an_integer() };
         let Some(new) = old.checked_add(by) else { return error("ERR increment or decrement would overflow") };
         self.set(db, key, new.to_string().as_bytes(), held.and_then(|held| held.dies_at));
@@ -133,7 +158,7 @@ impl Model {
 
     fn add_float(&mut self, now: u64, db: u8, words: &[&[u8]]) -> Answer {
         let held = self.get(db, words[1], now).cloned();
-        let old = held.as_ref().map_or(b"0".to_vec(), |held| held.value.clone());
+        let old = held.as_ref().map_or(b"0".to_vec(), |held| held.value.bytes());
         let Some(text) = sum(&old, words[2]).or_else(|| rough_sum(&old, words[2])) else {
             return error("ERR value is not a valid float");
         };
@@ -145,7 +170,7 @@ impl Model {
         let Some(offset) = integer(words[2]) else { return not_an_integer() };
         let Ok(offset) = usize::try_from(offset) else { return error("ERR offset is out of range") };
         let held = self.get(db, words[1], now).cloned();
-        let mut value = held.as_ref().map_or(Vec::new(), |held| held.value.clone());
+        let mut value = held.as_ref().map_or(Vec::new(), |held| held.value.bytes());
         if words[3].is_empty() {
             return count(value.len());
         }

@@ -252,12 +252,12 @@ impl Ledger {
         for (db, key, value, dies_at) in self.model.live() {
             count += 1;
             let live = keyspace.get(&cx(db), key);
-            let found =
-                live.map(|live| (live.value.string().expect("a string").to_vec(), live.expire_at.map(|at| at.0)));
-            assert_eq!(
-                found,
-                Some((value.to_vec(), dies_at)),
-                "the_state_is_what_the_model_says: shard {} database {db} key {}",
+            let alike = live.is_some_and(|live| {
+                live.expire_at.map(|at| at.0) == dies_at && super::compare::alike(live.value, value)
+            });
+            assert!(
+                alike,
+                "{value:?} dies at {dies_at:?} in the model, but the shard holds {live:?}: the_state_is_what_the_model_says: shard {} database {db} key {}",
                 self.shard,
                 String::from_utf8_lossy(key)
             );

@@ -1,6 +1,8 @@
 //! One run: a machine that crashes again and again under clients that never stop asking.
 
 pub mod client;
+mod compare;
+
 pub mod crashes;
 pub mod ledger;
 pub mod machine;

@@ -192,7 +192,8 @@ impl World {
         let routing = self.machine.routing;
         let mut shards: BTreeSet<ShardId> = transaction.watched.iter().map(|one| one.shard).collect();
         for one in &transaction.commands {
-            let keys = one.command.keys.positions(one.args.len()).map(|at| routing.shard_of(Slot::of(&one.args[at])));
+            let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
+            let keys = one.command.keys.positions(&args).map(|at| routing.shard_of(Slot::of(&one.args[at])));
             shards.extend(keys);
         }
         if shards.len() > 1 {

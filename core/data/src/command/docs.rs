@@ -20,13 +20,14 @@ pub fn command(args: &[&[u8]]) -> Outcome {
 }
 
 fn info(row: &'static Command) -> Reply {
+    let (first, last, step) = row.keys.shown();
     Reply::Array(vec![
         Reply::bulk(row.name.as_bytes()),
         Reply::Int(i64::from(row.arity)),
         Reply::Set(row.flags.split(' ').map(Reply::Simple).collect()),
-        Reply::Int(i64::from(row.keys.first)),
-        Reply::Int(i64::from(row.keys.last)),
-        Reply::Int(i64::from(row.keys.step)),
+        Reply::Int(i64::from(first)),
+        Reply::Int(i64::from(last)),
+        Reply::Int(i64::from(step)),
         Reply::Set(Vec::new()),
         Reply::Array(Vec::new()),
         Reply::Array(Vec::new()),

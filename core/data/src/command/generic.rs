@@ -259,8 +259,7 @@ pub(super) fn rename(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> O
         return Err(Refused::NoSuchKey);
     }
     if args[1] != args[2] {
-        keyspace.copy(cx, args[1], cx.db, args[2]);
-        keyspace.remove(cx, args[1]);
+        keyspace.rename(cx, args[1], args[2]);
     }
     Ok(Reply::Ok)
 }

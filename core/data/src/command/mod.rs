@@ -18,6 +18,7 @@ pub mod server;
 pub mod strings;
 
 use crate::{Context, Keyspace, Refused, Reply};
+use smallvec::SmallVec;
 
 /// What a command answers.
 pub type Outcome = Result<Reply, Refused>;
@@ -45,13 +46,19 @@ pub struct Command {
     pub since: &'static str,
 }
 
-/// Positions of the keys among the arguments (the name is argument 0), as COMMAND INFO shows them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keys {
-    pub first: i16,
-    pub last: i16,
-    pub step: i16,
+/// Where the keys stand among the arguments; the name is argument 0.
+#[derive(Clone, Copy, Debug)]
+pub enum Keys {
+    /// From `first` to `last`, which counts from the end if negative, every `step`th.
+    At { first: i16, last: i16, step: i16 },
+    /// As many as argument `at` says follow it; argument 1 is a key too if `destination`.
+    Counted { at: u8, destination: bool },
+    /// Where this function says.
+    Found(fn(&[&[u8]]) -> Positions),
 }
+
+/// Positions of keys, in order.
+pub type Positions = SmallVec<[usize; 4]>;
 
 /// Who runs a command.
 #[derive(Clone, Copy, Debug)]
@@ -83,27 +90,63 @@ pub enum Scatter {
 
 impl Keys {
     /// A command without keys.
-    pub const NONE: Self = Self { first: 0, last: 0, step: 0 };
+    pub const NONE: Self = Self::at(0, 0, 0);
     /// Argument 1 alone.
-    pub const ONE: Self = Self { first: 1, last: 1, step: 1 };
+    pub const ONE: Self = Self::at(1, 1, 1);
     /// Arguments 1 and 2.
-    pub const TWO: Self = Self { first: 1, last: 2, step: 1 };
+    pub const TWO: Self = Self::at(1, 2, 1);
     /// All arguments.
-    pub const ALL: Self = Self { first: 1, last: -1, step: 1 };
+    pub const ALL: Self = Self::at(1, -1, 1);
+    /// All arguments but the last.
+    pub const ALL_BUT_LAST: Self = Self::at(1, -2, 1);
     /// Every other argument from the first.
-    pub const PAIRS: Self = Self { first: 1, last: -1, step: 2 };
+    pub const PAIRS: Self = Self::at(1, -1, 2);
 
-    /// The positions of the keys in a command of `argc` arguments, the name included.
-    pub fn positions(self, argc: usize) -> impl Iterator<Item = usize> {
-        let last = if self.last < 0 {
-            argc.saturating_sub(usize::from(self.last.unsigned_abs()))
-        } else {
-            usize::from(self.last.unsigned_abs())
+    /// From `first` to `last`, every `step`th.
+    #[must_use]
+    pub const fn at(first: i16, last: i16, step: i16) -> Self {
+        Self::At { first, last, step }
+    }
+
+    /// True for a command without keys.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        matches!(self, Self::At { first: 0, .. })
+    }
+
+    /// First, last and step as COMMAND INFO shows them.
+    #[must_use]
+    pub fn shown(self) -> (i16, i16, i16) {
+        match self {
+            Self::At { first, last, step } => (first, last, step),
+            Self::Counted { destination: true, .. } => (1, 1, 1),
+            Self::Counted { .. } | Self::Found(_) => (0, 0, 0),
+        }
+    }
+
+    /// The positions of the keys in a command; a count that makes no sense names none.
+    pub fn positions(self, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
+        let argc = args.len();
+        let (plain, step, found) = match self {
+            Self::At { first, last, step } => {
+                let last = if last < 0 {
+                    argc.saturating_sub(usize::from(last.unsigned_abs()))
+                } else {
+                    usize::from(last.unsigned_abs())
+                };
+                let first = usize::from(first.unsigned_abs());
+                let end = if first == 0 { 0 } else { (last + 1).min(argc) };
+                (first.max(1)..end, usize::from(step.unsigned_abs()).max(1), Positions::new())
+            }
+            Self::Counted { at, destination } => {
+                let at = usize::from(at);
+                let count = args.get(at).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok()).unwrap_or(0);
+                let counted = if count <= argc.saturating_sub(at + 1) { at + 1..at + 1 + count } else { 0..0 };
+                (counted, 1, destination.then_some(1).into_iter().collect())
+            }
+            Self::Found(find) => (0..0, 1, find(args)),
         };
-        let first = usize::from(self.first.unsigned_abs());
-        let step = usize::from(self.step.unsigned_abs()).max(1);
-        let end = if first == 0 { 0 } else { (last + 1).min(argc) };
-        (first.max(1)..end).step_by(step)
+        found.into_iter().chain(plain.step_by(step))
     }
 }
 
@@ -167,9 +210,9 @@ const FAMILIES: [&[Command]; 10] = [
 ];
 
 const NAME_BYTES_MAX: usize = 24;
-const INDEX_PLACES: usize = 1024;
+const INDEX_PLACES: usize = 2048;
 /// The ids of all commands are below this.
-pub const ID_MAX: usize = 512;
+pub const ID_MAX: usize = 1024;
 static BY_NAME: Index<INDEX_PLACES> = by_name();
 static BY_ID: Index<ID_MAX> = ids();
 

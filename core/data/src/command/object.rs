@@ -9,7 +9,7 @@ pub static COMMANDS: &[Command] = &[Command {
     id: 240,
     arity: -2,
     flags: "readonly",
-    keys: Keys { first: 2, last: 2, step: 1 },
+    keys: Keys::at(2, 2, 1),
     run: Run::Read(object),
     summary: "Tells how the value of a key is held.",
     group: "generic",

@@ -81,8 +81,8 @@ pub fn key_positions(command: &Command, args: &[&[u8]]) -> impl Iterator<Item = 
         Run::Prefix(_) => parse(args).ok().map(|call| (call.command.keys, call.at)),
         _ => Some((command.keys, 0)),
     };
-    let count = args.len();
-    behind.into_iter().flat_map(move |(keys, at)| keys.positions(count - at).map(move |key| key + at))
+    let found = behind.map(|(keys, at)| keys.positions(&args[at..]).map(move |key| key + at));
+    found.into_iter().flatten()
 }
 
 /// A read changes nothing that could happen twice, and its recorded reply would be an old one, so it is refused rather than
@@ -90,7 +90,7 @@ pub fn key_positions(command: &Command, args: &[&[u8]]) -> impl Iterator<Item = 
 fn may_follow(command: &Command) -> Result<(), Refused> {
     let name = command.name;
     match command.run {
-        Run::Write(_) if command.keys != Keys::NONE => Ok(()),
+        Run::Write(_) if !command.keys.is_none() => Ok(()),
         Run::Session if name == "exec" => Ok(()),
         Run::Read(_) => Err(Refused::Text(format!(
             "ERR ONCE is for commands that change keys; '{name}' does not: send it without ONCE"

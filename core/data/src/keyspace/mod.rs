@@ -4,14 +4,18 @@
 //! applied stamp; dead keys are invisible at once and removed by and by from an ordered expiry index. Every change
 //! goes through [`Keyspace::put`] or [`Keyspace::take`], so WATCH, expiry and snapshots can't be forgotten.
 
+mod containers;
 mod expiry;
 pub mod item;
 pub mod items;
+mod notices;
+mod objects;
 mod snapshot;
 pub mod table;
 mod walk;
 
 use crate::once::Outcomes;
+use crate::value::Object;
 use crate::{Blob, Context, Refused};
 use base::limits::{DATABASE_COUNT, WATCH_BUCKET_COUNT};
 use base::mutation::{self, Mutation};
@@ -20,13 +24,16 @@ use base::{Index, Slot, Stamp};
 use bytes::Bytes;
 use item::Body;
 use items::{ItemId, Items};
+use objects::Objects;
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 use std::hash::Hasher;
 use std::hint::black_box;
 use table::{Place, Table, Tag};
 
+pub use containers::{Absent, Changed};
 pub use expiry::Ttl;
+pub use notices::{Class, Listening, Notice};
 pub use snapshot::LoadError;
 pub use walk::ScanPage;
 
@@ -44,6 +51,7 @@ pub struct Keyspace {
     outcomes: Outcomes,
     cut: snapshot::Cut,
     garbage: Vec<Garbage>,
+    heard: notices::Heard,
 }
 
 #[derive(Debug, Default)]
@@ -58,22 +66,16 @@ struct Db {
     item_bytes: usize,
 }
 
-/// Values that don't fit beside their key: large strings, later the other types.
-#[derive(Debug, Default)]
-struct Objects {
-    places: Vec<Option<Object>>,
-    free: Vec<u32>,
-    bytes: usize,
-}
-
-#[derive(Clone, Debug)]
-enum Object {
-    Str(Bytes),
-}
-
-/// What a flush took out: to be dropped where nobody waits for it.
+/// What was taken out and is large: to be dropped where nobody waits for it.
 #[derive(Debug)]
-pub struct Garbage(#[expect(dead_code, reason = "it exists to be dropped")] Db);
+pub struct Garbage(#[expect(dead_code, reason = "it exists to be dropped")] Waste);
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "it exists to be dropped")]
+enum Waste {
+    Db(Db),
+    Object(Object),
+}
 
 /// Strings above this size stand apart from their key and are shared with replies instead of copied.
 const INLINE_STRING_BYTES_MAX: usize = 2048;
@@ -114,6 +116,8 @@ pub enum Value<'a> {
     Str(&'a [u8]),
     /// A large string, to be shared.
     Large(&'a Bytes),
+    /// A value of another type.
+    Other(&'a Object),
 }
 
 impl<'a> Value<'a> {
@@ -122,6 +126,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Str(bytes) => Ok(bytes),
             Self::Large(bytes) => Ok(bytes),
+            Self::Other(_) => Err(Refused::WrongType),
         }
     }
 
@@ -130,6 +135,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Str(bytes) => Ok(Blob::from(bytes)),
             Self::Large(bytes) => Ok(Blob::Shared(bytes.clone())),
+            Self::Other(_) => Err(Refused::WrongType),
         }
     }
 
@@ -138,6 +144,7 @@ impl<'a> Value<'a> {
     pub fn type_name(self) -> &'static str {
         match self {
             Self::Str(_) | Self::Large(_) => "string",
+            Self::Other(object) => object.type_name(),
         }
     }
 }
@@ -155,6 +162,7 @@ impl Keyspace {
             outcomes: Outcomes::default(),
             cut: snapshot::Cut::default(),
             garbage: Vec::new(),
+            heard: notices::Heard::default(),
         }
     }
 
@@ -178,6 +186,11 @@ impl Keyspace {
 
     pub(crate) fn outcomes_mut(&mut self) -> &mut Outcomes {
         &mut self.outcomes
+    }
+
+    /// What is left to chance depends on the state alone.
+    pub(crate) fn chance(&self) -> u64 {
+        self.seed.1 ^ self.applied.1.0.rotate_left(40) ^ self.revision.rotate_left(16)
     }
 
     /// A hasher under the seed that all replicas share.
@@ -251,6 +264,7 @@ impl Keyspace {
         let bytes = match live.value {
             Value::Str(bytes) => return Ok(bytes.to_vec()),
             Value::Large(bytes) => bytes.clone(),
+            Value::Other(_) => return Err(Refused::WrongType),
         };
         let expire_at = live.expire_at;
         self.put(cx.db, key, NewValue::Str(b""), expire_at);
@@ -299,13 +313,17 @@ impl Keyspace {
                 let shared = Object::Str(bytes.clone());
                 self.put(to_db, to, NewValue::Object(shared), expire_at);
             }
+            Value::Other(object) => {
+                let copied = object.clone();
+                self.put(to_db, to, NewValue::Object(copied), expire_at);
+            }
         }
         true
     }
 
     /// Gives up all of it.
     pub fn into_garbage(self) -> impl Iterator<Item = Garbage> {
-        self.dbs.into_iter().map(Garbage).chain(self.garbage)
+        self.dbs.into_iter().map(|db| Garbage(Waste::Db(db))).chain(self.garbage)
     }
 
     /// What flushes have taken out since the last call.
@@ -359,6 +377,7 @@ impl Keyspace {
             Body::Str(bytes) => Value::Str(bytes),
             Body::Object(number) => match self.dbs[usize::from(cx.db)].objects.get(number) {
                 Object::Str(bytes) => Value::Large(bytes),
+                other => Value::Other(other),
             },
         };
         Some(Live { key: seen.key, expire_at: seen.expire_at, value })
@@ -389,7 +408,7 @@ impl Keyspace {
         self.save_first(db, item);
         let done = item::overwrite(self.dbs[usize::from(db)].items.get_mut(item), bytes);
         if done {
-            self.touch(address);
+            self.touch(db, address, key);
         }
         done
     }
@@ -433,10 +452,14 @@ impl Keyspace {
             self.dbs[home].expiry.insert(at, address.slot, address.tag);
             self.dbs[home].expiring += 1;
         }
-        self.touch(address);
+        self.touch(db, address, key);
     }
 
     fn take(&mut self, db: u8, key: &[u8]) {
+        self.take_keeping(db, key, KeepObject::No);
+    }
+
+    fn take_keeping(&mut self, db: u8, key: &[u8], keep: KeepObject) {
         let address = self.address(db, key);
         let Some(table) = self.table(db, address.slot) else { return };
         let Place::Found(at) = table.find(&self.dbs[usize::from(db)].items, address.tag, key) else { return };
@@ -444,9 +467,9 @@ impl Keyspace {
         let home = &mut self.dbs[usize::from(db)];
         let old = home.tables[usize::from(address.slot.0)].remove(at);
         home.len -= 1;
-        self.forget(db, address, old, KeepObject::No);
+        self.forget(db, address, old, keep);
         self.dbs[usize::from(db)].items.remove(old);
-        self.touch(address);
+        self.touch(db, address, key);
     }
 
     /// Frees what an item that leaves its table holds besides its own bytes.
@@ -455,18 +478,20 @@ impl Keyspace {
         let old = home.items.get(old);
         home.item_bytes -= old.len();
         let old = item::view(old);
-        if let (Body::Object(number), KeepObject::No) = (old.body, keep) {
-            home.objects.remove(number);
-        }
+        let object = if let (Body::Object(number), KeepObject::No) = (old.body, keep) { Some(number) } else { None };
         if let Some(at) = old.expire_at {
             home.expiry.remove(at, address.slot, address.tag);
             home.expiring -= 1;
         }
+        if let Some(object) = object.map(|number| home.objects.remove(number)).filter(Object::is_large) {
+            self.garbage.push(Garbage(Waste::Object(object)));
+        }
     }
 
-    fn touch(&mut self, address: Address) {
+    fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
         self.revision += 1;
         self.watch[address.bucket as usize] = self.revision;
+        self.heard.changed(db, key);
     }
 
     fn reserve(&mut self, db: u8) {
@@ -535,44 +560,4 @@ enum NewValue<'a> {
 enum KeepObject {
     Yes,
     No,
-}
-
-impl Object {
-    /// What it adds to [`Keyspace::bytes`].
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Str(bytes) => bytes.len(),
-        }
-    }
-}
-
-impl Objects {
-    fn bytes_of<'a>(&'a self, body: Body<'a>) -> &'a [u8] {
-        match body {
-            Body::Str(bytes) => bytes,
-            Body::Object(number) => match self.get(number) {
-                Object::Str(bytes) => bytes,
-            },
-        }
-    }
-
-    fn get(&self, number: u32) -> &Object {
-        self.places[number as usize].as_ref().expect("an item names a live object")
-    }
-
-    fn insert(&mut self, object: Object) -> u32 {
-        self.bytes += object.bytes();
-        if let Some(number) = self.free.pop() {
-            self.places[number as usize] = Some(object);
-            return number;
-        }
-        self.places.push(Some(object));
-        u32::try_from(self.places.len() - 1).expect("memory ends before four thousand million objects")
-    }
-
-    fn remove(&mut self, number: u32) {
-        let object = self.places[number as usize].take();
-        self.bytes -= object.map_or(0, |object| object.bytes());
-        self.free.push(number);
-    }
 }

@@ -6,8 +6,10 @@
 //! strings are shared with the output, not copied.
 
 use super::items::ItemId;
-use super::{Db, Garbage, Keyspace, NewValue, Object, Objects, item};
+use super::objects::Objects;
+use super::{Db, Garbage, Keyspace, NewValue, Waste, item};
 use crate::once::{Loading, TAG_CLIENT, TAG_OUTCOME};
+use crate::value::Object;
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
@@ -22,12 +24,20 @@ pub(super) struct Cut {
     /// Where the walk stands: database and slot; nothing when no cut runs.
     at: Option<(u8, u16)>,
     small: Vec<u8>,
-    /// Pieces, and whether they exist for the snapshot alone.
-    out: VecDeque<(Bytes, bool)>,
+    out: VecDeque<Piece>,
     /// Databases that were flushed before the walk came to them, and how far the walk is in the first.
     flushed: VecDeque<(u8, Db)>,
     flushed_slot: u16,
     out_bytes: usize,
+}
+
+/// What waits to be given out.
+#[derive(Debug)]
+enum Piece {
+    /// Bytes, and whether they exist for the snapshot alone.
+    Bytes(Bytes, bool),
+    /// A large value as it was, and how many of its parts were given out. What it takes is counted until it is done.
+    Object { object: Object, part: usize, bytes: usize },
 }
 
 /// Why a snapshot could not be loaded: damage that its checksums missed, or another version.
@@ -44,6 +54,8 @@ impl From<DecodeError> for LoadError {
 const HEAD_VERSION: u8 = 1;
 const TAG_KEY: u8 = 1;
 const TAG_END: u8 = 0;
+/// A key whose value is no string.
+const TAG_OBJECT: u8 = 4;
 const PIECE_BYTES: usize = 64 * 1024;
 
 impl Cut {
@@ -54,7 +66,7 @@ impl Cut {
     fn flush_small(&mut self) {
         if !self.small.is_empty() {
             let piece = Bytes::from(std::mem::take(&mut self.small));
-            self.out.push_back((piece, true));
+            self.out.push_back(Piece::Bytes(piece, true));
         }
     }
 
@@ -71,19 +83,37 @@ impl Cut {
 
     fn save(&mut self, db: u8, seen: item::View<'_>, objects: &Objects) {
         let before = self.small.len();
-        self.small.extend_from_slice(&[TAG_KEY, db]);
+        let object = match seen.body {
+            item::Body::Object(number) => Some(objects.get(number)),
+            item::Body::Str(_) => None,
+        };
+        let tag = if matches!(object, None | Some(Object::Str(_))) { TAG_KEY } else { TAG_OBJECT };
+        self.small.extend_from_slice(&[tag, db]);
         put_varint(&mut self.small, seen.expire_at.map_or(0, |at| at.0 + 1));
         put_bytes(&mut self.small, seen.key);
-        match seen.body {
-            item::Body::Str(bytes) => put_bytes(&mut self.small, bytes),
-            item::Body::Object(number) => {
-                let Object::Str(bytes) = objects.get(number);
+        match (seen.body, object) {
+            (item::Body::Str(bytes), _) => put_bytes(&mut self.small, bytes),
+            (_, Some(Object::Str(bytes))) => {
                 put_varint(&mut self.small, bytes.len() as u64);
                 self.out_bytes += self.small.len() - before + bytes.len();
                 self.flush_small();
-                self.out.push_back((bytes.clone(), false));
+                self.out.push_back(Piece::Bytes(bytes.clone(), false));
                 return;
             }
+            (_, Some(object)) if object.bytes() > PIECE_BYTES => {
+                let bytes = object.bytes();
+                self.out_bytes += self.small.len() - before + bytes;
+                self.flush_small();
+                self.out.push_back(Piece::Object { object: object.clone(), part: 0, bytes });
+                return;
+            }
+            (_, Some(object)) => {
+                let mut part = 0;
+                while object.encode_part(part, &mut self.small) {
+                    part += 1;
+                }
+            }
+            (item::Body::Object(_), None) => unreachable!("an item names a live object"),
         }
         self.out_bytes += self.small.len() - before;
         if self.small.len() >= PIECE_BYTES {
@@ -108,7 +138,7 @@ impl Keyspace {
             put_varint(&mut head, *revision);
         }
         self.cut.out_bytes = head.len();
-        self.cut.out = VecDeque::from([(Bytes::from(head), true)]);
+        self.cut.out = VecDeque::from([Piece::Bytes(Bytes::from(head), true)]);
         self.outcomes.begin_cut();
         self.cut.small = Vec::new();
     }
@@ -119,7 +149,7 @@ impl Keyspace {
         self.cut.small = Vec::new();
         self.cut.out = VecDeque::new();
         self.cut.flushed_slot = 0;
-        self.garbage.extend(self.cut.flushed.drain(..).map(|(_, old)| Garbage(old)));
+        self.garbage.extend(self.cut.flushed.drain(..).map(|(_, old)| Garbage(Waste::Db(old))));
         self.cut.out_bytes = 0;
         self.outcomes.abort_cut();
         // Items saved by the aborted cut carry its epoch; the next cut has another, so they count as unsaved again.
@@ -173,9 +203,33 @@ impl Keyspace {
         if self.cut.out.is_empty() {
             self.cut.flush_small();
         }
-        let (piece, copied) = self.cut.out.pop_front()?;
-        self.cut.out_bytes -= piece.len();
-        Some((piece, copied))
+        match self.cut.out.pop_front()? {
+            Piece::Bytes(piece, copied) => {
+                self.cut.out_bytes -= piece.len();
+                Some((piece, copied))
+            }
+            Piece::Object { object, mut part, bytes } => {
+                let mut piece = Vec::new();
+                let mut more = true;
+                while more && piece.len() < PIECE_BYTES {
+                    more = object.encode_part(part, &mut piece);
+                    part += 1;
+                }
+                if more {
+                    self.cut.out.push_front(Piece::Object { object, part, bytes });
+                } else {
+                    self.cut.out_bytes -= bytes;
+                    self.garbage.push(Garbage(Waste::Object(object)));
+                }
+                Some((Bytes::from(piece), true))
+            }
+        }
+    }
+
+    /// True if nothing of the cut waits to be taken.
+    #[must_use]
+    pub fn cut_is_drained(&self) -> bool {
+        self.cut.out.is_empty() && self.cut.small.is_empty()
     }
 
     /// Reads a snapshot back. `body` is what [`Keyspace::cut_output`] gave, joined.
@@ -196,7 +250,10 @@ impl Keyspace {
         loop {
             match reader.u8()? {
                 TAG_END => break,
-                TAG_KEY => keyspace.load_key(&mut reader)?,
+                TAG_KEY => keyspace.load_key(&mut reader, |reader| Ok(NewValue::Str(reader.bytes()?)))?,
+                TAG_OBJECT => {
+                    keyspace.load_key(&mut reader, |reader| Ok(NewValue::Object(Object::decode(reader)?)))?;
+                }
                 TAG_CLIENT => outcomes.client(&mut reader)?,
                 TAG_OUTCOME => outcomes.outcome(&mut reader)?,
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
@@ -208,7 +265,11 @@ impl Keyspace {
         if reader.is_empty() { Ok(keyspace) } else { Err(LoadError(DecodeError::Overlong)) }
     }
 
-    fn load_key(&mut self, reader: &mut Reader<'_>) -> Result<(), LoadError> {
+    fn load_key<'a>(
+        &mut self,
+        reader: &mut Reader<'a>,
+        value: impl FnOnce(&mut Reader<'a>) -> Result<NewValue<'a>, DecodeError>,
+    ) -> Result<(), LoadError> {
         let db = reader.u8()?;
         if usize::from(db) >= self.dbs.len() {
             return Err(DecodeError::Unknown(u64::from(db)).into());
@@ -216,8 +277,8 @@ impl Keyspace {
         let expiry = reader.varint()?;
         let expire_at = expiry.checked_sub(1).map(Stamp);
         let key = reader.bytes()?;
-        let value = reader.bytes()?;
-        self.put(db, key, NewValue::Str(value), expire_at);
+        let value = value(reader)?;
+        self.put(db, key, value, expire_at);
         Ok(())
     }
 
@@ -239,7 +300,7 @@ impl Keyspace {
         if self.cut.at.is_some() && !mutation::on(Mutation::SnapshotWithoutCopyOnWrite) {
             self.cut.flushed.push_back((db, old));
         } else {
-            self.garbage.push(Garbage(old));
+            self.garbage.push(Garbage(Waste::Db(old)));
         }
     }
 
@@ -256,7 +317,7 @@ impl Keyspace {
                 Self::save_slot(&mut self.cut, &mut home, db, slot);
                 slot += 1;
             }
-            self.garbage.push(Garbage(home));
+            self.garbage.push(Garbage(Waste::Db(home)));
         }
         false
     }

@@ -1,6 +1,8 @@
 //! Walks over many keys: SCAN, KEYS, RANDOMKEY, FLUSH, and the digest.
 
+use super::item::Body;
 use super::{Keyspace, Live, item};
+use crate::value::Object;
 use crate::{Context, Refused};
 use base::rng::Rng;
 use base::slot::{SLOT_COUNT, Slot};
@@ -121,9 +123,10 @@ impl Keyspace {
                 hasher.write_usize(seen.key.len());
                 hasher.write(seen.key);
                 hasher.write_u64(seen.expire_at.map_or(0, |at| at.0));
-                let bytes = home.objects.bytes_of(seen.body);
-                hasher.write_usize(bytes.len());
-                hasher.write(bytes);
+                match seen.body {
+                    Body::Str(bytes) => Object::digest_string(bytes, &mut hasher),
+                    Body::Object(number) => home.objects.get(number).digest(&mut hasher),
+                }
             }
         }
         self.outcomes.digest(&mut hasher);

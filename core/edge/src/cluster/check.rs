@@ -99,7 +99,7 @@ pub enum Alone {
 /// The one slot of a command's keys, which must be `former` if there is one.
 fn slot_of(former: Option<Slot>, command: &Command, args: &[&[u8]]) -> Result<Option<Slot>, Refused> {
     let mut found = former;
-    for at in command.keys.positions(args.len()) {
+    for at in command.keys.positions(args) {
         let slot = Slot::of(args[at]);
         if found.is_some_and(|first| first != slot) {
             return Err(Refused::Text("CROSSSLOT Keys in request don't hash to the same slot".to_owned()));

@@ -144,7 +144,7 @@ impl<'a> Call<'a> {
     /// The database and the first key, if the command has one.
     #[must_use]
     pub fn first_key(&self) -> Option<(u8, &'a [u8])> {
-        let at = self.command.keys.positions(self.args.len()).next()?;
+        let at = self.command.keys.positions(&self.args).next()?;
         Some((self.db, self.args[at]))
     }
 }

@@ -201,7 +201,8 @@ impl Session {
 }
 
 fn has_key(queued: &QueuedCall) -> bool {
-    queued.command.keys.positions(queued.args.len()).next().is_some()
+    let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
+    queued.command.keys.positions(&args).next().is_some()
 }
 
 const ONCE_INSIDE: &str = "ERR ONCE can't stand inside MULTI, for a transaction has one outcome: queue the command without \
