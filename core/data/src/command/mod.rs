@@ -3,19 +3,33 @@
 //! A new command is one function beside its family and one row in that family's table. The `id` of a row stands in
 //! log entries: it is never changed and never used again for another command.
 
+pub mod bits;
 pub mod cluster;
 pub mod containers;
 pub mod docs;
+pub mod dump;
+pub mod fill;
 pub mod generic;
+pub mod geo;
 pub mod glob;
+pub mod hashes;
+pub mod hyperloglog;
 pub mod keyless;
+pub mod lists;
+pub mod memory;
 pub mod nodes;
 pub mod object;
 pub mod places;
 pub mod prefix;
+pub mod pubsub;
 pub mod ranges;
+pub mod scripts;
 pub mod server;
+pub mod sets;
+pub mod sort;
+pub mod streams;
 pub mod strings;
+pub mod zsets;
 
 use crate::{Context, Keyspace, Refused, Reply};
 use smallvec::SmallVec;
@@ -196,7 +210,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 10] = [
+const FAMILIES: [&[Command]; 24] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -207,6 +221,20 @@ const FAMILIES: [&[Command]; 10] = [
     server::COMMANDS,
     cluster::COMMANDS,
     nodes::COMMANDS,
+    lists::COMMANDS,
+    hashes::COMMANDS,
+    sets::COMMANDS,
+    zsets::COMMANDS,
+    streams::COMMANDS,
+    geo::COMMANDS,
+    bits::COMMANDS,
+    hyperloglog::COMMANDS,
+    sort::COMMANDS,
+    dump::COMMANDS,
+    scripts::COMMANDS,
+    pubsub::COMMANDS,
+    fill::COMMANDS,
+    memory::COMMANDS,
 ];
 
 const NAME_BYTES_MAX: usize = 24;

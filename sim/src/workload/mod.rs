@@ -1,5 +1,11 @@
 //! What simulated clients ask: every command of the shard, its options, its errors, over few keys so that they meet.
 
+mod hashes;
+mod lists;
+mod sets;
+mod streams;
+mod zsets;
+
 use crate::oracle::Asked;
 use base::rng::Rng;
 
@@ -7,7 +13,7 @@ use base::rng::Rng;
 ///
 /// Fewer than one entry may remove when they die at once: the model lets all of them go at their time.
 pub const GROUPS: u64 = 5;
-pub const KEYS_PER_GROUP: u64 = 5;
+pub const KEYS_PER_GROUP: u64 = 6;
 pub const DATABASES: u8 = 2;
 
 /// What the clients of one run are like.
@@ -122,14 +128,29 @@ impl Workload {
         let words = match rng.below(20) {
             0 if keyless => self.no_key(rng),
             1..=4 => self.more_keys(rng, group),
-            _ => self.one_key(rng, group),
+            _ => self.of_a_type(rng, group),
         };
         Asked { db, words }
     }
 
-    fn one_key(&mut self, rng: &mut Rng, group: u64) -> Vec<Vec<u8>> {
+    /// A command of the type that its key has mostly, so that values of all types live long enough to meet.
+    fn of_a_type(&mut self, rng: &mut Rng, group: u64) -> Vec<Vec<u8>> {
+        let at = rng.below(KEYS_PER_GROUP);
+        let kind = if rng.one_in(10) { rng.below(KEYS_PER_GROUP) } else { at };
+        let name = key(group, at);
+        match kind {
+            0 => self.list(rng, group, name),
+            1 => self.hash(rng, group, name),
+            2 => self.set_of(rng, group, name),
+            3 => self.zset(rng, group, name),
+            4 => self.stream(rng, group, name),
+            _ => self.string(rng, name),
+        }
+    }
+
+    fn string(&mut self, rng: &mut Rng, key: Vec<u8>) -> Vec<Vec<u8>> {
         let name = pick(rng, ONE_KEY);
-        let mut words = vec![name.as_bytes().to_vec(), key(group, rng.below(KEYS_PER_GROUP))];
+        let mut words = vec![name.as_bytes().to_vec(), key];
         let more: Vec<Vec<u8>> = match name {
             "set" => self.set(rng),
             "setnx" | "getset" | "append" => vec![self.value(rng)],
