@@ -211,7 +211,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 27] = [
+const FAMILIES: [&[Command]; 28] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -229,6 +229,7 @@ const FAMILIES: [&[Command]; 27] = [
     zsets::read::COMMANDS,
     zsets::range::COMMANDS,
     zsets::pop::COMMANDS,
+    zsets::remove::COMMANDS,
     streams::COMMANDS,
     geo::COMMANDS,
     bits::COMMANDS,

@@ -1,12 +1,16 @@
 //! Sorted sets: ids 600 to 659.
 
 pub mod add;
+mod bounds;
 pub mod pop;
 pub mod range;
 pub mod read;
+pub mod remove;
 
 use super::{Command, Keys, Outcome, Run};
-use crate::Reply;
+use crate::keyspace::{Class, Ttl};
+use crate::value::{Container, Zset};
+use crate::{Context, Keyspace, Reply};
 
 /// Members with their scores, or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,4 +27,16 @@ fn members<'a>(found: impl Iterator<Item = (&'a [u8], f64)>, scores: Scores) -> 
         }
         Scores::Without => Reply::Array(found.map(|(member, _)| Reply::bulk(member)).collect()),
     }
+}
+
+/// Puts what a command found in place of what stands at `key`, or takes that away if nothing was found; how many there are.
+pub(super) fn store(keyspace: &mut Keyspace, cx: &Context, key: &[u8], found: Zset, event: &'static str) -> usize {
+    let count = found.len();
+    if count > 0 {
+        keyspace.set_object(cx, key, found, Ttl::Clear);
+        keyspace.notify(cx.db, Class::Zset, event, key);
+    } else if keyspace.remove(cx, key) {
+        keyspace.notify(cx.db, Class::Generic, "del", key);
+    }
+    count
 }

@@ -18,6 +18,7 @@ use base::codec::{DecodeError, Reader};
 use large::Large;
 use packed::Packed;
 use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
 use std::hash::Hasher;
 use std::ops::Range;
 
@@ -196,6 +197,15 @@ impl Zset {
                 packed.remove(place);
                 Some(score)
             }
+        }
+    }
+
+    /// Takes out the members of these ranks.
+    pub fn remove_range(&mut self, ranks: Range<usize>) {
+        for _ in ranks.clone() {
+            let Some((member, _)) = self.nth(ranks.start) else { return };
+            let member: SmallVec<[u8; 64]> = SmallVec::from_slice(member);
+            self.remove(&member);
         }
     }
 
