@@ -22,6 +22,8 @@ pub enum Reply {
     Int(i64),
     /// A double: a bulk string in RESP2.
     Double(f64),
+    /// A double in plain digits, at most seventeen behind the point: a bulk string in RESP2.
+    Decimal(f64),
     /// A boolean: 1 or 0 in RESP2.
     Bool(bool),
     /// A binary-safe string.

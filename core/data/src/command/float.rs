@@ -120,7 +120,7 @@ fn times_power_of_two(mantissa: u64, power: i32) -> f64 {
     // In steps, since two to the power alone may be out of range.
     while left != 0 && value != 0.0 && value.is_finite() {
         let step = left.clamp(-500, 500);
-        value *= 2_f64.powi(step);
+        value *= f64::from_bits(u64::from((1023 + step).unsigned_abs()) << 52);
         left -= step;
     }
     value

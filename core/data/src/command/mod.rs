@@ -211,7 +211,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 28] = [
+const FAMILIES: [&[Command]; 29] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -232,6 +232,7 @@ const FAMILIES: [&[Command]; 28] = [
     zsets::remove::COMMANDS,
     streams::COMMANDS,
     geo::COMMANDS,
+    geo::search::COMMANDS,
     bits::COMMANDS,
     hyperloglog::COMMANDS,
     sort::COMMANDS,

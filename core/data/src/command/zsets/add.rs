@@ -34,17 +34,17 @@ pub static COMMANDS: &[Command] = &[
 
 /// What ZADD's words ask for.
 #[derive(Clone, Copy, Debug, Default)]
-struct Options {
+pub(in crate::command) struct Options {
     /// Only new members.
-    nx: bool,
+    pub(in crate::command) nx: bool,
     /// Only members that are there.
-    xx: bool,
+    pub(in crate::command) xx: bool,
     /// Only scores that rise.
     gt: bool,
     /// Only scores that fall.
     lt: bool,
     /// Changes of score are counted too.
-    ch: bool,
+    pub(in crate::command) ch: bool,
     /// The score is added to the one that is there.
     incr: bool,
 }
@@ -106,7 +106,18 @@ fn zadd(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     options.check(pairs.len() / 2)?;
     let pairs =
         pairs.chunks_exact(2).map(|pair| Ok((float(pair[0])?, pair[1]))).collect::<Result<Vec<_>, Refused>>()?;
-    let done = add(keyspace, cx, args[1], options, &pairs)?;
+    add_members(keyspace, cx, args[1], options, &pairs)
+}
+
+/// What ZADD does and answers when its words have been read.
+pub(in crate::command) fn add_members(
+    keyspace: &mut Keyspace,
+    cx: &Context,
+    key: &[u8],
+    options: Options,
+    pairs: &[(f64, &[u8])],
+) -> Outcome {
+    let done = add(keyspace, cx, key, options, pairs)?;
     if options.incr {
         return Ok(done.score.map_or(Reply::Nil, Reply::Double));
     }
