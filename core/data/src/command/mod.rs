@@ -19,12 +19,15 @@ pub mod lists;
 pub mod memory;
 pub mod nodes;
 pub mod object;
+mod picks;
 pub mod places;
 pub mod prefix;
 pub mod pubsub;
 pub mod ranges;
+mod scans;
 pub mod scripts;
 pub mod server;
+pub mod set_algebra;
 pub mod sets;
 pub mod sort;
 pub mod streams;
@@ -210,7 +213,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 24] = [
+const FAMILIES: [&[Command]; 25] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -224,6 +227,7 @@ const FAMILIES: [&[Command]; 24] = [
     lists::COMMANDS,
     hashes::COMMANDS,
     sets::COMMANDS,
+    set_algebra::COMMANDS,
     zsets::COMMANDS,
     streams::COMMANDS,
     geo::COMMANDS,
