@@ -20,12 +20,15 @@ pub mod lists;
 pub mod memory;
 pub mod nodes;
 pub mod object;
+mod picks;
 pub mod places;
 pub mod prefix;
 pub mod pubsub;
 pub mod ranges;
+mod scans;
 pub mod scripts;
 pub mod server;
+pub mod set_algebra;
 pub mod sets;
 pub mod sort;
 pub mod streams;
@@ -211,7 +214,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 29] = [
+const FAMILIES: [&[Command]; 30] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -225,6 +228,7 @@ const FAMILIES: [&[Command]; 29] = [
     lists::COMMANDS,
     hashes::COMMANDS,
     sets::COMMANDS,
+    set_algebra::COMMANDS,
     zsets::add::COMMANDS,
     zsets::read::COMMANDS,
     zsets::range::COMMANDS,

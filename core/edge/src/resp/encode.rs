@@ -61,20 +61,25 @@ impl Leaving {
                 length(b'*', items.len(), out);
                 self.lists.push(items.into_iter());
             }
-            Reply::Pairs(pairs) => {
-                let flat = pairs.len() * if self.proto == Proto::Two { 2 } else { 1 };
-                length(b'*', flat, out);
-                let items = match self.proto {
-                    Proto::Two => pairs.into_iter().flat_map(|(first, second)| [first, second]).collect::<Vec<_>>(),
-                    Proto::Three => {
-                        pairs.into_iter().map(|(first, second)| Reply::Array(vec![first, second])).collect()
-                    }
-                };
+            Reply::Set(items) => {
+                length(if self.proto == Proto::Two { b'*' } else { b'~' }, items.len(), out);
                 self.lists.push(items.into_iter());
+            }
+            Reply::Map(pairs) => {
+                map_length(pairs.len(), self.proto, out);
+                self.lists.push(flat(pairs));
+            }
+            Reply::Couples(pairs) if self.proto == Proto::Two => {
+                length(b'*', pairs.len() * 2, out);
+                self.lists.push(flat(pairs));
             }
             reply => encode(&reply, self.proto, out),
         }
     }
+}
+
+fn flat(pairs: Vec<(Reply, Reply)>) -> std::vec::IntoIter<Reply> {
+    pairs.into_iter().flat_map(|(first, second)| [first, second]).collect::<Vec<_>>().into_iter()
 }
 
 /// Appends `reply` to `out`.
@@ -105,32 +110,31 @@ pub fn encode(reply: &Reply, proto: Proto, out: &mut Vec<u8>) {
         Reply::Array(items) => list(b'*', items, proto, out),
         Reply::Set(items) => list(if proto == Proto::Two { b'*' } else { b'~' }, items, proto, out),
         Reply::Map(pairs) => {
-            match proto {
-                Proto::Two => length(b'*', pairs.len() * 2, out),
-                Proto::Three => length(b'%', pairs.len(), out),
-            }
+            map_length(pairs.len(), proto, out);
             for (key, value) in pairs {
                 encode(key, proto, out);
                 encode(value, proto, out);
             }
         }
-        Reply::Pairs(pairs) if proto == Proto::Two => {
-            length(b'*', pairs.len() * 2, out);
+        Reply::Couples(pairs) => {
+            length(b'*', if proto == Proto::Two { pairs.len() * 2 } else { pairs.len() }, out);
             for (first, second) in pairs {
-                encode(first, proto, out);
-                encode(second, proto, out);
-            }
-        }
-        Reply::Pairs(pairs) => {
-            length(b'*', pairs.len(), out);
-            for (first, second) in pairs {
-                length(b'*', 2, out);
+                if proto == Proto::Three {
+                    length(b'*', 2, out);
+                }
                 encode(first, proto, out);
                 encode(second, proto, out);
             }
         }
         Reply::Error(refused) => line(b'-', refused.to_string().as_bytes(), out),
         Reply::Watched(_) => out.extend_from_slice(b"+OK\r\n"),
+    }
+}
+
+fn map_length(count: usize, proto: Proto, out: &mut Vec<u8>) {
+    match proto {
+        Proto::Two => length(b'*', count * 2, out),
+        Proto::Three => length(b'%', count, out),
     }
 }
 
@@ -246,8 +250,8 @@ mod tests {
         expect(Reply::Decimal(-0.0), "$1\r\n0\r\n", ",0\r\n");
         expect(Reply::Bool(true), ":1\r\n", "#t\r\n");
         expect(Reply::Map(vec![(Reply::Int(1), Reply::Ok)]), "*2\r\n:1\r\n+OK\r\n", "%1\r\n:1\r\n+OK\r\n");
-        let pairs = Reply::Pairs(vec![(Reply::Int(1), Reply::Int(2)), (Reply::Int(3), Reply::Int(4))]);
-        expect(pairs, "*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n", "*2\r\n*2\r\n:1\r\n:2\r\n*2\r\n:3\r\n:4\r\n");
+        let couples = Reply::Couples(vec![(Reply::Int(1), Reply::Ok)]);
+        expect(couples, "*2\r\n:1\r\n+OK\r\n", "*1\r\n*2\r\n:1\r\n+OK\r\n");
         expect(Reply::Set(vec![Reply::Int(1)]), "*1\r\n:1\r\n", "~1\r\n:1\r\n");
         expect(Reply::Verbatim("a".into()), "$1\r\na\r\n", "=5\r\ntxt:a\r\n");
         let error = Reply::Error(data::Refused::Text("ERR a\r\nb".into()));

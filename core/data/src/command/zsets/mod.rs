@@ -23,7 +23,7 @@ enum Scores {
 fn members<'a>(found: impl Iterator<Item = (&'a [u8], f64)>, scores: Scores) -> Reply {
     match scores {
         Scores::With => {
-            Reply::Pairs(found.map(|(member, score)| (Reply::bulk(member), Reply::Double(score))).collect())
+            Reply::Couples(found.map(|(member, score)| (Reply::bulk(member), Reply::Double(score))).collect())
         }
         Scores::Without => Reply::Array(found.map(|(member, _)| Reply::bulk(member)).collect()),
     }

@@ -110,7 +110,7 @@ fn zpop(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], from: Extreme) ->
     let count = args.get(2).map(number).transpose()?;
     let popped = pop(keyspace, cx, args[1], from, count.unwrap_or(1))?;
     Ok(match count {
-        Some(_) => Reply::Pairs(popped),
+        Some(_) => Reply::Couples(popped),
         None => Reply::Array(popped.into_iter().flat_map(|(member, score)| [member, score]).collect()),
     })
 }
