@@ -214,7 +214,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 30] = [
+const FAMILIES: [&[Command]; 32] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -234,6 +234,8 @@ const FAMILIES: [&[Command]; 30] = [
     zsets::range::COMMANDS,
     zsets::pop::COMMANDS,
     zsets::remove::COMMANDS,
+    zsets::combine::COMMANDS,
+    zsets::walk::COMMANDS,
     streams::COMMANDS,
     geo::COMMANDS,
     geo::search::COMMANDS,

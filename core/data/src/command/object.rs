@@ -28,6 +28,7 @@ fn object(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
             Value::Large(bytes) => encoding(bytes),
             Value::Other(Object::Hash(hash)) => hash.encoding(),
             Value::Other(Object::Set(set)) => set.encoding(),
+            Value::Other(Object::Zset(zset)) => zset.encoding(),
             Value::Other(_) => "raw",
         })),
         b"refcount" => Ok(Reply::Int(1)),
