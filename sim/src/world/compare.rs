@@ -2,12 +2,27 @@
 
 use crate::oracle::Content;
 use data::keyspace::Value;
+use data::value::{Container, Object, Word};
 
 /// True if both are the same value.
 pub(super) fn alike(found: Value<'_>, expected: &Content) -> bool {
     match (found, expected) {
         (Value::Str(found), Content::Str(expected)) => found == expected,
         (Value::Large(found), Content::Str(expected)) => found == expected,
+        (Value::Other(Object::Hash(found)), Content::Hash(expected)) => {
+            let same = |(field, value): (Word<'_>, Word<'_>)| expected.get(&bytes(field)) == Some(&bytes(value));
+            let found_by_name = expected.keys().all(|field| found.contains(field));
+            found.len() == expected.len() && found_by_name && found.fields(0..found.len()).all(same)
+        }
+        (Value::Other(Object::Set(found)), Content::Set(expected)) => {
+            let found_by_name = expected.iter().all(|member| found.contains(Word::of(member)));
+            let same = found.members(0..found.len()).all(|member| expected.contains(&bytes(member)));
+            found.len() == expected.len() && found_by_name && same
+        }
         _ => false,
     }
+}
+
+fn bytes(word: Word<'_>) -> Vec<u8> {
+    word.read(<[u8]>::to_vec)
 }
