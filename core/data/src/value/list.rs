@@ -1,15 +1,50 @@
 //! Lists.
 
 use super::{Container, kind};
+use crate::Blob;
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use siphasher::sip::SipHasher13;
+use std::collections::VecDeque;
 use std::hash::Hasher;
+
+/// One of the two ends of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Head,
+    Tail,
+}
 
 /// A list.
 #[derive(Clone, Debug, Default)]
 pub struct List {
-    pub members: std::collections::VecDeque<Box<[u8]>>,
-    pub bytes: usize,
+    members: VecDeque<Box<[u8]>>,
+    bytes: usize,
+}
+
+impl List {
+    /// Adds a member at an end.
+    pub fn push(&mut self, end: End, member: &[u8]) {
+        self.bytes += member.len();
+        match end {
+            End::Head => self.members.push_front(member.into()),
+            End::Tail => self.members.push_back(member.into()),
+        }
+    }
+
+    /// Takes the member at an end.
+    pub fn pop(&mut self, end: End) -> Option<Blob> {
+        let member = match end {
+            End::Head => self.members.pop_front(),
+            End::Tail => self.members.pop_back(),
+        }?;
+        self.bytes -= member.len();
+        Some(Blob::from(&*member))
+    }
+
+    /// Up to `count` members from `start` on.
+    pub fn range(&self, start: usize, count: usize) -> impl Iterator<Item = Blob> {
+        self.members.iter().skip(start).take(count).map(|member| Blob::from(&**member))
+    }
 }
 
 impl Container for List {
@@ -43,9 +78,7 @@ impl Container for List {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut list = Self::default();
         for _ in 0..reader.varint()? {
-            let member = reader.bytes()?;
-            list.bytes += member.len();
-            list.members.push_back(member.into());
+            list.push(End::Tail, reader.bytes()?);
         }
         Ok(list)
     }
