@@ -13,7 +13,7 @@ pub mod zset;
 use base::codec::{DecodeError, Reader, put_varint};
 use bytes::Bytes;
 pub use hash::Hash;
-pub use list::{End, List};
+pub use list::{End, List, Member};
 pub use set::Set;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;

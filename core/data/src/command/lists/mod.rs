@@ -2,10 +2,12 @@
 //!
 //! The blocking forms, which wait where these find nothing, call [`pop`], [`mpop`] and [`move_one`].
 
+pub mod inside;
+
 use super::strings::integer;
 use super::{Command, Keys, Outcome, Run};
 use crate::keyspace::{Absent, Changed, Class};
-use crate::value::{Container, End, List};
+use crate::value::{Container, End, List, Member};
 use crate::{Blob, Context, Keyspace, Refused, Reply};
 
 /// The rows of this family; ids 500 to 539.
@@ -31,6 +33,28 @@ pub static COMMANDS: &[Command] = &[
         summary: "Adds members at the tail of a list.",
         group: "list",
         since: "1.0.0",
+    },
+    Command {
+        name: "lpushx",
+        id: 502,
+        arity: -3,
+        flags: "write denyoom fast",
+        keys: Keys::ONE,
+        run: Run::Write(lpushx),
+        summary: "Adds members at the head of a list that exists.",
+        group: "list",
+        since: "2.2.0",
+    },
+    Command {
+        name: "rpushx",
+        id: 503,
+        arity: -3,
+        flags: "write denyoom fast",
+        keys: Keys::ONE,
+        run: Run::Write(rpushx),
+        summary: "Adds members at the tail of a list that exists.",
+        group: "list",
+        since: "2.2.0",
     },
     Command {
         name: "lpop",
@@ -88,10 +112,21 @@ pub static COMMANDS: &[Command] = &[
         since: "6.2.0",
     },
     Command {
+        name: "rpoplpush",
+        id: 515,
+        arity: 3,
+        flags: "write denyoom",
+        keys: Keys::TWO,
+        run: Run::Write(rpoplpush),
+        summary: "Takes the last member of a list and adds it at the head of another.",
+        group: "list",
+        since: "1.2.0",
+    },
+    Command {
         name: "lmpop",
         id: 516,
         arity: -4,
-        flags: "write",
+        flags: "write movablekeys",
         keys: Keys::Counted { at: 1, destination: false },
         run: Run::Write(lmpop),
         summary: "Takes members from the first list that is not empty.",
@@ -117,6 +152,14 @@ fn rpush(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     push(keyspace, cx, End::Tail, args, Absent::Make)
 }
 
+fn lpushx(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    push(keyspace, cx, End::Head, args, Absent::Leave)
+}
+
+fn rpushx(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    push(keyspace, cx, End::Tail, args, Absent::Leave)
+}
+
 fn push(keyspace: &mut Keyspace, cx: &Context, end: End, args: &[&[u8]], absent: Absent) -> Outcome {
     let len = keyspace.change(cx, args[1], absent, |list: &mut List| {
         args[2..].iter().for_each(|member| list.push(end, member));
@@ -129,21 +172,21 @@ fn push(keyspace: &mut Keyspace, cx: &Context, end: End, args: &[&[u8]], absent:
 }
 
 fn lpop(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
-    pop_counted(keyspace, cx, End::Head, args)
+    pop_counted(keyspace, cx, End::Head, "lpop", args)
 }
 
 fn rpop(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
-    pop_counted(keyspace, cx, End::Tail, args)
+    pop_counted(keyspace, cx, End::Tail, "rpop", args)
 }
 
-fn pop_counted(keyspace: &mut Keyspace, cx: &Context, end: End, args: &[&[u8]]) -> Outcome {
+fn pop_counted(keyspace: &mut Keyspace, cx: &Context, end: End, name: &str, args: &[&[u8]]) -> Outcome {
     let count = match args {
         [_, key] => {
             let taken = pop(keyspace, cx, key, end, 1)?;
             return Ok(taken.and_then(|taken| taken.into_iter().next()).map_or(Reply::Nil, Reply::Bulk));
         }
         [_, _, count] => positive(count)?,
-        _ => return Err(Refused::Arity(String::from_utf8_lossy(args[0]).to_ascii_lowercase())),
+        _ => return Err(Refused::Arity(name.to_owned())),
     };
     Ok(pop(keyspace, cx, args[1], end, count)?.map_or(Reply::NilArray, bulks))
 }
@@ -157,7 +200,8 @@ pub(super) fn pop(
     count: usize,
 ) -> Result<Option<Vec<Blob>>, Refused> {
     let taken = keyspace.change(cx, key, Absent::Leave, |list: &mut List| {
-        let taken: Vec<Blob> = (0..count.min(list.len())).filter_map(|_| list.pop(end)).collect();
+        let taken: Vec<Blob> = list.walk(end, 0).take(count).map(Member::blob).collect();
+        list.cut(end, taken.len());
         let changed = Changed::from(!taken.is_empty());
         (taken, changed)
     })?;
@@ -195,22 +239,16 @@ pub(super) fn move_one(
         return Ok(None);
     }
     keyspace.container::<List>(cx, to)?;
-    let taken = if from == to {
-        keyspace.change(cx, from, Absent::Leave, |list: &mut List| {
-            let taken = list.pop(out).expect("a list that is there has a member");
-            list.push(into, taken.as_bytes());
-            (taken, Changed::Yes)
-        })?
-    } else {
-        let taken =
-            keyspace.change(cx, from, Absent::Leave, |list: &mut List| (list.pop(out), Changed::Yes))?.flatten();
-        let taken = taken.expect("a list that is there has a member");
-        keyspace.change(cx, to, Absent::Make, |list: &mut List| {
-            list.push(into, taken.as_bytes());
-            ((), Changed::Yes)
-        })?;
-        Some(taken)
-    };
+    let taken = keyspace.change(cx, from, Absent::Leave, |list: &mut List| {
+        let taken = list.pop(out).expect("a list that is there has a member");
+        if from == to {
+            list.push_blob(into, &taken);
+        }
+        (taken, Changed::Yes)
+    })?;
+    if let Some(taken) = taken.as_ref().filter(|_| from != to) {
+        keyspace.change(cx, to, Absent::Make, |list: &mut List| (list.push_blob(into, taken), Changed::Yes))?;
+    }
     keyspace.notify(cx.db, Class::List, pushed(into), to);
     keyspace.notify(cx.db, Class::List, popped(out), from);
     notify_if_gone(keyspace, cx, from);
@@ -225,12 +263,16 @@ fn lrange(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let (start, stop) = (integer(args[2])?, integer(args[3])?);
     let Some(list) = keyspace.container::<List>(cx, args[1])? else { return Ok(Reply::Array(Vec::new())) };
     let (start, count) = range(start, stop, list.len());
-    Ok(bulks(list.range(start, count)))
+    Ok(bulks(list.walk(End::Head, start).take(count).map(Member::blob)))
 }
 
 fn lmove(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let (out, into) = (end(args[3])?, end(args[4])?);
     Ok(move_one(keyspace, cx, (args[1], out), (args[2], into))?.map_or(Reply::Nil, Reply::Bulk))
+}
+
+fn rpoplpush(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    Ok(move_one(keyspace, cx, (args[1], End::Tail), (args[2], End::Head))?.map_or(Reply::Nil, Reply::Bulk))
 }
 
 fn lmpop(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
