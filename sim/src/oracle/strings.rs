@@ -106,6 +106,9 @@ impl Model {
                 }
             }
         }
+        if has("get") && held.as_ref().is_some_and(|held| !held.value.is_string()) {
+            return wrong_type();
+        }
         let done = !(has("nx") && held.is_some() || has("xx") && held.is_none());
         if done {
             self.set(db, key, value, dies_at);
