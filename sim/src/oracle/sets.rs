@@ -7,21 +7,11 @@ use crate::answer::{Answer, Expected, Rows, Wanted};
 pub type Set = std::collections::BTreeSet<Vec<u8>>;
 
 /// Commands of one set, which is their first key.
-const OF_A_SET: &[&str] = &[
-    "sadd",
-    "srem",
-    "smembers",
-    "sismember",
-    "smismember",
-    "scard",
-    "spop",
-    "srandmember",
-    "sscan",
-];
+const OF_A_SET: &[&str] =
+    &["sadd", "srem", "smembers", "sismember", "smismember", "scard", "spop", "srandmember", "sscan"];
 
 /// Commands of several.
-const OF_SETS: &[&str] =
-    &["sinter", "sinterstore", "sintercard", "sunion", "sunionstore", "sdiff", "sdiffstore"];
+const OF_SETS: &[&str] = &["sinter", "sinterstore", "sintercard", "sunion", "sunionstore", "sdiff", "sdiffstore"];
 
 impl Model {
     /// A command of sets; nothing if it is none. `told` is what a copy of the shard answered: SPOP chooses by chance, and the
