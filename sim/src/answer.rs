@@ -173,14 +173,17 @@ mod tests {
 
     #[test]
     fn rows_are_all_or_so_many_or_any() {
-        let rows: Vec<Vec<Vec<u8>>> = ["a1", "b2", "b2"].iter().map(|row| row.bytes().map(|b| vec![b]).collect()).collect();
+        let rows: Vec<Vec<Vec<u8>>> =
+            ["a1", "b2", "b2"].iter().map(|row| row.bytes().map(|b| vec![b]).collect()).collect();
         let allows = |wanted, text: &str| {
             let parts = text.bytes().map(|byte| Answer::bulk(&[byte])).collect();
             Expected::Rows(Rows { rows: rows.clone(), wanted }).allows(&Answer::Array(parts))
         };
         assert!(allows(Wanted::All, "b2a1b2") && !allows(Wanted::All, "a1b2") && !allows(Wanted::All, "a1a1b2"));
         assert!(allows(Wanted::Different(2), "b2a1") && !allows(Wanted::Different(2), "b2b2"));
-        assert!(allows(Wanted::Draws(2), "b2b2") && !allows(Wanted::Draws(2), "b1b2") && !allows(Wanted::Draws(2), "b2b"));
+        assert!(
+            allows(Wanted::Draws(2), "b2b2") && !allows(Wanted::Draws(2), "b1b2") && !allows(Wanted::Draws(2), "b2b")
+        );
         let page = |text: &str| {
             let parts = text.bytes().map(|byte| Answer::bulk(&[byte])).collect();
             let rows = Rows { rows: rows.clone(), wanted: Wanted::Page };

@@ -7,21 +7,11 @@ use crate::answer::{Answer, Expected, Rows, Wanted};
 pub type Set = std::collections::BTreeSet<Vec<u8>>;
 
 /// Commands of one set, which is their first key.
-const OF_A_SET: &[&str] = &[
-    "sadd",
-    "srem",
-    "smembers",
-    "sismember",
-    "smismember",
-    "scard",
-    "spop",
-    "srandmember",
-    "sscan",
-];
+const OF_A_SET: &[&str] =
+    &["sadd", "srem", "smembers", "sismember", "smismember", "scard", "spop", "srandmember", "sscan"];
 
 /// Commands of several.
-const OF_SETS: &[&str] =
-    &["sinter", "sinterstore", "sintercard", "sunion", "sunionstore", "sdiff", "sdiffstore"];
+const OF_SETS: &[&str] = &["sinter", "sinterstore", "sintercard", "sunion", "sunionstore", "sdiff", "sdiffstore"];
 
 impl Model {
     /// A command of sets; nothing if it is none. `told` is what a copy of the shard answered: SPOP chooses by chance, and the
@@ -92,9 +82,11 @@ impl Model {
             sets.push(set);
         }
         let others = &sets[1..];
-        let result: Set = match &name[1..6] {
-            "inter" => sets[0].iter().filter(|one| others.iter().all(|set| set.contains(*one))).cloned().collect(),
-            "union" => sets.iter().flatten().cloned().collect(),
+        let result: Set = match name {
+            "sinter" | "sinterstore" | "sintercard" => {
+                sets[0].iter().filter(|one| others.iter().all(|set| set.contains(*one))).cloned().collect()
+            }
+            "sunion" | "sunionstore" => sets.iter().flatten().cloned().collect(),
             _ => sets[0].iter().filter(|one| !others.iter().any(|set| set.contains(*one))).cloned().collect(),
         };
         if stores {
