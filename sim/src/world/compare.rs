@@ -2,7 +2,7 @@
 
 use crate::oracle::Content;
 use data::keyspace::Value;
-use data::value::{Container, End, List, Object};
+use data::value::{Container, End, List, Object, Word};
 
 /// True if both are the same value.
 pub(super) fn alike(found: Value<'_>, expected: &Content) -> bool {
@@ -10,14 +10,27 @@ pub(super) fn alike(found: Value<'_>, expected: &Content) -> bool {
         (Value::Str(found), Content::Str(expected)) => found == expected,
         (Value::Large(found), Content::Str(expected)) => found == expected,
         (Value::Other(Object::List(found)), Content::List(expected)) => lists_are_alike(found, expected),
+        (Value::Other(Object::Hash(found)), Content::Hash(expected)) => {
+            let same = |(field, value): (Word<'_>, Word<'_>)| expected.get(&bytes(field)) == Some(&bytes(value));
+            let found_by_name = expected.keys().all(|field| found.contains(field));
+            found.len() == expected.len() && found_by_name && found.fields(0..found.len()).all(same)
+        }
+        (Value::Other(Object::Set(found)), Content::Set(expected)) => {
+            let found_by_name = expected.iter().all(|member| found.contains(Word::of(member)));
+            let same = found.members(0..found.len()).all(|member| expected.contains(&bytes(member)));
+            found.len() == expected.len() && found_by_name && same
+        }
         _ => false,
     }
 }
 
 /// The same members, from both sides.
 fn lists_are_alike(found: &List, expected: &std::collections::VecDeque<Vec<u8>>) -> bool {
-    let bytes = |member: data::value::Member<'_>| member.read(<[u8]>::to_vec);
     found.len() == expected.len()
         && found.walk(End::Head, 0).map(bytes).eq(expected.iter().cloned())
         && found.walk(End::Tail, 0).map(bytes).eq(expected.iter().rev().cloned())
+}
+
+fn bytes(word: Word<'_>) -> Vec<u8> {
+    word.read(<[u8]>::to_vec)
 }

@@ -9,6 +9,7 @@ pub mod containers;
 pub mod docs;
 pub mod dump;
 pub mod fill;
+mod float;
 pub mod generic;
 pub mod geo;
 pub mod glob;
@@ -20,12 +21,15 @@ pub mod lists;
 pub mod memory;
 pub mod nodes;
 pub mod object;
+mod picks;
 pub mod places;
 pub mod prefix;
 pub mod pubsub;
 pub mod ranges;
+mod scans;
 pub mod scripts;
 pub mod server;
+pub mod set_algebra;
 pub mod sets;
 pub mod sort;
 pub mod streams;
@@ -214,7 +218,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 26] = [
+const FAMILIES: [&[Command]; 34] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     lcs::COMMANDS,
@@ -230,9 +234,17 @@ const FAMILIES: [&[Command]; 26] = [
     lists::inside::COMMANDS,
     hashes::COMMANDS,
     sets::COMMANDS,
-    zsets::COMMANDS,
+    set_algebra::COMMANDS,
+    zsets::add::COMMANDS,
+    zsets::read::COMMANDS,
+    zsets::range::COMMANDS,
+    zsets::pop::COMMANDS,
+    zsets::remove::COMMANDS,
+    zsets::combine::COMMANDS,
+    zsets::walk::COMMANDS,
     streams::COMMANDS,
     geo::COMMANDS,
+    geo::search::COMMANDS,
     bits::COMMANDS,
     hyperloglog::COMMANDS,
     sort::COMMANDS,
