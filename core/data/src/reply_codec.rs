@@ -24,6 +24,7 @@ const MAP: u8 = 12;
 const ERROR: u8 = 13;
 const WATCHED: u8 = 14;
 const COUPLES: u8 = 16;
+const DECIMAL: u8 = 18;
 
 /// Lists in lists, and no deeper: what commands answer is flatter.
 const DEPTH_MAX: u32 = 8;
@@ -43,8 +44,8 @@ impl Reply {
                 out.push(INT);
                 out.extend_from_slice(&n.to_le_bytes());
             }
-            Self::Double(value) => {
-                out.push(DOUBLE);
+            Self::Double(value) | Self::Decimal(value) => {
+                out.push(if matches!(self, Self::Double(_)) { DOUBLE } else { DECIMAL });
                 out.extend_from_slice(&value.to_bits().to_le_bytes());
             }
             Self::Bool(value) => out.extend_from_slice(&[BOOL, u8::from(*value)]),
@@ -81,6 +82,7 @@ fn decode(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Reply, D
         NIL_ARRAY => Reply::NilArray,
         INT => Reply::Int(reader.u64()?.cast_signed()),
         DOUBLE => Reply::Double(f64::from_bits(reader.u64()?)),
+        DECIMAL => Reply::Decimal(f64::from_bits(reader.u64()?)),
         BOOL => Reply::Bool(reader.u8()? != 0),
         BULK => {
             let bytes = reader.bytes()?;
@@ -201,6 +203,7 @@ mod tests {
             Reply::NilArray,
             Reply::Int(i64::MIN),
             Reply::Double(-1.5),
+            Reply::Decimal(2.25),
             Reply::Bool(true),
             Reply::bulk(b"small"),
             Reply::Bulk(Blob::Shared(Bytes::from(vec![7; 1000]))),

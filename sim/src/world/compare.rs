@@ -2,13 +2,14 @@
 
 use crate::oracle::Content;
 use data::keyspace::Value;
-use data::value::{Container, Object, Word};
+use data::value::{Container, End, List, Object, Word};
 
 /// True if both are the same value.
 pub(super) fn alike(found: Value<'_>, expected: &Content) -> bool {
     match (found, expected) {
         (Value::Str(found), Content::Str(expected)) => found == expected,
         (Value::Large(found), Content::Str(expected)) => found == expected,
+        (Value::Other(Object::List(found)), Content::List(expected)) => lists_are_alike(found, expected),
         (Value::Other(Object::Hash(found)), Content::Hash(expected)) => {
             let same = |(field, value): (Word<'_>, Word<'_>)| expected.get(&bytes(field)) == Some(&bytes(value));
             let found_by_name = expected.keys().all(|field| found.contains(field));
@@ -21,6 +22,13 @@ pub(super) fn alike(found: Value<'_>, expected: &Content) -> bool {
         }
         _ => false,
     }
+}
+
+/// The same members, from both sides.
+fn lists_are_alike(found: &List, expected: &std::collections::VecDeque<Vec<u8>>) -> bool {
+    found.len() == expected.len()
+        && found.walk(End::Head, 0).map(bytes).eq(expected.iter().cloned())
+        && found.walk(End::Tail, 0).map(bytes).eq(expected.iter().rev().cloned())
 }
 
 fn bytes(word: Word<'_>) -> Vec<u8> {
