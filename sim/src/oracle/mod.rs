@@ -6,6 +6,7 @@
 mod content;
 mod hashes;
 mod keys;
+mod lcs;
 mod lists;
 mod once;
 mod sets;

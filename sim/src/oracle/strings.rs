@@ -90,6 +90,7 @@ impl Model {
             "incrbyfloat" => self.add_float(now, db, words),
             "getrange" | "substr" => part(&value(self).unwrap_or_default(), words),
             "setrange" => self.do_setrange(now, db, words),
+            "lcs" => self.lcs(now, db, words),
             _ => return None,
         })
     }

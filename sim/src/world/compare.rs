@@ -31,7 +31,6 @@ fn bytes(word: Word<'_>) -> Vec<u8> {
 
 /// The same members, from both sides.
 fn lists_are_alike(found: &List, expected: &std::collections::VecDeque<Vec<u8>>) -> bool {
-    let bytes = |member: data::value::Member<'_>| member.read(<[u8]>::to_vec);
     found.len() == expected.len()
         && found.walk(End::Head, 0).map(bytes).eq(expected.iter().cloned())
         && found.walk(End::Tail, 0).map(bytes).eq(expected.iter().rev().cloned())

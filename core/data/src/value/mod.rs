@@ -15,7 +15,7 @@ use base::codec::{DecodeError, Reader, put_varint};
 use bytes::Bytes;
 pub use dense::Word;
 pub use hash::Hash;
-pub use list::{End, List, Member};
+pub use list::{End, List};
 pub use set::Set;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -109,9 +109,9 @@ impl Object {
         match self {
             Self::Str(_) => "raw",
             Self::List(_) => "quicklist",
-            Self::Hash(hash) => hash.encoding(),
-            Self::Set(set) => set.encoding(),
-            Self::Zset(zset) => zset.encoding(),
+            Self::Hash(inner) => inner.encoding(),
+            Self::Set(inner) => inner.encoding(),
+            Self::Zset(inner) => inner.encoding(),
             Self::Stream(_) => "stream",
         }
     }
