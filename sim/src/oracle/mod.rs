@@ -10,6 +10,7 @@ mod lcs;
 mod lists;
 mod once;
 mod sets;
+mod sort;
 mod streams;
 mod strings;
 mod zsets;
@@ -146,7 +147,8 @@ impl Model {
             "flushall" => self.flush(None),
             _ => {
                 let members = self.hash(&name, now, asked.db, &words);
-                if let Some(expected) = members.or_else(|| self.set_of(&name, now, asked.db, &words, told)) {
+                let members = members.or_else(|| self.set_of(&name, now, asked.db, &words, told));
+                if let Some(expected) = members.or_else(|| self.sort(&name, now, asked.db, &words)) {
                     return expected;
                 }
                 let families = [Self::string, Self::list, Self::zset, Self::stream];
