@@ -82,9 +82,11 @@ impl Model {
             sets.push(set);
         }
         let others = &sets[1..];
-        let result: Set = match &name[1..6] {
-            "inter" => sets[0].iter().filter(|one| others.iter().all(|set| set.contains(*one))).cloned().collect(),
-            "union" => sets.iter().flatten().cloned().collect(),
+        let result: Set = match name {
+            "sinter" | "sinterstore" | "sintercard" => {
+                sets[0].iter().filter(|one| others.iter().all(|set| set.contains(*one))).cloned().collect()
+            }
+            "sunion" | "sunionstore" => sets.iter().flatten().cloned().collect(),
             _ => sets[0].iter().filter(|one| !others.iter().any(|set| set.contains(*one))).cloned().collect(),
         };
         if stores {
