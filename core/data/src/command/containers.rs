@@ -66,7 +66,7 @@ pub(super) const fn sub(name: &'static str, arity: i16, help: &'static [&'static
 
 pub(super) const HELP: Sub = sub("help", 2, &["HELP", "    Prints this help."]);
 
-static CONTAINERS: [Container; 6] = [
+static CONTAINERS: [Container; 7] = [
     Container {
         id: 407,
         head: "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -152,6 +152,14 @@ static CONTAINERS: [Container; 6] = [
             ),
             sub("len", 2, &["LEN", "    Return the length of the slowlog."]),
             sub("reset", 2, &["RESET", "    Reset the slowlog."]),
+            HELP,
+        ],
+    },
+    Container {
+        id: 668,
+        head: "XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &[
+            sub("create", -5, &["CREATE <key> <groupname> <id|$> [option]", "    Create a new consumer group."]),
             HELP,
         ],
     },
