@@ -100,7 +100,7 @@ pub fn with_ids_resolved(args: &[&[u8]], keyspace: &Keyspace, cx: &Context) -> V
 
 /// What was found, by key; nothing is a nil array.
 pub(super) fn answer(found: Vec<(Reply, Reply)>) -> Reply {
-    if found.is_empty() { Reply::NilArray } else { Reply::Map(found) }
+    if found.is_empty() { Reply::NilArray } else { Reply::Pairs(found) }
 }
 
 /// `>` of XREADGROUP, or an ID of the history.
