@@ -66,7 +66,7 @@ pub(super) const fn sub(name: &'static str, arity: i16, help: &'static [&'static
 
 pub(super) const HELP: Sub = sub("help", 2, &["HELP", "    Prints this help."]);
 
-static CONTAINERS: [Container; 7] = [
+static CONTAINERS: [Container; 8] = [
     Container {
         id: 407,
         head: "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -156,12 +156,14 @@ static CONTAINERS: [Container; 7] = [
         ],
     },
     Container {
-        id: 668,
+        id: super::streams::XGROUP_ID,
         head: "XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        subs: &[
-            sub("create", -5, &["CREATE <key> <groupname> <id|$> [option]", "    Create a new consumer group."]),
-            HELP,
-        ],
+        subs: &super::streams::XGROUP_SUBS,
+    },
+    Container {
+        id: super::streams::XINFO_ID,
+        head: "XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &super::streams::XINFO_SUBS,
     },
     Container {
         id: super::cluster::CLUSTER_ID,
