@@ -1,17 +1,12 @@
-//! What a call of XREAD or XREADGROUP asks for; and what there is to know when it waits.
-//!
-//! The commands never wait: they answer a nil array when there is nothing. Whoever lets them wait runs them again, as
-//! [`with_ids_resolved`] spells them, whenever an entry comes, until they answer something else or [`ended`] says why not.
+//! What a call of XREAD or XREADGROUP asks for.
 
-use super::{ids, read};
+use super::read;
+use crate::Refused;
 use crate::command::strings::integer;
-use crate::value::Stream;
-use crate::value::stream::Id;
-use crate::{Context, Keyspace, Refused};
 
 /// A call of XREAD or XREADGROUP.
 #[derive(Debug)]
-pub(super) struct Call<'a> {
+pub(super) struct Call<'s, 'a> {
     /// Group and consumer.
     pub(super) group: Option<(&'a [u8], &'a [u8])>,
     pub(super) block_ms: Option<u64>,
@@ -19,17 +14,14 @@ pub(super) struct Call<'a> {
     /// Entries of each stream at most.
     pub(super) count: usize,
     /// The names of the streams, then the IDs.
-    names: &'a [&'a [u8]],
+    pub(super) names: &'s [&'a [u8]],
     /// Where STREAMS stands.
-    streams_at: usize,
+    pub(super) streams_at: usize,
 }
 
-/// Entries of each stream that a call gets at most that has waited and gave no COUNT.
-const WAITED_COUNT: &[u8] = b"1000";
-
-impl<'a> Call<'a> {
+impl<'s, 'a> Call<'s, 'a> {
     /// Reads the arguments, the name included.
-    pub(super) fn parse(args: &'a [&'a [u8]]) -> Result<Self, Refused> {
+    pub(super) fn parse(args: &'s [&'a [u8]]) -> Result<Self, Refused> {
         let grouped = args[0].len() == b"xreadgroup".len();
         let mut call =
             Self { group: None, block_ms: None, no_ack: false, count: usize::MAX, names: &[], streams_at: 0 };
@@ -41,7 +33,7 @@ impl<'a> Call<'a> {
     }
 
     /// Reads the options up to STREAMS, behind which the rest are names.
-    fn read(&mut self, args: &'a [&'a [u8]], grouped: bool) -> Result<(), Refused> {
+    fn read(&mut self, args: &'s [&'a [u8]], grouped: bool) -> Result<(), Refused> {
         let mut at = 1;
         while let Some(word) = args.get(at) {
             let rest = &args[at + 1..];
@@ -78,7 +70,7 @@ impl<'a> Call<'a> {
     }
 
     /// Keys and IDs.
-    pub(super) fn streams(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+    pub(super) fn streams(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'s, 'a> {
         let (keys, ids) = self.names.split_at(self.names.len() / 2);
         keys.iter().copied().zip(ids.iter().copied())
     }
@@ -96,42 +88,4 @@ fn unbalanced() -> Refused {
 
 fn text(text: &str) -> Refused {
     Refused::Text(text.to_owned())
-}
-
-/// How long a call of XREAD or XREADGROUP wants to wait, in milliseconds, 0 without end. Nothing if it does not want to, or
-/// is refused when it runs.
-#[must_use]
-pub fn wait_ms(args: &[&[u8]]) -> Option<u64> {
-    Call::parse(args).ok()?.block_ms
-}
-
-/// The arguments of a call that begins to wait, to be run again later: `$` is the last ID that the stream has now, and a
-/// call without COUNT gets one, as in Redis.
-#[must_use]
-pub fn with_ids_resolved(args: &[&[u8]], keyspace: &Keyspace, cx: &Context) -> Vec<Vec<u8>> {
-    let mut out: Vec<Vec<u8>> = args.iter().map(|arg| arg.to_vec()).collect();
-    let Ok(call) = Call::parse(args) else { return out };
-    let ids_at = call.streams_at + 1 + call.names.len() / 2;
-    for (at, (key, id)) in (ids_at..).zip(call.streams()) {
-        if call.group.is_none() && ids::c_string(id) == b"$" {
-            let stream = keyspace.container::<Stream>(cx, key).ok().flatten();
-            out[at] = stream.map_or(Id::MIN, |stream| stream.entries().last()).to_string().into_bytes();
-        }
-    }
-    if call.count == usize::MAX {
-        out.splice(call.streams_at..call.streams_at, [b"COUNT".to_vec(), WAITED_COUNT.to_vec()]);
-    }
-    out
-}
-
-/// Why a call of XREADGROUP that waits must stop to, if it must: a stream or the group is gone. XREAD never must.
-#[must_use]
-pub fn ended(args: &[&[u8]], keyspace: &Keyspace, cx: &Context) -> Option<Refused> {
-    let call = Call::parse(args).ok()?;
-    let (group, _) = call.group?;
-    call.streams().find_map(|(key, _)| match keyspace.container::<Stream>(cx, key) {
-        Ok(Some(stream)) if stream.group(group).is_some() => None,
-        Ok(Some(_)) => Some(text("NOGROUP the consumer group this client was blocked on no longer exists")),
-        Ok(None) | Err(_) => Some(text("UNBLOCKED the stream key no longer exists")),
-    })
 }

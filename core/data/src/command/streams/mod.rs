@@ -13,11 +13,12 @@ mod readgroup;
 mod remove;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use super::containers::{HELP, Sub, sub};
 use super::{Command, Keys, Outcome, Positions, Run};
 use crate::{Context, Keyspace};
-pub use call::{ended, wait_ms, with_ids_resolved};
+pub use waiting::{ended, group_of, narrowed, wait_ms, with_ids_resolved};
 
 /// The rows of this family; ids 660 to 699.
 pub static COMMANDS: &[Command] = &[

@@ -70,7 +70,7 @@ fn want(id: &[u8]) -> Result<Want, Refused> {
     }
 }
 
-fn read(entries: &Entries, group: &mut Group, consumer: &[u8], want: Want, call: &Call<'_>, cx: &Context) -> Got {
+fn read(entries: &Entries, group: &mut Group, consumer: &[u8], want: Want, call: &Call<'_, '_>, cx: &Context) -> Got {
     let place = group.find(consumer);
     if matches!(want, Want::New) && entries.log().last().is_none_or(|last| last <= group.last) {
         if let Some(place) = place {
@@ -89,7 +89,7 @@ fn read(entries: &Entries, group: &mut Group, consumer: &[u8], want: Want, call:
 }
 
 /// Gives a consumer what nobody has had.
-fn deliver(entries: &Entries, group: &mut Group, place: Place, call: &Call<'_>, cx: &Context) -> Vec<Reply> {
+fn deliver(entries: &Entries, group: &mut Group, place: Place, call: &Call<'_, '_>, cx: &Context) -> Vec<Reply> {
     let Some(from) = group.last.next() else { return Vec::new() };
     let mut got = Vec::new();
     for entry in entries.log().range(from, Id::MAX).take(call.count) {
