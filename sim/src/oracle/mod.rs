@@ -9,7 +9,7 @@ mod keys;
 mod lists;
 mod once;
 mod sets;
-mod streams;
+pub mod streams;
 mod strings;
 mod zsets;
 
