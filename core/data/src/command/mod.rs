@@ -210,7 +210,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 24] = [
+const FAMILIES: [&[Command]; 25] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -222,6 +222,7 @@ const FAMILIES: [&[Command]; 24] = [
     cluster::COMMANDS,
     nodes::COMMANDS,
     lists::COMMANDS,
+    lists::inside::COMMANDS,
     hashes::COMMANDS,
     sets::COMMANDS,
     zsets::COMMANDS,

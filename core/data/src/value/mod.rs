@@ -13,7 +13,7 @@ pub mod zset;
 use base::codec::{DecodeError, Reader, put_varint};
 use bytes::Bytes;
 pub use hash::Hash;
-pub use list::List;
+pub use list::{End, List, Member};
 pub use set::Set;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -97,6 +97,18 @@ impl Object {
             Self::Hash(_) => "hash",
             Self::Set(_) => "set",
             Self::Zset(_) => "zset",
+            Self::Stream(_) => "stream",
+        }
+    }
+
+    /// The name that OBJECT ENCODING tells: what Redis would hold it as, since clients ask.
+    #[must_use]
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Self::Str(_) => "raw",
+            Self::List(_) => "quicklist",
+            Self::Hash(_) | Self::Set(_) => "hashtable",
+            Self::Zset(_) => "skiplist",
             Self::Stream(_) => "stream",
         }
     }
