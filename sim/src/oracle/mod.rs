@@ -11,7 +11,7 @@ mod lists;
 mod once;
 mod sets;
 mod sort;
-mod streams;
+pub mod streams;
 mod strings;
 mod zsets;
 
