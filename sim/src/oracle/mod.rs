@@ -3,12 +3,14 @@
 //! It shares no code with the shard. It is told the order in which commands took effect and the stamp of each, and says
 //! what each must have answered.
 
+mod bits;
 mod content;
 mod hashes;
 mod keys;
 mod lists;
 mod once;
 mod sets;
+mod sketches;
 mod streams;
 mod strings;
 mod zsets;
@@ -137,7 +139,16 @@ impl Model {
             "flushdb" => self.flush(Some(asked.db)),
             "flushall" => self.flush(None),
             _ => {
-                let families = [Self::string, Self::list, Self::hash, Self::set_of, Self::zset, Self::stream];
+                let families = [
+                    Self::string,
+                    Self::list,
+                    Self::hash,
+                    Self::set_of,
+                    Self::zset,
+                    Self::stream,
+                    Self::bitmap,
+                    Self::sketch,
+                ];
                 let answer = families.iter().find_map(|family| family(self, &name, now, asked.db, &words));
                 answer.unwrap_or_else(|| self.generic(&name, now, asked.db, &words))
             }
