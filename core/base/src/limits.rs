@@ -4,6 +4,8 @@
 pub const BULK_BYTES_MAX: usize = 512 * MIB;
 /// The most arguments that one command may have, as in Redis.
 pub const ARGS_COUNT_MAX: usize = 1024 * 1024;
+/// The most members that one command may draw by chance with repetition, where Redis would go on until its memory ends.
+pub const PICKS_COUNT_MAX: usize = 1024 * 1024;
 /// The longest inline command and the longest line of a header, as in Redis.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// The largest request as a whole; one value of the largest size and its command fit.

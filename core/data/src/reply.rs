@@ -22,6 +22,8 @@ pub enum Reply {
     Int(i64),
     /// A double: a bulk string in RESP2.
     Double(f64),
+    /// A double in plain digits, at most seventeen behind the point: a bulk string in RESP2.
+    Decimal(f64),
     /// A boolean: 1 or 0 in RESP2.
     Bool(bool),
     /// A binary-safe string.
@@ -34,6 +36,8 @@ pub enum Reply {
     Set(Vec<Reply>),
     /// Key and value pairs: a flat array in RESP2.
     Map(Vec<(Reply, Reply)>),
+    /// Pairs in their order: a flat array in RESP2, an array of arrays of two in RESP3.
+    Couples(Vec<(Reply, Reply)>),
     /// A refusal; nothing was changed unless the error's own text says otherwise.
     Error(Refused),
     /// Answer to WATCH: what EXEC must find unchanged. Never leaves the edge.

@@ -9,6 +9,7 @@ pub mod containers;
 pub mod docs;
 pub mod dump;
 pub mod fill;
+mod float;
 pub mod generic;
 pub mod geo;
 pub mod glob;
@@ -19,12 +20,15 @@ pub mod lists;
 pub mod memory;
 pub mod nodes;
 pub mod object;
+mod picks;
 pub mod places;
 pub mod prefix;
 pub mod pubsub;
 pub mod ranges;
+mod scans;
 pub mod scripts;
 pub mod server;
+pub mod set_algebra;
 pub mod sets;
 pub mod sort;
 pub mod streams;
@@ -210,7 +214,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 24] = [
+const FAMILIES: [&[Command]; 30] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -224,9 +228,15 @@ const FAMILIES: [&[Command]; 24] = [
     lists::COMMANDS,
     hashes::COMMANDS,
     sets::COMMANDS,
-    zsets::COMMANDS,
+    set_algebra::COMMANDS,
+    zsets::add::COMMANDS,
+    zsets::read::COMMANDS,
+    zsets::range::COMMANDS,
+    zsets::pop::COMMANDS,
+    zsets::remove::COMMANDS,
     streams::COMMANDS,
     geo::COMMANDS,
+    geo::search::COMMANDS,
     bits::COMMANDS,
     hyperloglog::COMMANDS,
     sort::COMMANDS,

@@ -199,6 +199,13 @@ impl Keyspace {
         SipHasher13::new_with_keys(self.seed.0, self.seed.1)
     }
 
+    /// A secret that keys the indexes of large containers, so that nobody can choose members that meet there. It decides
+    /// nothing that can be seen.
+    #[must_use]
+    pub fn index_seed(&self) -> u64 {
+        self.seed.0.rotate_left(32) ^ self.seed.1
+    }
+
     /// Time passes: called once per log entry, before its commands.
     pub fn advance(&mut self, stamp: Stamp, index: Index) {
         assert!(stamp >= self.applied.0, "a stamp never goes back");

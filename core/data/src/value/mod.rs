@@ -4,6 +4,7 @@
 //! chance picks the same member on every replica. To clone one is cheap: its members stand in shared chunks that are copied
 //! when they change. That is how a snapshot and a script keep the state of before.
 
+mod dense;
 pub mod hash;
 pub mod list;
 pub mod set;
@@ -12,6 +13,7 @@ pub mod zset;
 
 use base::codec::{DecodeError, Reader, put_varint};
 use bytes::Bytes;
+pub use dense::Word;
 pub use hash::Hash;
 pub use list::List;
 pub use set::Set;
