@@ -214,7 +214,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 30] = [
+const FAMILIES: [&[Command]; 31] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -226,6 +226,7 @@ const FAMILIES: [&[Command]; 30] = [
     cluster::COMMANDS,
     nodes::COMMANDS,
     lists::COMMANDS,
+    lists::inside::COMMANDS,
     hashes::COMMANDS,
     sets::COMMANDS,
     set_algebra::COMMANDS,

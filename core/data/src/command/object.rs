@@ -2,7 +2,6 @@
 
 use super::{Command, Keys, Outcome, Run, containers};
 use crate::keyspace::Value;
-use crate::value::Object;
 use crate::{Context, Keyspace, Refused, Reply};
 
 /// The rows of this family; ids 240 to 249.
@@ -24,11 +23,9 @@ fn object(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let Some(live) = keyspace.get(cx, key) else { return Ok(Reply::Nil) };
     match sub.as_slice() {
         b"encoding" => Ok(Reply::text(match live.value {
+            Value::Other(object) => object.encoding(),
             Value::Str(bytes) => encoding(bytes),
             Value::Large(bytes) => encoding(bytes),
-            Value::Other(Object::Hash(hash)) => hash.encoding(),
-            Value::Other(Object::Set(set)) => set.encoding(),
-            Value::Other(_) => "raw",
         })),
         b"refcount" => Ok(Reply::Int(1)),
         b"idletime" => Err(Refused::Text(

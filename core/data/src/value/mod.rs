@@ -15,7 +15,7 @@ use base::codec::{DecodeError, Reader, put_varint};
 use bytes::Bytes;
 pub use dense::Word;
 pub use hash::Hash;
-pub use list::List;
+pub use list::{End, List, Member};
 pub use set::Set;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -99,6 +99,19 @@ impl Object {
             Self::Hash(_) => "hash",
             Self::Set(_) => "set",
             Self::Zset(_) => "zset",
+            Self::Stream(_) => "stream",
+        }
+    }
+
+    /// The name that OBJECT ENCODING tells: what Redis would hold it as, since clients ask.
+    #[must_use]
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Self::Str(_) => "raw",
+            Self::List(_) => "quicklist",
+            Self::Hash(hash) => hash.encoding(),
+            Self::Set(set) => set.encoding(),
+            Self::Zset(zset) => zset.encoding(),
             Self::Stream(_) => "stream",
         }
     }
