@@ -1,5 +1,6 @@
 //! What simulated clients ask: every command of the shard, its options, its errors, over few keys so that they meet.
 
+mod bits;
 mod hashes;
 mod lists;
 mod sets;
@@ -149,7 +150,11 @@ impl Workload {
             2 => self.set_of(rng, group, name),
             3 => self.zset(rng, group, name),
             4 => self.stream(rng, group, name),
-            _ => self.string(rng, name),
+            _ => match rng.below(5) {
+                0 => self.bitmap(rng, group, name),
+                1 => self.sketch(rng, group, name),
+                _ => self.string(rng, name),
+            },
         }
     }
 

@@ -189,7 +189,7 @@ impl Command {
 
 /// All commands.
 pub fn all() -> impl Iterator<Item = &'static Command> {
-    FAMILIES.into_iter().flatten()
+    FAMILIES.iter().copied().flatten()
 }
 
 /// The row of a command by its name in any case.
@@ -218,7 +218,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 34] = [
+const FAMILIES: &[&[Command]] = &[
     strings::COMMANDS,
     ranges::COMMANDS,
     lcs::COMMANDS,

@@ -5,6 +5,7 @@
 //! goes through [`Keyspace::put`] or [`Keyspace::take`], so WATCH, expiry and snapshots can't be forgotten.
 
 mod containers;
+mod edit;
 mod expiry;
 pub mod item;
 pub mod items;
