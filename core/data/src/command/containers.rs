@@ -66,11 +66,17 @@ pub(super) const fn sub(name: &'static str, arity: i16, help: &'static [&'static
 
 pub(super) const HELP: Sub = sub("help", 2, &["HELP", "    Prints this help."]);
 
-static CONTAINERS: [Container; 6] = [
+static CONTAINERS: [Container; 7] = [
     Container {
         id: 407,
         head: "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         subs: &[
+            sub(
+                "caching",
+                3,
+                &["CACHING (YES|NO)", "    Track the keys of the next command, or not, in OPTIN or OPTOUT mode."],
+            ),
+            sub("getredir", 2, &["GETREDIR", "    Return the ID of the client that gets this one's invalidations."]),
             sub("getname", 2, &["GETNAME", "    Return the name of the current connection."]),
             sub("id", 2, &["ID", "    Return the ID of the current connection."]),
             sub("info", 2, &["INFO", "    Return information about the current client connection."]),
@@ -85,6 +91,25 @@ static CONTAINERS: [Container; 6] = [
                 ],
             ),
             sub("list", -2, &["LIST [TYPE <type> | ID <id> ...]", "    Return information about client connections."]),
+            sub(
+                "pause",
+                -3,
+                &[
+                    "PAUSE <timeout> [WRITE|ALL]",
+                    "    Let the commands of this node's clients wait for <timeout> milliseconds.",
+                ],
+            ),
+            sub("unpause", 2, &["UNPAUSE", "    End CLIENT PAUSE."]),
+            sub(
+                "tracking",
+                -3,
+                &[
+                    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+                    "         [OPTIN] [OPTOUT] [NOLOOP]",
+                    "    Tell this client which of the keys that it has read are changed.",
+                ],
+            ),
+            sub("trackinginfo", 2, &["TRACKINGINFO", "    Return how this client's keys are tracked."]),
             sub("no-evict", 3, &["NO-EVICT (ON|OFF)", "    Accepted; nothing is ever evicted."]),
             sub("no-touch", 3, &["NO-TOUCH (ON|OFF)", "    Accepted; reads leave no trace."]),
             sub("reply", 3, &["REPLY (ON|OFF|SKIP)", "    Control the replies sent to the current connection."]),
@@ -152,6 +177,26 @@ static CONTAINERS: [Container; 6] = [
             ),
             sub("len", 2, &["LEN", "    Return the length of the slowlog."]),
             sub("reset", 2, &["RESET", "    Reset the slowlog."]),
+            HELP,
+        ],
+    },
+    Container {
+        id: super::pubsub::PUBSUB_ID,
+        head: "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &[
+            sub("channels", -2, &["CHANNELS [<pattern>]", "    Return the channels that somebody listens to."]),
+            sub("numpat", 2, &["NUMPAT", "    Return how many patterns somebody listens to."]),
+            sub("numsub", -2, &["NUMSUB [<channel> ...]", "    Return how many clients listen to each channel."]),
+            sub(
+                "shardchannels",
+                -2,
+                &["SHARDCHANNELS [<pattern>]", "    Return the shard channels that somebody listens to."],
+            ),
+            sub(
+                "shardnumsub",
+                -2,
+                &["SHARDNUMSUB [<shardchannel> ...]", "    Return how many clients listen to each shard channel."],
+            ),
             HELP,
         ],
     },

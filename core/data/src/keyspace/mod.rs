@@ -33,7 +33,7 @@ use table::{Place, Table, Tag};
 
 pub use containers::{Absent, Changed};
 pub use expiry::Ttl;
-pub use notices::{Class, Listening, Notice};
+pub use notices::{Change, Changes, Class, Listening, Notice};
 pub use snapshot::LoadError;
 pub use walk::ScanPage;
 
@@ -216,6 +216,14 @@ impl Keyspace {
     /// The live key `key`, or nothing. On a read at a time that no entry has reached, asks for a Tick.
     #[must_use]
     pub fn get(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
+        let found = self.find_live(cx, key);
+        if found.is_none() && !cx.tick_needed.get() {
+            self.heard.missed(cx.db, key);
+        }
+        found
+    }
+
+    fn find_live(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
         let address = self.address(cx.db, key);
         let table = self.table(cx.db, address.slot)?;
         let items = &self.dbs[usize::from(cx.db)].items;
@@ -408,7 +416,7 @@ impl Keyspace {
         self.save_first(db, item);
         let done = item::overwrite(self.dbs[usize::from(db)].items.get_mut(item), bytes);
         if done {
-            self.touch(db, address, key);
+            self.touch(address, key);
         }
         done
     }
@@ -426,11 +434,13 @@ impl Keyspace {
         self.reserve(db);
         let (size, epoch) = (item::size(key, body, expire_at), self.cut.epoch());
         let (home, slot) = (usize::from(db), usize::from(address.slot.0));
+        let mut new = true;
         match self.dbs[home].tables[slot].find(&self.dbs[home].items, address.tag, key) {
             Place::Found(at) => {
                 let old = self.dbs[home].tables[slot].item(at);
+                new = item::view(self.dbs[home].items.get(old)).expire_at.is_some_and(|at| at <= self.applied.0);
                 self.save_first(db, old);
-                self.forget(db, address, old, keep);
+                self.forget(db, address, key, old, keep);
                 let Db { tables, items, item_bytes, .. } = &mut self.dbs[home];
                 let item = items.resize(old, size);
                 let bytes = items.get_mut(item);
@@ -452,7 +462,10 @@ impl Keyspace {
             self.dbs[home].expiry.insert(at, address.slot, address.tag);
             self.dbs[home].expiring += 1;
         }
-        self.touch(db, address, key);
+        if new {
+            self.hear_new(db, key);
+        }
+        self.touch(address, key);
     }
 
     fn take(&mut self, db: u8, key: &[u8]) {
@@ -467,31 +480,33 @@ impl Keyspace {
         let home = &mut self.dbs[usize::from(db)];
         let old = home.tables[usize::from(address.slot.0)].remove(at);
         home.len -= 1;
-        self.forget(db, address, old, keep);
+        self.forget(db, address, key, old, keep);
         self.dbs[usize::from(db)].items.remove(old);
-        self.touch(db, address, key);
+        self.touch(address, key);
     }
 
     /// Frees what an item that leaves its table holds besides its own bytes.
-    fn forget(&mut self, db: u8, address: Address, old: ItemId, keep: KeepObject) {
+    fn forget(&mut self, db: u8, address: Address, key: &[u8], old: ItemId, keep: KeepObject) {
         let home = &mut self.dbs[usize::from(db)];
         let old = home.items.get(old);
         home.item_bytes -= old.len();
         let old = item::view(old);
         let object = if let (Body::Object(number), KeepObject::No) = (old.body, keep) { Some(number) } else { None };
-        if let Some(at) = old.expire_at {
+        let expire_at = old.expire_at;
+        if let Some(at) = expire_at {
             home.expiry.remove(at, address.slot, address.tag);
             home.expiring -= 1;
         }
         if let Some(object) = object.map(|number| home.objects.remove(number)).filter(Object::is_large) {
             self.garbage.push(Garbage(Waste::Object(object)));
         }
+        self.hear_end(db, key, expire_at);
     }
 
-    fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
+    fn touch(&mut self, address: Address, key: &[u8]) {
         self.revision += 1;
         self.watch[address.bucket as usize] = self.revision;
-        self.heard.changed(db, key);
+        self.heard.changed(key);
     }
 
     fn reserve(&mut self, db: u8) {
