@@ -9,7 +9,7 @@ use crate::outbox::{
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
-use crate::spread::Spread;
+use crate::spread::{Spread, no_room};
 use crate::steward::Steward;
 use crate::topics::Topics;
 use base::mutation::{self, Mutation};
@@ -66,6 +66,8 @@ pub struct Lane {
     pub(crate) questions: Questions,
     /// What clients of this node listen for.
     pub(crate) listening: Listening,
+    /// The log has no room: nothing should be led here.
+    pub(crate) full: bool,
 }
 
 /// How often dead keys are looked for.
@@ -114,6 +116,7 @@ impl Lane {
             topics: Topics::default(),
             questions: Questions::default(),
             listening: Listening::default(),
+            full: false,
         }
     }
 
@@ -149,6 +152,12 @@ impl Lane {
             self.replicas[usize::from(shard.0)].as_ref()?.state().keyspace().lookup(db, key)
         };
         bring_near(keys.filter_map(lookup));
+    }
+
+    /// True if no other node replicates what this lane holds.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.replicas.iter().flatten().all(|replica| replica.group.membership().is_alone(self.config.node))
     }
 
     /// A transaction of a client of this lane.
@@ -297,6 +306,9 @@ impl Lane {
     }
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
+        if self.full && request.command.is_write() && !self.leave_full(now, shard, out) {
+            return self.answer(waiter, shard, no_room(), out);
+        }
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
@@ -348,6 +360,9 @@ impl Lane {
         transaction: Transaction,
         out: &mut Outbox,
     ) {
+        if self.full && !self.leave_full(now, shard, out) {
+            return self.answer(waiter, shard, no_room(), out);
+        }
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::Transaction(transaction), out);
@@ -376,6 +391,9 @@ impl Lane {
         request: &Request<'_>,
         out: &mut Outbox,
     ) {
+        if self.full && request.command.is_write() && !self.leave_full(now, shard, out) {
+            return self.answer(waiter, shard, no_room(), out);
+        }
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
