@@ -16,18 +16,25 @@ pub struct Sub {
     pub help: &'static [&'static str],
 }
 
-/// Checks the subcommand of a call, if its command has any; `args` with the name.
-pub fn check(command: &Command, args: &[&[u8]]) -> Result<(), Refused> {
-    let Some(Container { subs, .. }) = of(command) else { return Ok(()) };
-    let Some(word) = args.get(1) else { return Ok(()) };
-    let Some(sub) = subs.iter().find(|sub| word.eq_ignore_ascii_case(sub.name.as_bytes())) else {
+/// Checks the subcommand of a call, if its command has any, and tells its place among them; `args` with the name.
+pub fn check(command: &Command, args: &[&[u8]]) -> Result<Option<usize>, Refused> {
+    let Some(Container { subs, .. }) = of(command) else { return Ok(None) };
+    let Some(word) = args.get(1) else { return Ok(None) };
+    let Some(at) = subs.iter().position(|sub| word.eq_ignore_ascii_case(sub.name.as_bytes())) else {
         let word = String::from_utf8_lossy(&word[..word.len().min(128)]);
         let name = command.name.to_uppercase();
         return Err(Refused::Text(format!("ERR unknown subcommand '{word}'. Try {name} HELP.")));
     };
-    let wanted = usize::from(sub.arity.unsigned_abs());
-    let fits = if sub.arity < 0 { args.len() >= wanted } else { args.len() == wanted };
-    if fits { Ok(()) } else { Err(Refused::Arity(format!("{}|{}", command.name, sub.name))) }
+    let wanted = usize::from(subs[at].arity.unsigned_abs());
+    let fits = if subs[at].arity < 0 { args.len() >= wanted } else { args.len() == wanted };
+    if fits { Ok(Some(at)) } else { Err(Refused::Arity(format!("{}|{}", command.name, subs[at].name))) }
+}
+
+/// The name of a command with its subcommand, which stands at a place among them if there is one: "client|list".
+#[must_use]
+pub fn full_name(command: &Command, sub: Option<usize>) -> String {
+    let sub = sub.and_then(|at| of(command)?.subs.get(at));
+    sub.map_or_else(|| command.name.to_owned(), |sub| format!("{}|{}", command.name, sub.name))
 }
 
 /// What HELP of a command answers.
