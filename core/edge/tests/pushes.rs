@@ -44,7 +44,7 @@ impl Client {
             Step::Request(call) | Step::Admin(call) => Asked::Request(call.seq, call.noted),
             Step::Everywhere(call) => Asked::Everywhere(call.seq, call.what),
             Step::Exec(exec) => Asked::Exec(exec.seq),
-            Step::Listens(changes) | Step::Reset(changes) => Asked::Listens(changes),
+            Step::Listens(changes) | Step::Reset { listens: changes, .. } => Asked::Listens(changes),
             other => panic!("{other:?}"),
         }
     }

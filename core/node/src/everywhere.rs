@@ -143,6 +143,14 @@ impl Lane {
         }
     }
 
+    /// A question could not be sent to a node.
+    pub fn on_unasked(&mut self, node: NodeId, number: u64, out: &mut Outbox) {
+        if let Some(question) = self.questions.running.get_mut(&number) {
+            question.nodes.retain(|one| *one != node);
+            self.end_question(number, out);
+        }
+    }
+
     /// The link to a node broke: it will not answer.
     pub(crate) fn expect_no_answers(&mut self, from: NodeId, out: &mut Outbox) {
         self.questions.silent.remove(&from);

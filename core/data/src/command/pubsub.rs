@@ -62,7 +62,8 @@ pub static COMMANDS: &[Command] = &[
 ];
 
 pub(super) const GROUP: &str = "pubsub";
-pub(super) const PUBSUB_ID: u16 = 778;
+/// The row that asks and tells nothing to others.
+pub const PUBSUB_ID: u16 = 778;
 
 /// How channels are listened to: each kind has its own names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

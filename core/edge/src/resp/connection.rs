@@ -119,8 +119,6 @@ impl Session {
         self.proto = Proto::Two;
         self.name.clear();
         self.muted = Muted::No;
-        self.tracking = None;
-        self.again.clear();
         (self.monitors, self.no_evict, self.no_touch) = (false, false, false);
         self.authenticated = self.config.requirepass.is_none();
         if let Some(view) = &mut self.cluster {

@@ -296,6 +296,12 @@ impl Session {
         self.monitors = true;
     }
 
+    /// True if MULTI has queued a command of a kind.
+    #[must_use]
+    pub fn queued_any(&self, is: impl Fn(&Command) -> bool) -> bool {
+        self.transaction.as_ref().is_some_and(|all| all.queued().iter().any(|one| is(one.command)))
+    }
+
     /// How many commands MULTI has queued; nothing outside of MULTI.
     #[must_use]
     pub fn queued(&self) -> Option<usize> {
@@ -480,9 +486,10 @@ impl Session {
             }
             "reset" if self.watching() => Step::Blocked,
             "reset" => {
+                let tracking = self.stop_tracking();
                 self.reset();
                 self.answer(Reply::Simple("RESET"), out);
-                Step::Reset(self.unsubscribe_all())
+                Step::Reset { listens: self.unsubscribe_all(), tracking }
             }
             _ if listens(command).is_some() => self.subscribe(command, &args, out),
             "quit" => {

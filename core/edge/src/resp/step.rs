@@ -2,6 +2,7 @@
 
 use super::parse::Args;
 use super::subscribe::Listens;
+use super::tracking::Tracking;
 use crate::cluster::Place;
 use data::command::pubsub::Everywhere;
 use data::once::OwnedId;
@@ -21,7 +22,7 @@ pub enum Step<'a> {
     /// Answered already, and the connection listens to other channels than before.
     Listens(Vec<Listens>),
     /// RESET: it listens to nothing any more, and what else the driver knows of the connection is to be forgotten.
-    Reset(Vec<Listens>),
+    Reset { listens: Vec<Listens>, tracking: Option<Box<Tracking>> },
     /// An inline command: feed these bytes, which mean the same, to `step` before going on.
     Inline(Vec<u8>),
     /// Done already.

@@ -161,15 +161,22 @@ impl Session {
                 Ok(tracking) => self.tracking = Some(Box::new(tracking)),
                 Err(refused) => return Reply::Error(refused),
             },
-            "off" => self.tracking = None,
+            "off" => drop(self.stop_tracking()),
             _ => return Reply::Error(Refused::Syntax),
         }
         Reply::Ok
     }
 
-    /// Invalidations can't go where they should. True if that is new.
-    pub fn break_redirect(&mut self) -> bool {
-        self.tracking.as_mut().is_some_and(|tracking| !std::mem::replace(&mut tracking.broken, true))
+    /// Nothing is tracked any more; how it was.
+    pub fn stop_tracking(&mut self) -> Option<Box<Tracking>> {
+        self.again.clear();
+        self.last_read = None;
+        self.tracking.take()
+    }
+
+    /// Invalidations can't go where they should.
+    pub fn break_redirect(&mut self) {
+        self.tracking.iter_mut().for_each(|tracking| tracking.broken = true);
     }
 
     /// The client is about to be told that a key has changed, or any key: once more, if a read is on its way that may not
@@ -181,6 +188,12 @@ impl Session {
         } else {
             self.again.push(Again { seq, key: key.map(Box::from) });
         }
+    }
+
+    /// True if something is to be told once more.
+    #[must_use]
+    pub fn owes_again(&self) -> bool {
+        !self.again.is_empty()
     }
 
     /// What is to be told once more, for the reads that were on their way are answered: keys, or all if that is one of them.

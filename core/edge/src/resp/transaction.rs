@@ -48,6 +48,10 @@ impl Transaction {
         self.queued.len()
     }
 
+    pub(super) fn queued(&self) -> &[QueuedCall] {
+        &self.queued
+    }
+
     /// It will not be executed: what is queued is let go.
     pub(super) fn spoil(&mut self) {
         self.spoilt = true;
