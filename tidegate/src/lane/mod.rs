@@ -8,6 +8,7 @@ pub use caches::{Keys, tell_listening};
 mod cluster;
 mod conn;
 pub use conn::Conn;
+mod guests;
 mod idle;
 mod leave;
 mod monitor;

@@ -104,8 +104,11 @@ fn line(conn: &Conn, command: &Command, args: &[&[u8]]) -> Bytes {
     line.into()
 }
 
-/// True for what only administrators do.
+/// True for what only administrators do, and for the last word.
 fn is_hidden(command: &Command, args: &[&[u8]]) -> bool {
+    if command.name == "quit" {
+        return true;
+    }
     if command.name != "client" {
         return command.flags.split(' ').any(|flag| flag == "admin");
     }
