@@ -97,6 +97,8 @@ pub enum Run {
     Session,
     /// The node's business: the binary answers (INFO, CONFIG, CLIENT LIST, ..).
     Node,
+    /// Asks every lane of every node for what its clients listen to: see [`pubsub::Everywhere`].
+    Everywhere,
 }
 
 /// Commands without keys that concern every shard.
@@ -178,6 +180,12 @@ impl Command {
     pub fn accepts(&self, argc: usize) -> bool {
         let wanted = usize::from(self.arity.unsigned_abs());
         if self.arity < 0 { argc >= wanted } else { argc == wanted }
+    }
+
+    /// True if it is flagged as one that only reads: what it reads, clients may keep.
+    #[must_use]
+    pub fn is_readonly(&self) -> bool {
+        self.flags.split(' ').any(|flag| flag == "readonly")
     }
 
     /// True if it goes through the log.
