@@ -1,8 +1,10 @@
 //! Commands as people type them, their replies and their events as text.
 
 mod events;
+mod hashes;
 mod lcs;
 mod lists;
+mod sets;
 mod sort;
 mod types;
 
@@ -67,6 +69,15 @@ impl Bench {
             assert_eq!(self.run(command.trim()), wanted.trim(), "{command}");
         }
     }
+
+    /// Runs lines of `command => events`.
+    pub(super) fn play_events(&mut self, script: &str) {
+        for line in script.lines().filter(|line| !line.is_empty()) {
+            let (command, wanted) = line.split_once("=>").expect("each line has its events");
+            self.run(command.trim());
+            assert_eq!(self.events(), wanted.trim(), "{command}");
+        }
+    }
 }
 
 /// A reply on one line.
@@ -86,6 +97,11 @@ fn shown(reply: &Reply) -> String {
             let pairs: Vec<String> =
                 pairs.iter().map(|(key, value)| format!("{}: {}", shown(key), shown(value))).collect();
             format!("{{{}}}", pairs.join(", "))
+        }
+        Reply::Couples(pairs) => {
+            let pairs: Vec<String> =
+                pairs.iter().map(|(one, two)| format!("({} {})", shown(one), shown(two))).collect();
+            format!("[{}]", pairs.join(" "))
         }
         Reply::Error(why) => format!("!{why}"),
         other => format!("{other:?}"),
