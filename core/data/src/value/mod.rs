@@ -4,6 +4,7 @@
 //! chance picks the same member on every replica. To clone one is cheap: its members stand in shared chunks that are copied
 //! when they change. That is how a snapshot and a script keep the state of before.
 
+mod dense;
 pub mod hash;
 pub mod list;
 pub mod set;
@@ -12,8 +13,9 @@ pub mod zset;
 
 use base::codec::{DecodeError, Reader, put_varint};
 use bytes::Bytes;
+pub use dense::Word;
 pub use hash::Hash;
-pub use list::{End, List, Member};
+pub use list::{End, List};
 pub use set::Set;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -107,8 +109,9 @@ impl Object {
         match self {
             Self::Str(_) => "raw",
             Self::List(_) => "quicklist",
-            Self::Hash(_) | Self::Set(_) => "hashtable",
-            Self::Zset(_) => "skiplist",
+            Self::Hash(inner) => inner.encoding(),
+            Self::Set(inner) => inner.encoding(),
+            Self::Zset(inner) => inner.encoding(),
             Self::Stream(_) => "stream",
         }
     }
