@@ -3,6 +3,7 @@
 mod hashes;
 mod lists;
 mod sets;
+mod sort;
 mod streams;
 mod zsets;
 
@@ -139,6 +140,9 @@ impl Workload {
         let at = rng.below(KEYS_PER_GROUP);
         let kind = if rng.one_in(10) { rng.below(KEYS_PER_GROUP) } else { at };
         let name = key(group, at);
+        if rng.one_in(40) {
+            return Self::sort(rng, group, name);
+        }
         match kind {
             0 => self.list(rng, group, name),
             1 => self.hash(rng, group, name),

@@ -83,9 +83,10 @@ impl Promises {
         if rng.one_in(6)
             && let [single] = promise.frames.as_mut_slice()
         {
-            single.words[2] = b"append".to_vec();
-            single.words.truncate(4);
-            single.words.push(b"another".to_vec());
+            // Where the keys are counted, the count stands before them.
+            let key = single.words[3..].iter().find(|word| word.starts_with(b"{")).expect("a write has a key").clone();
+            single.words.truncate(2);
+            single.words.extend([b"append".to_vec(), key, b"another".to_vec()]);
         }
         Some(promise)
     }
@@ -135,7 +136,7 @@ fn command(id: &str, rng: &mut Rng, workload: &mut Workload, db: u8) -> Asked {
     let mut asked = loop {
         let asked = workload.draw(rng, db, None, false);
         let row = data::command::find(&asked.words[0]).expect("the workload knows the table");
-        if matches!(row.run, data::Run::Write(_)) {
+        if matches!(row.run, data::Run::Write(_)) && names_a_key(&asked) {
             break asked;
         }
     };
@@ -146,11 +147,23 @@ fn command(id: &str, rng: &mut Rng, workload: &mut Workload, db: u8) -> Asked {
 fn transaction(id: String, rng: &mut Rng, workload: &mut Workload, db: u8) -> Vec<Asked> {
     let group = rng.below(crate::workload::GROUPS);
     let mut frames = vec![plain(db, "multi")];
-    for _ in 0..1 + rng.below(4) {
-        frames.push(workload.draw(rng, db, Some(group), false));
+    let count = 1 + rng.below(4);
+    while frames.len() as u64 <= count {
+        let asked = workload.draw(rng, db, Some(group), false);
+        // The outcome is kept beside a key.
+        if frames.len() > 1 || names_a_key(&asked) {
+            frames.push(asked);
+        }
     }
     frames.push(plain(db, &format!("once {id} exec")));
     frames
+}
+
+/// False where a count of keys makes no sense, so that none is named.
+fn names_a_key(asked: &Asked) -> bool {
+    let words: Vec<&[u8]> = asked.words.iter().map(Vec::as_slice).collect();
+    let row = data::command::find(words[0]).expect("the workload knows the table");
+    row.keys.positions(&words).next().is_some()
 }
 
 fn plain(db: u8, text: &str) -> Asked {

@@ -3,6 +3,7 @@
 mod events;
 mod lcs;
 mod lists;
+mod sort;
 mod types;
 
 use super::{all, by_id, find, keyless};
