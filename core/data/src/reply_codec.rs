@@ -189,7 +189,6 @@ fn items(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Vec<Reply
     Ok(out)
 }
 
-
 fn text(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
     Ok(String::from_utf8_lossy(reader.bytes()?).into_owned())
 }
