@@ -83,9 +83,10 @@ impl Promises {
         if rng.one_in(6)
             && let [single] = promise.frames.as_mut_slice()
         {
-            single.words[2] = b"append".to_vec();
-            single.words.truncate(4);
-            single.words.push(b"another".to_vec());
+            // Where the keys are counted, the count stands before them.
+            let key = single.words[3..].iter().find(|word| word.starts_with(b"{")).expect("a write has a key").clone();
+            single.words.truncate(2);
+            single.words.extend([b"append".to_vec(), key, b"another".to_vec()]);
         }
         Some(promise)
     }

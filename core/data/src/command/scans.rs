@@ -32,7 +32,7 @@ pub(super) fn nothing() -> Reply {
 }
 
 /// A page: the cursor of the next and what is in this one.
-pub(super) fn reply(next: usize, members: Vec<Reply>) -> Reply {
+pub(super) fn reply(next: impl std::fmt::Display, members: Vec<Reply>) -> Reply {
     Reply::Array(vec![Reply::text(next), Reply::Array(members)])
 }
 
@@ -63,6 +63,11 @@ impl<'a> Options<'a> {
         let end = if cursor == 0 { len } else { len.min(cursor) };
         let start = end.saturating_sub(self.count);
         (start..end, start)
+    }
+
+    /// How many members a page has, about.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     /// True if MATCH lets it through.

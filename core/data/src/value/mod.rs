@@ -15,7 +15,7 @@ use base::codec::{DecodeError, Reader, put_varint};
 use bytes::Bytes;
 pub use dense::Word;
 pub use hash::Hash;
-pub use list::{End, List, Member};
+pub use list::{End, List};
 pub use set::Set;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;

@@ -4,7 +4,7 @@ use super::load::{HASH, LIST, SET, STREAM, STRING, ZSET};
 use super::source::{put_length, put_number, put_string};
 use super::streams;
 use crate::keyspace::Value;
-use crate::value::{Container, End, Hash, List, Member, Object, Set, Word, Zset};
+use crate::value::{Container, End, Hash, List, Object, Set, Word, Zset};
 
 /// The payload of a value, without its footer.
 pub fn value(value: Value<'_>) -> Vec<u8> {
@@ -40,13 +40,7 @@ fn string(bytes: &[u8]) -> Vec<u8> {
 
 fn list_of(list: &List) -> Vec<u8> {
     let mut out = headed(LIST, list);
-    for member in list.walk(End::Head, 0) {
-        match member {
-            Member::Int(number) => put_number(&mut out, number),
-            Member::Bytes(bytes) => put_string(&mut out, bytes),
-            Member::Large(bytes) => put_string(&mut out, bytes),
-        }
-    }
+    list.walk(End::Head, 0).for_each(|member| word(&mut out, member));
     out
 }
 
@@ -68,7 +62,7 @@ fn hash_of(hash: &Hash) -> Vec<u8> {
 fn zset_of(zset: &Zset) -> Vec<u8> {
     let mut out = headed(ZSET, zset);
     for (member, score) in zset.iter() {
-        put_string(&mut out, member);
+        word(&mut out, member);
         out.extend_from_slice(&score.to_le_bytes());
     }
     out

@@ -7,7 +7,7 @@ use super::{coordinates_reply, distance_reply};
 use crate::command::strings::integer;
 use crate::command::zsets::store;
 use crate::command::{Command, Keys, Outcome, Positions, Run};
-use crate::value::Zset;
+use crate::value::{Word, Zset};
 use crate::{Context, Keyspace, Refused, Reply};
 
 /// The rows of this file.
@@ -127,7 +127,7 @@ type Unit = f64;
 
 /// A member that was found.
 struct Found<'a> {
-    member: &'a [u8],
+    member: Word<'a>,
     score: f64,
     place: Place,
     meters: f64,
@@ -262,7 +262,7 @@ impl<'a> Asked<'a> {
     }
 
     fn reply(&self, found: &Found<'_>, unit: Unit) -> Reply {
-        let member = Reply::bulk(found.member);
+        let member = Reply::Bulk(found.member.blob());
         if !(self.distances || self.hashes || self.places) {
             return member;
         }
@@ -282,7 +282,7 @@ impl<'a> Asked<'a> {
 }
 
 /// A member, if it stands in the shape.
-fn inside<'a>(around: Place, shape: Shape, member: &'a [u8], score: f64) -> Option<Found<'a>> {
+fn inside<'a>(around: Place, shape: Shape, member: Word<'a>, score: f64) -> Option<Found<'a>> {
     let place = cells::place(score);
     let meters = match shape {
         Shape::Circle { radius_meters } => {
@@ -340,7 +340,8 @@ fn search<'a>(zset: Option<&Zset>, asked: &Asked<'a>) -> Goal<'a> {
     };
     let mut new = Zset::default();
     for one in found {
-        new.insert(one.member, if asked.store_distances { one.meters / unit } else { one.score });
+        let score = if asked.store_distances { one.meters / unit } else { one.score };
+        one.member.read(|member| new.insert(member, score));
     }
     Goal::Store(key, new)
 }

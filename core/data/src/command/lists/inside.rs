@@ -4,7 +4,7 @@ use super::super::strings::integer;
 use super::super::{Command, Keys, Outcome, Run};
 use super::{notify_if_gone, range};
 use crate::keyspace::{Absent, Changed, Class};
-use crate::value::{Container, End, List, Member};
+use crate::value::{Container, End, List, Word};
 use crate::{Context, Keyspace, Refused, Reply};
 
 /// The rows of this file; ids 508 to 513.
@@ -108,7 +108,7 @@ fn linsert(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
         _ => return Err(Refused::Syntax),
     };
     let Some(list) = keyspace.container::<List>(cx, args[1])? else { return Ok(Reply::Int(0)) };
-    let pivot = Member::of(args[3]);
+    let pivot = Word::of(args[3]);
     let Some(at) = list.walk(End::Head, 0).position(|member| member.is(pivot)) else { return Ok(Reply::Int(-1)) };
     let len = list.len() + 1;
     keyspace.change(cx, args[1], Absent::Leave, |list: &mut List| (list.insert(at + behind, args[4]), Changed::Yes))?;
@@ -136,7 +136,7 @@ fn lrem(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
 
 /// The places, counted from the head, of all members that are `wanted`, in the order in which they come from an end.
 fn places_of<'a>(list: &'a List, wanted: &'a [u8], from: End) -> impl Iterator<Item = usize> {
-    let (wanted, last) = (Member::of(wanted), list.len().saturating_sub(1));
+    let (wanted, last) = (Word::of(wanted), list.len().saturating_sub(1));
     let found = list.walk(from, 0).enumerate().filter(move |(_, member)| member.is(wanted));
     found.map(move |(at, _)| if from == End::Head { at } else { last - at })
 }

@@ -7,7 +7,7 @@ pub mod inside;
 use super::strings::integer;
 use super::{Command, Keys, Outcome, Run};
 use crate::keyspace::{Absent, Changed, Class};
-use crate::value::{Container, End, List, Member};
+use crate::value::{Container, End, List, Word};
 use crate::{Blob, Context, Keyspace, Refused, Reply};
 
 /// The rows of this family; ids 500 to 539.
@@ -200,7 +200,7 @@ pub(super) fn pop(
     count: usize,
 ) -> Result<Option<Vec<Blob>>, Refused> {
     let taken = keyspace.change(cx, key, Absent::Leave, |list: &mut List| {
-        let taken: Vec<Blob> = list.walk(end, 0).take(count).map(Member::blob).collect();
+        let taken: Vec<Blob> = list.walk(end, 0).take(count).map(Word::blob).collect();
         list.cut(end, taken.len());
         let changed = Changed::from(!taken.is_empty());
         (taken, changed)
@@ -263,7 +263,7 @@ fn lrange(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let (start, stop) = (integer(args[2])?, integer(args[3])?);
     let Some(list) = keyspace.container::<List>(cx, args[1])? else { return Ok(Reply::Array(Vec::new())) };
     let (start, count) = range(start, stop, list.len());
-    Ok(bulks(list.walk(End::Head, start).take(count).map(Member::blob)))
+    Ok(bulks(list.walk(End::Head, start).take(count).map(Word::blob)))
 }
 
 fn lmove(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {

@@ -2,14 +2,16 @@
 
 pub mod add;
 mod bounds;
+pub mod combine;
 pub mod pop;
 pub mod range;
 pub mod read;
 pub mod remove;
+pub mod walk;
 
 use super::{Command, Keys, Outcome, Run};
 use crate::keyspace::{Class, Ttl};
-use crate::value::{Container, Zset};
+use crate::value::{Container, Word, Zset};
 use crate::{Context, Keyspace, Reply};
 
 /// Members with their scores, or without.
@@ -20,12 +22,12 @@ enum Scores {
 }
 
 /// An answer of members: flat in RESP2 and in pairs in RESP3 where scores are wanted.
-fn members<'a>(found: impl Iterator<Item = (&'a [u8], f64)>, scores: Scores) -> Reply {
+fn members<'a>(found: impl Iterator<Item = (Word<'a>, f64)>, scores: Scores) -> Reply {
     match scores {
         Scores::With => {
-            Reply::Couples(found.map(|(member, score)| (Reply::bulk(member), Reply::Double(score))).collect())
+            Reply::Couples(found.map(|(member, score)| (Reply::Bulk(member.blob()), Reply::Double(score))).collect())
         }
-        Scores::Without => Reply::Array(found.map(|(member, _)| Reply::bulk(member)).collect()),
+        Scores::Without => Reply::Array(found.map(|(member, _)| Reply::Bulk(member.blob())).collect()),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Command, Keys, Outcome, Run};
 use crate::command::strings::integer;
 use crate::keyspace::{Absent, Changed, Class};
-use crate::value::{Container, Zset};
+use crate::value::{Container, Word, Zset};
 use crate::{Context, Keyspace, Refused, Reply};
 
 /// The rows of this file.
@@ -151,7 +151,7 @@ pub(in crate::command) fn pop(
 ) -> Result<Popped, Refused> {
     let taken = keyspace.change(cx, key, Absent::Leave, |zset: &mut Zset| {
         let count = count.min(zset.len());
-        let reply = |(member, score): (&[u8], f64)| (Reply::bulk(member), Reply::Double(score));
+        let reply = |(member, score): (Word<'_>, f64)| (Reply::Bulk(member.blob()), Reply::Double(score));
         let (popped, ranks): (Popped, _) = match from {
             Extreme::Min => (zset.range(0..count).map(reply).collect(), 0..count),
             Extreme::Max => {

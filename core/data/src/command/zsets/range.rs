@@ -183,7 +183,7 @@ fn zrangestore(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome
     let mut found = Zset::default();
     if let Some(zset) = keyspace.container::<Zset>(cx, args[2])? {
         for (member, score) in zset.range(asked.ranks(zset)) {
-            found.insert(member, score);
+            member.read(|member| found.insert(member, score));
         }
     }
     Ok(Reply::count(store(keyspace, cx, args[1], found, "zrangestore")))

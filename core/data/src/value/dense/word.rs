@@ -66,6 +66,17 @@ impl<'a> Word<'a> {
         }
     }
 
+    /// True if both are the same string; `other` was made by [`Word::of`].
+    #[must_use]
+    pub fn is(self, other: Word<'_>) -> bool {
+        match (self, other) {
+            (Self::Int(a), Word::Int(b)) => a == b,
+            (Self::Text(a), Word::Text(b)) => a == b,
+            (Self::Apart(a), Word::Text(b)) => a == b,
+            _ => false,
+        }
+    }
+
     /// Bytes of the string.
     #[must_use]
     pub fn len(self) -> usize {

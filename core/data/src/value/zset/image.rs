@@ -4,9 +4,10 @@
 //! form: u8 (0 small, 1 large) | count: varint | score, member as in a chunk | ..
 //! ```
 
+use super::index::Hash;
 use super::packed::{self, Packed};
 use super::{Form, Large, SMALL_COUNT_MAX, SMALL_MEMBER_BYTES_MAX, Zset};
-use crate::value::Container;
+use crate::value::{Container, Word};
 use base::codec::{DecodeError, Reader, put_varint};
 use smallvec::SmallVec;
 
@@ -42,15 +43,16 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Zset, DecodeError> {
 fn entries<'a>(
     reader: &mut Reader<'a>,
     count: u64,
-    mut each: impl FnMut(&'a [u8], f64) -> Result<(), DecodeError>,
+    mut each: impl FnMut(&[u8], f64) -> Result<(), DecodeError>,
 ) -> Result<(), DecodeError> {
-    let mut former: Option<(f64, &[u8])> = None;
+    let mut former: Option<(f64, Word<'a>)> = None;
     for _ in 0..count {
         let (score, member) = packed::read(reader).ok_or(DecodeError::Truncated)?;
-        if former.is_some_and(|former| former >= (score, member)) {
-            return Err(OUT_OF_ORDER);
-        }
-        each(member, score)?;
+        member.read(|text| {
+            let follows =
+                |(last, name): (f64, Word<'_>)| last < score || (last == score && name.read(|name| name < text));
+            if former.is_none_or(follows) { each(text, score) } else { Err(OUT_OF_ORDER) }
+        })?;
         former = Some((score, member));
     }
     Ok(())
@@ -58,25 +60,32 @@ fn entries<'a>(
 
 fn decode_small(reader: &mut Reader<'_>, count: u64) -> Result<Zset, DecodeError> {
     let mut packed = Packed::default();
-    let mut members: SmallVec<[&[u8]; SMALL_COUNT_MAX]> = SmallVec::new();
-    entries(reader, count, |member, score| {
-        if member.len() > SMALL_MEMBER_BYTES_MAX || (score == 0.0 && score.is_sign_negative()) {
+    let mut hashes: SmallVec<[Hash; SMALL_COUNT_MAX]> = SmallVec::new();
+    entries(reader, count, |text, score| {
+        if text.len() > SMALL_MEMBER_BYTES_MAX || (score == 0.0 && score.is_sign_negative()) {
             return Err(DecodeError::Overlong);
         }
+        // As a word of its own: an image may spell an integer as text.
+        let member = Word::of(text);
+        hashes.push(Hash::of(member));
         packed.push(score, member);
-        members.push(member);
         Ok(())
     })?;
-    members.sort_unstable();
-    if members.windows(2).any(|pair| pair[0] == pair[1]) {
+    hashes.sort_unstable();
+    if hashes.windows(2).any(|pair| pair[0] == pair[1]) && any_twice(&packed) {
         return Err(TWICE);
     }
     Ok(Zset(Form::Small(packed)))
 }
 
+/// True if a member stands there twice, whose first place is found.
+fn any_twice(packed: &Packed) -> bool {
+    packed.entries().any(|entry| packed.find(entry.member).is_none_or(|first| first.place() != entry.place()))
+}
+
 fn decode_large(reader: &mut Reader<'_>, count: u64) -> Result<Zset, DecodeError> {
     let mut large = Box::new(Large::default());
-    entries(reader, count, |member, score| match large.insert(member, score) {
+    entries(reader, count, |text, score| match large.insert(text, score) {
         None => Ok(()),
         Some(_) => Err(TWICE),
     })?;

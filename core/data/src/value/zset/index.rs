@@ -5,6 +5,7 @@
 //! Its shape is no state: two trees of the same keys answer alike.
 
 use super::leaves::LeafId;
+use crate::value::Word;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -16,9 +17,13 @@ pub(super) struct Hash(pub(super) u64);
 impl Hash {
     /// The same everywhere and always: cursors of ZSCAN carry it. It needs no secret, since a flood of members with one hash
     /// costs whoever makes it some 2^36 tries for each.
-    pub(super) fn of(member: &[u8]) -> Self {
+    pub(super) fn of(member: Word<'_>) -> Self {
         let mut hasher = SipHasher13::new_with_keys(0x7469_6465_6761_7465, 0x736f_7274_6564_2073);
-        hasher.write(member);
+        match member {
+            Word::Text(text) => hasher.write(text),
+            Word::Apart(text) => hasher.write(text),
+            Word::Int(integer) => hasher.write_i64(integer),
+        }
         Self(hasher.finish() >> LEAF_BITS)
     }
 

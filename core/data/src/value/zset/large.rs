@@ -7,6 +7,7 @@ use super::index::{HASH_BITS, Hash, Index};
 use super::leaves::{LeafId, Leaves};
 use super::packed::Packed;
 use super::tree::{Moved, Place, Tree};
+use crate::value::Word;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -27,10 +28,11 @@ impl Large {
     }
 
     pub(super) fn score(&self, member: &[u8]) -> Option<f64> {
+        let member = Word::of(member);
         self.find(Hash::of(member), member).map(|(_, score)| score)
     }
 
-    fn find(&self, hash: Hash, member: &[u8]) -> Option<(LeafId, f64)> {
+    fn find(&self, hash: Hash, member: Word<'_>) -> Option<(LeafId, f64)> {
         self.index.leaves(hash).find_map(|leaf| Some((leaf, self.leaves.get(leaf).find(member)?.score)))
     }
 
@@ -51,8 +53,8 @@ impl Large {
 
     /// Puts a member in or gives it another score; its former score.
     pub(super) fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
-        let hash = Hash::of(member);
-        let former = self.find(hash, member);
+        let hash = Hash::of(Word::of(member));
+        let former = self.find(hash, Word::of(member));
         if let Some((_, former)) = former {
             if former.to_bits() == score.to_bits() {
                 return Some(former);
@@ -75,8 +77,8 @@ impl Large {
 
     /// Takes a member out; its score.
     pub(super) fn remove(&mut self, member: &[u8]) -> Option<f64> {
-        let hash = Hash::of(member);
-        let (leaf, score) = self.find(hash, member)?;
+        let hash = Hash::of(Word::of(member));
+        let (leaf, score) = self.find(hash, Word::of(member))?;
         self.index.remove(hash, leaf);
         let moved = self.tree.remove(&mut self.leaves, Place { score, member });
         self.follow(moved);
@@ -102,7 +104,7 @@ impl Large {
 
     /// Shows at least `count` members from a cursor on, in the order of their hashes, if there are so many; the next cursor,
     /// or 0 at the end.
-    pub(super) fn scan(&self, cursor: u64, count: usize, mut show: impl FnMut(&[u8], f64)) -> u64 {
+    pub(super) fn scan(&self, cursor: u64, count: usize, mut show: impl FnMut(Word<'_>, f64)) -> u64 {
         if cursor >> HASH_BITS != 0 {
             return 0;
         }

@@ -7,13 +7,14 @@ mod image;
 mod index;
 mod large;
 mod leaves;
+mod member;
 mod packed;
 mod score;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-use super::{Container, kind};
+use super::{Container, Word, kind};
 use base::codec::{DecodeError, Reader};
 use large::Large;
 use packed::Packed;
@@ -65,7 +66,7 @@ impl Zset {
     #[must_use]
     pub fn score(&self, member: &[u8]) -> Option<f64> {
         match &self.0 {
-            Form::Small(packed) => packed.find(member).map(|entry| entry.score),
+            Form::Small(packed) => packed.find(Word::of(member)).map(|entry| entry.score),
             Form::Large(large) => large.score(member),
         }
     }
@@ -74,7 +75,10 @@ impl Zset {
     #[must_use]
     pub fn rank(&self, member: &[u8]) -> Option<usize> {
         match &self.0 {
-            Form::Small(packed) => packed.entries().position(|entry| entry.member == member),
+            Form::Small(packed) => {
+                let place = packed.find(Word::of(member))?.place();
+                packed.entries().position(|entry| entry.place() == place)
+            }
             Form::Large(large) => large.score(member).map(|score| large.rank(score, member)),
         }
     }
@@ -111,7 +115,7 @@ impl Zset {
         let (mut begin, mut end) = (0, self.len());
         while begin < end {
             let middle = usize::midpoint(begin, end);
-            let is_low = self.nth(middle).is_some_and(|(member, _)| low(member));
+            let is_low = self.nth(middle).is_some_and(|(member, _)| member.read(&low));
             (begin, end) = if is_low { (middle + 1, end) } else { (begin, middle) };
         }
         begin
@@ -119,13 +123,13 @@ impl Zset {
 
     /// The member of a rank and its score.
     #[must_use]
-    pub fn nth(&self, rank: usize) -> Option<(&[u8], f64)> {
+    pub fn nth(&self, rank: usize) -> Option<(Word<'_>, f64)> {
         let (packed, rank) = self.seek(rank)?;
         packed.entries().nth(rank).map(|entry| (entry.member, entry.score))
     }
 
     /// The members of these ranks, in order.
-    pub fn range(&self, ranks: Range<usize>) -> impl Iterator<Item = (&[u8], f64)> {
+    pub fn range(&self, ranks: Range<usize>) -> impl Iterator<Item = (Word<'_>, f64)> {
         let mut left = ranks.start..ranks.end.min(self.len());
         let mut here = Packed::NONE.entries();
         std::iter::from_fn(move || {
@@ -141,7 +145,7 @@ impl Zset {
     }
 
     /// The members of these ranks, the last first.
-    pub fn range_back(&self, ranks: Range<usize>) -> impl Iterator<Item = (&[u8], f64)> {
+    pub fn range_back(&self, ranks: Range<usize>) -> impl Iterator<Item = (Word<'_>, f64)> {
         let mut left = ranks.start..ranks.end.min(self.len());
         let mut here = Vec::new();
         std::iter::from_fn(move || {
@@ -156,7 +160,7 @@ impl Zset {
     }
 
     /// All members, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], f64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Word<'_>, f64)> {
         self.range(0..self.len())
     }
 
@@ -174,7 +178,7 @@ impl Zset {
         match &mut self.0 {
             Form::Large(large) => large.insert(member, score),
             Form::Small(packed) => {
-                let former = packed.find(member).map(|entry| (entry.place(), entry.score));
+                let former = packed.find(Word::of(member)).map(|entry| (entry.place(), entry.score));
                 if let Some((place, _)) = former {
                     packed.remove(place);
                 } else if packed.len() == SMALL_COUNT_MAX || member.len() > SMALL_MEMBER_BYTES_MAX {
@@ -192,7 +196,7 @@ impl Zset {
         match &mut self.0 {
             Form::Large(large) => large.remove(member),
             Form::Small(packed) => {
-                let entry = packed.find(member)?;
+                let entry = packed.find(Word::of(member))?;
                 let (place, score) = (entry.place(), entry.score);
                 packed.remove(place);
                 Some(score)
@@ -204,7 +208,7 @@ impl Zset {
     pub fn remove_range(&mut self, ranks: Range<usize>) {
         for _ in ranks.clone() {
             let Some((member, _)) = self.nth(ranks.start) else { return };
-            let member: SmallVec<[u8; 64]> = SmallVec::from_slice(member);
+            let member: SmallVec<[u8; 64]> = member.read(SmallVec::from_slice);
             self.remove(&member);
         }
     }
@@ -214,7 +218,7 @@ impl Zset {
         if let Form::Small(packed) = &self.0 {
             let mut large = Box::new(Large::default());
             for entry in packed.entries() {
-                large.insert(entry.member, entry.score);
+                entry.member.read(|member| large.insert(member, entry.score));
             }
             self.0 = Form::Large(large);
         }
@@ -224,7 +228,7 @@ impl Zset {
 
     /// Shows a page of members from a cursor on, about `count`, and tells the next cursor: 0 when there is none. What is there
     /// during a whole scan is shown, whatever becomes of its score. A small one is one page.
-    pub fn scan(&self, cursor: u64, count: usize, mut show: impl FnMut(&[u8], f64)) -> u64 {
+    pub fn scan(&self, cursor: u64, count: usize, mut show: impl FnMut(Word<'_>, f64)) -> u64 {
         match &self.0 {
             Form::Small(packed) => {
                 packed.entries().for_each(|entry| show(entry.member, entry.score));
@@ -261,8 +265,10 @@ impl Container for Zset {
         hasher.write_u8(u8::from(matches!(self.0, Form::Large(_))));
         for (member, score) in self.iter() {
             hasher.write_u64(score.to_bits());
-            hasher.write_usize(member.len());
-            hasher.write(member);
+            member.read(|member| {
+                hasher.write_usize(member.len());
+                hasher.write(member);
+            });
         }
     }
 

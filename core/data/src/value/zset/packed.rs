@@ -1,14 +1,15 @@
 //! Members packed one behind the other in the order of (score, member): a whole small sorted set, or a leaf of a large one.
 //!
 //! ```text
-//! count: u16 | score | member's length: varint | member | score | ..
+//! count: u16 | score | member | score | member | ..
 //! ```
 //!
 //! The memory is as long as its content: to put a member in moves what stands behind it, some hundred bytes.
 
+use super::member::{self, Coded};
 use super::score::{self, Spelled};
-use base::codec::{Reader, put_varint};
-use smallvec::SmallVec;
+use crate::value::Word;
+use base::codec::Reader;
 use std::cmp::Ordering;
 
 /// See the module.
@@ -19,7 +20,7 @@ pub(super) struct Packed(Vec<u8>);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<'a> {
     pub(super) score: f64,
-    pub(super) member: &'a [u8],
+    pub(super) member: Word<'a>,
     /// Where its bytes begin and end.
     begin: usize,
     end: usize,
@@ -47,16 +48,18 @@ impl Packed {
         Entries { bytes: &self.0, at: HEAD_BYTES, left: self.len() }
     }
 
-    /// The entry of a member; the scores of the others aren't read.
-    pub(super) fn find(&self, member: &[u8]) -> Option<Entry<'_>> {
+    /// The entry of a member; the others aren't read.
+    pub(super) fn find(&self, member: Word<'_>) -> Option<Entry<'_>> {
+        let coded = Coded::new(member);
         let mut at = HEAD_BYTES;
         while at < self.0.len() {
-            let mut reader = Reader::new(&self.0[at + score::length(self.0[at])..]);
-            let found = reader.bytes().expect("a chunk is well formed");
-            if found == member {
+            let bytes = &self.0[at + score::length(self.0[at])..];
+            if coded.begins(bytes) {
                 return Entries { bytes: &self.0, at, left: 1 }.next();
             }
-            at = self.0.len() - reader.rest().len();
+            let mut reader = Reader::new(bytes);
+            let length = reader.len().expect("a chunk is well formed") / 2;
+            at = self.0.len() - reader.rest().len() + length;
         }
         None
     }
@@ -71,26 +74,25 @@ impl Packed {
             }
             rank += 1;
         }
-        self.insert_at(at, score, member);
+        self.insert_at(at, score, Word::of(member));
         rank
     }
 
     /// Puts a member behind all others, where its place is.
-    pub(super) fn push(&mut self, score: f64, member: &[u8]) {
+    pub(super) fn push(&mut self, score: f64, member: Word<'_>) {
         self.insert_at(self.0.len().max(HEAD_BYTES), score, member);
     }
 
-    fn insert_at(&mut self, at: usize, score: f64, member: &[u8]) {
-        let mut head: SmallVec<[u8; 24]> = SmallVec::from_slice(Spelled::new(score).bytes());
-        head_of(&mut head, member.len());
+    fn insert_at(&mut self, at: usize, score: f64, member: Word<'_>) {
+        let (score, member) = (Spelled::new(score), Coded::new(member));
         let old = self.0.len().max(HEAD_BYTES);
-        let new = old + head.len() + member.len();
-        self.0.reserve_exact(new - self.0.len());
-        self.0.resize(new, 0);
-        self.0.copy_within(at..old, at + new - old);
-        let (front, back) = self.0[at..at + new - old].split_at_mut(head.len());
-        front.copy_from_slice(&head);
-        back.copy_from_slice(member);
+        let added = score.bytes().len() + member.len();
+        self.0.reserve_exact(old + added - self.0.len());
+        self.0.resize(old + added, 0);
+        self.0.copy_within(at..old, at + added);
+        let (front, back) = self.0[at..at + added].split_at_mut(score.bytes().len());
+        front.copy_from_slice(score.bytes());
+        member.write(back);
         self.set_len(self.len() + 1);
     }
 
@@ -138,7 +140,8 @@ impl Packed {
 impl Entry<'_> {
     /// How it stands to a place in the order.
     pub(super) fn order(&self, score: f64, member: &[u8]) -> Ordering {
-        self.score.partial_cmp(&score).expect("a score is a number").then_with(|| self.member.cmp(member))
+        let by_score = self.score.partial_cmp(&score).expect("a score is a number");
+        by_score.then_with(|| self.member.read(|own| own.cmp(member)))
     }
 
     /// Its place for [`Packed::remove`].
@@ -175,26 +178,18 @@ impl<'a> Iterator for Entries<'a> {
 impl ExactSizeIterator for Entries<'_> {}
 
 /// Appends an entry, as chunks and images hold it.
-pub(super) fn write(out: &mut Vec<u8>, score: f64, member: &[u8]) {
+pub(super) fn write(out: &mut Vec<u8>, score: f64, member: Word<'_>) {
     out.extend_from_slice(Spelled::new(score).bytes());
-    put_varint(out, member.len() as u64);
-    out.extend_from_slice(member);
+    let (member, begin) = (Coded::new(member), out.len());
+    out.resize(begin + member.len(), 0);
+    member.write(&mut out[begin..]);
 }
 
 /// Takes an entry off the front, if there is one.
-pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Option<(f64, &'a [u8])> {
+pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Option<(f64, Word<'a>)> {
     let (score, used) = score::read(reader.rest())?;
     reader.take(used).ok()?;
-    Some((score, reader.bytes().ok()?))
-}
-
-/// A length as LEB128.
-fn head_of(out: &mut SmallVec<[u8; 24]>, mut len: usize) {
-    while len >= 0x80 {
-        out.push(len.to_le_bytes()[0] | 0x80);
-        len >>= 7;
-    }
-    out.push(len.to_le_bytes()[0]);
+    Some((score, member::read(reader)?))
 }
 
 const HEAD_BYTES: usize = 2;

@@ -5,6 +5,7 @@
 
 use super::leaves::{LeafId, Leaves};
 use super::packed::{Entry, Packed};
+use crate::value::Word;
 use std::sync::Arc;
 
 /// See the module.
@@ -139,10 +140,11 @@ impl Child {
 
     /// True if its first member stands before a place or there.
     fn begins_by(&self, leaves: &Leaves, place: Place<'_>) -> bool {
-        self.score < place.score || (self.score == place.score && self.first(leaves) <= place.member)
+        self.score < place.score
+            || (self.score == place.score && self.first(leaves).read(|first| first <= place.member))
     }
 
-    fn first<'a>(&self, leaves: &'a Leaves) -> &'a [u8] {
+    fn first<'a>(&self, leaves: &'a Leaves) -> Word<'a> {
         let mut child = self;
         loop {
             match &child.node {
