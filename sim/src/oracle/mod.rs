@@ -13,7 +13,7 @@ mod once;
 mod sets;
 mod sketches;
 mod sort;
-mod streams;
+pub mod streams;
 mod strings;
 mod zsets;
 
