@@ -64,7 +64,7 @@ impl Model {
             _ if other_type => wrong_type(),
             "bitop" => {
                 let sources: Vec<Vec<bool>> = reads.iter().map(|key| string(self, key).unwrap_or_default()).collect();
-                self.combine(db, words, &sources)
+                self.combine_bits(db, words, &sources)
             }
             "bitcount" => here.map_or(Answer::Int(0), |found| counted(&found, words)),
             _ => match here {
@@ -82,7 +82,7 @@ impl Model {
         }
     }
 
-    fn combine(&mut self, db: u8, words: &[&[u8]], sources: &[Vec<bool>]) -> Answer {
+    fn combine_bits(&mut self, db: u8, words: &[&[u8]], sources: &[Vec<bool>]) -> Answer {
         let longest = sources.iter().map(Vec::len).max().unwrap_or(0);
         let name = words[1].to_ascii_lowercase();
         let joined = |at: usize| {

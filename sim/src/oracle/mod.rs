@@ -152,10 +152,11 @@ impl Model {
                 let members = self.hash(&name, now, asked.db, &words);
                 let members = members.or_else(|| self.set_of(&name, now, asked.db, &words, told));
                 let members = members.or_else(|| self.payload(&name, now, asked.db, &words));
-                if let Some(expected) = members.or_else(|| self.sort(&name, now, asked.db, &words)) {
+                let members = members.or_else(|| self.sort(&name, now, asked.db, &words));
+                if let Some(expected) = members.or_else(|| self.zset(&name, now, asked.db, &words)) {
                     return expected;
                 }
-                let families = [Self::string, Self::list, Self::zset, Self::stream, Self::bitmap, Self::sketch];
+                let families = [Self::string, Self::list, Self::stream, Self::bitmap, Self::sketch];
                 let answer = families.iter().find_map(|family| family(self, &name, now, asked.db, &words));
                 answer.unwrap_or_else(|| self.generic(&name, now, asked.db, &words))
             }

@@ -72,7 +72,7 @@ impl Keyspace {
             (told, grew || changed == Changed::Yes)
         });
         if changed {
-            self.touch(cx.db, address, key);
+            self.touch(address, key);
         }
         told
     }

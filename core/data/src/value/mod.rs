@@ -109,9 +109,9 @@ impl Object {
         match self {
             Self::Str(_) => "raw",
             Self::List(_) => "quicklist",
-            Self::Hash(hash) => hash.encoding(),
-            Self::Set(set) => set.encoding(),
-            Self::Zset(zset) => zset.encoding(),
+            Self::Hash(inner) => inner.encoding(),
+            Self::Set(inner) => inner.encoding(),
+            Self::Zset(inner) => inner.encoding(),
             Self::Stream(_) => "stream",
         }
     }
