@@ -10,6 +10,7 @@ mod keys;
 mod lcs;
 mod lists;
 mod once;
+pub mod payloads;
 mod sets;
 mod sketches;
 mod sort;
@@ -150,6 +151,7 @@ impl Model {
             _ => {
                 let members = self.hash(&name, now, asked.db, &words);
                 let members = members.or_else(|| self.set_of(&name, now, asked.db, &words, told));
+                let members = members.or_else(|| self.payload(&name, now, asked.db, &words));
                 let members = members.or_else(|| self.sort(&name, now, asked.db, &words));
                 if let Some(expected) = members.or_else(|| self.zset(&name, now, asked.db, &words)) {
                     return expected;

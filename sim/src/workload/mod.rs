@@ -3,6 +3,7 @@
 mod bits;
 mod hashes;
 mod lists;
+mod payloads;
 mod sets;
 mod sort;
 mod streams;
@@ -141,8 +142,10 @@ impl Workload {
         let at = rng.below(KEYS_PER_GROUP);
         let kind = if rng.one_in(10) { rng.below(KEYS_PER_GROUP) } else { at };
         let name = key(group, at);
-        if rng.one_in(40) {
-            return Self::sort(rng, group, name);
+        match rng.below(40) {
+            0 => return Self::sort(rng, group, name),
+            1 | 2 => return self.payload(rng, name),
+            _ => {}
         }
         match kind {
             0 => self.list(rng, group, name),
