@@ -63,6 +63,7 @@ impl Stage {
                 }
             }
             self.out.peers.clear();
+            self.out.messages.clear();
             let writes = std::mem::take(&mut self.out.raft.writes);
             if writes.is_empty() {
                 return;

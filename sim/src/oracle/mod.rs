@@ -3,6 +3,7 @@
 //! It shares no code with the shard. It is told the order in which commands took effect and the stamp of each, and says
 //! what each must have answered.
 
+mod bits;
 mod content;
 mod hashes;
 mod keys;
@@ -10,7 +11,9 @@ mod lcs;
 mod lists;
 mod once;
 mod sets;
-mod streams;
+mod sketches;
+mod sort;
+pub mod streams;
 mod strings;
 mod zsets;
 
@@ -146,10 +149,12 @@ impl Model {
             "flushall" => self.flush(None),
             _ => {
                 let members = self.hash(&name, now, asked.db, &words);
-                if let Some(expected) = members.or_else(|| self.set_of(&name, now, asked.db, &words, told)) {
+                let members = members.or_else(|| self.set_of(&name, now, asked.db, &words, told));
+                let members = members.or_else(|| self.sort(&name, now, asked.db, &words));
+                if let Some(expected) = members.or_else(|| self.zset(&name, now, asked.db, &words)) {
                     return expected;
                 }
-                let families = [Self::string, Self::list, Self::zset, Self::stream];
+                let families = [Self::string, Self::list, Self::stream, Self::bitmap, Self::sketch];
                 let answer = families.iter().find_map(|family| family(self, &name, now, asked.db, &words));
                 answer.unwrap_or_else(|| self.generic(&name, now, asked.db, &words))
             }

@@ -1,8 +1,10 @@
 //! What simulated clients ask: every command of the shard, its options, its errors, over few keys so that they meet.
 
+mod bits;
 mod hashes;
 mod lists;
 mod sets;
+mod sort;
 mod streams;
 mod zsets;
 
@@ -139,13 +141,20 @@ impl Workload {
         let at = rng.below(KEYS_PER_GROUP);
         let kind = if rng.one_in(10) { rng.below(KEYS_PER_GROUP) } else { at };
         let name = key(group, at);
+        if rng.one_in(40) {
+            return Self::sort(rng, group, name);
+        }
         match kind {
             0 => self.list(rng, group, name),
             1 => self.hash(rng, group, name),
             2 => self.set_of(rng, group, name),
             3 => self.zset(rng, group, name),
             4 => self.stream(rng, group, name),
-            _ => self.string(rng, name),
+            _ => match rng.below(5) {
+                0 => self.bitmap(rng, group, name),
+                1 => self.sketch(rng, group, name),
+                _ => self.string(rng, name),
+            },
         }
     }
 

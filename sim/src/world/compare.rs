@@ -1,8 +1,10 @@
 //! Whether the shard holds what the model holds.
 
+mod streams;
+
 use crate::oracle::Content;
 use data::keyspace::Value;
-use data::value::{Container, End, List, Object, Word};
+use data::value::{Container, End, List, Object, Word, Zset};
 
 /// True if both are the same value.
 pub(super) fn alike(found: Value<'_>, expected: &Content) -> bool {
@@ -20,8 +22,14 @@ pub(super) fn alike(found: Value<'_>, expected: &Content) -> bool {
             let same = found.members(0..found.len()).all(|member| expected.contains(&bytes(member)));
             found.len() == expected.len() && found_by_name && same
         }
+        (Value::Other(Object::Zset(found)), Content::Zset(expected)) => zsets_are_alike(found, expected),
+        (Value::Other(Object::Stream(found)), Content::Stream(expected)) => streams::are_alike(found, expected),
         _ => false,
     }
+}
+
+fn bytes(word: Word<'_>) -> Vec<u8> {
+    word.read(<[u8]>::to_vec)
 }
 
 /// The same members, from both sides.
@@ -31,6 +39,17 @@ fn lists_are_alike(found: &List, expected: &std::collections::VecDeque<Vec<u8>>)
         && found.walk(End::Tail, 0).map(bytes).eq(expected.iter().rev().cloned())
 }
 
-fn bytes(word: Word<'_>) -> Vec<u8> {
-    word.read(<[u8]>::to_vec)
+/// The same members in the order of their scores, each found by name too.
+fn zsets_are_alike(found: &Zset, expected: &std::collections::BTreeMap<Vec<u8>, f64>) -> bool {
+    let mut sorted: Vec<(f64, &[u8])> = expected.iter().map(|(member, score)| (*score, member.as_slice())).collect();
+    sorted.sort_by(|a, b| a.partial_cmp(b).expect("a score is a number"));
+    let by_name = sorted.iter().enumerate();
+    let mut by_name =
+        by_name.map(|(rank, (score, member))| (found.score(member), found.rank(member)) == (Some(*score), Some(rank)));
+    found.len() == sorted.len()
+        && by_name.all(|same| same)
+        && found
+            .iter()
+            .map(|(member, score)| (score, bytes(member)))
+            .eq(sorted.iter().map(|(score, name)| (*score, name.to_vec())))
 }

@@ -5,6 +5,7 @@ mod hashes;
 mod lcs;
 mod lists;
 mod sets;
+mod sort;
 mod types;
 
 use super::{all, by_id, find, keyless};
@@ -22,7 +23,7 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new() -> Self {
         let mut keyspace = Keyspace::new((1, 2));
-        keyspace.listen(Listening { events: true, changes: false });
+        keyspace.listen(Listening { events: true, ..Listening::default() });
         let mut bench = Self { keyspace, now_ms: 1_000_000, entries: 0 };
         bench.wait(0);
         bench
