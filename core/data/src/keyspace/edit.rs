@@ -66,7 +66,7 @@ impl Keyspace {
         let (told, changed) = home.objects.change(number, |object| {
             let Object::Str(bytes) = object else { unreachable!("the type was looked at") };
             let grew = bytes.len() < bytes_min;
-            let mut owned = grown(take(bytes), bytes_min);
+            let mut owned = grown(take(bytes.as_mut()), bytes_min);
             let (told, changed) = edit(&mut owned);
             **bytes = owned.freeze();
             (told, grew || changed == Changed::Yes)
