@@ -1,8 +1,8 @@
 //! Commands as people type them, their replies and their events as text.
 
 mod events;
-mod hashes;
 mod geo;
+mod hashes;
 mod lcs;
 mod lists;
 mod sets;
@@ -101,11 +101,6 @@ fn shown(reply: &Reply) -> String {
             let pairs: Vec<String> =
                 pairs.iter().map(|(key, value)| format!("{}: {}", shown(key), shown(value))).collect();
             format!("{{{}}}", pairs.join(", "))
-        }
-        Reply::Couples(pairs) => {
-            let pairs: Vec<String> =
-                pairs.iter().map(|(one, two)| format!("({} {})", shown(one), shown(two))).collect();
-            format!("[{}]", pairs.join(" "))
         }
         Reply::Error(why) => format!("!{why}"),
         other => format!("{other:?}"),
