@@ -93,7 +93,6 @@ fn shown(reply: &Reply) -> String {
         Reply::Int(n) => n.to_string(),
         Reply::Double(n) => Reply::digits(*n),
         Reply::Decimal(n) => format!("{n:.17}").trim_end_matches('0').trim_end_matches('.').to_owned(),
-        Reply::Couples(pairs) => many(&pairs.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect::<Vec<_>>()),
         Reply::Bulk(blob) if blob.as_bytes().is_empty() => "\"\"".to_owned(),
         Reply::Bulk(blob) => String::from_utf8_lossy(blob.as_bytes()).into_owned(),
         Reply::Array(parts) | Reply::Set(parts) => many(parts),
