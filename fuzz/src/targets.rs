@@ -35,6 +35,9 @@ fn session(input: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
                     (format!("inline {frame:?}"), None)
                 }
                 Step::Answered => ("answered".to_owned(), None),
+                Step::Everywhere(call) => (format!("everywhere {:?}", call.what), Some(call.seq)),
+                Step::Listens(changes) => (format!("listens {changes:?}"), None),
+                Step::Reset { listens, tracking } => (format!("reset {listens:?} {tracking:?}"), None),
                 Step::Close => {
                     steps.push("close".to_owned());
                     return (steps, out);

@@ -1,5 +1,6 @@
 //! Answers as a client sees them, read from RESP2 bytes, and what the oracle says they may be.
 
+use crate::oracle::payloads;
 use std::collections::BTreeSet;
 
 /// One reply.
@@ -28,6 +29,8 @@ pub enum Expected {
     PageOf(BTreeSet<Vec<u8>>),
     /// Members of a value, in any order.
     Rows(Rows),
+    /// A payload of DUMP that holds this, as [`payloads`] tells it.
+    Payload(String),
     /// An error that begins so.
     ErrorWith(&'static str),
     /// An array of these.
@@ -119,6 +122,7 @@ impl Expected {
                 _ => false,
             },
             (Self::Rows(rows), Answer::Array(parts)) => rows.allow(parts),
+            (Self::Payload(wanted), Answer::Bulk(payload)) => payloads::holds(payload).as_ref() == Some(wanted),
             (Self::ErrorWith(start), Answer::Error(text)) => text.starts_with(start),
             (Self::All(wanted), Answer::Array(parts)) => {
                 wanted.len() == parts.len() && wanted.iter().zip(parts).all(|(wanted, part)| wanted.allows(part))

@@ -60,6 +60,8 @@ pub const CHECK_BYTES_MAX: usize = 1024 * MIB;
 pub const HISTORY_LINE_BYTES_MAX: usize = 2 * REQUEST_BYTES_MAX;
 /// A piece of a snapshot on its way to another node; whole pages of its file.
 pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 256 * 1024;
+/// Channels, patterns or shard channels that one client may listen to.
+pub const SUBSCRIPTIONS_MAX: usize = 1024 * 1024;
 /// One mebibyte in bytes.
 pub const MIB: usize = 1024 * 1024;
 

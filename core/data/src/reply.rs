@@ -38,6 +38,8 @@ pub enum Reply {
     Map(Vec<(Reply, Reply)>),
     /// Pairs in their order: a flat array in RESP2, an array of arrays of two in RESP3.
     Couples(Vec<(Reply, Reply)>),
+    /// The same, but in RESP2 each pair is an array of two (what XREAD found, by stream).
+    Pairs(Vec<(Reply, Reply)>),
     /// A refusal; nothing was changed unless the error's own text says otherwise.
     Error(Refused),
     /// Answer to WATCH: what EXEC must find unchanged. Never leaves the edge.

@@ -25,6 +25,7 @@ const ERROR: u8 = 13;
 const WATCHED: u8 = 14;
 const COUPLES: u8 = 16;
 const DECIMAL: u8 = 18;
+const PAIRS: u8 = 15;
 
 /// Lists in lists, and no deeper: what commands answer is flatter.
 const DEPTH_MAX: u32 = 8;
@@ -55,6 +56,7 @@ impl Reply {
             Self::Set(items) => list(out, SET, items),
             Self::Map(pairs) => put_pairs(out, MAP, pairs),
             Self::Couples(pairs) => put_pairs(out, COUPLES, pairs),
+            Self::Pairs(pairs) => put_pairs(out, PAIRS, pairs),
             Self::Error(refused) => tagged(out, ERROR, refused.to_string().as_bytes()),
             Self::Watched(watched) => {
                 out.push(WATCHED);
@@ -94,6 +96,7 @@ fn decode(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Reply, D
         SET => Reply::Set(items(reader, frame, deeper?)?),
         MAP => Reply::Map(pairs(reader, frame, deeper?)?),
         COUPLES => Reply::Couples(pairs(reader, frame, deeper?)?),
+        PAIRS => Reply::Pairs(pairs(reader, frame, deeper?)?),
         ERROR => Reply::Error(Refused::Text(text(reader)?)),
         WATCHED => Reply::Watched(watched(reader)?),
         other => return Err(DecodeError::Unknown(u64::from(other))),
@@ -211,6 +214,7 @@ mod tests {
             Reply::Set(vec![Reply::Int(1)]),
             Reply::Map(vec![(Reply::Int(1), Reply::Nil)]),
             Reply::Couples(vec![(Reply::Int(1), Reply::Nil)]),
+            Reply::Pairs(vec![(Reply::Int(1), Reply::Nil)]),
             Reply::Error(Refused::Text("ERR why".to_owned())),
             Reply::Watched(vec![watched]),
         ])

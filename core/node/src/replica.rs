@@ -13,6 +13,7 @@ use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
 use consensus::Envelope;
 use consensus::raft::{Group, Membership, Turned};
+use data::keyspace::Listening;
 use data::shard::{EntryWriter, genesis};
 use data::{Command, Context, Keyspace, Reply, ShardState};
 use std::collections::VecDeque;
@@ -77,6 +78,7 @@ pub(crate) struct Replica {
     logged_reads: Vec<(Origin, ClientId)>,
     /// Work that came while this leader hands over.
     pub(crate) held: Vec<Held>,
+    pub(crate) listening: Listening,
     /// Who led, in which term, and since when the members counted, as was told last.
     told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
@@ -138,6 +140,7 @@ impl Replica {
             copied_bytes: 0,
             logged_reads: Vec::new(),
             held: Vec::new(),
+            listening: Listening::default(),
             told: Default::default(),
             transfers,
             reads: Reads::default(),
@@ -328,7 +331,11 @@ impl Replica {
         }
         self.send_parked(out);
         let seen = (self.group.leader(), self.group.term(), self.group.members_since());
-        if std::mem::replace(&mut self.told, seen) != seen {
+        let told = std::mem::replace(&mut self.told, seen);
+        if told != seen {
+            if told.0.is_some() && seen.0.is_none() {
+                self.hear_of_all(out);
+            }
             out.events.push(Event::Regrouped { shard: self.shard });
         }
     }
@@ -471,6 +478,9 @@ impl Replica {
             if applied.is_err() {
                 out.events.push(Event::BadEntry { shard: self.shard, index });
                 return;
+            }
+            if self.listening != Listening::default() {
+                self.hear(&waiters, out);
             }
             out.events.push(Event::Applied { shard: self.shard, index, commands });
             ready = true;

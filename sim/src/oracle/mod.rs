@@ -3,15 +3,18 @@
 //! It shares no code with the shard. It is told the order in which commands took effect and the stamp of each, and says
 //! what each must have answered.
 
+mod bits;
 mod content;
 mod hashes;
 mod keys;
 mod lcs;
 mod lists;
 mod once;
+pub mod payloads;
 mod sets;
+mod sketches;
 mod sort;
-mod streams;
+pub mod streams;
 mod strings;
 mod zsets;
 
@@ -148,11 +151,12 @@ impl Model {
             _ => {
                 let members = self.hash(&name, now, asked.db, &words);
                 let members = members.or_else(|| self.set_of(&name, now, asked.db, &words, told));
+                let members = members.or_else(|| self.payload(&name, now, asked.db, &words));
                 let members = members.or_else(|| self.sort(&name, now, asked.db, &words));
                 if let Some(expected) = members.or_else(|| self.zset(&name, now, asked.db, &words)) {
                     return expected;
                 }
-                let families = [Self::string, Self::list, Self::stream];
+                let families = [Self::string, Self::list, Self::stream, Self::bitmap, Self::sketch];
                 let answer = families.iter().find_map(|family| family(self, &name, now, asked.db, &words));
                 answer.unwrap_or_else(|| self.generic(&name, now, asked.db, &words))
             }

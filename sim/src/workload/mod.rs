@@ -1,7 +1,9 @@
 //! What simulated clients ask: every command of the shard, its options, its errors, over few keys so that they meet.
 
+mod bits;
 mod hashes;
 mod lists;
+mod payloads;
 mod sets;
 mod sort;
 mod streams;
@@ -140,8 +142,10 @@ impl Workload {
         let at = rng.below(KEYS_PER_GROUP);
         let kind = if rng.one_in(10) { rng.below(KEYS_PER_GROUP) } else { at };
         let name = key(group, at);
-        if rng.one_in(40) {
-            return Self::sort(rng, group, name);
+        match rng.below(40) {
+            0 => return Self::sort(rng, group, name),
+            1 | 2 => return self.payload(rng, name),
+            _ => {}
         }
         match kind {
             0 => self.list(rng, group, name),
@@ -149,7 +153,11 @@ impl Workload {
             2 => self.set_of(rng, group, name),
             3 => self.zset(rng, group, name),
             4 => self.stream(rng, group, name),
-            _ => self.string(rng, name),
+            _ => match rng.below(5) {
+                0 => self.bitmap(rng, group, name),
+                1 => self.sketch(rng, group, name),
+                _ => self.string(rng, name),
+            },
         }
     }
 

@@ -1,5 +1,7 @@
 //! Whether the shard holds what the model holds.
 
+mod streams;
+
 use crate::oracle::Content;
 use data::keyspace::Value;
 use data::value::{Container, End, List, Object, Word, Zset};
@@ -21,6 +23,7 @@ pub(super) fn alike(found: Value<'_>, expected: &Content) -> bool {
             found.len() == expected.len() && found_by_name && same
         }
         (Value::Other(Object::Zset(found)), Content::Zset(expected)) => zsets_are_alike(found, expected),
+        (Value::Other(Object::Stream(found)), Content::Stream(expected)) => streams::are_alike(found, expected),
         _ => false,
     }
 }

@@ -125,7 +125,13 @@ impl World {
                 }
                 Step::Answered => client.answered_here(),
                 Step::Blocked => break,
-                Step::NeedMore { .. } | Step::Inline(_) | Step::Close | Step::Admin(_) => {
+                Step::NeedMore { .. }
+                | Step::Inline(_)
+                | Step::Close
+                | Step::Admin(_)
+                | Step::Everywhere(_)
+                | Step::Listens(_)
+                | Step::Reset { .. } => {
                     panic!("whole commands of the workload were sent, and the session says {step:?}")
                 }
             }
@@ -251,6 +257,7 @@ impl World {
                         vec![Coming { shard: *shard, pending, part_is_logged: false }]
                     }
                     LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } | LaneMessage::Roster(_) => Vec::new(),
+                    LaneMessage::Everywhere { .. } | LaneMessage::EverywhereAnswer { .. } => Vec::new(),
                 };
                 self.call(lane, now, coming, |lane, out| lane.on_lane_message(now, message, out));
             }

@@ -97,6 +97,8 @@ pub enum Run {
     Session,
     /// The node's business: the binary answers (INFO, CONFIG, CLIENT LIST, ..).
     Node,
+    /// Asks every lane of every node for what its clients listen to: see [`pubsub::Everywhere`].
+    Everywhere,
 }
 
 /// Commands without keys that concern every shard.
@@ -180,6 +182,12 @@ impl Command {
         if self.arity < 0 { argc >= wanted } else { argc == wanted }
     }
 
+    /// True if it is flagged as one that only reads: what it reads, clients may keep.
+    #[must_use]
+    pub fn is_readonly(&self) -> bool {
+        self.flags.split(' ').any(|flag| flag == "readonly")
+    }
+
     /// True if it goes through the log.
     #[must_use]
     pub fn is_write(&self) -> bool {
@@ -189,7 +197,7 @@ impl Command {
 
 /// All commands.
 pub fn all() -> impl Iterator<Item = &'static Command> {
-    FAMILIES.into_iter().flatten()
+    FAMILIES.iter().copied().flatten()
 }
 
 /// The row of a command by its name in any case.
@@ -218,7 +226,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 34] = [
+const FAMILIES: &[&[Command]] = &[
     strings::COMMANDS,
     ranges::COMMANDS,
     lcs::COMMANDS,

@@ -5,6 +5,7 @@
 //! goes through [`Keyspace::put`] or [`Keyspace::take`], so WATCH, expiry and snapshots can't be forgotten.
 
 mod containers;
+mod edit;
 mod expiry;
 pub mod item;
 pub mod items;
@@ -33,7 +34,7 @@ use table::{Place, Table, Tag};
 
 pub use containers::{Absent, Changed};
 pub use expiry::Ttl;
-pub use notices::{Class, Listening, Notice};
+pub use notices::{Change, Changes, Class, Listening, Notice};
 pub use snapshot::LoadError;
 pub use walk::ScanPage;
 
@@ -223,6 +224,14 @@ impl Keyspace {
     /// The live key `key`, or nothing. On a read at a time that no entry has reached, asks for a Tick.
     #[must_use]
     pub fn get(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
+        let found = self.find_live(cx, key);
+        if found.is_none() && !cx.tick_needed.get() {
+            self.heard.missed(cx.db, key);
+        }
+        found
+    }
+
+    fn find_live(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
         let address = self.address(cx.db, key);
         let table = self.table(cx.db, address.slot)?;
         let items = &self.dbs[usize::from(cx.db)].items;
@@ -261,7 +270,7 @@ impl Keyspace {
             Ttl::At(stamp) => Some(stamp),
             Ttl::Keep => self.get(cx, key).and_then(|live| live.expire_at),
         };
-        self.put(cx.db, key, NewValue::Object(Object::Str(Bytes::from(value))), expire_at);
+        self.put(cx.db, key, NewValue::Object(Bytes::from(value).into()), expire_at);
     }
 
     /// Takes the string at `key` for change; give it back by [`Keyspace::set_owned`] with [`Ttl::Keep`]. A large
@@ -317,7 +326,7 @@ impl Keyspace {
                 self.put(to_db, to, NewValue::Str(&bytes), expire_at);
             }
             Value::Large(bytes) => {
-                let shared = Object::Str(bytes.clone());
+                let shared = Object::from(bytes.clone());
                 self.put(to_db, to, NewValue::Object(shared), expire_at);
             }
             Value::Other(object) => {
@@ -400,7 +409,7 @@ impl Keyspace {
         let objects = &mut self.dbs[usize::from(db)].objects;
         let body = match value {
             NewValue::Str(bytes) if bytes.len() <= INLINE_STRING_BYTES_MAX => Body::Str(bytes),
-            NewValue::Str(bytes) => Body::Object(objects.insert(Object::Str(Bytes::copy_from_slice(bytes)))),
+            NewValue::Str(bytes) => Body::Object(objects.insert(Bytes::copy_from_slice(bytes).into())),
             NewValue::Object(object) => Body::Object(objects.insert(object)),
         };
         self.swap(db, address, key, body, expire_at, KeepObject::No);
@@ -415,7 +424,7 @@ impl Keyspace {
         self.save_first(db, item);
         let done = item::overwrite(self.dbs[usize::from(db)].items.get_mut(item), bytes);
         if done {
-            self.touch(db, address, key);
+            self.touch(address, key);
         }
         done
     }
@@ -462,7 +471,7 @@ impl Keyspace {
             self.dbs[home].expiry.insert(at, address.slot, address.tag);
             self.dbs[home].expiring += 1;
         }
-        self.touch(db, address, key);
+        self.touch(address, key);
     }
 
     fn take(&mut self, db: u8, key: &[u8]) {
@@ -479,7 +488,7 @@ impl Keyspace {
         home.len -= 1;
         self.forget(db, address, old, keep);
         self.dbs[usize::from(db)].items.remove(old);
-        self.touch(db, address, key);
+        self.touch(address, key);
     }
 
     /// Frees what an item that leaves its table holds besides its own bytes. If it is dead, that is said now.
@@ -493,7 +502,8 @@ impl Keyspace {
             self.heard.notify(db, Class::Expired, "expired", old.key);
         }
         let object = if let (Body::Object(number), KeepObject::No) = (old.body, keep) { Some(number) } else { None };
-        if let Some(at) = old.expire_at {
+        let expire_at = old.expire_at;
+        if let Some(at) = expire_at {
             home.expiry.remove(at, address.slot, address.tag);
             home.expiring -= 1;
         }
@@ -503,10 +513,10 @@ impl Keyspace {
         was
     }
 
-    fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
+    fn touch(&mut self, address: Address, key: &[u8]) {
         self.revision += 1;
         self.watch[address.bucket as usize] = self.revision;
-        self.heard.changed(db, key);
+        self.heard.changed(key);
     }
 
     fn reserve(&mut self, db: u8) {

@@ -73,6 +73,16 @@ impl Leaving {
                 length(b'*', pairs.len() * 2, out);
                 self.lists.push(flat(pairs));
             }
+            Reply::Pairs(pairs) if self.proto == Proto::Two => {
+                length(b'*', pairs.len(), out);
+                let pairs: Vec<Reply> = pairs.into_iter().map(|(key, value)| Reply::Array(vec![key, value])).collect();
+                self.lists.push(pairs.into_iter());
+            }
+            Reply::Pairs(pairs) => {
+                length(b'%', pairs.len(), out);
+                let parts: Vec<Reply> = pairs.into_iter().flat_map(<[Reply; 2]>::from).collect();
+                self.lists.push(parts.into_iter());
+            }
             reply => encode(&reply, self.proto, out),
         }
     }
@@ -124,6 +134,16 @@ pub fn encode(reply: &Reply, proto: Proto, out: &mut Vec<u8>) {
                 }
                 encode(first, proto, out);
                 encode(second, proto, out);
+            }
+        }
+        Reply::Pairs(pairs) => {
+            length(if proto == Proto::Two { b'*' } else { b'%' }, pairs.len(), out);
+            for (key, value) in pairs {
+                if proto == Proto::Two {
+                    length(b'*', 2, out);
+                }
+                encode(key, proto, out);
+                encode(value, proto, out);
             }
         }
         Reply::Error(refused) => line(b'-', refused.to_string().as_bytes(), out),
@@ -225,6 +245,7 @@ mod tests {
         expect(Reply::Map(vec![(Reply::Int(1), Reply::Ok)]), "*2\r\n:1\r\n+OK\r\n", "%1\r\n:1\r\n+OK\r\n");
         let couples = Reply::Couples(vec![(Reply::Int(1), Reply::Ok)]);
         expect(couples, "*2\r\n:1\r\n+OK\r\n", "*1\r\n*2\r\n:1\r\n+OK\r\n");
+        expect(Reply::Pairs(vec![(Reply::Int(1), Reply::Ok)]), "*1\r\n*2\r\n:1\r\n+OK\r\n", "%1\r\n:1\r\n+OK\r\n");
         expect(Reply::Set(vec![Reply::Int(1)]), "*1\r\n:1\r\n", "~1\r\n:1\r\n");
         expect(Reply::Verbatim("a".into()), "$1\r\na\r\n", "=5\r\ntxt:a\r\n");
         let error = Reply::Error(data::Refused::Text("ERR a\r\nb".into()));

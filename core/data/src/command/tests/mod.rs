@@ -2,8 +2,10 @@
 
 mod events;
 mod geo;
+mod hashes;
 mod lcs;
 mod lists;
+mod sets;
 mod sort;
 mod types;
 mod zsets;
@@ -23,7 +25,7 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new() -> Self {
         let mut keyspace = Keyspace::new((1, 2));
-        keyspace.listen(Listening { events: true, changes: false });
+        keyspace.listen(Listening { events: true, ..Listening::default() });
         let mut bench = Self { keyspace, now_ms: 1_000_000, entries: 0 };
         bench.wait(0);
         bench
@@ -91,7 +93,6 @@ fn shown(reply: &Reply) -> String {
         Reply::Int(n) => n.to_string(),
         Reply::Double(n) => Reply::digits(*n),
         Reply::Decimal(n) => format!("{n:.17}").trim_end_matches('0').trim_end_matches('.').to_owned(),
-        Reply::Couples(pairs) => many(&pairs.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect::<Vec<_>>()),
         Reply::Bulk(blob) if blob.as_bytes().is_empty() => "\"\"".to_owned(),
         Reply::Bulk(blob) => String::from_utf8_lossy(blob.as_bytes()).into_owned(),
         Reply::Array(parts) | Reply::Set(parts) => many(parts),
@@ -99,6 +100,11 @@ fn shown(reply: &Reply) -> String {
             let pairs: Vec<String> =
                 pairs.iter().map(|(key, value)| format!("{}: {}", shown(key), shown(value))).collect();
             format!("{{{}}}", pairs.join(", "))
+        }
+        Reply::Couples(pairs) => {
+            let pairs: Vec<String> =
+                pairs.iter().map(|(one, two)| format!("({} {})", shown(one), shown(two))).collect();
+            format!("[{}]", pairs.join(" "))
         }
         Reply::Error(why) => format!("!{why}"),
         other => format!("{other:?}"),
