@@ -84,11 +84,12 @@ impl Workload {
             _ => Self::id(rng),
         });
         let names: &[&str] = if rng.one_in(3) { &["f", "g", "", "17"] } else { &["f"] };
-        for _ in 0..1 + rng.below(3) {
+        let fields = 1 + rng.below(3);
+        for _ in 0..fields {
             words.push(one_of(rng, names));
             words.push(if named { one_of(rng, &["a", "b"]) } else { self.value(rng) });
         }
-        if rng.one_in(30) {
+        if fields > 1 && rng.one_in(20) {
             words.pop();
         }
         words

@@ -12,6 +12,8 @@ mod image;
 mod log;
 mod pages;
 mod producers;
+#[cfg(test)]
+mod tests;
 mod weight;
 
 pub use chunk::Entry;
