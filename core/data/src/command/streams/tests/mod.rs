@@ -91,7 +91,7 @@ impl World {
 
     /// The events of some calls.
     fn events(&mut self, calls: &str) -> String {
-        self.keyspace.listen(Listening { events: true, changes: true });
+        self.keyspace.listen(Listening { events: true, changes: true, ..Listening::default() });
         for call in calls.lines() {
             self.run(call.trim());
         }
