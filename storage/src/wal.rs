@@ -364,9 +364,12 @@ pub(crate) fn segment_name(id: u64) -> String {
     format!("wal-{id:016x}.seg")
 }
 
+/// Spares, and the number of the next one.
+type KeptSpares<F> = (Vec<Spare<F>>, u64);
+
 /// The spare segments of an earlier life, and the number of the next one. One that was not quite made will do: what was reserved
 /// reads as zeros. Others, and what was being written when that life ended, are removed.
-fn kept_spares<D: Disk>(disk: &D, bytes: u64) -> Result<(Vec<Spare<D::File>>, u64), StorageError> {
+fn kept_spares<D: Disk>(disk: &D, bytes: u64) -> Result<KeptSpares<D::File>, StorageError> {
     let (mut spares, mut next) = (Vec::new(), 1);
     for name in disk.list().map_err(io("listing", "the data directory"))? {
         let number: Option<u64> = name.strip_prefix("spare-").and_then(|number| number.parse().ok());

@@ -443,6 +443,54 @@ fn no_change_is_missed_by_a_cache_while_others_write_through_all_nodes() {
     }
 }
 
+/// Writers go on through the death of a node, and of the one after it has come back; what errors hide may have been written.
+#[test]
+fn no_change_is_missed_by_a_cache_while_leaders_die() {
+    let folder = Folder::new("pubsub");
+    let mut cluster = Cluster::start(folder.path());
+    let mut cache = Cache { client: of_resp3(cluster.client(0)), kept: BTreeMap::new() };
+    ask(&mut cache.client, "CLIENT TRACKING ON");
+    let keys: Vec<String> = (0..8).map(|at| format!("key:{at}")).collect();
+    for round in 0..4 {
+        let victim = 1 + round % 2;
+        let mut writer = cluster.client(3 - victim);
+        std::thread::scope(|scope| {
+            let keys = &keys;
+            let writing = scope.spawn(move || {
+                for turn in 0..400 {
+                    ask(&mut writer, &format!("SET {} {round}:{turn}", keys[turn % keys.len()]));
+                }
+            });
+            let cache = &mut cache;
+            let reading = scope.spawn(move || {
+                for turn in 0..2000 {
+                    let key = &keys[turn % keys.len()];
+                    if matches!(cache.read(key), Reply::Error(_)) {
+                        cache.kept.remove(key);
+                    }
+                }
+            });
+            cluster.kill(victim);
+            writing.join().expect("the writer ends well");
+            reading.join().expect("the reader ends well");
+        });
+        let mut checker = cluster.client(0);
+        for key in &keys {
+            let mut last = Reply::Null;
+            await_true("the others serve", || {
+                last = ask(&mut checker, &format!("GET {key}"));
+                !matches!(last, Reply::Error(_))
+            });
+            await_true("the cache hears of every change", || {
+                send(&mut cache.client, "PING");
+                assert_eq!(cache.reply(), Reply::Simple("PONG".into()));
+                cache.kept.get(key).is_none_or(|kept| *kept == last)
+            });
+        }
+        cluster.restart(victim);
+    }
+}
+
 #[test]
 fn commands_of_all_lanes_are_shown_and_can_be_paused() {
     let folder = Folder::new("pubsub");

@@ -147,7 +147,7 @@ fn a_push_never_stands_inside_a_reply() {
     let large = || Reply::Bulk(Blob::Shared(vec![b'x'; 100_000].into()));
     client.reply(1, Reply::Array(vec![large(), large(), large()]));
     client.push(&Push::message(&hi(), None));
-    assert!(client.session.held_bytes() > 0);
+    assert!(client.session.unsent_bytes() > 0);
     let mut all = String::new();
     while client.session.holds() {
         all += &client.take();
@@ -157,7 +157,7 @@ fn a_push_never_stands_inside_a_reply() {
     let message = HI_TWO.replacen('*', ">", 1);
     assert!(all.ends_with(&message) && all.matches("message").count() == 1, "behind the reply");
     assert_eq!(all.len(), 3 * (100_000 + 11) + "*3\r\n".len() + message.len());
-    assert_eq!(client.session.held_bytes(), 0);
+    assert_eq!(client.session.unsent_bytes(), 0);
 }
 
 #[test]

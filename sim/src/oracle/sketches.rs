@@ -196,9 +196,12 @@ fn estimate(registers: &[u8]) -> i64 {
     for value in (1..=50).rev() {
         z = (z + having(value)) / 2.0;
     }
+    if zeros == 1.0 {
+        return 0;
+    }
     let mut sigma = zeros;
     let (mut x, mut y) = (zeros, 1.0);
-    while zeros < 1.0 {
+    loop {
         x *= x;
         let next = sigma + x * y;
         y *= 2.0;
@@ -206,9 +209,6 @@ fn estimate(registers: &[u8]) -> i64 {
             break;
         }
         sigma = next;
-    }
-    if zeros == 1.0 {
-        return 0;
     }
     (0.721_347_520_444_481_7 * m * m / (z + m * sigma)).round() as i64
 }

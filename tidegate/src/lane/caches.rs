@@ -103,8 +103,7 @@ impl Driver {
         let Driver { trackers, conns, id, .. } = self;
         let by = own_client(changed, *id);
         let ignores = |client: ClientId| {
-            by == Some(client)
-                && conns.place_of(client).and_then(|place| conns.get(place)).is_some_and(|conn| noloop(conn))
+            by == Some(client) && conns.place_of(client).and_then(|place| conns.get(place)).is_some_and(noloop)
         };
         for client in trackers.caches.take(&changed.key, ignores) {
             self.invalidate(client, Some(vec![changed.key.clone()]));

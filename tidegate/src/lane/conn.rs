@@ -273,7 +273,7 @@ impl Conn {
             output_bytes: (self.out.len() - self.written) as u64,
             output_room_bytes: self.out.capacity() as u64,
             shared_count: self.queue.len() as u64,
-            shared_bytes: (self.queue_bytes - self.queue_written + session.held_bytes()) as u64,
+            shared_bytes: (self.queue_bytes - self.queue_written + session.unsent_bytes()) as u64,
             queued: session.queued().map(|count| count as u64),
             command: session.last().0.map(|command| command.id),
             sub: session.last_sub(),
@@ -330,7 +330,7 @@ impl Conn {
 
     /// The same, with what waits for the end of a reply.
     pub fn owed_bytes(&self) -> usize {
-        self.unwritten() + self.session.held_bytes()
+        self.unwritten() + self.session.unsent_bytes()
     }
 }
 

@@ -23,6 +23,8 @@ impl Driver {
                 continue;
             }
             let Some(conn) = self.conns.get_mut(place) else { continue };
+            // Who listens has nothing to say.
+            let silent = if conn.session.is_subscribed() || conn.session.monitors() { 0 } else { silent };
             if stuck_max > 0 && stuck >= stuck_max {
                 let fields: log::Fields<'_> = &[("client", &conn.number), ("seconds", &stuck)];
                 log::warn("lane", "a client that doesn't read its replies was dropped (output-timeout)", fields);

@@ -1,19 +1,18 @@
 //! Serving connections: bytes in, requests to the core, replies out.
 
-use super::Driver;
-use super::Sleeper;
 use super::caches::Trackers;
 use super::conn::{Conn, Flushed, Taken};
 use super::monitor::Monitors;
 use super::pause::{Paused, must_wait};
 use super::publish::listen;
 use super::slow::{Mark, Slow};
+use super::{Conns, Driver, Sleeper};
 use crate::admin::slowlog;
 use crate::journal::Journal;
 use crate::meters::{LaneMeters, Turn};
 use crate::shared::Shared;
 use crate::{admin, clock};
-use base::{Instant, LaneId};
+use base::{ClientId, Instant, LaneId};
 use data::keyspace::NEAR_MAX;
 use data::{Command, Reply};
 use edge::{Call, EverywhereCall, ExecCall, Fate, Listens, Step, Tracking};
@@ -135,113 +134,51 @@ impl Driver {
             }
             match next {
                 Next::Everywhere(call) => left = left.saturating_sub(self.everywhere(place, call)),
-                Next::Done | Next::Inline(..) => return at,
+                Next::Done | Next::More | Next::Inline(..) => return at,
             }
         }
     }
 
     /// Serves frames up to one that is not for the connection's part of the lane alone.
     fn serve_frames(&mut self, place: usize, bytes: &[u8], left: &mut usize) -> (usize, Next) {
-        let Driver {
-            conns,
-            lane,
-            out,
-            shared,
-            flush,
-            id,
-            journal,
-            turn,
-            slow,
-            sleepers,
-            trackers,
-            monitors,
-            paused,
-            ..
-        } = self;
+        let (mut core, conns, flush) = self.core(clock::now());
         let Some(conn) = conns.get_mut(place) else { return (bytes.len(), Next::Done) };
-        let now = clock::now();
-        turn.begin(now.boot);
-        let id = *id;
-        let meters = &shared.meters.lanes[usize::from(id.0)];
-        let slower_than_ns = shared.settings.slower_than_ns();
-        let monitored = shared.monitors.load(Ordering::Relaxed) > 0;
-        let pause = shared.pause.now(now.boot);
-        let mut core = Core { lane, out, shared, id, trackers, monitors, meters, turn, slow, slower_than_ns, now };
         let (mut used, mut next) = (0, Next::Done);
         let mut calls: Calls<'_> = SmallVec::new();
         conn.need_bytes = 0;
-        while used < bytes.len() && *left > 0 && conn.may_go_on() {
-            if pause != Paused::Nothing && must_wait(pause, conn, &bytes[used..]) {
-                conn.paused = true;
-                paused.push(conn.handle);
-                conn.note_vitals(now.boot);
-                break;
-            }
+        while used < bytes.len() && *left > 0 && conn.may_go_on() && !core.holds_back(conn, &bytes[used..]) {
             let mut taken = 0;
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);
             if let Step::Inline(frame) = step {
                 next = Next::Inline(frame, taken);
                 break;
             }
-            if monitored {
+            if core.monitored {
                 core.monitors.show(conn, &step, &bytes[used..used + taken]);
             }
             used += taken;
             *left = left.saturating_sub(cost(&step));
-            let step = match step {
-                Step::Request(call) if core.no_room(journal, call.command, &call.args) => {
+            if let Step::Request(call) = step {
+                if core.no_room(call.command, &call.args) {
                     core.refuse_full(conn, call.command, call.seq);
                     continue;
                 }
-                Step::Request(call) => {
-                    calls.push(call);
-                    if calls.len() == NEAR_MAX {
-                        core.requests(conn, &mut calls);
-                    }
-                    continue;
+                calls.push(call);
+                if calls.len() == NEAR_MAX {
+                    core.requests(conn, &mut calls);
                 }
-                other => other,
-            };
+                continue;
+            }
             core.requests(conn, &mut calls);
-            match step {
-                Step::Exec(exec) => core.transaction(conn, exec, journal),
-                Step::Admin(call) => match admin::pause(call.command, &call.args) {
-                    Some(pause) => sleepers.push(core.sleep(conn, &call, pause)),
-                    None => core.admin(conn, &call),
-                },
-                Step::Answered => {
-                    core.count_answered(conn);
-                    admin::note_session(shared, conn);
-                }
-                Step::Everywhere(call) => {
-                    next = Next::Everywhere(call);
-                    break;
-                }
-                Step::Listens(changes) => {
-                    core.count_answered(conn);
-                    listen(core.lane, core.meters, conn, &changes);
-                }
-                Step::Reset { listens, tracking } => {
-                    core.count_answered(conn);
-                    core.reset(conn, &listens, tracking.as_deref());
-                    admin::note_session(shared, conn);
-                }
-                Step::NeedMore { need_at_least } => {
-                    conn.need_bytes = need_at_least;
-                    break;
-                }
-                Step::Blocked => conn.blocked = true,
-                Step::Close => {
-                    core.count_answered(conn);
-                    conn.closing = true;
-                }
-                Step::Request(_) | Step::Inline(_) => unreachable!("these were taken above"),
+            next = core.take(conn, step);
+            if !matches!(next, Next::Done) {
+                break;
             }
         }
         core.requests(conn, &mut calls);
         if !conn.waiting.is_empty() {
             // Others see what it waits for; what is answered is noted when it is written.
-            conn.note_vitals(now.boot);
+            conn.note_vitals(core.now.boot);
         }
         if conn.closing {
             used = bytes.len();
@@ -250,6 +187,30 @@ impl Driver {
             conn.queue_flush(place, flush);
         }
         (used, next)
+    }
+
+    /// What serves requests, beside the connections.
+    fn core(&mut self, now: Now) -> (Core<'_>, &mut Conns, &mut Vec<usize>) {
+        self.turn.begin(now.boot);
+        let core = Core {
+            lane: &mut self.lane,
+            out: &mut self.out,
+            shared: &self.shared,
+            id: self.id,
+            journal: &self.journal,
+            trackers: &mut self.trackers,
+            monitors: &mut self.monitors,
+            monitored: self.shared.monitors.load(Ordering::Relaxed) > 0,
+            paused: &mut self.paused,
+            pause: self.shared.pause.now(now.boot),
+            sleepers: &mut self.sleepers,
+            meters: &self.shared.meters.lanes[usize::from(self.id.0)],
+            turn: &mut self.turn,
+            slow: &mut self.slow,
+            slower_than_ns: self.shared.settings.slower_than_ns(),
+            now,
+        };
+        (core, &mut self.conns, &mut self.flush)
     }
 
     /// Gives all replies of the outbox to their sessions. `ran_ns` is how long the writes among them ran.
@@ -345,6 +306,8 @@ type Calls<'a> = SmallVec<[Call<'a>; NEAR_MAX]>;
 /// What ends a batch of frames, beside their number.
 enum Next {
     Done,
+    /// More bytes must come first.
+    More,
     /// An inline command, as the frame that means the same, and the bytes that it has as a line.
     Inline(Vec<u8>, usize),
     /// A message that other connections of the lane may get.
@@ -357,8 +320,14 @@ pub(super) struct Core<'a> {
     pub(super) out: &'a mut Outbox,
     pub(super) shared: &'a Shared,
     pub(super) id: LaneId,
+    journal: &'a Journal,
     pub(super) trackers: &'a mut Trackers,
     monitors: &'a mut Monitors,
+    /// Somebody on this node monitors.
+    monitored: bool,
+    paused: &'a mut Vec<ClientId>,
+    pause: Paused,
+    sleepers: &'a mut Vec<Sleeper>,
     meters: &'a LaneMeters,
     turn: &'a mut Turn,
     slow: &'a mut Slow,
@@ -367,6 +336,56 @@ pub(super) struct Core<'a> {
 }
 
 impl Core<'_> {
+    /// True if what stands at the front of the input must wait for the end of CLIENT PAUSE.
+    fn holds_back(&mut self, conn: &mut Conn, bytes: &[u8]) -> bool {
+        if self.pause == Paused::Nothing || !must_wait(self.pause, conn, bytes) {
+            return false;
+        }
+        conn.paused = true;
+        self.paused.push(conn.handle);
+        conn.note_vitals(self.now.boot);
+        true
+    }
+
+    /// What a session asks for, unless that is a request for the core.
+    fn take(&mut self, conn: &mut Conn, step: Step<'_>) -> Next {
+        match step {
+            Step::Exec(exec) => self.transaction(conn, exec),
+            Step::Admin(call) => match admin::pause(call.command, &call.args) {
+                Some(pause) => {
+                    let sleeper = self.sleep(conn, &call, pause);
+                    self.sleepers.push(sleeper);
+                }
+                None => self.admin(conn, &call),
+            },
+            Step::Answered => {
+                self.count_answered(conn);
+                admin::note_session(self.shared, conn);
+            }
+            Step::Everywhere(call) => return Next::Everywhere(call),
+            Step::Listens(changes) => {
+                self.count_answered(conn);
+                listen(self.lane, self.meters, conn, &changes);
+            }
+            Step::Reset { listens, tracking } => {
+                self.count_answered(conn);
+                self.reset(conn, &listens, tracking.as_deref());
+                admin::note_session(self.shared, conn);
+            }
+            Step::NeedMore { need_at_least } => {
+                conn.need_bytes = need_at_least;
+                return Next::More;
+            }
+            Step::Blocked => conn.blocked = true,
+            Step::Close => {
+                self.count_answered(conn);
+                conn.closing = true;
+            }
+            Step::Request(_) | Step::Inline(_) => unreachable!("these are taken before"),
+        }
+        Next::Done
+    }
+
     /// Gives requests to the core, once what all of them will read has been brought near.
     fn requests(&mut self, conn: &mut Conn, calls: &mut Calls<'_>) {
         if calls.len() > 1 {
@@ -414,7 +433,7 @@ impl Core<'_> {
         }
     }
 
-    fn transaction(&mut self, conn: &mut Conn, exec: ExecCall, journal: &Journal) {
+    fn transaction(&mut self, conn: &mut Conn, exec: ExecCall) {
         let admin = exec.admin.iter().map(|(at, one)| {
             let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
             (*at, admin::run(self.shared, conn, one.command, &args))
@@ -423,7 +442,7 @@ impl Core<'_> {
         conn.session.on_exec_admin(exec.seq, replies);
         let id = conn.session.last().0.map_or(0, |exec| exec.id);
         let bytes = exec.commands.iter().flat_map(|one| &one.args).map(|arg| arg.len() as u64).sum();
-        if self.is_refused_room(journal, bytes) {
+        if self.is_refused_room(bytes) {
             self.meters.command(id).rejected.add(1);
             return conn.session.on_reply(exec.seq, admin::disk_full(), &mut conn.out);
         }
@@ -438,13 +457,13 @@ impl Core<'_> {
     }
 
     /// True for a write that the log has no room for.
-    fn no_room(&mut self, journal: &Journal, command: &Command, args: &[&[u8]]) -> bool {
-        command.is_write() && self.is_refused_room(journal, args.iter().map(|arg| arg.len() as u64).sum())
+    fn no_room(&mut self, command: &Command, args: &[&[u8]]) -> bool {
+        command.is_write() && self.is_refused_room(args.iter().map(|arg| arg.len() as u64).sum())
     }
 
     /// True if so many bytes can't be let in. A node with others beside it lets them lead, and goes on.
-    fn is_refused_room(&mut self, journal: &Journal, bytes: u64) -> bool {
-        if !self.shared.disk_full.load(Ordering::Relaxed) && journal.lets_in(bytes) {
+    fn is_refused_room(&mut self, bytes: u64) -> bool {
+        if !self.shared.disk_full.load(Ordering::Relaxed) && self.journal.lets_in(bytes) {
             return false;
         }
         let alone = self.lane.is_alone();

@@ -37,7 +37,7 @@ impl Keyspace {
             let mut large = vec![0; bytes_min];
             large[..small.len()].copy_from_slice(&small);
             let (told, _) = edit(&mut large);
-            self.put(cx.db, key, NewValue::Object(Object::Str(Bytes::from(large))), expire_at);
+            self.put(cx.db, key, NewValue::Object(Object::Str(Box::new(Bytes::from(large)))), expire_at);
             return Ok(told);
         }
         small.resize(small.len().max(bytes_min), 0);
@@ -66,9 +66,9 @@ impl Keyspace {
         let (told, changed) = home.objects.change(number, |object| {
             let Object::Str(bytes) = object else { unreachable!("the type was looked at") };
             let grew = bytes.len() < bytes_min;
-            let mut owned = grown(take(bytes), bytes_min);
+            let mut owned = grown(take(bytes.as_mut()), bytes_min);
             let (told, changed) = edit(&mut owned);
-            *bytes = owned.freeze();
+            **bytes = owned.freeze();
             (told, grew || changed == Changed::Yes)
         });
         if changed {

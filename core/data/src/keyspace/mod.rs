@@ -270,7 +270,7 @@ impl Keyspace {
             Ttl::At(stamp) => Some(stamp),
             Ttl::Keep => self.get(cx, key).and_then(|live| live.expire_at),
         };
-        self.put(cx.db, key, NewValue::Object(Object::Str(Bytes::from(value))), expire_at);
+        self.put(cx.db, key, NewValue::Object(Bytes::from(value).into()), expire_at);
     }
 
     /// Takes the string at `key` for change; give it back by [`Keyspace::set_owned`] with [`Ttl::Keep`]. A large
@@ -326,7 +326,7 @@ impl Keyspace {
                 self.put(to_db, to, NewValue::Str(&bytes), expire_at);
             }
             Value::Large(bytes) => {
-                let shared = Object::Str(bytes.clone());
+                let shared = Object::from(bytes.clone());
                 self.put(to_db, to, NewValue::Object(shared), expire_at);
             }
             Value::Other(object) => {
@@ -409,7 +409,7 @@ impl Keyspace {
         let objects = &mut self.dbs[usize::from(db)].objects;
         let body = match value {
             NewValue::Str(bytes) if bytes.len() <= INLINE_STRING_BYTES_MAX => Body::Str(bytes),
-            NewValue::Str(bytes) => Body::Object(objects.insert(Object::Str(Bytes::copy_from_slice(bytes)))),
+            NewValue::Str(bytes) => Body::Object(objects.insert(Bytes::copy_from_slice(bytes).into())),
             NewValue::Object(object) => Body::Object(objects.insert(object)),
         };
         self.swap(db, address, key, body, expire_at, KeepObject::No);

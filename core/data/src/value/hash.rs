@@ -15,6 +15,8 @@ pub struct Hash {
     grown: bool,
 }
 
+const _: () = assert!(size_of::<Hash>() == 32, "each small hash pays for it");
+
 /// Redis' `hash-max-listpack-entries` and `hash-max-listpack-value`, as they are by default.
 const LISTPACK_COUNT_MAX: usize = 128;
 const LISTPACK_BYTES_MAX: usize = 64;

@@ -56,12 +56,20 @@ pub trait Container: Clone + Default + std::fmt::Debug + Into<Object> {
 /// A value that stands apart from its key.
 #[derive(Clone, Debug)]
 pub enum Object {
-    Str(Bytes),
+    Str(Box<Bytes>),
     List(Box<List>),
     Hash(Box<Hash>),
     Set(Box<Set>),
     Zset(Box<Zset>),
     Stream(Box<Stream>),
+}
+
+const _: () = assert!(size_of::<Option<Object>>() == 16, "each key of a small container pays for it");
+
+impl From<Bytes> for Object {
+    fn from(bytes: Bytes) -> Self {
+        Self::Str(Box::new(bytes))
+    }
 }
 
 /// Runs `$body` with `$inner` bound to the container of an [`Object`], or `$string` for a string.
@@ -179,7 +187,7 @@ impl Object {
     /// Reads an image back.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match reader.u8()? {
-            STR => Self::Str(Bytes::copy_from_slice(reader.bytes()?)),
+            STR => Bytes::copy_from_slice(reader.bytes()?).into(),
             LIST => List::decode(reader)?.into(),
             SET => Set::decode(reader)?.into(),
             ZSET => Zset::decode(reader)?.into(),

@@ -105,23 +105,23 @@ impl Session {
         if self.is_between_replies() {
             return Some(bytes);
         }
-        self.held_bytes += bytes.len();
-        self.held.push_back(bytes);
+        self.unsent_bytes += bytes.len();
+        self.unsent.push_back(bytes);
         None
     }
 
     /// Bytes of pushes that wait for the end of a reply.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent_bytes
     }
 
     /// A reply has ended.
-    pub(super) fn release_held(&mut self, out: &mut Vec<u8>) {
-        for bytes in self.held.drain(..) {
+    pub(super) fn release_unsent(&mut self, out: &mut Vec<u8>) {
+        for bytes in self.unsent.drain(..) {
             out.extend_from_slice(&bytes);
         }
-        self.held_bytes = 0;
+        self.unsent_bytes = 0;
     }
 }
 

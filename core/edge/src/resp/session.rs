@@ -62,8 +62,8 @@ pub struct Session {
     pub(super) last_read: Option<u64>,
     pub(super) again: Vec<Again>,
     /// Pushes that wait for the end of a reply.
-    pub(super) held: VecDeque<Bytes>,
-    pub(super) held_bytes: usize,
+    pub(super) unsent: VecDeque<Bytes>,
+    pub(super) unsent_bytes: usize,
     /// It gets the lines of MONITOR.
     pub(super) monitors: bool,
     pub(super) no_evict: bool,
@@ -133,8 +133,8 @@ impl Session {
             tracking: None,
             last_read: None,
             again: Vec::new(),
-            held: VecDeque::new(),
-            held_bytes: 0,
+            unsent: VecDeque::new(),
+            unsent_bytes: 0,
             monitors: false,
             no_evict: false,
             no_touch: false,
@@ -198,8 +198,8 @@ impl Session {
     /// Makes more of the replies that were kept: the client has taken some.
     pub fn go_on(&mut self, out: &mut Vec<u8>) {
         while self.leaving.go_on(out) {
-            if !self.held.is_empty() {
-                self.release_held(out);
+            if !self.unsent.is_empty() {
+                self.release_unsent(out);
             }
             if out.len() > OUT_BYTES_SOFT {
                 return;

@@ -45,7 +45,7 @@ mod tests {
         assert_eq!(crc64(b"123456789"), 0xe9c6_d914_c4b8_d9ca);
         assert_eq!(crc64(b""), 0);
         let long: Vec<u8> = (0..=255).cycle().take(1003).collect();
-        let plain = long.iter().fold(0, |sum, byte| sum >> 8 ^ TABLES[0][usize::from((sum as u8) ^ byte)]);
+        let plain = long.iter().fold(0_u64, |sum, byte| sum >> 8 ^ TABLES[0][usize::from(sum.to_le_bytes()[0] ^ byte)]);
         assert_eq!(crc64(&long), plain);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::strings::integer;
 use super::super::{Command, Keys, Outcome, Run};
-use super::{notify_if_gone, range};
+use super::{notify_of_loss, range};
 use crate::keyspace::{Absent, Changed, Class};
 use crate::value::{Container, End, List, Word};
 use crate::{Context, Keyspace, Refused, Reply};
@@ -128,9 +128,9 @@ fn lrem(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     if from == End::Tail {
         places.reverse();
     }
+    let left = list.len() - places.len();
     keyspace.change(cx, args[1], Absent::Leave, |list: &mut List| (list.remove(&places), Changed::Yes))?;
-    keyspace.notify(cx.db, Class::List, "lrem", args[1]);
-    notify_if_gone(keyspace, cx, args[1]);
+    notify_of_loss(keyspace, cx, "lrem", args[1], left);
     Ok(Reply::count(places.len()))
 }
 
@@ -148,11 +148,10 @@ fn ltrim(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
         let (start, count) = range(start, stop, list.len());
         list.cut(End::Tail, list.len() - start - count);
         list.cut(End::Head, start);
-        ((), Changed::Yes)
+        (count, Changed::Yes)
     })?;
-    if trimmed.is_some() {
-        keyspace.notify(cx.db, Class::List, "ltrim", args[1]);
-        notify_if_gone(keyspace, cx, args[1]);
+    if let Some(left) = trimmed {
+        notify_of_loss(keyspace, cx, "ltrim", args[1], left);
     }
     Ok(Reply::Ok)
 }

@@ -117,12 +117,7 @@ const TAKEN_DOWN: &str = "
 
 #[test]
 fn events_are_those_of_redis() {
-    let mut bench = Bench::new();
-    for line in TAKEN_DOWN.lines().filter(|line| !line.is_empty()) {
-        let (command, wanted) = line.split_once("=>").expect("each line has its events");
-        bench.run(command.trim());
-        assert_eq!(bench.events(), wanted.trim(), "{command}");
-    }
+    Bench::new().play_events(TAKEN_DOWN);
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! Few members in one piece of memory, back to back, looked for one after another.
+//! Few members in one piece of memory, back to back behind their count, looked for one after another.
 
 use super::word::{self, Word};
 
 /// See the module. A member has `WORDS` words, of which the first is its key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Small<const WORDS: usize> {
+    /// The count in a byte, then the members; nothing if there are none.
     data: Vec<u8>,
-    len: u8,
 }
 
 /// As many as Redis keeps in one piece, where that is compared.
@@ -14,6 +14,8 @@ pub(super) const COUNT_MAX: usize = 128;
 /// What 128 fields and values of 64 bytes take, which Redis keeps in one piece too.
 const BYTES_MAX: usize = 128 * 2 * (64 + 2);
 const _: () = assert!(COUNT_MAX <= u8::MAX as usize && BYTES_MAX <= u16::MAX as usize, "they fit their fields");
+
+const COUNT_BYTES: usize = 1;
 
 /// Where a member stands: how many are before it, and its first byte.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +26,7 @@ pub(super) struct Place {
 
 impl<const WORDS: usize> Small<WORDS> {
     pub(super) fn len(&self) -> usize {
-        usize::from(self.len)
+        self.data.first().map_or(0, |count| usize::from(*count))
     }
 
     /// Bytes of memory besides the struct.
@@ -37,7 +39,7 @@ impl<const WORDS: usize> Small<WORDS> {
         if code.len() > BYTES_MAX {
             return None;
         }
-        let mut offset = 0;
+        let mut offset = COUNT_BYTES;
         for position in 0..self.len() {
             let data = &self.data[offset..];
             if code.begins(data) {
@@ -50,7 +52,7 @@ impl<const WORDS: usize> Small<WORDS> {
 
     /// Where the member at `position` stands.
     pub(super) fn place(&self, position: usize) -> Place {
-        let offset = (0..position).fold(0, |offset, _| offset + member_size::<WORDS>(&self.data[offset..]));
+        let offset = (0..position).fold(COUNT_BYTES, |offset, _| offset + member_size::<WORDS>(&self.data[offset..]));
         Place { position, offset }
     }
 
@@ -61,14 +63,17 @@ impl<const WORDS: usize> Small<WORDS> {
 
     /// True if another member can come, or these words in place of a member.
     pub(super) fn has_room(&self, words: &[Word<'_>], new: bool) -> bool {
-        let bytes: usize = words.iter().map(|word| word.code().len()).sum();
-        self.data.len() + bytes <= BYTES_MAX && self.len() + usize::from(new) <= COUNT_MAX
+        self.data.len() + bytes_of(words) <= BYTES_MAX && self.len() + usize::from(new) <= COUNT_MAX
     }
 
     pub(super) fn push(&mut self, words: &[Word<'_>; WORDS]) {
+        if self.data.is_empty() {
+            self.data.reserve_exact(COUNT_BYTES + bytes_of(words));
+            self.data.push(0);
+        }
         let end = self.data.len();
         put(&mut self.data, end, 0, words);
-        self.len += 1;
+        self.data[0] += 1;
     }
 
     /// Replaces the words behind a member's key.
@@ -89,7 +94,10 @@ impl<const WORDS: usize> Small<WORDS> {
             let last_size = self.data.len() - (last - size);
             self.data[place.offset..].rotate_right(last_size);
         }
-        self.len -= 1;
+        self.data[0] -= 1;
+        if self.data[0] == 0 {
+            self.data.clear();
+        }
         trim(&mut self.data);
     }
 }
@@ -99,10 +107,14 @@ pub(super) fn member_size<const WORDS: usize>(data: &[u8]) -> usize {
     (0..WORDS).fold(0, |size, _| size + word::size(&data[size..]))
 }
 
+fn bytes_of(words: &[Word<'_>]) -> usize {
+    words.iter().map(|word| word.code().len()).sum()
+}
+
 /// Writes words over the `old` bytes at `at`.
 fn put(data: &mut Vec<u8>, at: usize, old: usize, words: &[Word<'_>]) {
     let codes = words.iter().map(|word| word.code());
-    make_room(data, at, old, codes.clone().map(|code| code.len()).sum());
+    make_room(data, at, old, bytes_of(words));
     let mut at = at;
     for code in codes {
         code.write(&mut data[at..]);
@@ -115,10 +127,8 @@ pub(super) fn make_room(data: &mut Vec<u8>, at: usize, old: usize, new: usize) {
     let len = data.len();
     if new > old {
         let wanted = len + new - old;
-        if wanted > data.capacity() {
-            // A little more than is needed, so that not every new member moves all.
-            data.reserve_exact((wanted + wanted / 16).next_multiple_of(8) - len);
-        }
+        // As much as is needed: allocators give an eighth more, so that few new members move all.
+        data.reserve_exact(wanted - len);
         data.resize(wanted, 0);
         data.copy_within(at + old..len, at + new);
     } else {

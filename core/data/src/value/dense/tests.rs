@@ -1,7 +1,11 @@
 //! Any sequence of changes leaves what a plain row and a plain map would hold, in the same order.
 
 use super::{Dense, Form, Word};
+use crate::value::{Container, Hash, Object, Set};
+use base::codec::{DecodeError, Reader};
 use base::rng::Rng;
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
 
 type Plain = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -107,4 +111,113 @@ fn numbers_are_kept_short() {
     (0..100).for_each(|n: u64| assert!(dense.put(&[Word::of((n * 1000).to_string().as_bytes())], 7)));
     assert!(dense.bytes() <= 440, "{}", dense.bytes());
     assert!(!dense.put(&[Word::of(b"5000")], 7) && dense.len() == 100 && dense.remove(Word::of(b"5000")));
+}
+
+fn image(object: &Object) -> Vec<u8> {
+    let (mut out, mut part) = (Vec::new(), 0);
+    while object.encode_part(part, &mut out) {
+        part += 1;
+    }
+    out
+}
+
+fn digest(object: &Object) -> u64 {
+    let mut hasher = SipHasher13::new();
+    object.digest(&mut hasher);
+    hasher.finish()
+}
+
+fn some_values() -> Vec<Object> {
+    let mut rng = Rng::new(3);
+    let mut values = Vec::new();
+    for count in [1, 2, 100, 129, 700] {
+        let (mut hash, mut set, mut ints) = (Hash::default(), Set::default(), Set::default());
+        for n in 0..count {
+            hash.set(&word(&mut rng, 5000), &word(&mut rng, 5000), 9);
+            set.add(Word::of(&word(&mut rng, 5000)), 9);
+            ints.add(Word::Int(if n == 1 { -70_000 } else { n * 3 }), 9);
+        }
+        values.extend([Object::from(hash), set.into(), ints.into()]);
+    }
+    values
+}
+
+#[test]
+fn an_image_gives_the_same_value_back() {
+    for value in some_values() {
+        let image_of_it = image(&value);
+        let mut reader = Reader::new(&image_of_it);
+        let back = Object::decode(&mut reader).unwrap();
+        assert!(reader.is_empty());
+        assert_eq!((digest(&back), back.encoding()), (digest(&value), value.encoding()));
+        assert_eq!(image(&back), image_of_it);
+    }
+}
+
+#[test]
+fn a_damaged_image_is_refused_or_another_value() {
+    let mut rng = Rng::new(4);
+    for value in some_values() {
+        let whole = image(&value);
+        for _ in 0..200 {
+            let mut bytes = whole.clone();
+            let at = usize::try_from(rng.below(bytes.len() as u64)).unwrap();
+            if rng.one_in(3) {
+                bytes.truncate(at);
+                assert!(Object::decode(&mut Reader::new(&bytes)).is_err());
+                continue;
+            }
+            bytes[at] = bytes[at].wrapping_add(u8::try_from(1 + rng.below(255)).unwrap());
+            let mut reader = Reader::new(&bytes);
+            if let Ok(other) = Object::decode(&mut reader) {
+                let used = bytes.len() - reader.rest().len();
+                let again = Object::decode(&mut Reader::new(&image(&other))).unwrap();
+                assert_eq!(digest(&again), digest(&other), "{used} bytes were a value");
+            }
+        }
+    }
+}
+
+#[test]
+fn images_that_no_value_has_are_refused() {
+    let refused = |bytes: &[u8]| Object::decode(&mut Reader::new(bytes)).err();
+    let (set, hash) = (2, 4);
+    assert_eq!(refused(&[set, 0, 0, 0]), Some(DecodeError::Truncated), "no members");
+    assert_eq!(refused(&[set, 2, 0]), Some(DecodeError::Truncated), "no integers");
+    assert_eq!(refused(&[hash, 0, 0, 0]), Some(DecodeError::Truncated), "no fields");
+    assert_eq!(refused(&[set, 0, 0, 2, 1, b'a', 1, b'a']), Some(DecodeError::Overlong), "a member twice");
+    assert_eq!(refused(&[hash, 0, 0, 2, 1, b'a', 0, 1, b'a', 0]), Some(DecodeError::Overlong), "a field twice");
+    assert_eq!(refused(&[hash, 2, 0, 1, 1, b'a', 0]), Some(DecodeError::Unknown(2)), "another kind");
+    assert_eq!(refused(&[set, 3, 1]), Some(DecodeError::Unknown(3)), "another width");
+    let ints = |width: u8, ints: &[i64]| {
+        let count = u8::try_from(ints.len()).unwrap();
+        let bytes: Vec<u8> = ints.iter().flat_map(|n| n.to_le_bytes()).collect();
+        refused(&[&[set, width, count], bytes.as_slice()].concat())
+    };
+    assert_eq!(ints(2, &[1, 2]), None);
+    assert_eq!(ints(4, &[1, 2]), None, "one that was wider has gone");
+    assert_eq!(ints(2, &[2, 1]), Some(DecodeError::Overlong), "not in order");
+    assert_eq!(ints(2, &[1, 1]), Some(DecodeError::Overlong), "an integer twice");
+    assert_eq!(ints(2, &[1, 70_000]), Some(DecodeError::Overlong), "wider than the width");
+    let many = [&[set, 2], [0xff; 9].as_slice(), &[1]].concat();
+    assert_eq!(refused(&many), Some(DecodeError::Overlong), "more than an intset has");
+    let many = [&[set, 0, 0], [0xff; 9].as_slice(), &[1, 1, b'a']].concat();
+    assert_eq!(refused(&many), Some(DecodeError::Truncated), "more than there are bytes");
+    let mut long = vec![hash, 0, 0, 1, 65];
+    long.extend([b'f'; 65]);
+    long.push(0);
+    assert_eq!(refused(&long), Some(DecodeError::Overlong), "no listpack has this field");
+}
+
+#[test]
+fn what_was_cloned_keeps_its_members() {
+    for count in [10_i64, 100, 2000] {
+        let mut set = Set::default();
+        (0..count).for_each(|n| assert!(set.add(Word::of(format!("m{n}").as_bytes()), 9)));
+        let (before, sum) = (set.clone(), digest(&set.clone().into()));
+        (0..count / 2).for_each(|n| assert!(set.remove(Word::of(format!("m{}", n * 2).as_bytes()))));
+        assert_eq!(digest(&before.clone().into()), sum);
+        assert!(before.contains(Word::of(b"m0")) && !set.contains(Word::of(b"m0")));
+        assert_eq!(set.len() * 2, before.len());
+    }
 }

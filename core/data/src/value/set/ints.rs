@@ -1,13 +1,10 @@
 //! A few integers, sorted, each as wide as the widest that has come: Redis' intset.
 
-use smallvec::SmallVec;
+/// See the module: the width in a byte, then the integers; nothing if there are none and none was wide.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ints(Box<[u8]>);
 
-/// See the module.
-#[derive(Clone, Debug)]
-pub(super) struct Ints {
-    data: SmallVec<[u8; 24]>,
-    width: Width,
-}
+const WIDTH_BYTES: usize = 1;
 
 /// Bytes of each integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,12 +16,6 @@ pub(super) enum Width {
 
 /// Redis' `set-max-intset-entries`, as it is by default.
 pub(super) const COUNT_MAX: usize = 512;
-
-impl Default for Ints {
-    fn default() -> Self {
-        Self { data: SmallVec::new(), width: Width::Two }
-    }
-}
 
 impl Width {
     fn of(n: i64) -> Self {
@@ -49,22 +40,22 @@ impl Width {
 
 impl Ints {
     pub(super) fn len(&self) -> usize {
-        self.data.len() / self.width.bytes()
+        self.0.len().saturating_sub(WIDTH_BYTES) / self.width().bytes()
     }
 
     /// Bytes of memory besides the struct.
     pub(super) fn bytes(&self) -> usize {
-        if self.data.spilled() { self.data.capacity() } else { 0 }
+        self.0.len()
     }
 
     pub(super) fn width(&self) -> Width {
-        self.width
+        self.0.first().and_then(|bytes| Width::from_bytes(*bytes)).unwrap_or(Width::Two)
     }
 
     /// The `at`th in their order.
     pub(super) fn get(&self, at: usize) -> i64 {
-        let width = self.width.bytes();
-        let stored = &self.data[at * width..(at + 1) * width];
+        let width = self.width().bytes();
+        let stored = &self.0[WIDTH_BYTES + at * width..][..width];
         // The sign is in the last byte: fill the ones above with it.
         let fill = if stored[width - 1] & 0x80 == 0 { 0 } else { 0xff };
         let mut bytes = [fill; 8];
@@ -90,36 +81,38 @@ impl Ints {
     pub(super) fn insert(&mut self, n: i64) -> bool {
         let Err(at) = self.find(n) else { return false };
         self.widen(Width::of(n));
-        let width = self.width.bytes();
-        if self.data.spilled() || self.data.len() + width > self.data.inline_size() {
-            let wanted = self.data.len() + width;
-            if wanted > self.data.capacity() {
-                self.data.reserve_exact((wanted + wanted / 16).next_multiple_of(8) - self.data.len());
-            }
+        let width = self.width();
+        let mut data = Vec::from(std::mem::take(&mut self.0));
+        // As much as is needed: allocators give an eighth more, so that few new ones move all.
+        data.reserve_exact(width.bytes() + if data.is_empty() { WIDTH_BYTES } else { 0 });
+        if data.is_empty() {
+            data.push(width as u8);
         }
-        self.data.insert_from_slice(at * width, &n.to_le_bytes()[..width]);
+        let place = WIDTH_BYTES + at * width.bytes();
+        data.splice(place..place, n.to_le_bytes()[..width.bytes()].iter().copied());
+        self.0 = data.into_boxed_slice();
         true
     }
 
     pub(super) fn remove_at(&mut self, at: usize) {
-        let width = self.width.bytes();
-        self.data.drain(at * width..(at + 1) * width);
-        if self.data.capacity() > self.data.len() * 2 + 32 {
-            self.data.shrink_to_fit();
-        }
+        let width = self.width().bytes();
+        let place = WIDTH_BYTES + at * width;
+        let mut data = Vec::from(std::mem::take(&mut self.0));
+        data.drain(place..place + width);
+        self.0 = data.into_boxed_slice();
     }
 
     /// Makes room for wider ones, if these are narrower.
     pub(super) fn widen(&mut self, width: Width) {
-        if width <= self.width {
+        if width <= self.width() {
             return;
         }
-        let mut wide = Self { data: SmallVec::new(), width };
-        wide.data.reserve_exact((self.len() + 1) * width.bytes());
+        let mut wide = Vec::with_capacity(WIDTH_BYTES + self.len() * width.bytes());
+        wide.push(width as u8);
         for at in 0..self.len() {
-            wide.data.extend_from_slice(&self.get(at).to_le_bytes()[..width.bytes()]);
+            wide.extend_from_slice(&self.get(at).to_le_bytes()[..width.bytes()]);
         }
-        *self = wide;
+        self.0 = wide.into_boxed_slice();
     }
 }
 

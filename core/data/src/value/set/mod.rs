@@ -23,6 +23,8 @@ enum Form {
     Table(Dense<1>),
 }
 
+const _: () = assert!(size_of::<Set>() == 24, "each small set pays for it");
+
 /// What stands before the image of a table; before that of integers stands their width.
 const TABLE: u8 = 0;
 
