@@ -5,6 +5,9 @@ use base::{Index, Stamp};
 use data::command::dump::sealed;
 use data::{Context, Keyspace, Refused, Reply, command};
 
+/// An image holds much besides one value: it is made of some.
+const IMAGED_ONE_IN: usize = 8;
+
 /// Restored or refused; what is restored can be dumped, and what is dumped is restored to the same.
 pub fn restore(input: &[u8]) {
     let mut first = keyspace();
@@ -15,6 +18,9 @@ pub fn restore(input: &[u8]) {
     let mut second = keyspace();
     assert!(run(&mut second, &payload), "what was dumped is restored");
     assert_eq!(dumped(&second), payload, "and dumped as before");
+    if payload.len() % IMAGED_ONE_IN != 0 {
+        return;
+    }
     let image = |keyspace: &mut Keyspace| {
         keyspace.begin_cut();
         while !keyspace.cut_slice(1 << 20) {}
@@ -37,7 +43,6 @@ fn keyspace() -> Keyspace {
 fn run(keyspace: &mut Keyspace, payload: &[u8]) -> bool {
     let row = command::find(b"restore").expect("there is RESTORE");
     let command::Run::Write(run) = row.run else { unreachable!("it writes") };
-    let before = keyspace.digest();
     match run(keyspace, &Context::new(0, Stamp(1000)), &[b"restore", b"k", b"0", payload]) {
         Ok(reply) => {
             assert_eq!(reply, Reply::Ok);
@@ -45,7 +50,7 @@ fn run(keyspace: &mut Keyspace, payload: &[u8]) -> bool {
         }
         Err(refused) => {
             assert_eq!(refused, Refused::Text("ERR Bad data format".to_owned()));
-            assert_eq!(keyspace.digest(), before, "nothing was changed");
+            assert_eq!(keyspace.len(0), 0, "nothing was changed");
             false
         }
     }

@@ -16,6 +16,8 @@ mod old;
 mod save;
 mod source;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use super::strings::integer;
 use super::{Command, Keys, Outcome, Run};
