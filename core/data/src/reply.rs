@@ -34,6 +34,8 @@ pub enum Reply {
     Set(Vec<Reply>),
     /// Key and value pairs: a flat array in RESP2.
     Map(Vec<(Reply, Reply)>),
+    /// Pairs in their order, such as members and scores: a flat array in RESP2, an array of arrays in RESP3.
+    Pairs(Vec<(Reply, Reply)>),
     /// A refusal; nothing was changed unless the error's own text says otherwise.
     Error(Refused),
     /// Answer to WATCH: what EXEC must find unchanged. Never leaves the edge.

@@ -23,6 +23,7 @@ const SET: u8 = 11;
 const MAP: u8 = 12;
 const ERROR: u8 = 13;
 const WATCHED: u8 = 14;
+const PAIRS: u8 = 15;
 
 /// Lists in lists, and no deeper: what commands answer is flatter.
 const DEPTH_MAX: u32 = 8;
@@ -51,14 +52,8 @@ impl Reply {
             Self::Verbatim(text) => tagged(out, VERBATIM, text.as_bytes()),
             Self::Array(items) => list(out, ARRAY, items),
             Self::Set(items) => list(out, SET, items),
-            Self::Map(pairs) => {
-                out.push(MAP);
-                put_varint(out, pairs.len() as u64);
-                for (key, value) in pairs {
-                    key.encode(out);
-                    value.encode(out);
-                }
-            }
+            Self::Map(pairs) => put_pairs(out, MAP, pairs),
+            Self::Pairs(pairs) => put_pairs(out, PAIRS, pairs),
             Self::Error(refused) => tagged(out, ERROR, refused.to_string().as_bytes()),
             Self::Watched(watched) => {
                 out.push(WATCHED);
@@ -95,14 +90,8 @@ fn decode(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Reply, D
         VERBATIM => Reply::Verbatim(text(reader)?),
         ARRAY => Reply::Array(items(reader, frame, deeper?)?),
         SET => Reply::Set(items(reader, frame, deeper?)?),
-        MAP => {
-            let (count, depth) = (reader.varint()?, deeper?);
-            let mut pairs = Vec::new();
-            for _ in 0..count {
-                pairs.push((decode(reader, frame, depth)?, decode(reader, frame, depth)?));
-            }
-            Reply::Map(pairs)
-        }
+        MAP => Reply::Map(pairs(reader, frame, deeper?)?),
+        PAIRS => Reply::Pairs(pairs(reader, frame, deeper?)?),
         ERROR => Reply::Error(Refused::Text(text(reader)?)),
         WATCHED => Reply::Watched(watched(reader)?),
         other => return Err(DecodeError::Unknown(u64::from(other))),
@@ -168,6 +157,24 @@ fn list(out: &mut Vec<u8>, tag: u8, items: &[Reply]) {
     items.iter().for_each(|item| item.encode(out));
 }
 
+fn put_pairs(out: &mut Vec<u8>, tag: u8, pairs: &[(Reply, Reply)]) {
+    out.push(tag);
+    put_varint(out, pairs.len() as u64);
+    for (key, value) in pairs {
+        key.encode(out);
+        value.encode(out);
+    }
+}
+
+fn pairs(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Vec<(Reply, Reply)>, DecodeError> {
+    let count = reader.varint()?;
+    let mut out = Vec::new();
+    for _ in 0..count {
+        out.push((decode(reader, frame, depth)?, decode(reader, frame, depth)?));
+    }
+    Ok(out)
+}
+
 fn items(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Vec<Reply>, DecodeError> {
     let count = reader.varint()?;
     let mut out = Vec::new();
@@ -200,6 +207,7 @@ mod tests {
             Reply::Verbatim("text".to_owned()),
             Reply::Set(vec![Reply::Int(1)]),
             Reply::Map(vec![(Reply::Int(1), Reply::Nil)]),
+            Reply::Pairs(vec![(Reply::Int(1), Reply::Double(0.5))]),
             Reply::Error(Refused::Text("ERR why".to_owned())),
             Reply::Watched(vec![watched]),
         ])

@@ -9,6 +9,7 @@ pub mod containers;
 pub mod docs;
 pub mod dump;
 pub mod fill;
+mod float;
 pub mod generic;
 pub mod geo;
 pub mod glob;
@@ -210,7 +211,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 25] = [
+const FAMILIES: [&[Command]; 28] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -225,7 +226,10 @@ const FAMILIES: [&[Command]; 25] = [
     lists::inside::COMMANDS,
     hashes::COMMANDS,
     sets::COMMANDS,
-    zsets::COMMANDS,
+    zsets::add::COMMANDS,
+    zsets::read::COMMANDS,
+    zsets::range::COMMANDS,
+    zsets::pop::COMMANDS,
     streams::COMMANDS,
     geo::COMMANDS,
     bits::COMMANDS,
