@@ -8,7 +8,7 @@ use crate::outbox::{
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
-use crate::spread::Spread;
+use crate::spread::{Spread, no_room};
 use crate::steward::Steward;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
@@ -60,6 +60,8 @@ pub struct Lane {
     /// How many nodes the cluster began with.
     pub(crate) member_count: usize,
     pub(crate) spread: Spread,
+    /// The log has no room: nothing should be led here.
+    pub(crate) full: bool,
 }
 
 /// How often dead keys are looked for.
@@ -105,6 +107,7 @@ impl Lane {
             clocks: Clocks::default(),
             member_count: members.len(),
             spread: Spread::default(),
+            full: false,
         }
     }
 
@@ -140,6 +143,12 @@ impl Lane {
             self.replicas[usize::from(shard.0)].as_ref()?.state().keyspace().lookup(db, key)
         };
         bring_near(keys.filter_map(lookup));
+    }
+
+    /// True if no other node replicates what this lane holds.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.replicas.iter().flatten().all(|replica| replica.group.membership().is_alone(self.config.node))
     }
 
     /// A transaction of a client of this lane.
@@ -282,6 +291,9 @@ impl Lane {
     }
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
+        if self.full && request.command.is_write() && !self.leave_full(now, shard, out) {
+            return self.answer(waiter, shard, no_room(), out);
+        }
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
@@ -330,6 +342,9 @@ impl Lane {
         transaction: Transaction,
         out: &mut Outbox,
     ) {
+        if self.full && !self.leave_full(now, shard, out) {
+            return self.answer(waiter, shard, no_room(), out);
+        }
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::Transaction(transaction), out);
@@ -358,6 +373,9 @@ impl Lane {
         request: &Request<'_>,
         out: &mut Outbox,
     ) {
+        if self.full && request.command.is_write() && !self.leave_full(now, shard, out) {
+            return self.answer(waiter, shard, no_room(), out);
+        }
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);

@@ -230,6 +230,7 @@ impl Driver {
             if self.accept_failed {
                 self.accept();
             }
+            self.lane.set_full(self.shared.disk_full.load(Ordering::Relaxed) && !self.lane.is_alone());
             self.lane.on_timer(now, &mut self.out);
             self.tell();
             self.look_at_idle(now.boot);
@@ -332,7 +333,9 @@ impl Driver {
                 }
                 Input::Snapshot { shard, news } => self.lane.on_snapshot_news(now, shard, news, &mut self.out),
                 Input::BeginSnapshots => {
-                    self.lane.begin_snapshots(&mut self.out);
+                    if self.lane.begin_snapshots(&mut self.out) == 0 && !self.snapshotting {
+                        self.ask_keeper(Task::NothingToSave);
+                    }
                     self.snapshotting = true;
                 }
                 Input::Kill(client) => self.kill(client),

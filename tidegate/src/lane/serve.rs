@@ -198,7 +198,7 @@ impl Driver {
             used += taken;
             *left = left.saturating_sub(cost(&step));
             let step = match step {
-                Step::Request(call) if no_room(journal, call.command, &call.args) => {
+                Step::Request(call) if core.no_room(journal, call.command, &call.args) => {
                     core.refuse_full(conn, call.command, call.seq);
                     continue;
                 }
@@ -370,9 +370,6 @@ impl Core<'_> {
 
     /// A command for the core. What it answers at once is encoded while it is warm.
     fn request(&mut self, conn: &mut Conn, call: &Call<'_>) {
-        if call.command.is_write() && self.shared.disk_full.load(Ordering::Relaxed) {
-            return self.refuse_full(conn, call.command, call.seq);
-        }
         let request = Request {
             client: conn.handle,
             seq: call.seq,
@@ -414,7 +411,7 @@ impl Core<'_> {
         conn.session.on_exec_admin(exec.seq, replies);
         let id = conn.session.last().0.map_or(0, |exec| exec.id);
         let bytes = exec.commands.iter().flat_map(|one| &one.args).map(|arg| arg.len() as u64).sum();
-        if self.shared.disk_full.load(Ordering::Relaxed) || !journal.lets_in(bytes) {
+        if self.is_refused_room(journal, bytes) {
             self.meters.command(id).rejected.add(1);
             return conn.session.on_reply(exec.seq, admin::disk_full(), &mut conn.out);
         }
@@ -425,6 +422,21 @@ impl Core<'_> {
         let ExecCall { seq, once, watched, .. } = exec;
         let transaction = Transaction { client: conn.handle, seq, once, watched, commands: queued.collect() };
         self.lane.on_transaction(self.now, transaction, self.out);
+    }
+
+    /// True for a write that the log has no room for.
+    fn no_room(&mut self, journal: &Journal, command: &Command, args: &[&[u8]]) -> bool {
+        command.is_write() && self.is_refused_room(journal, args.iter().map(|arg| arg.len() as u64).sum())
+    }
+
+    /// True if so many bytes can't be let in. A node with others beside it lets them lead, and goes on.
+    fn is_refused_room(&mut self, journal: &Journal, bytes: u64) -> bool {
+        if !self.shared.disk_full.load(Ordering::Relaxed) && journal.lets_in(bytes) {
+            return false;
+        }
+        let alone = self.lane.is_alone();
+        self.lane.set_full(!alone);
+        alone
     }
 
     /// A write that the disk has no room for.
@@ -481,11 +493,6 @@ impl Core<'_> {
             }
         }
     }
-}
-
-/// True for a write that the log has no room for.
-fn no_room(journal: &Journal, command: &Command, args: &[&[u8]]) -> bool {
-    command.is_write() && !journal.lets_in(args.iter().map(|arg| arg.len() as u64).sum())
 }
 
 /// The reply to a request that had to wait has come.

@@ -19,6 +19,8 @@ pub struct Cluster {
     pub ports: Vec<[u16; PORTS]>,
     pub files: Vec<PathBuf>,
     pub children: Vec<Option<Child>>,
+    /// Given to nodes that are started from now on.
+    pub options: Vec<&'static str>,
     pub ready_in: Duration,
 }
 
@@ -45,7 +47,7 @@ impl Cluster {
     fn try_start(folder: &Path) -> Option<Self> {
         let ports: Vec<[u16; PORTS]> = (0..NODES).map(|_| free_ports()).collect();
         let files = (0..NODES).map(|at| write_config(folder, at, ports[at], &ports)).collect();
-        let mut cluster = Self { ports, files, children: Vec::new(), ready_in: Duration::ZERO };
+        let mut cluster = Self { ports, files, children: Vec::new(), options: Vec::new(), ready_in: Duration::ZERO };
         let begun = Instant::now();
         let children: Vec<Child> = (0..NODES).map(|at| cluster.spawn(at, First::Bootstrap)).collect();
         cluster.children = children.into_iter().map(Some).collect();
@@ -57,7 +59,7 @@ impl Cluster {
     pub fn spawn(&self, at: usize, first: First) -> Child {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.files[at].with_extension("log"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.arg("server").arg("--config").arg(&self.files[at]);
+        command.arg("server").arg("--config").arg(&self.files[at]).args(&self.options);
         match first {
             First::Bootstrap => drop(command.arg("--bootstrap")),
             First::Join => drop(command.arg("--join")),
