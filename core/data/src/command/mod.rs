@@ -4,6 +4,7 @@
 //! log entries: it is never changed and never used again for another command.
 
 pub mod bits;
+pub mod blocking;
 pub mod cluster;
 pub mod containers;
 pub mod docs;
@@ -211,7 +212,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 28] = [
+const FAMILIES: [&[Command]; 29] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     generic::COMMANDS,
@@ -240,6 +241,7 @@ const FAMILIES: [&[Command]; 28] = [
     pubsub::COMMANDS,
     fill::COMMANDS,
     memory::COMMANDS,
+    blocking::COMMANDS,
 ];
 
 const NAME_BYTES_MAX: usize = 24;

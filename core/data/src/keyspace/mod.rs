@@ -16,6 +16,7 @@ mod walk;
 
 use crate::once::Outcomes;
 use crate::value::Object;
+use crate::waits::Waits;
 use crate::{Blob, Context, Refused};
 use base::limits::{DATABASE_COUNT, WATCH_BUCKET_COUNT};
 use base::mutation::{self, Mutation};
@@ -49,6 +50,7 @@ pub struct Keyspace {
     /// The last applied stamp and index.
     applied: (Stamp, Index),
     outcomes: Outcomes,
+    waits: Waits,
     cut: snapshot::Cut,
     garbage: Vec<Garbage>,
     heard: notices::Heard,
@@ -160,6 +162,7 @@ impl Keyspace {
             revision: 0,
             applied: (Stamp(0), Index(0)),
             outcomes: Outcomes::default(),
+            waits: Waits::default(),
             cut: snapshot::Cut::default(),
             garbage: Vec::new(),
             heard: notices::Heard::default(),
@@ -186,6 +189,16 @@ impl Keyspace {
 
     pub(crate) fn outcomes_mut(&mut self) -> &mut Outcomes {
         &mut self.outcomes
+    }
+
+    /// Calls that wait for something.
+    #[must_use]
+    pub fn waits(&self) -> &Waits {
+        &self.waits
+    }
+
+    pub(crate) fn waits_mut(&mut self) -> &mut Waits {
+        &mut self.waits
     }
 
     /// What is left to chance depends on the state alone.
@@ -492,6 +505,10 @@ impl Keyspace {
         self.revision += 1;
         self.watch[address.bucket as usize] = self.revision;
         self.heard.changed(db, key);
+        if !self.waits.is_empty() && self.waits.at(db, key) {
+            let found = self.kind_of(db, self.applied.0, key);
+            self.waits.changed(db, key, found);
+        }
     }
 
     fn reserve(&mut self, db: u8) {

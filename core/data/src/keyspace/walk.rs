@@ -108,6 +108,7 @@ impl Keyspace {
         }
         self.revision += 1;
         self.watch.fill(self.revision);
+        self.waits.flushed(db);
         self.hand_over(db, old);
     }
 
@@ -130,6 +131,7 @@ impl Keyspace {
             }
         }
         self.outcomes.digest(&mut hasher);
+        self.waits.digest(&mut hasher);
         for revision in &self.watch {
             hasher.write_u64(*revision);
         }
