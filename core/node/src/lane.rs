@@ -15,7 +15,7 @@ use base::record::RecoveredShard;
 use base::rng::Rng;
 use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot};
 use consensus::Envelope;
-use data::command::{Scatter, keyless};
+use data::command::{Scatter, blocking, keyless};
 use data::keyspace::bring_near;
 use data::{Context, Keyspace, Refused, Reply, Run, Watched};
 use smallvec::SmallVec;
@@ -62,6 +62,8 @@ pub struct Lane {
     pub(crate) spread: Spread,
     /// The log has no room: nothing should be led here.
     pub(crate) full: bool,
+    /// Names this life of the lane: drawn at its start.
+    pub(crate) life: u64,
 }
 
 /// How often dead keys are looked for.
@@ -78,6 +80,7 @@ impl Lane {
         out: &mut Outbox,
     ) -> Self {
         let mut rng = Rng::new(config.seed);
+        let life = rng.next_u64();
         let mut found: BTreeMap<ShardId, RecoveredReplica> =
             recovered.into_iter().map(|one| (one.shard, one)).collect();
         let mut replicas = Vec::new();
@@ -108,6 +111,7 @@ impl Lane {
             member_count: members.len(),
             spread: Spread::default(),
             full: false,
+            life,
         }
     }
 
@@ -176,6 +180,9 @@ impl Lane {
                 let waiter = waiter(Origin::Lane(from), transaction.client, transaction.seq, Part::No);
                 self.log_transaction(now, shard, waiter, transaction, out);
             }
+            LaneMessage::LetGo { from, client, seq, ending } => {
+                self.let_go_here(now, Origin::Lane(from), (client, seq), ending, out);
+            }
             LaneMessage::Reply { client, seq, reply } => out.replies.push((client, seq, reply)),
             LaneMessage::Roster(roster) => self.roster = Some(roster),
             LaneMessage::PartReply { client, seq, shard, reply } => self.on_part(client, seq, shard, reply, out),
@@ -194,7 +201,7 @@ impl Lane {
         tell_time(now, peer, out);
         self.spread.on_up(now, peer);
         for replica in self.replicas.iter_mut().flatten() {
-            replica.on_link(peer, out);
+            replica.on_link(now, peer, out);
             replica.on_link_for_transfer(now, peer, out);
         }
     }
@@ -205,7 +212,7 @@ impl Lane {
         for shard in self.config.routing.groups() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             replica.group.on_peer_lost(now.boot, peer);
-            for (waiter, reply) in replica.on_link_lost(peer) {
+            for (waiter, reply) in replica.on_link_lost(now, peer, out) {
                 self.answer(waiter, shard, reply, out);
             }
             self.resume(now, shard, out);
@@ -218,6 +225,7 @@ impl Lane {
         while let Some(shard) = self.dirty.pop() {
             self.begin_round(now, shard, out);
             if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
+                replica.log_endings();
                 replica.propose_open(now, out);
             }
         }
@@ -291,6 +299,11 @@ impl Lane {
     }
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
+        if blocking::may_wait(request.command)
+            && let Some(wish) = blocking::wish(request.command, request.args)
+        {
+            return self.wait(now, shard, waiter, request, wish.timeout_ms, out);
+        }
         if self.full && request.command.is_write() && !self.leave_full(now, shard, out) {
             return self.answer(waiter, shard, no_room(), out);
         }
@@ -446,8 +459,10 @@ impl Lane {
             match work {
                 Work::Command { joins, queued } => self.run(now, shard, waiter, joins, &queued, out),
                 Work::Transaction(transaction) => self.log_transaction(now, shard, waiter, transaction, out),
+                Work::Wait(_) => unreachable!("calls that may wait are kept apart"),
             }
         }
+        self.ask_parked(now, shard, out);
     }
 
     /// Calls a replica, whose answers go where they belong.
@@ -489,7 +504,11 @@ impl Lane {
     }
 
     pub(crate) fn answer(&mut self, waiter: Waiter, shard: ShardId, reply: Reply, out: &mut Outbox) {
-        let Waiter { origin, client, seq, part, .. } = waiter;
+        let Waiter { origin, client, seq, part, wait, .. } = waiter;
+        if wait != 0 && self.replica(shard).waiting.remove(wait).is_none() {
+            // It is answered already, or nobody waits for it any more.
+            return;
+        }
         match origin {
             Origin::Node(node, lane) => {
                 let asker = Asker { lane, client, seq, part };
@@ -537,7 +556,7 @@ impl Lane {
 }
 
 pub(crate) fn waiter(origin: Origin, client: ClientId, seq: u64, part: Part) -> Waiter {
-    Waiter { origin, client, seq, part: matches!(part, Part::Yes), read: false }
+    Waiter { origin, client, seq, part: matches!(part, Part::Yes), read: false, wait: 0 }
 }
 
 /// Whether an answer is one of several that are merged.

@@ -19,6 +19,8 @@ mod routing;
 mod spread;
 mod steward;
 mod transfer;
+mod wait;
+mod waiting;
 mod within;
 
 pub use from_peers::Misbehaved;
@@ -32,3 +34,5 @@ pub use replica::ShardStatus;
 pub use routing::Routing;
 pub use steward::Founding;
 pub use transfer::Piece;
+pub use wait::PeerWait;
+pub use waiting::Ending;

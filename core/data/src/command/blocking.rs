@@ -116,6 +116,12 @@ pub fn of(command: &Command) -> Option<&'static Blocking> {
     BY_ID[usize::from(command.id)]
 }
 
+/// True if some calls of a command may wait.
+#[must_use]
+pub fn may_wait(command: &Command) -> bool {
+    of(command).is_some() || matches!(command.run, Run::Prefix(_))
+}
+
 /// What a call waits for if there is nothing yet, seen through its prefixes; nothing for a call that never waits.
 #[must_use]
 pub fn wish<'a>(command: &Command, args: &[&'a [u8]]) -> Option<Wish<'a>> {
@@ -151,6 +157,12 @@ impl Blocking {
         (self.narrow)(args, key)
     }
 
+    /// True if something in a call may mean "from now on".
+    #[must_use]
+    pub fn settles(&self) -> bool {
+        self.settle.is_some()
+    }
+
     /// The arguments of a call that begins to wait, if something in them means "from now on": to be run again later.
     #[must_use]
     pub fn settled(&self, args: &[&[u8]], keyspace: &Keyspace, cx: &Context) -> Option<Vec<Vec<u8>>> {
@@ -165,7 +177,7 @@ pub(super) fn timeout(text: &[u8]) -> Result<Option<u64>, Refused> {
     let seconds = float::float(text).or_else(|_| out_of_range(text).ok_or_else(bad))?;
     let ms = (seconds * 1000.0).ceil();
     // As Redis has it, what no 64-bit integer holds counts as negative.
-    if ms < 0.0 || ms >= MS_END {
+    if !(0.0..MS_END).contains(&ms) {
         return Err(refused("negative"));
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it lies between 0 and 2^63")]
@@ -267,7 +279,6 @@ fn zpop_first(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], from: Extre
     Ok(Reply::NilArray)
 }
 
-/// The row of a command that waits, for tests.
 #[cfg(test)]
 mod tests {
     use super::super::find;

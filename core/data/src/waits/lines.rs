@@ -23,14 +23,17 @@ pub(super) struct Line<'a> {
 /// Lines of keys; see the module.
 #[derive(Clone, Debug)]
 pub(super) struct Lines {
-    /// By database and key, in the order of kinds and groups.
-    by_db: Vec<BTreeMap<Box<[u8]>, SmallVec<[Standing; 1]>>>,
+    /// By database and key.
+    by_db: Vec<BTreeMap<Box<[u8]>, OfKey>>,
     ready: VecDeque<(u8, Box<[u8]>)>,
     /// The same, to be looked up.
     noted: BTreeSet<(u8, Box<[u8]>)>,
     /// The key that is being served: what that changes there is seen anyway.
     serving: Option<(u8, Box<[u8]>)>,
 }
+
+/// The lines of one key, in the order of kinds and groups.
+type OfKey = SmallVec<[Standing; 1]>;
 
 #[derive(Clone, Debug)]
 struct Standing {

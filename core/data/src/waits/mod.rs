@@ -285,14 +285,17 @@ impl WaitId {
 }
 
 impl How {
-    pub(crate) fn code(self) -> u8 {
+    /// As log entries and peers carry it.
+    #[must_use]
+    pub fn code(self) -> u8 {
         match self {
             Self::Nil => 0,
             Self::Error => 1,
         }
     }
 
-    pub(crate) fn of_code(code: u8) -> Result<Self, DecodeError> {
+    /// What [`How::code`] gave.
+    pub fn of_code(code: u8) -> Result<Self, DecodeError> {
         match code {
             0 => Ok(Self::Nil),
             1 => Ok(Self::Error),
