@@ -6,7 +6,7 @@
 use base::{ClientId, Instant};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 /// One client as CLIENT LIST shows it.
 #[derive(Clone, Debug)]
@@ -35,6 +35,7 @@ pub struct Vitals {
     command: AtomicU16,
     db: AtomicU8,
     resp: AtomicU8,
+    blocked: AtomicBool,
 }
 
 /// The same, for a moment.
@@ -54,6 +55,8 @@ pub struct Seen {
     pub command: Option<u16>,
     pub db: u8,
     pub resp: u8,
+    /// It waits in a blocking command.
+    pub blocked: bool,
 }
 
 const NO_COMMAND: u16 = u16::MAX;
@@ -70,6 +73,7 @@ impl Vitals {
         self.command.store(seen.command.unwrap_or(NO_COMMAND), Ordering::Relaxed);
         self.db.store(seen.db, Ordering::Relaxed);
         self.resp.store(seen.resp, Ordering::Relaxed);
+        self.blocked.store(seen.blocked, Ordering::Relaxed);
     }
 
     pub fn see(&self) -> Seen {
@@ -82,6 +86,7 @@ impl Vitals {
             command: Some(self.command.load(Ordering::Relaxed)).filter(|id| *id != NO_COMMAND),
             db: self.db.load(Ordering::Relaxed),
             resp: self.resp.load(Ordering::Relaxed),
+            blocked: self.blocked.load(Ordering::Relaxed),
         }
     }
 

@@ -10,6 +10,8 @@ use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use base::{ClientId, NodeId, Roster, ShardId};
 use consensus::Envelope;
+use data::Reply;
+use data::waits::How;
 use edge::cluster::Map;
 use node::{LaneMessage, ShardStatus, SnapshotNews, SnapshotWaiting};
 use std::collections::BTreeMap;
@@ -31,7 +33,27 @@ pub enum Input {
     },
     BeginSnapshots,
     Kill(ClientId),
+    /// A client's call that waits is to end so; who asked is told whether it did.
+    Unblock {
+        client: ClientId,
+        how: How,
+        asker: Option<Asker>,
+    },
+    /// The answer to what a client of the lane asked of another lane.
+    Answer {
+        client: ClientId,
+        seq: u64,
+        reply: Reply,
+    },
     Stop,
+}
+
+/// A client that waits for what another lane does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub lane: usize,
+    pub client: ClientId,
+    pub seq: u64,
 }
 
 /// A lane's mailbox.

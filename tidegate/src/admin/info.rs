@@ -76,7 +76,7 @@ fn clients(shared: &Shared) -> Lines {
         ("connected_clients", &clients.len()),
         ("client_recent_max_input_buffer", &seen.iter().map(|one| one.input_bytes).max().unwrap_or(0)),
         ("client_recent_max_output_buffer", &seen.iter().map(|one| one.output_bytes).max().unwrap_or(0)),
-        ("blocked_clients", &0),
+        ("blocked_clients", &seen.iter().filter(|one| one.blocked).count()),
     ])
 }
 

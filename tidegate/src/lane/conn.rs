@@ -2,7 +2,7 @@
 
 use crate::clients::{Seen, Vitals};
 use crate::meters::Asked;
-use crate::shared::Endpoint;
+use crate::shared::{Asker, Endpoint};
 use base::limits::OUT_BYTES_SOFT;
 use base::{ClientId, Instant};
 use edge::Session;
@@ -45,6 +45,10 @@ pub struct Conn {
     /// The client has sent its last byte: behind what there is to read comes the end, and no event of its own.
     pub hung_up: bool,
     pub idle: Idle,
+    /// Its client hung up, or the node stops, while its call waited: unless that is served first, the connection ends.
+    pub hanging: bool,
+    /// Who asked by CLIENT UNBLOCK that its call end.
+    pub unblocker: Option<Asker>,
 }
 
 /// How long nothing has passed, by looks at regular times.
@@ -102,6 +106,8 @@ impl Conn {
             asleep: false,
             hung_up: false,
             idle: Idle::default(),
+            hanging: false,
+            unblocker: None,
         }
     }
 
@@ -214,6 +220,7 @@ impl Conn {
             command: self.session.last().0.map(|command| command.id),
             db: self.session.db(),
             resp: self.session.resp(),
+            blocked: self.session.waits().is_some(),
         });
     }
 
@@ -225,7 +232,7 @@ impl Conn {
 
     /// True while the next request may be served.
     pub fn may_go_on(&self) -> bool {
-        let stopped = self.closing || self.blocked || self.asleep;
+        let stopped = self.closing || self.blocked || self.asleep || self.session.waits().is_some();
         !stopped && self.out.len() <= OUT_BYTES_SOFT && self.session.pending() <= PENDING_MAX && !self.session.holds()
     }
 

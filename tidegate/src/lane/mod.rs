@@ -11,6 +11,7 @@ mod leave;
 mod peers;
 mod serve;
 mod slow;
+mod waiting;
 pub use slow::Mark;
 use slow::Slow;
 
@@ -339,6 +340,8 @@ impl Driver {
                     self.snapshotting = true;
                 }
                 Input::Kill(client) => self.kill(client),
+                Input::Unblock { client, how, asker } => self.unblock(now, client, how, asker),
+                Input::Answer { client, seq, reply } => self.out.replies.push((client, seq, reply)),
                 Input::Stop => self.begin_leaving(now),
             }
         }

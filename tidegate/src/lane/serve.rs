@@ -74,6 +74,10 @@ impl Driver {
         if event.is_readable() || event.is_read_closed() {
             conn.readable = true;
             conn.hung_up |= event.is_read_closed();
+            if conn.session.waits().is_some() && (event.is_error() || event.is_write_closed()) {
+                return self.close(place);
+            }
+            self.hang_up_if_waiting(place);
             self.take_turn(place);
         }
     }
@@ -216,7 +220,7 @@ impl Driver {
                 Step::Exec(exec) => core.transaction(conn, exec, journal),
                 Step::Admin(call) => match admin::pause(call.command, &call.args) {
                     Some(pause) => sleepers.push(core.sleep(conn, &call, pause)),
-                    None => core.admin(conn, &call),
+                    None => core.admin_or_unblock(usize::from(id.0), conn, &call),
                 },
                 Step::Answered => {
                     core.count_answered(conn);
@@ -245,6 +249,7 @@ impl Driver {
         if !conn.out.is_empty() || conn.closing {
             conn.queue_flush(place, flush);
         }
+        self.hang_up_if_waiting(place);
         (used, inline)
     }
 
@@ -255,6 +260,10 @@ impl Driver {
         for (client, seq, reply) in std::mem::take(&mut self.out.replies) {
             let Some(place) = self.conns.place_of(client) else { continue };
             let Some(conn) = self.conns.get_mut(place) else { continue };
+            if conn.session.waits() == Some(seq) {
+                self.deliver_to_waiting(place, seq, reply);
+                continue;
+            }
             let meters = &self.shared.meters.lanes[usize::from(self.id.0)];
             let mark = release(&mut self.turn, meters, conn, seq, &reply);
             if let (Some(mark), Some(took_ns)) = (mark.filter(|_| slow_left > 0), slow_ns) {
@@ -311,6 +320,7 @@ impl Driver {
     /// Ends a connection.
     pub(super) fn close(&mut self, place: usize) {
         let Some(mut conn) = self.conns.remove(place) else { return };
+        self.forget_waiting(&mut conn);
         let _ = self.poll.registry().deregister(&mut conn.stream);
         lock(&self.shared.clients).remove(&conn.number);
         self.mailbox().clients.fetch_sub(1, Ordering::Relaxed);
@@ -349,7 +359,7 @@ pub(super) struct Core<'a> {
     pub(super) out: &'a mut Outbox,
     pub(super) shared: &'a Shared,
     meters: &'a LaneMeters,
-    turn: &'a mut Turn,
+    pub(super) turn: &'a mut Turn,
     slow: &'a mut Slow,
     slower_than_ns: Option<u64>,
     pub(super) now: Now,
@@ -446,7 +456,7 @@ impl Core<'_> {
     }
 
     /// A command for the binary itself.
-    fn admin(&mut self, conn: &mut Conn, call: &Call<'_>) {
+    pub(super) fn admin(&mut self, conn: &mut Conn, call: &Call<'_>) {
         conn.note_vitals(self.now.boot);
         let begun = clock::boot();
         let reply = admin::run(self.shared, conn, call.command, &call.args);

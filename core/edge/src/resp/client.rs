@@ -8,7 +8,7 @@ use data::{Command, Refused, Reply};
 /// True for a call of CLIENT that the binary answers, for it concerns other connections.
 pub(super) fn is_for_node(command: &Command, args: &[Vec<u8>]) -> bool {
     let sub = args.get(1).map(|word| lower(word)).unwrap_or_default();
-    command.name == "client" && matches!(sub.as_str(), "info" | "kill" | "list" | "help")
+    command.name == "client" && matches!(sub.as_str(), "info" | "kill" | "list" | "unblock" | "help")
 }
 
 impl Session {

@@ -11,7 +11,7 @@ use super::transaction::{Merge, Transaction};
 use crate::cluster::{Map, Place, View};
 use base::ClientId;
 use base::limits::{DATABASE_COUNT, OUT_BYTES_SOFT};
-use data::command::containers;
+use data::command::{blocking, containers};
 use data::once::OwnedId;
 use data::{Command, Refused, Reply, Run, Watched, command};
 use std::collections::VecDeque;
@@ -48,6 +48,8 @@ pub struct Session {
     /// The reply that is being made.
     leaving: Leaving,
     writes_pending: usize,
+    /// A request that is answered before anything else is served.
+    held: Option<Held>,
     pub(super) muted: Muted,
     /// Of the frame at the front, which is not all there.
     progress: Progress,
@@ -79,6 +81,15 @@ struct Slot {
     silent: bool,
 }
 
+/// What a connection is held by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// A call that may wait.
+    Call { seq: u64 },
+    /// Something that its driver does elsewhere.
+    Driver { seq: u64 },
+}
+
 /// CLIENT REPLY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Muted {
@@ -102,7 +113,7 @@ pub enum Step<'a> {
     Answered,
     /// Call again when at least so many bytes are there.
     NeedMore { need_at_least: usize },
-    /// Call again after the next reply: EXEC waits for WATCH's answer.
+    /// Call again after the next reply: EXEC waits for WATCH's answer, and all wait behind a call that waits.
     Blocked,
     /// Write what is there and close.
     Close,
@@ -172,6 +183,7 @@ impl Session {
             pending: VecDeque::new(),
             leaving: Leaving::default(),
             writes_pending: 0,
+            held: None,
             muted: Muted::No,
             progress: Progress::default(),
             last: (None, Fate::Ran),
@@ -181,6 +193,10 @@ impl Session {
     /// Takes one frame off the front of `buf`, whose length goes to `used`; what can be answered at once goes to `out`.
     /// A frame that needed more must stand at the front again, with what has come since behind it.
     pub fn step<'a>(&mut self, buf: &'a [u8], used: &mut usize, out: &mut Vec<u8>) -> Step<'a> {
+        if self.held.is_some() {
+            *used = 0;
+            return Step::Blocked;
+        }
         let trust = if self.authenticated { Trust::Known } else { Trust::Stranger };
         match parse::go_on(&mut self.progress, buf, trust) {
             Parsed::Complete { args, used: len } => {
@@ -241,6 +257,20 @@ impl Session {
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.len() + usize::from(!self.leaving.is_made())
+    }
+
+    /// The call that may wait and has not been answered: nothing else is served before.
+    #[must_use]
+    pub fn waits(&self) -> Option<u64> {
+        match self.held {
+            Some(Held::Call { seq }) => Some(seq),
+            _ => None,
+        }
+    }
+
+    /// Serves nothing before the request `seq` is answered.
+    pub fn hold(&mut self, seq: u64) {
+        self.held = Some(Held::Driver { seq });
     }
 
     /// The name given by CLIENT SETNAME.
@@ -323,6 +353,9 @@ impl Session {
             }
             None => reply,
         };
+        if matches!(self.held, Some(Held::Call { seq } | Held::Driver { seq }) if seq == head) {
+            self.held = None;
+        }
         self.writes_pending -= usize::from(slot.write);
         self.watches_in_flight -= usize::from(slot.watch);
         if let Reply::Watched(watched) = &reply {
@@ -393,6 +426,9 @@ impl Session {
     pub(super) fn call<'a>(&mut self, command: &'static Command, args: Args<'a>, place: Place) -> Call<'a> {
         let joins = self.writes_pending > 0;
         let seq = self.open(command.is_write(), command.name == "watch");
+        if blocking::may_wait(command) && blocking::wish(command, &args).is_some() {
+            self.held = Some(Held::Call { seq });
+        }
         Call { seq, db: self.db, joins, command, args, place }
     }
 
