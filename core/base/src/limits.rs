@@ -32,6 +32,8 @@ pub const ENTRY_BYTES_SOFT: usize = MIB;
 pub const ENTRY_BYTES_MAX: usize = REQUEST_BYTES_MAX + MIB;
 /// The largest string value, as in Redis.
 pub const STRING_BYTES_MAX: usize = 512 * MIB;
+/// The lengths of the two strings of LCS, multiplied: what a lane does in a second or less, and some 32 MB of bits.
+pub const LCS_CELLS_MAX: usize = 1 << 28;
 /// Buckets of the WATCH table of each shard.
 pub const WATCH_BUCKET_COUNT: usize = 65_536;
 /// Dead keys that one applied entry may remove besides its own work.

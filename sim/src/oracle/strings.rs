@@ -25,6 +25,9 @@ impl Model {
     /// A string command; nothing if it is none.
     pub(super) fn string(&mut self, name: &str, now: u64, db: u8, words: &[&[u8]]) -> Option<Answer> {
         let key = words.get(1).copied().unwrap_or_default();
+        if let Some(refused) = refused_before_its_type(name, words) {
+            return Some(refused);
+        }
         if OF_A_STRING.contains(&name) && self.get(db, key, now).is_some_and(|held| !held.value.is_string()) {
             return Some(wrong_type());
         }
@@ -106,6 +109,9 @@ impl Model {
                 }
             }
         }
+        if has("get") && held.as_ref().is_some_and(|held| !held.value.is_string()) {
+            return wrong_type();
+        }
         let done = !(has("nx") && held.is_some() || has("xx") && held.is_none());
         if done {
             self.set(db, key, value, dies_at);
@@ -181,6 +187,19 @@ impl Model {
         self.set(db, words[1], &value, held.and_then(|held| held.dies_at));
         count(value.len())
     }
+}
+
+/// Redis reads these numbers before it looks at the key.
+fn refused_before_its_type(name: &str, words: &[&[u8]]) -> Option<Answer> {
+    let numbers = match name {
+        "incrby" | "decrby" | "setrange" => 2..3,
+        "getrange" | "substr" => 2..4,
+        _ => return None,
+    };
+    if words[numbers].iter().any(|word| integer(word).is_none()) {
+        return Some(not_an_integer());
+    }
+    (name == "setrange" && words[2].starts_with(b"-")).then(|| error("ERR offset is out of range"))
 }
 
 /// Why an expiry was refused.

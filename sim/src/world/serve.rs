@@ -162,12 +162,12 @@ impl World {
                 let shards: BTreeSet<ShardId> = prefix::key_positions(request.command, request.args)
                     .map(|at| self.machine.routing.shard_of(Slot::of(request.args[at])))
                     .collect();
+                // A count of keys that makes no sense names none.
+                let shard = shards.first().copied().unwrap_or(self.machine.routing.shard_of(Slot(0)));
                 if shards.len() > 1 {
                     self.tally.event("cross-shard refusals");
                     self.client(id).expect(seq, Expected::ErrorWith("CROSSSHARD"));
-                } else if let Some(shard) = shards.first().copied()
-                    && usize::from(self.machine.routing.lane_of(shard).0) == lane
-                {
+                } else if usize::from(self.machine.routing.lane_of(shard).0) == lane {
                     let pending = Pending { client: id, seq, part: false, what: What::Command(asked) };
                     coming.push(Coming { shard, pending, part_is_logged: false });
                 }

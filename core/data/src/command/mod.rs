@@ -17,6 +17,7 @@ pub mod glob;
 pub mod hashes;
 pub mod hyperloglog;
 pub mod keyless;
+pub mod lcs;
 pub mod lists;
 pub mod memory;
 pub mod nodes;
@@ -32,6 +33,9 @@ pub mod sort;
 pub mod streams;
 pub mod strings;
 pub mod zsets;
+
+#[cfg(test)]
+mod tests;
 
 use crate::{Context, Keyspace, Refused, Reply};
 use smallvec::SmallVec;
@@ -212,9 +216,10 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 29] = [
+const FAMILIES: [&[Command]; 30] = [
     strings::COMMANDS,
     ranges::COMMANDS,
+    lcs::COMMANDS,
     generic::COMMANDS,
     places::COMMANDS,
     object::COMMANDS,
@@ -296,20 +301,4 @@ const fn ids() -> Index<ID_MAX> {
         family += 1;
     }
     index
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_is_found_by_its_name_in_any_case_and_by_its_id() {
-        for row in all() {
-            let upper = row.name.to_uppercase();
-            assert_eq!(find(upper.as_bytes()).map(|found| found.id), Some(row.id), "{}", row.name);
-            assert_eq!(by_id(u64::from(row.id)).map(|found| found.name), Some(row.name));
-            assert_eq!(row.name, row.name.to_lowercase());
-        }
-        assert!(find(b"no-such-command").is_none() && find(&[b'x'; 100]).is_none() && by_id(9999).is_none());
-    }
 }

@@ -1,8 +1,9 @@
 //! Parts of strings, floats in strings, and GETEX.
 
+use super::generic::{clear_expiry, set_expiry};
 use super::strings::{check_length, expiry, integer};
 use super::{Command, Keys, Outcome, Run};
-use crate::keyspace::Ttl;
+use crate::keyspace::{Class, Ttl};
 use crate::{Context, Keyspace, Refused, Reply};
 
 /// The rows of this family; ids 130 to 149.
@@ -69,16 +70,12 @@ fn getex(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     // As in Redis, the time is looked at only where there is a value.
     let Some(live) = keyspace.get(cx, args[1]) else { return Ok(Reply::Nil) };
     let value = Reply::Bulk(live.value.blob()?);
-    let expires = live.expire_at.is_some();
     match change {
         Change::None => {}
-        Change::Persist if !expires => {}
-        Change::Persist => {
-            keyspace.set_expiry(cx, args[1], None);
-        }
+        Change::Persist => drop(clear_expiry(keyspace, cx, args[1])),
         Change::To { unit, number } => {
             let at = expiry(cx, &unit.to_ascii_lowercase(), number, "getex")?;
-            keyspace.set_expiry(cx, args[1], Some(at));
+            set_expiry(keyspace, cx, args[1], at);
         }
     }
     Ok(value)
@@ -144,6 +141,7 @@ fn setrange(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     value[offset..end].copy_from_slice(args[3]);
     let len = value.len();
     keyspace.set_owned(cx, args[1], value, Ttl::Keep);
+    keyspace.notify(cx.db, Class::String, "setrange", args[1]);
     Ok(Reply::count(len))
 }
 
@@ -162,6 +160,7 @@ fn incrbyfloat(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome
         }
     };
     keyspace.set_string(cx, args[1], text.as_bytes(), Ttl::Keep);
+    keyspace.notify(cx.db, Class::String, "incrbyfloat", args[1]);
     Ok(Reply::bulk(text.as_bytes()))
 }
 

@@ -443,7 +443,9 @@ impl Keyspace {
             Place::Found(at) => {
                 let old = self.dbs[home].tables[slot].item(at);
                 self.save_first(db, old);
-                self.forget(db, address, old, keep);
+                if self.forget(db, address, old, keep) == Was::Dead {
+                    self.notify(db, Class::New, "new", key);
+                }
                 let Db { tables, items, item_bytes, .. } = &mut self.dbs[home];
                 let item = items.resize(old, size);
                 let bytes = items.get_mut(item);
@@ -459,6 +461,7 @@ impl Keyspace {
                 item::write(bytes, key, body, expire_at, epoch);
                 tables[slot].insert(items, address.tag, at, item);
                 *len += 1;
+                self.notify(db, Class::New, "new", key);
             }
         }
         if let Some(at) = expire_at {
@@ -485,12 +488,16 @@ impl Keyspace {
         self.touch(db, address, key);
     }
 
-    /// Frees what an item that leaves its table holds besides its own bytes.
-    fn forget(&mut self, db: u8, address: Address, old: ItemId, keep: KeepObject) {
+    /// Frees what an item that leaves its table holds besides its own bytes. If it is dead, that is said now.
+    fn forget(&mut self, db: u8, address: Address, old: ItemId, keep: KeepObject) -> Was {
         let home = &mut self.dbs[usize::from(db)];
         let old = home.items.get(old);
         home.item_bytes -= old.len();
         let old = item::view(old);
+        let was = if old.expire_at.is_some_and(|at| at <= self.applied.0) { Was::Dead } else { Was::Alive };
+        if was == Was::Dead {
+            self.heard.notify(db, Class::Expired, "expired", old.key);
+        }
         let object = if let (Body::Object(number), KeepObject::No) = (old.body, keep) { Some(number) } else { None };
         if let Some(at) = old.expire_at {
             home.expiry.remove(at, address.slot, address.tag);
@@ -499,6 +506,7 @@ impl Keyspace {
         if let Some(object) = object.map(|number| home.objects.remove(number)).filter(Object::is_large) {
             self.garbage.push(Garbage(Waste::Object(object)));
         }
+        was
     }
 
     fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
@@ -570,6 +578,13 @@ pub fn bring_near<'a>(lookups: impl Iterator<Item = Lookup<'a>>) {
 enum NewValue<'a> {
     Str(&'a [u8]),
     Object(Object),
+}
+
+/// What an item was that left its table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Was {
+    Alive,
+    Dead,
 }
 
 /// Whether the object of a replaced item goes on living in its successor.

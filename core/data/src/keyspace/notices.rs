@@ -61,6 +61,12 @@ impl Heard {
             self.changed.push((db, key.into()));
         }
     }
+
+    pub(super) fn notify(&mut self, db: u8, class: Class, event: &'static str, key: &[u8]) {
+        if self.listening.events {
+            self.notices.push(Notice { db, class, event, key: key.into() });
+        }
+    }
 }
 
 impl Keyspace {
@@ -69,11 +75,10 @@ impl Keyspace {
         self.heard.listening = listening;
     }
 
-    /// A command did something to a key that people may listen for.
+    /// A command did something to a key that people may listen for. That a key is new or has expired is said where it is put
+    /// in or taken out, and not by commands.
     pub fn notify(&mut self, db: u8, class: Class, event: &'static str, key: &[u8]) {
-        if self.heard.listening.events {
-            self.heard.notices.push(Notice { db, class, event, key: key.into() });
-        }
+        self.heard.notify(db, class, event, key);
     }
 
     /// The events since the last call.

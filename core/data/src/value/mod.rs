@@ -101,6 +101,18 @@ impl Object {
         }
     }
 
+    /// The name that OBJECT ENCODING tells: what Redis would hold it as, since clients ask.
+    #[must_use]
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Self::Str(_) => "raw",
+            Self::List(_) => "quicklist",
+            Self::Hash(_) | Self::Set(_) => "hashtable",
+            Self::Zset(_) => "skiplist",
+            Self::Stream(_) => "stream",
+        }
+    }
+
     /// Bytes of memory.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -305,12 +305,11 @@ impl<'a> MPop<'a> {
         }
         let (keys, rest) = rest.split_at(numkeys);
         let end = end(rest[0])?;
-        let count = match &rest[1..] {
-            [] => 1,
-            [word, count] if word.eq_ignore_ascii_case(b"count") => positive(count, "count")?,
-            _ => return Err(Refused::Syntax),
+        let (count, rest) = match &rest[1..] {
+            [word, count, rest @ ..] if word.eq_ignore_ascii_case(b"count") => (positive(count, "count")?, rest),
+            rest => (1, rest),
         };
-        Ok(Self { keys, end, count })
+        if rest.is_empty() { Ok(Self { keys, end, count }) } else { Err(Refused::Syntax) }
     }
 }
 
