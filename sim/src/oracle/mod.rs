@@ -11,11 +11,13 @@ mod once;
 mod sets;
 mod streams;
 mod strings;
+mod waits;
 mod zsets;
 
 use crate::answer::{Answer, Expected};
 pub use content::Content;
 use std::collections::{BTreeMap, BTreeSet};
+pub use waits::{Served, Waiting, timeout_ms};
 
 /// What a key holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +47,7 @@ pub struct Model {
     /// Which bucket a key belongs to: told by the shard, since a collision may abort an EXEC.
     buckets: BTreeMap<(u8, Vec<u8>), u32>,
     memory: once::Memory,
+    line: waits::Line,
 }
 
 /// A command as it was asked: its database and its words.
@@ -137,7 +140,8 @@ impl Model {
             "flushdb" => self.flush(Some(asked.db)),
             "flushall" => self.flush(None),
             _ => {
-                let families = [Self::string, Self::list, Self::hash, Self::set_of, Self::zset, Self::stream];
+                let families =
+                    [Self::string, Self::list, Self::take_first, Self::hash, Self::set_of, Self::zset, Self::stream];
                 let answer = families.iter().find_map(|family| family(self, &name, now, asked.db, &words));
                 answer.unwrap_or_else(|| self.generic(&name, now, asked.db, &words))
             }
@@ -174,6 +178,7 @@ impl Model {
 
     fn changed(&mut self, db: u8, key: &[u8]) {
         *self.versions.entry(self.bucket(db, key)).or_default() += 1;
+        self.wake(db, key);
     }
 
     fn bucket(&self, db: u8, key: &[u8]) -> u32 {

@@ -4,6 +4,7 @@ mod hashes;
 mod lists;
 mod sets;
 mod streams;
+mod waits;
 mod zsets;
 
 use crate::oracle::Asked;
@@ -34,7 +35,12 @@ pub struct Habits {
 
 /// All keys.
 pub fn keys() -> impl Iterator<Item = Vec<u8>> {
-    (0..GROUPS).flat_map(|group| (0..KEYS_PER_GROUP).map(move |at| key(group, at)))
+    let of = |group| {
+        (0..KEYS_PER_GROUP)
+            .map(move |at| key(group, at))
+            .chain((0..waits::QUEUES).map(move |at| waits::queue(group, at)))
+    };
+    (0..GROUPS).flat_map(of)
 }
 
 fn key(group: u64, at: u64) -> Vec<u8> {

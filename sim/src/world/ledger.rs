@@ -2,8 +2,8 @@
 //!
 //! The invariants of the data plane are the methods whose names say them.
 
-use crate::answer::Expected;
-use crate::oracle::{Asked, Model, Watch};
+use crate::answer::{Answer, Expected};
+use crate::oracle::{Asked, Model, Served, Waiting, Watch, timeout_ms};
 use base::codec::Reader;
 use base::record::{Payload, RecoveredShard};
 use base::time::NS_PER_MS;
@@ -26,7 +26,21 @@ pub struct Pending {
 #[derive(Clone, Debug)]
 pub enum What {
     Command(Asked),
-    Exec { once: Option<String>, watches: Vec<Watch>, commands: Vec<Asked> },
+    Exec {
+        once: Option<String>,
+        watches: Vec<Watch>,
+        commands: Vec<Asked>,
+    },
+    /// A call that waits if it finds nothing: since when, and until when.
+    Wait {
+        asked: Asked,
+        since: u64,
+        until: Option<u64>,
+    },
+    /// A call that waits is let go with this answer. It has none of its own.
+    LetGo(Expected),
+    /// A leader takes office: nobody waits any more.
+    Office,
 }
 
 /// The effect of a command, as the model sees it.
@@ -65,6 +79,15 @@ pub struct Ledger {
     /// The last command of each client that took effect here.
     last_of: BTreeMap<ClientId, u64>,
     pub ready: bool,
+    /// The next proposal is the first of a leader.
+    fresh: bool,
+    /// Calls that are to be let go as soon as they wait.
+    doomed: BTreeMap<(ClientId, u64), Expected>,
+    /// Calls that have begun to wait, and those that something served.
+    pub waited: u64,
+    pub served: u64,
+    /// Calls that are to be let go by what the lane logs next.
+    endings: Vec<Pending>,
 }
 
 impl Ledger {
@@ -85,6 +108,11 @@ impl Ledger {
             term: Term(0),
             last_of: BTreeMap::new(),
             ready: false,
+            fresh: false,
+            doomed: BTreeMap::new(),
+            endings: Vec::new(),
+            waited: 0,
+            served: 0,
         }
     }
 
@@ -92,6 +120,48 @@ impl Ledger {
     pub fn crash(&mut self) {
         self.arrived.clear();
         self.ready = false;
+        self.doomed.clear();
+        self.endings.clear();
+    }
+
+    /// What a command does that comes now.
+    pub fn what(&self, now: Now, asked: Asked) -> What {
+        let Some(ms) = timeout_ms(&asked) else { return What::Command(asked) };
+        let since = self.stamp_at(now);
+        What::Wait { asked, since, until: (ms > 0).then_some(since + ms) }
+    }
+
+    /// A call is let go, if it waits or will; its answer is `expected` then.
+    pub fn let_go(&mut self, client: ClientId, seq: u64, expected: Expected) {
+        let is = |one: &Waiting| (one.client, one.seq) == (client.0, seq);
+        if self.model.waiting().iter().any(|one| is(one) && !one.told) {
+            self.arrive(Pending { client, seq, part: false, what: What::LetGo(expected) });
+        } else if self.unapplied().any(|one| (one.client, one.seq) == (client, seq)) {
+            self.doomed.insert((client, seq), expected);
+        }
+    }
+
+    /// The lane logs what is to be let go.
+    pub fn log_endings(&mut self) {
+        let endings = std::mem::take(&mut self.endings);
+        self.arrived.extend(endings);
+    }
+
+    /// A call that waits was answered by no entry: its time must be over, and no entry on its way is of an earlier time.
+    pub fn time_is_over_before_it_is_told(&mut self, now: Now, client: ClientId, seq: u64) -> Option<Effect> {
+        let stamp = self.stamp_at(now);
+        let first = self.proposed.range(self.applied.next()..).next().map_or(u64::MAX, |(_, one)| one.stamp);
+        let one = self.model.waiting().iter_mut().find(|one| (one.client, one.seq) == (client.0, seq) && !one.told)?;
+        let over = one.until.is_some_and(|until| until <= stamp.min(first));
+        assert!(over, "time_is_over_before_it_is_told: {} at {stamp}, of {:?}", one.asked, one.until);
+        one.told = true;
+        self.last_stamp = stamp;
+        Some(Effect { client, seq, part: false, expected: Expected::Is(Answer::NilArray), watched: Vec::new() })
+    }
+
+    fn unapplied(&self) -> impl Iterator<Item = &Pending> {
+        let proposed = self.proposed.range(self.applied.next()..).flat_map(|(_, one)| &one.commands);
+        self.arrived.iter().chain(proposed)
     }
 
     /// Checks what recovery found against what was proposed.
@@ -141,12 +211,13 @@ impl Ledger {
         self.term = term;
         self.elected = now;
         self.last_stamp = 0;
+        self.fresh = true;
     }
 
     /// True if a command of this client is logged and has not taken effect.
     pub fn holds_one_of(&self, client: ClientId) -> bool {
-        let proposed = self.proposed.range(self.applied.next()..).flat_map(|(_, one)| &one.commands);
-        self.arrived.iter().chain(proposed).any(|pending| pending.client == client)
+        let answered = |pending: &Pending| !matches!(pending.what, What::LetGo(_) | What::Office);
+        self.unapplied().any(|pending| pending.client == client && answered(pending))
     }
 
     /// A command was logged behind all that came before.
@@ -161,7 +232,10 @@ impl Ledger {
         assert_eq!(version, Ok(1), "this simulator reads entries of version 1");
         let stamp = stamp.expect("an entry has a stamp");
         self.stamps_follow_the_boot_clock(now, stamp);
-        let commands = self.arrived.drain(..).collect();
+        let mut commands: Vec<Pending> = self.arrived.drain(..).collect();
+        if std::mem::take(&mut self.fresh) && index != Index(1) {
+            commands.insert(0, Pending { client: ClientId(0), seq: 0, part: false, what: What::Office });
+        }
         self.proposed.insert(index, Proposal { entry, stamp, commands });
     }
 
@@ -190,10 +264,11 @@ impl Ledger {
         }
         assert_eq!(index, self.applied.next(), "entries_take_effect_in_order: shard {}", self.shard);
         let proposal = self.proposed.get(&index).unwrap_or_else(|| panic!("entry {index} was never proposed"));
+        let silent = |one: &&Pending| matches!(one.what, What::LetGo(_) | What::Office);
+        let wanted = proposal.commands.len() - proposal.commands.iter().filter(silent).count();
         assert!(
-            answered == proposal.commands.len() || (answered == 0 && !self.ready),
-            "every_command_of_an_entry_is_answered: {answered} of {}",
-            proposal.commands.len()
+            answered == wanted || (answered == 0 && !self.ready),
+            "every_command_of_an_entry_is_answered: {answered} of {wanted}"
         );
         self.twin.apply(index, &proposal.entry, |_| {}).expect("an entry that was proposed can be read");
         self.applied = index;
@@ -202,7 +277,14 @@ impl Ledger {
         self.last_stamp = self.last_stamp.max(stamp);
         let commands = proposal.commands.clone();
         self.name_buckets();
-        commands.into_iter().map(|pending| self.take_effect(stamp, pending)).collect()
+        let mut effects: Vec<Effect> = self.model.time_out().into_iter().map(effect).collect();
+        for pending in commands {
+            effects.extend(self.take_effect(stamp, pending));
+            let served = self.model.serve();
+            self.served += served.len() as u64;
+            effects.extend(served.into_iter().map(effect));
+        }
+        effects
     }
 
     /// A read was answered from the applied state at `now`.
@@ -210,11 +292,19 @@ impl Ledger {
         assert!(self.ready, "no_read_before_the_log_is_applied: shard {}", self.shard);
         let stamp = self.stamp_at(now);
         self.last_stamp = stamp;
-        self.take_effect(stamp, pending)
+        self.take_effect(stamp, pending).expect("a read is answered")
     }
 
-    fn take_effect(&mut self, stamp: u64, pending: Pending) -> Effect {
+    fn take_effect(&mut self, stamp: u64, pending: Pending) -> Option<Effect> {
         let Pending { client, seq, part, what } = pending;
+        match what {
+            What::Office => {
+                self.model.nobody_waits();
+                return None;
+            }
+            What::LetGo(expected) => return self.model.let_go(client.0, seq, expected).map(effect),
+            _ => {}
+        }
         let former = self.last_of.insert(client, seq);
         assert!(
             former.is_none_or(|former| former < seq),
@@ -227,10 +317,22 @@ impl Ledger {
                 Expected::Is(crate::answer::Answer::ok())
             }
             What::Command(asked) => self.model.run(stamp, &asked),
+            What::Wait { asked, since, until } => {
+                let waiting = Waiting { client: client.0, seq, asked, since, until, told: false };
+                let Some(expected) = self.model.ask(waiting) else {
+                    self.waited += 1;
+                    if let Some(expected) = self.doomed.remove(&(client, seq)) {
+                        self.endings.push(Pending { client, seq, part, what: What::LetGo(expected) });
+                    }
+                    return None;
+                };
+                expected
+            }
+            What::LetGo(_) | What::Office => unreachable!("done above"),
             What::Exec { once: Some(id), watches, commands } => self.model.exec_once(&id, &watches, &commands),
             What::Exec { once: None, watches, commands } => self.model.exec(&watches, &commands),
         };
-        Effect { client, seq, part, expected, watched }
+        Some(Effect { client, seq, part, expected, watched })
     }
 
     /// Which WATCH bucket each key has: known once the shard's seed is, which its first entry holds.
@@ -265,6 +367,7 @@ impl Ledger {
         let held: usize =
             (0..16).map(|db| keyspace.scan(&cx(db), 0, usize::MAX, |_| true).map_or(0, |page| page.keys.len())).sum();
         assert_eq!(held, count, "the_state_is_what_the_model_says: shard {} holds other keys as well", self.shard);
+        self.nobody_waits_in_vain(keyspace);
         assert_eq!(
             keyspace.digest(),
             self.twin.keyspace().digest(),
@@ -273,4 +376,18 @@ impl Ledger {
             self.applied
         );
     }
+
+    /// The shard's lines are the model's, and nobody stands in one whose key has something for him.
+    fn nobody_waits_in_vain(&self, keyspace: &Keyspace) {
+        for (one, in_vain) in self.model.lines() {
+            assert!(!in_vain, "nobody_waits_in_vain: shard {} {}", self.shard, one.asked);
+        }
+        let (here, there) = (keyspace.waits().len(), self.model.lines().count());
+        assert_eq!(here, there, "those_who_wait_are_those_of_the_model: shard {}", self.shard);
+    }
+}
+
+fn effect(served: Served) -> Effect {
+    let Served { client, seq, expected } = served;
+    Effect { client: ClientId(client), seq, part: false, expected, watched: Vec::new() }
 }
