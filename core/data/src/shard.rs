@@ -23,6 +23,8 @@ pub struct ShardState {
     keyspace: Keyspace,
     /// Calls of the entry that is applied.
     calls: u64,
+    /// How many of them have begun to wait.
+    begun: u64,
 }
 
 /// What apply tells of operations.
@@ -207,6 +209,39 @@ pub fn genesis(stamp: Stamp, seed: (u64, u64)) -> Vec<u8> {
     entry
 }
 
+/// An operation of an entry, as those see it who look on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Somebody has asked for it, and is answered or waits.
+    Asked,
+    /// A command that waits is let go.
+    LetGo(WaitId, How),
+    /// A leader takes office.
+    Office,
+}
+
+/// The operations of an entry that could be applied at `index`.
+pub fn operations(index: Index, entry: &[u8]) -> Result<Vec<Operation>, BadEntry> {
+    check(index, entry)?;
+    let mut reader = Reader::new(entry);
+    reader.u8()?;
+    reader.varint()?;
+    let mut found = Vec::new();
+    if reader.u8()? == KIND_BATCH {
+        while !reader.is_empty() {
+            let mut ahead = reader;
+            let operation = match ahead.u8()? {
+                OP_LET_GO => Operation::LetGo(WaitId::decode(&mut ahead)?, How::of_code(ahead.u8()?)?),
+                OP_OFFICE => Operation::Office,
+                _ => Operation::Asked,
+            };
+            found.push(operation);
+            next_operation(&mut reader)?;
+        }
+    }
+    Ok(found)
+}
+
 /// Whether [`ShardState::apply`] could read the entry at `index`, which comes from elsewhere; nothing is done.
 pub fn check(index: Index, entry: &[u8]) -> Result<(), BadEntry> {
     let mut reader = Reader::new(entry);
@@ -221,18 +256,23 @@ pub fn check(index: Index, entry: &[u8]) -> Result<(), BadEntry> {
         }
         KIND_BATCH => {
             while !reader.is_empty() {
-                let mut op = reader.u8()?;
-                if op == OP_ONCE {
-                    Id::decode(&mut reader)?;
-                    reader.varint()?;
-                    op = reader.u8()?;
-                }
-                check_operation(op, &mut reader)?;
+                next_operation(&mut reader)?;
             }
         }
         other => return Err(DecodeError::Unknown(u64::from(other)).into()),
     }
     Ok(())
+}
+
+/// Reads an operation and what covers it.
+fn next_operation(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+    let mut op = reader.u8()?;
+    if op == OP_ONCE {
+        Id::decode(reader)?;
+        reader.varint()?;
+        op = reader.u8()?;
+    }
+    check_operation(op, reader)
 }
 
 fn check_operation(op: u8, reader: &mut Reader<'_>) -> Result<(), BadEntry> {
@@ -264,7 +304,7 @@ fn check_operation(op: u8, reader: &mut Reader<'_>) -> Result<(), BadEntry> {
 
 impl Default for ShardState {
     fn default() -> Self {
-        Self { keyspace: Keyspace::new((0, 0)), calls: 0 }
+        Self { keyspace: Keyspace::new((0, 0)), calls: 0, begun: 0 }
     }
 }
 
@@ -272,7 +312,7 @@ impl ShardState {
     /// The state that a snapshot holds.
     #[must_use]
     pub fn with_keyspace(keyspace: Keyspace) -> Self {
-        Self { keyspace, calls: 0 }
+        Self { keyspace, calls: 0, begun: 0 }
     }
 
     /// The keys and values.
@@ -295,7 +335,14 @@ impl ShardState {
         &mut self.keyspace
     }
 
+    /// Names the next call of the entry that begins to wait.
+    pub(crate) fn next_wait(&mut self) -> WaitId {
+        self.begun += 1;
+        WaitId::Logged { index: self.keyspace.applied_index(), nth: self.begun }
+    }
+
     /// Calls of the entry so far: what each leaves to chance depends on it.
+    #[cfg(test)]
     pub(crate) fn calls(&self) -> u64 {
         self.calls
     }
@@ -304,7 +351,7 @@ impl ShardState {
     /// waits; and between them what commands of before are answered that waited.
     pub fn apply(&mut self, index: Index, entry: &[u8], mut told: impl FnMut(Told)) -> Result<(), BadEntry> {
         let mut reader = Reader::new(entry);
-        self.calls = 0;
+        (self.calls, self.begun) = (0, 0);
         if !mutation::on(Mutation::WaitersServedLater) {
             self.keyspace.waits_mut().forget_ready();
         }

@@ -25,11 +25,6 @@ impl StampClock {
         self.last = self.last.max(stamp);
     }
 
-    /// When the stamp will be `stamp`, or was.
-    pub(crate) fn when(&self, stamp: Stamp) -> Instant {
-        self.elected_at.plus_ms(stamp.0.saturating_sub(self.elected_wall_ms))
-    }
-
     /// The stamp at `now`; never goes back.
     pub(crate) fn stamp(&mut self, now: Now) -> Stamp {
         if mutation::on(Mutation::RawWallClock) {

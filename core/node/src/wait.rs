@@ -44,7 +44,7 @@ impl Lane {
             joins: request.joins,
             since: now.boot,
             timeout_ms,
-            until: None,
+            due: None,
             at: At::Parked,
             term: Term(0),
             doubt_since: None,
@@ -65,8 +65,8 @@ impl Lane {
         let PeerWait { life, age_ms, joins, queued } = wait;
         let since = Instant(now.boot.0.saturating_sub(age_ms.saturating_mul(base::time::NS_PER_MS)));
         let timeout_ms = timeout_ms(&queued);
-        let (at, until, doubt_since, let_go) = (At::Parked, None, None, None);
-        let call = Call { waiter, queued, life, joins, since, timeout_ms, until, at, term, doubt_since, let_go };
+        let (at, due, doubt_since, let_go) = (At::Parked, None, None, None);
+        let call = Call { waiter, queued, life, joins, since, timeout_ms, due, at, term, doubt_since, let_go };
         self.begin_to_wait(now, shard, call, out);
     }
 
@@ -78,15 +78,18 @@ impl Lane {
             replica.end(former, Ending::Gone, out);
         }
         let number = replica.waiting.insert(call);
-        if replica.takes_work() {
+        if replica.takes_waits() {
             self.ask_here(now, shard, number, out);
         } else {
             replica.send_parked(now, out);
         }
     }
 
-    /// Asks all parked calls here: this node leads.
+    /// Asks all parked calls here, if this node leads.
     pub(crate) fn ask_parked(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
+        if !self.replica(shard).takes_waits() {
+            return;
+        }
         for number in self.replica(shard).waiting.parked() {
             self.ask_here(now, shard, number, out);
         }
@@ -178,14 +181,21 @@ pub struct PeerWait {
 }
 
 impl Replica {
+    /// True if calls that wait are asked here: its clock must go on from the log's, or their time would be over at once.
+    fn takes_waits(&self) -> bool {
+        self.takes_work() && self.is_ready()
+    }
+
     /// A call is about to be asked here.
     fn begin_to_ask(&mut self, now: Now, number: Number) {
         let stamp = self.clock.stamp(now);
         let Some(call) = self.waiting.get(number) else { return };
-        let left_ms = |ms: u64| if call.let_go.is_some() { 0 } else { ms.saturating_sub(call.age_ms(now.boot)) };
         let timeout_ms = if call.let_go.is_some() { Some(0) } else { call.timeout_ms };
-        let until = timeout_ms.map(|ms| Stamp(stamp.0.saturating_add(left_ms(ms))));
-        self.waiting.ask(number, until);
+        let due = timeout_ms.map(|ms| {
+            let left_ms = ms.saturating_sub(call.age_ms(now.boot));
+            (call.since.plus_ms(ms).max(now.boot), Stamp(stamp.0.saturating_add(left_ms)))
+        });
+        self.waiting.ask(number, due);
     }
 
     /// Puts a call that may wait into the open entry.
@@ -193,7 +203,8 @@ impl Replica {
         let stamp = self.clock.stamp(now);
         let alone = self.group.membership().members().count() == 1;
         let Some(call) = self.waiting.get(number) else { return };
-        let patience = Patience { since: Stamp(stamp.0.saturating_sub(call.age_ms(now.boot))), until: call.until };
+        let since = Stamp(stamp.0.saturating_sub(call.age_ms(now.boot)));
+        let patience = Patience { since, until: call.due.map(|(_, until)| until) };
         let Waiter { client, seq, .. } = call.waiter;
         // A node that is alone is never asked again: its clients go with it.
         let named = !(alone && call.is_ours());
@@ -216,7 +227,7 @@ impl Replica {
     fn stand_to_read(&mut self, now: Now, number: Number, out: &mut Outbox) -> Option<Reply> {
         let stamp = self.clock.stamp(now);
         let call = self.waiting.get(number).filter(|call| call.at == At::Asked)?;
-        if call.let_go.is_some() || call.until.is_some_and(|until| until <= stamp) {
+        if call.let_go.is_some() || call.due.is_some_and(|(due, _)| due <= now.boot) {
             return Some(call.let_go.unwrap_or(How::Nil).reply());
         }
         let since = Stamp(stamp.0.saturating_sub(call.age_ms(now.boot)));
@@ -417,20 +428,31 @@ impl Replica {
     /// Answers calls whose time is over: those that stand here, unless an entry is on its way that may serve them.
     pub(crate) fn time_out_waiting(&mut self, now: Now) -> Vec<(Waiter, Reply)> {
         let mut answers = Vec::new();
-        if self.may_time_out().and_then(|logged| self.waiting.first_deadline(logged)).is_some() {
-            let (stamp, logged) = (self.clock.stamp(now), self.may_time_out().expect("it was just looked at"));
-            for number in self.waiting.due(stamp, logged) {
-                self.forget_read_of(number);
-                let call = self.waiting.remove(number).expect("it was just there");
-                answers.push((Waiter { wait: 0, ..call.waiter }, Reply::NilArray));
+        let Some(logged) = self.may_time_out() else { return answers };
+        if self.waiting.first_deadline(logged).is_none_or(|first| first > now.boot) {
+            return answers;
+        }
+        let stamp = self.clock.stamp(now);
+        for number in self.waiting.due(now.boot, logged) {
+            let call = self.waiting.get(number).expect("it was just there");
+            if let At::Standing(id @ WaitId::Logged { .. }) = call.at
+                && call.due.is_some_and(|(_, until)| until > stamp)
+            {
+                // The time of the log stands still, for it had run ahead: an entry of this time could still serve it.
+                self.let_go(id, How::Nil);
+                self.waiting.leave_it_to_the_log(number);
+                continue;
             }
+            self.forget_read_of(number);
+            let call = self.waiting.remove(number).expect("it was just there");
+            answers.push((Waiter { wait: 0, ..call.waiter }, Reply::NilArray));
         }
         answers
     }
 
     /// When [`Replica::time_out_waiting`] has something to do.
     pub(crate) fn waiting_deadline(&self) -> Option<Instant> {
-        Some(self.clock.when(self.waiting.first_deadline(self.may_time_out()?)?))
+        self.waiting.first_deadline(self.may_time_out()?)
     }
 
     /// Whose time may be called over, if anybody's: of calls in the log, once every entry of this leader has been applied. Then none

@@ -27,8 +27,8 @@ pub(crate) struct Call {
     pub(crate) since: Instant,
     /// How long it wants to wait in all; without end if nothing.
     pub(crate) timeout_ms: Option<u64>,
-    /// Until when, by this leader's clock; known once it was asked here.
-    pub(crate) until: Option<Stamp>,
+    /// Until when it waits here: by the clock of this node, and by that of the log.
+    pub(crate) due: Option<(Instant, Stamp)>,
     pub(crate) at: At,
     /// The term that another node's call was for.
     pub(crate) term: Term,
@@ -70,7 +70,7 @@ pub(crate) struct Waiting {
     by_client: BTreeMap<(Origin, ClientId, u64), Number>,
     standing: BTreeMap<WaitId, Number>,
     /// When the calls that stand here have waited long enough: those in the log, and reads.
-    deadlines: [BTreeSet<(Stamp, Number)>; 2],
+    deadlines: [BTreeSet<(Instant, Number)>; 2],
     /// Parked calls, the oldest first.
     parked: BTreeSet<(Instant, Number)>,
     last: Number,
@@ -111,10 +111,19 @@ impl Waiting {
     }
 
     /// The call is asked here, and waits until then.
-    pub(crate) fn ask(&mut self, number: Number, until: Option<Stamp>) {
+    pub(crate) fn ask(&mut self, number: Number, due: Option<(Instant, Stamp)>) {
         self.put(number, At::Asked);
         if let Some(call) = self.calls.get_mut(&number) {
-            call.until = until;
+            call.due = due;
+        }
+    }
+
+    /// The call's time is over, and an operation of the log is to tell it so.
+    pub(crate) fn leave_it_to_the_log(&mut self, number: Number) {
+        if let Some(call) = self.calls.get_mut(&number)
+            && let (At::Standing(id), Some((due, _))) = (call.at, call.due.take())
+        {
+            self.deadlines[kind(id)].remove(&(due, number));
         }
     }
 
@@ -131,12 +140,13 @@ impl Waiting {
     /// Says where a call is by now.
     pub(crate) fn put(&mut self, number: Number, at: At) {
         let Some(call) = self.calls.get_mut(&number) else { return };
-        let (since, until, former) = (call.since, call.until, std::mem::replace(&mut call.at, at));
+        let due = call.due.map(|(due, _)| (due, number));
+        let (since, former) = (call.since, std::mem::replace(&mut call.at, at));
         match former {
             At::Parked => _ = self.parked.remove(&(since, number)),
             At::Standing(id) => {
                 self.standing.remove(&id);
-                until.iter().for_each(|until| _ = self.deadlines[kind(id)].remove(&(*until, number)));
+                due.iter().for_each(|due| _ = self.deadlines[kind(id)].remove(due));
             }
             At::Sent(..) | At::Asked => {}
         }
@@ -144,7 +154,7 @@ impl Waiting {
             At::Parked => _ = self.parked.insert((since, number)),
             At::Standing(id) => {
                 self.standing.insert(id, number);
-                self.deadlines[kind(id)].extend(until.map(|until| (until, number)));
+                self.deadlines[kind(id)].extend(due);
             }
             At::Sent(..) | At::Asked => {}
         }
@@ -174,17 +184,17 @@ impl Waiting {
     }
 
     /// When the first call that stands here has waited long enough; reads alone, if those in the log must not be told yet.
-    pub(crate) fn first_deadline(&self, logged: Logged) -> Option<Stamp> {
-        self.timed(logged).filter_map(|deadlines| deadlines.first()).map(|(until, _)| *until).min()
+    pub(crate) fn first_deadline(&self, logged: Logged) -> Option<Instant> {
+        self.timed(logged).filter_map(|deadlines| deadlines.first()).map(|(due, _)| *due).min()
     }
 
     /// The calls that stand here and have waited long enough at `now`.
-    pub(crate) fn due(&self, now: Stamp, logged: Logged) -> Vec<Number> {
-        let due = |(until, _): &&(Stamp, Number)| *until <= now;
+    pub(crate) fn due(&self, now: Instant, logged: Logged) -> Vec<Number> {
+        let due = |(due, _): &&(Instant, Number)| *due <= now;
         self.timed(logged).flat_map(|deadlines| deadlines.iter().take_while(due)).map(|(_, number)| *number).collect()
     }
 
-    fn timed(&self, logged: Logged) -> impl Iterator<Item = &BTreeSet<(Stamp, Number)>> {
+    fn timed(&self, logged: Logged) -> impl Iterator<Item = &BTreeSet<(Instant, Number)>> {
         self.deadlines.iter().skip(if logged == Logged::Too { 0 } else { 1 })
     }
 }
@@ -252,7 +262,7 @@ mod tests {
             joins: false,
             since: Instant(since),
             timeout_ms: None,
-            until: None,
+            due: None,
             at,
             term: Term(0),
             doubt_since: None,
@@ -272,15 +282,15 @@ mod tests {
         assert_eq!(waiting.parked(), [b, a], "the oldest first");
         waiting.put(a, At::Sent(NodeId(2), Term(3)));
         assert_eq!((waiting.parked(), waiting.all(|call| call.is_with(NodeId(2)))), (vec![b], vec![a]));
-        for (number, nth, until) in [(a, 1, 70), (b, 2, 60)] {
-            waiting.ask(number, Some(Stamp(until)));
+        for (number, nth, due) in [(a, 1, 70), (b, 2, 60)] {
+            waiting.ask(number, Some((Instant(due), Stamp(due))));
             waiting.put(number, At::Standing(id(nth)));
         }
-        assert_eq!(waiting.first_deadline(Logged::Too), Some(Stamp(60)));
-        assert_eq!((waiting.due(Stamp(69), Logged::Too), waiting.due(Stamp(69), Logged::Not)), (vec![b], vec![]));
+        assert_eq!(waiting.first_deadline(Logged::Too), Some(Instant(60)));
+        assert_eq!((waiting.due(Instant(69), Logged::Too), waiting.due(Instant(69), Logged::Not)), (vec![b], vec![]));
         assert_eq!(waiting.standing(id(1)), Some(a));
         waiting.put(b, At::Parked);
-        assert_eq!((waiting.due(Stamp(69), Logged::Too), waiting.standing(id(2))), (vec![], None));
+        assert_eq!((waiting.due(Instant(69), Logged::Too), waiting.standing(id(2))), (vec![], None));
         assert_eq!(waiting.remove(a).map(|call| call.waiter.client), Some(ClientId(1)));
         assert_eq!((waiting.standing(id(1)), waiting.first_deadline(Logged::Too), waiting.len()), (None, None, 1));
         assert!(waiting.remove(a).is_none());

@@ -2,16 +2,21 @@
 
 use super::{Asked, Content, Model, error};
 use crate::answer::{Answer, Expected};
+use base::Instant;
+use data::waits::WaitId;
 
 /// A call that waits, or may.
 #[derive(Clone, Debug)]
 pub struct Waiting {
+    pub id: WaitId,
     pub client: u64,
     pub seq: u64,
     pub asked: Asked,
     /// When it came, and the stamp at which its time is over.
     pub since: u64,
     pub until: Option<u64>,
+    /// The same by the leader's own clock.
+    pub due: Option<Instant>,
     /// Its client knows that its time is over: it only leaves the line with the next entry.
     pub told: bool,
 }
@@ -152,10 +157,10 @@ impl Model {
     }
 
     /// A client is let go, if it waits.
-    pub fn let_go(&mut self, client: u64, seq: u64, expected: Expected) -> Option<Served> {
-        let at = self.line.waiting.iter().position(|one| (one.client, one.seq) == (client, seq))?;
+    pub fn let_go(&mut self, id: WaitId, expected: Expected) -> Option<Served> {
+        let at = self.line.waiting.iter().position(|one| one.id == id)?;
         let one = self.line.waiting.remove(at);
-        (!one.told).then_some(Served { client, seq, expected })
+        (!one.told).then_some(Served { client: one.client, seq: one.seq, expected })
     }
 
     /// Nobody waits any more.

@@ -7,8 +7,10 @@ use crate::oracle::{Asked, Model, Served, Waiting, Watch, timeout_ms};
 use base::codec::Reader;
 use base::record::{Payload, RecoveredShard};
 use base::time::NS_PER_MS;
-use base::{ClientId, Index, ShardId, Term};
+use base::{ClientId, Index, Instant, ShardId, Term};
 use bytes::Bytes;
+use data::shard::{self, Operation};
+use data::waits::{How, UNBLOCKED, WaitId};
 use data::{Keyspace, ShardState};
 use node::Now;
 use std::collections::{BTreeMap, VecDeque};
@@ -36,9 +38,10 @@ pub enum What {
         asked: Asked,
         since: u64,
         until: Option<u64>,
+        due: Option<Instant>,
     },
-    /// A call that waits is let go with this answer. It has none of its own.
-    LetGo(Expected),
+    /// A call that waits is let go. It has no answer of its own.
+    LetGo(WaitId, How),
     /// A leader takes office: nobody waits any more.
     Office,
 }
@@ -79,15 +82,13 @@ pub struct Ledger {
     /// The last command of each client that took effect here.
     last_of: BTreeMap<ClientId, u64>,
     pub ready: bool,
-    /// The next proposal is the first of a leader.
-    fresh: bool,
-    /// Calls that are to be let go as soon as they wait.
-    doomed: BTreeMap<(ClientId, u64), Expected>,
+    /// Calls that somebody has said are to be let go.
+    wished: BTreeMap<(ClientId, u64), Vec<How>>,
     /// Calls that have begun to wait, and those that something served.
     pub waited: u64,
     pub served: u64,
-    /// Calls that are to be let go by what the lane logs next.
-    endings: Vec<Pending>,
+    /// How many of the entry that takes effect.
+    begun: u64,
 }
 
 impl Ledger {
@@ -108,9 +109,8 @@ impl Ledger {
             term: Term(0),
             last_of: BTreeMap::new(),
             ready: false,
-            fresh: false,
-            doomed: BTreeMap::new(),
-            endings: Vec::new(),
+            wished: BTreeMap::new(),
+            begun: 0,
             waited: 0,
             served: 0,
         }
@@ -120,31 +120,20 @@ impl Ledger {
     pub fn crash(&mut self) {
         self.arrived.clear();
         self.ready = false;
-        self.doomed.clear();
-        self.endings.clear();
+        self.wished.clear();
     }
 
     /// What a command does that comes now.
     pub fn what(&self, now: Now, asked: Asked) -> What {
         let Some(ms) = timeout_ms(&asked) else { return What::Command(asked) };
         let since = self.stamp_at(now);
-        What::Wait { asked, since, until: (ms > 0).then_some(since + ms) }
+        let ends = ms > 0;
+        What::Wait { asked, since, until: ends.then_some(since + ms), due: ends.then_some(now.boot.plus_ms(ms)) }
     }
 
-    /// A call is let go, if it waits or will; its answer is `expected` then.
-    pub fn let_go(&mut self, client: ClientId, seq: u64, expected: Expected) {
-        let is = |one: &Waiting| (one.client, one.seq) == (client.0, seq);
-        if self.model.waiting().iter().any(|one| is(one) && !one.told) {
-            self.arrive(Pending { client, seq, part: false, what: What::LetGo(expected) });
-        } else if self.unapplied().any(|one| (one.client, one.seq) == (client, seq)) {
-            self.doomed.insert((client, seq), expected);
-        }
-    }
-
-    /// The lane logs what is to be let go.
-    pub fn log_endings(&mut self) {
-        let endings = std::mem::take(&mut self.endings);
-        self.arrived.extend(endings);
+    /// A client's call is to be let go so.
+    pub fn let_go(&mut self, client: ClientId, seq: u64, how: How) {
+        self.wished.entry((client, seq)).or_default().push(how);
     }
 
     /// A call that waits was answered by no entry: its time must be over, and no entry on its way is of an earlier time.
@@ -152,7 +141,8 @@ impl Ledger {
         let stamp = self.stamp_at(now);
         let first = self.proposed.range(self.applied.next()..).next().map_or(u64::MAX, |(_, one)| one.stamp);
         let one = self.model.waiting().iter_mut().find(|one| (one.client, one.seq) == (client.0, seq) && !one.told)?;
-        let over = one.until.is_some_and(|until| until <= stamp.min(first));
+        let due = one.due.is_some_and(|due| due <= now.boot);
+        let over = due && one.until.is_some_and(|until| until <= stamp.min(first));
         assert!(over, "time_is_over_before_it_is_told: {} at {stamp}, of {:?}", one.asked, one.until);
         one.told = true;
         self.last_stamp = stamp;
@@ -211,13 +201,11 @@ impl Ledger {
         self.term = term;
         self.elected = now;
         self.last_stamp = 0;
-        self.fresh = true;
     }
 
     /// True if a command of this client is logged and has not taken effect.
     pub fn holds_one_of(&self, client: ClientId) -> bool {
-        let answered = |pending: &Pending| !matches!(pending.what, What::LetGo(_) | What::Office);
-        self.unapplied().any(|pending| pending.client == client && answered(pending))
+        self.unapplied().any(|pending| pending.client == client)
     }
 
     /// A command was logged behind all that came before.
@@ -232,11 +220,29 @@ impl Ledger {
         assert_eq!(version, Ok(1), "this simulator reads entries of version 1");
         let stamp = stamp.expect("an entry has a stamp");
         self.stamps_follow_the_boot_clock(now, stamp);
-        let mut commands: Vec<Pending> = self.arrived.drain(..).collect();
-        if std::mem::take(&mut self.fresh) && index != Index(1) {
-            commands.insert(0, Pending { client: ClientId(0), seq: 0, part: false, what: What::Office });
-        }
+        let mut arrived = std::mem::take(&mut self.arrived).into_iter();
+        let silent = |what| Pending { client: ClientId(0), seq: 0, part: false, what };
+        let operations = shard::operations(index, &entry).expect("a leader wrote it");
+        let commands: Vec<Pending> = operations
+            .into_iter()
+            .map(|operation| match operation {
+                Operation::Asked => arrived.next().expect("nothing_is_logged_that_nobody_asked_for"),
+                Operation::LetGo(id, how) => {
+                    self.nobody_is_let_go_unasked(now, id, how);
+                    silent(What::LetGo(id, how))
+                }
+                Operation::Office => silent(What::Office),
+            })
+            .collect();
+        assert!(arrived.next().is_none(), "what_was_asked_for_is_logged_in_order");
         self.proposed.insert(index, Proposal { entry, stamp, commands });
+    }
+
+    fn nobody_is_let_go_unasked(&mut self, now: Now, id: WaitId, how: How) {
+        let Some(one) = self.model.waiting().iter().find(|one| one.id == id) else { return };
+        let wished = self.wished.get(&(ClientId(one.client), one.seq)).is_some_and(|hows| hows.contains(&how));
+        let over = how == How::Nil && one.due.is_some_and(|due| due <= now.boot);
+        assert!(wished || over, "nobody_is_let_go_unasked: {}", one.asked);
     }
 
     fn stamps_follow_the_boot_clock(&mut self, now: Now, stamp: u64) {
@@ -264,14 +270,14 @@ impl Ledger {
         }
         assert_eq!(index, self.applied.next(), "entries_take_effect_in_order: shard {}", self.shard);
         let proposal = self.proposed.get(&index).unwrap_or_else(|| panic!("entry {index} was never proposed"));
-        let silent = |one: &&Pending| matches!(one.what, What::LetGo(_) | What::Office);
+        let silent = |one: &&Pending| matches!(one.what, What::LetGo(..) | What::Office);
         let wanted = proposal.commands.len() - proposal.commands.iter().filter(silent).count();
         assert!(
             answered == wanted || (answered == 0 && !self.ready),
             "every_command_of_an_entry_is_answered: {answered} of {wanted}"
         );
         self.twin.apply(index, &proposal.entry, |_| {}).expect("an entry that was proposed can be read");
-        self.applied = index;
+        (self.applied, self.begun) = (index, 0);
         let stamp = proposal.stamp.max(self.model.stamp());
         self.model.pass_time(stamp);
         self.last_stamp = self.last_stamp.max(stamp);
@@ -302,7 +308,13 @@ impl Ledger {
                 self.model.nobody_waits();
                 return None;
             }
-            What::LetGo(expected) => return self.model.let_go(client.0, seq, expected).map(effect),
+            What::LetGo(id, how) => {
+                let expected = match how {
+                    How::Nil => Answer::NilArray,
+                    How::Error => Answer::Error(UNBLOCKED.to_owned()),
+                };
+                return self.model.let_go(id, Expected::Is(expected)).map(effect);
+            }
             _ => {}
         }
         let former = self.last_of.insert(client, seq);
@@ -317,18 +329,16 @@ impl Ledger {
                 Expected::Is(crate::answer::Answer::ok())
             }
             What::Command(asked) => self.model.run(stamp, &asked),
-            What::Wait { asked, since, until } => {
-                let waiting = Waiting { client: client.0, seq, asked, since, until, told: false };
+            What::Wait { asked, since, until, due } => {
+                let id = WaitId::Logged { index: self.applied, nth: self.begun + 1 };
+                let waiting = Waiting { id, client: client.0, seq, asked, since, until, due, told: false };
                 let Some(expected) = self.model.ask(waiting) else {
-                    self.waited += 1;
-                    if let Some(expected) = self.doomed.remove(&(client, seq)) {
-                        self.endings.push(Pending { client, seq, part, what: What::LetGo(expected) });
-                    }
+                    (self.waited, self.begun) = (self.waited + 1, self.begun + 1);
                     return None;
                 };
                 expected
             }
-            What::LetGo(_) | What::Office => unreachable!("done above"),
+            What::LetGo(..) | What::Office => unreachable!("done above"),
             What::Exec { once: Some(id), watches, commands } => self.model.exec_once(&id, &watches, &commands),
             What::Exec { once: None, watches, commands } => self.model.exec(&watches, &commands),
         };

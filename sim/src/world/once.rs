@@ -83,9 +83,9 @@ impl Promises {
         if rng.one_in(6)
             && let [single] = promise.frames.as_mut_slice()
         {
-            single.words[2] = b"append".to_vec();
-            single.words.truncate(4);
-            single.words.push(b"another".to_vec());
+            let key = single.words.iter().skip(2).find(|word| word.starts_with(b"{")).cloned();
+            single.words.truncate(2);
+            single.words.extend([b"append".to_vec(), key.expect("what has an id has a key"), b"another".to_vec()]);
         }
         Some(promise)
     }

@@ -39,7 +39,7 @@ impl World {
         }
         let at = usize::try_from(self.rng.below(self.clients.len() as u64)).expect("few clients");
         let id = *self.clients.keys().nth(at).expect("the draw is below the count");
-        if self.clients[&id].session.waits().is_some() && self.rng.one_in(8) {
+        if self.clients[&id].session.waits().is_some() && self.rng.one_in(24) {
             self.end_a_wait(id);
             let lane = self.lane_of_client(id);
             return self.lane_turn(lane);
@@ -394,7 +394,6 @@ impl World {
     pub(crate) fn end_turn(&mut self, lane: usize) -> Result<(), Stopped> {
         loop {
             let now = self.now();
-            self.ledgers_of(lane).for_each(super::ledger::Ledger::log_endings);
             self.call(lane, now, Vec::new(), |lane, out| lane.on_turn_end(now, out));
             self.deliver(lane);
             for (to, message) in std::mem::take(&mut self.machine.outs[lane].sends) {

@@ -2,9 +2,8 @@
 
 use super::World;
 use super::ledger::Ledger;
-use crate::answer::{Answer, Expected};
 use base::{ClientId, ShardId};
-use data::waits::{How, UNBLOCKED};
+use data::waits::How;
 use node::Ending;
 
 impl World {
@@ -45,11 +44,11 @@ impl World {
 
     /// What that does in the shards of a lane.
     pub(crate) fn let_go_in(&mut self, lane: usize, client: ClientId, seq: u64, ending: Ending) {
-        let expected = match ending {
-            Ending::Told(How::Error) => Answer::Error(UNBLOCKED.to_owned()),
-            Ending::Told(How::Nil) | Ending::Gone => Answer::NilArray,
+        let how = match ending {
+            Ending::Told(how) => how,
+            Ending::Gone => How::Nil,
         };
-        self.ledgers_of(lane).for_each(|ledger| ledger.let_go(client, seq, Expected::Is(expected.clone())));
+        self.ledgers_of(lane).for_each(|ledger| ledger.let_go(client, seq, how));
     }
 
     pub(crate) fn ledgers_of(&mut self, lane: usize) -> impl Iterator<Item = &mut Ledger> {

@@ -39,7 +39,7 @@ use std::sync::Arc;
 /// Names a call that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WaitId {
-    /// By its place in the log: the entry, and which call in it.
+    /// By its place in the log: the entry, and which of those in it that began to wait.
     Logged { index: Index, nth: u64 },
     /// A read that this replica's leader knows alone.
     Read(u64),
@@ -115,6 +115,12 @@ impl Waits {
     /// Where calls in the log wait: databases and keys, with who stands there, the first first.
     pub fn lines(&self) -> impl Iterator<Item = (u8, &[u8], Kind, Vec<WaitId>)> {
         self.logged.all()
+    }
+
+    /// Until when a call waits; nothing if it waits without end, or not at all.
+    #[must_use]
+    pub fn until(&self, id: WaitId) -> Option<Stamp> {
+        self.calls.get(&id)?.patience.until
     }
 
     /// The arguments of a call that waits, as it will be run: `$` is the ID that it stood for.

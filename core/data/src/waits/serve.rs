@@ -48,7 +48,7 @@ impl ShardState {
         } else {
             let cx = Context::new(call.db, stamp);
             let call = settled(self.keyspace(), &cx, &call).map_or_else(|| bytes.into(), Arc::from);
-            let id = WaitId::Logged { index: self.keyspace().applied_index(), nth: self.calls() };
+            let id = self.next_wait();
             self.keyspace_mut().waits_mut().add(id, Wait { call, patience, cover });
             told(Told::Waits(id));
         }
