@@ -4,6 +4,8 @@
 pub const BULK_BYTES_MAX: usize = 512 * MIB;
 /// The most arguments that one command may have, as in Redis.
 pub const ARGS_COUNT_MAX: usize = 1024 * 1024;
+/// The most members that one command may draw by chance with repetition, where Redis would go on until its memory ends.
+pub const PICKS_COUNT_MAX: usize = 1024 * 1024;
 /// The longest inline command and the longest line of a header, as in Redis.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// The largest request as a whole; one value of the largest size and its command fit.
@@ -66,6 +68,8 @@ pub const CHECK_BYTES_MAX: usize = 1024 * MIB;
 pub const HISTORY_LINE_BYTES_MAX: usize = 2 * REQUEST_BYTES_MAX;
 /// A piece of a snapshot on its way to another node; whole pages of its file.
 pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 256 * 1024;
+/// Channels, patterns or shard channels that one client may listen to.
+pub const SUBSCRIPTIONS_MAX: usize = 1024 * 1024;
 /// One mebibyte in bytes.
 pub const MIB: usize = 1024 * 1024;
 

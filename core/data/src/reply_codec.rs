@@ -23,6 +23,8 @@ const SET: u8 = 11;
 const MAP: u8 = 12;
 const ERROR: u8 = 13;
 const WATCHED: u8 = 14;
+const COUPLES: u8 = 16;
+const DECIMAL: u8 = 18;
 const PAIRS: u8 = 15;
 
 /// Lists in lists, and no deeper: what commands answer is flatter.
@@ -43,8 +45,8 @@ impl Reply {
                 out.push(INT);
                 out.extend_from_slice(&n.to_le_bytes());
             }
-            Self::Double(value) => {
-                out.push(DOUBLE);
+            Self::Double(value) | Self::Decimal(value) => {
+                out.push(if matches!(self, Self::Double(_)) { DOUBLE } else { DECIMAL });
                 out.extend_from_slice(&value.to_bits().to_le_bytes());
             }
             Self::Bool(value) => out.extend_from_slice(&[BOOL, u8::from(*value)]),
@@ -53,6 +55,7 @@ impl Reply {
             Self::Array(items) => list(out, ARRAY, items),
             Self::Set(items) => list(out, SET, items),
             Self::Map(pairs) => put_pairs(out, MAP, pairs),
+            Self::Couples(pairs) => put_pairs(out, COUPLES, pairs),
             Self::Pairs(pairs) => put_pairs(out, PAIRS, pairs),
             Self::Error(refused) => tagged(out, ERROR, refused.to_string().as_bytes()),
             Self::Watched(watched) => {
@@ -81,6 +84,7 @@ fn decode(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Reply, D
         NIL_ARRAY => Reply::NilArray,
         INT => Reply::Int(reader.u64()?.cast_signed()),
         DOUBLE => Reply::Double(f64::from_bits(reader.u64()?)),
+        DECIMAL => Reply::Decimal(f64::from_bits(reader.u64()?)),
         BOOL => Reply::Bool(reader.u8()? != 0),
         BULK => {
             let bytes = reader.bytes()?;
@@ -91,6 +95,7 @@ fn decode(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Reply, D
         ARRAY => Reply::Array(items(reader, frame, deeper?)?),
         SET => Reply::Set(items(reader, frame, deeper?)?),
         MAP => Reply::Map(pairs(reader, frame, deeper?)?),
+        COUPLES => Reply::Couples(pairs(reader, frame, deeper?)?),
         PAIRS => Reply::Pairs(pairs(reader, frame, deeper?)?),
         ERROR => Reply::Error(Refused::Text(text(reader)?)),
         WATCHED => Reply::Watched(watched(reader)?),
@@ -201,13 +206,15 @@ mod tests {
             Reply::NilArray,
             Reply::Int(i64::MIN),
             Reply::Double(-1.5),
+            Reply::Decimal(2.25),
             Reply::Bool(true),
             Reply::bulk(b"small"),
             Reply::Bulk(Blob::Shared(Bytes::from(vec![7; 1000]))),
             Reply::Verbatim("text".to_owned()),
             Reply::Set(vec![Reply::Int(1)]),
             Reply::Map(vec![(Reply::Int(1), Reply::Nil)]),
-            Reply::Pairs(vec![(Reply::Int(1), Reply::Double(0.5))]),
+            Reply::Couples(vec![(Reply::Int(1), Reply::Nil)]),
+            Reply::Pairs(vec![(Reply::Int(1), Reply::Nil)]),
             Reply::Error(Refused::Text("ERR why".to_owned())),
             Reply::Watched(vec![watched]),
         ])

@@ -25,6 +25,8 @@ pub struct ShardState {
     calls: u64,
     /// How many of them have begun to wait.
     begun: u64,
+    /// Its operations, each of which is answered once.
+    operations: usize,
 }
 
 /// What apply tells of operations.
@@ -304,7 +306,7 @@ fn check_operation(op: u8, reader: &mut Reader<'_>) -> Result<(), BadEntry> {
 
 impl Default for ShardState {
     fn default() -> Self {
-        Self { keyspace: Keyspace::new((0, 0)), calls: 0, begun: 0 }
+        Self { keyspace: Keyspace::new((0, 0)), calls: 0, begun: 0, operations: 0 }
     }
 }
 
@@ -312,7 +314,7 @@ impl ShardState {
     /// The state that a snapshot holds.
     #[must_use]
     pub fn with_keyspace(keyspace: Keyspace) -> Self {
-        Self { keyspace, calls: 0, begun: 0 }
+        Self { keyspace, calls: 0, begun: 0, operations: 0 }
     }
 
     /// The keys and values.
@@ -351,7 +353,7 @@ impl ShardState {
     /// waits; and between them what commands of before are answered that waited.
     pub fn apply(&mut self, index: Index, entry: &[u8], mut told: impl FnMut(Told)) -> Result<(), BadEntry> {
         let mut reader = Reader::new(entry);
-        (self.calls, self.begun) = (0, 0);
+        (self.calls, self.begun, self.operations) = (0, 0, 0);
         if !mutation::on(Mutation::WaitersServedLater) {
             self.keyspace.waits_mut().forget_ready();
         }
@@ -369,11 +371,14 @@ impl ShardState {
                 if mutation::on(Mutation::HiddenChanceInApply) {
                     seed.0 ^= std::ptr::from_ref(self).addr() as u64;
                 }
+                let listening = self.keyspace.listening();
                 self.keyspace = Keyspace::new(seed);
+                self.keyspace.listen(listening);
                 self.keyspace.advance(stamp, index);
             }
             KIND_BATCH => {
                 self.keyspace.advance(stamp, index);
+                self.keyspace.begin_operation(None);
                 // Before the commands: a death counts as a change for WATCH, and must not follow one that came later.
                 self.keyspace.remove_dead(EXPIRED_PER_ENTRY_MAX);
                 self.keyspace.outcomes_mut().pass_time(stamp);
@@ -394,6 +399,10 @@ impl ShardState {
     pub fn read(&self, cx: &Context, command: &Command, args: &[&[u8]]) -> Option<Reply> {
         let Run::Read(run) = command.run else { unreachable!("only reads are read") };
         let reply = Reply::from(run(&self.keyspace, cx, args));
+        if cx.tick_needed.get() {
+            // It will run again.
+            self.keyspace.take_misses(command);
+        }
         (!cx.tick_needed.get()).then_some(reply)
     }
 
@@ -409,11 +418,16 @@ impl ShardState {
             bring_near(keys.filter_map(|(db, key)| self.keyspace.lookup(db, key)));
         }
         for call in &calls {
+            self.next_operation();
             told(Told::Reply(self.call(stamp, call)));
             self.serve_at_once(stamp, told);
         }
         if calls.len() < NEAR_MAX && !reader.is_empty() {
-            match reader.u8()? {
+            let op = reader.u8()?;
+            if !matches!(op, OP_LET_GO | OP_OFFICE) {
+                self.next_operation();
+            }
+            match op {
                 OP_EXEC => told(Told::Reply(self.transaction(stamp, reader)?)),
                 OP_ONCE => self.once(stamp, reader, told)?,
                 OP_WAIT => self.wait(stamp, reader, None, told)?,
@@ -432,6 +446,12 @@ impl ShardState {
         if !mutation::on(Mutation::WaitersServedLater) {
             self.serve(stamp, told);
         }
+    }
+
+    /// Changes from here on are the next operation's.
+    fn next_operation(&mut self) {
+        self.keyspace.begin_operation(Some(self.operations));
+        self.operations += 1;
     }
 
     /// An operation under an id: answered if its outcome is known, else done and recorded. Its order is id, guards, command.
@@ -512,14 +532,16 @@ impl ShardState {
         let Call { db, command, args } = call;
         self.calls += 1;
         let cx = Context::new(*db, stamp).with_chance(self.keyspace.chance() ^ self.calls);
-        Reply::from(match command.run {
+        let outcome = match command.run {
             Run::Write(run) => run(&mut self.keyspace, &cx, args),
             Run::Read(run) => run(&self.keyspace, &cx, args),
             Run::Scatter(scatter) => command::keyless::run(scatter, &mut self.keyspace, &cx, args),
-            Run::Session | Run::Node | Run::Prefix(_) => {
+            Run::Session | Run::Node | Run::Everywhere | Run::Prefix(_) => {
                 Err(Refused::Text(format!("ERR {} can't be logged", command.name)))
             }
-        })
+        };
+        self.keyspace.ran(command);
+        Reply::from(outcome)
     }
 }
 

@@ -72,6 +72,8 @@ impl Lane {
                 }
             }
             PeerMessage::Time { wall_ms } => self.on_time_told(now, from, wall_ms, out),
+            PeerMessage::Everywhere { number, what } => self.on_node_asks(now, from, number, what, out),
+            PeerMessage::EverywhereAnswer { number, answer } => self.on_node_answers(from, number, answer, out),
             PeerMessage::SnapshotPiece { shard, term, piece } => {
                 if self.owns(shard) {
                     self.replica(shard).on_piece(from, term, piece, out);
@@ -158,7 +160,9 @@ impl Lane {
             | PeerMessage::NotLeader { .. }
             | PeerMessage::LetGo { .. }
             | PeerMessage::Settled { .. }
-            | PeerMessage::Time { .. } => Ok(()),
+            | PeerMessage::Time { .. }
+            | PeerMessage::Everywhere { .. }
+            | PeerMessage::EverywhereAnswer { .. } => Ok(()),
         }
     }
 
@@ -210,5 +214,5 @@ fn makes_sense(piece: &Piece, term: Term) -> bool {
 
 /// True for what a shard can do; sessions and nodes do the rest.
 fn is_for_shard(queued: &Queued) -> bool {
-    !matches!(queued.command.run, Run::Session | Run::Node)
+    !matches!(queued.command.run, Run::Session | Run::Node | Run::Everywhere)
 }

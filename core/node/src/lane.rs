@@ -1,6 +1,7 @@
 //! A lane: the shards of one thread, and the way of every request to its shard and back.
 
 use crate::clocks::{Clocks, tell_time};
+use crate::everywhere::Questions;
 use crate::gather::Gathers;
 use crate::outbox::{
     LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotWaiting, Transaction,
@@ -10,13 +11,14 @@ use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
 use crate::spread::{Spread, no_room};
 use crate::steward::Steward;
+use crate::topics::Topics;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
 use base::rng::Rng;
 use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot};
 use consensus::Envelope;
 use data::command::{Scatter, blocking, keyless};
-use data::keyspace::bring_near;
+use data::keyspace::{Listening, bring_near};
 use data::{Context, Keyspace, Refused, Reply, Run, Watched};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -60,6 +62,10 @@ pub struct Lane {
     /// How many nodes the cluster began with.
     pub(crate) member_count: usize,
     pub(crate) spread: Spread,
+    pub(crate) topics: Topics,
+    pub(crate) questions: Questions,
+    /// What clients of this node listen for.
+    pub(crate) listening: Listening,
     /// The log has no room: nothing should be led here.
     pub(crate) full: bool,
     /// Names this life of the lane: drawn at its start.
@@ -110,6 +116,9 @@ impl Lane {
             clocks: Clocks::default(),
             member_count: members.len(),
             spread: Spread::default(),
+            topics: Topics::default(),
+            questions: Questions::default(),
+            listening: Listening::default(),
             full: false,
             life,
         }
@@ -136,7 +145,7 @@ impl Lane {
                     }
                 }
             }
-            Run::Session | Run::Node => unreachable!("the edge and the binary answer these"),
+            Run::Session | Run::Node | Run::Everywhere => unreachable!("the edge and the driver take these apart"),
         }
     }
 
@@ -185,6 +194,10 @@ impl Lane {
             }
             LaneMessage::Reply { client, seq, reply } => out.replies.push((client, seq, reply)),
             LaneMessage::Roster(roster) => self.roster = Some(roster),
+            LaneMessage::Everywhere { from, number, what, reach } => {
+                self.on_lane_asks(now, (from, number), what, reach, out);
+            }
+            LaneMessage::EverywhereAnswer { number, answer } => self.on_lane_answers(number, answer, out),
             LaneMessage::PartReply { client, seq, shard, reply } => self.on_part(client, seq, shard, reply, out),
         }
     }
@@ -209,6 +222,7 @@ impl Lane {
     /// The link to a node broke.
     pub fn on_peer_lost(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
         self.spread.on_lost(now, peer);
+        self.expect_no_answers(peer, out);
         for shard in self.config.routing.groups() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             replica.group.on_peer_lost(now.boot, peer);
@@ -250,6 +264,7 @@ impl Lane {
         if tick {
             self.keep_cluster(now, out);
             self.keep_time(now, out);
+            self.give_up_questions(now, out);
             self.spread_leaders(now, out);
             self.tick_at = now.boot.next_multiple_of_ms(TICK_MS);
         }
@@ -323,6 +338,9 @@ impl Lane {
             }
             let cx = replica.context(now, request.db);
             if let Some(reply) = replica.state().read(&cx, request.command, request.args) {
+                if self.listening.misses {
+                    replica.hear_misses(request.command, out);
+                }
                 let reply = name_shard(reply, shard);
                 if waiter.origin == Origin::Lane(self.config.lane) {
                     out.replies.push((waiter.client, waiter.seq, reply));

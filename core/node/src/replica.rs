@@ -14,6 +14,7 @@ use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
 use consensus::Envelope;
 use consensus::raft::{Group, Membership, Turned};
+use data::keyspace::Listening;
 use data::shard::{EntryWriter, genesis};
 use data::waits::{How, WaitId};
 use data::{Command, Context, Keyspace, Reply, ShardState};
@@ -81,6 +82,7 @@ pub(crate) struct Replica {
     logged_reads: Vec<(Origin, ClientId)>,
     /// Work that came while this leader hands over.
     pub(crate) held: Vec<Held>,
+    pub(crate) listening: Listening,
     /// Who led, in which term, and since when the members counted, as was told last.
     told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
@@ -146,6 +148,7 @@ impl Replica {
             copied_bytes: 0,
             logged_reads: Vec::new(),
             held: Vec::new(),
+            listening: Listening::default(),
             told: Default::default(),
             transfers,
             reads: Reads::default(),
@@ -347,7 +350,11 @@ impl Replica {
             self.time_out_waiting(now).into_iter().for_each(|(waiter, reply)| answered(waiter, reply));
         }
         let seen = (self.group.leader(), self.group.term(), self.group.members_since());
-        if std::mem::replace(&mut self.told, seen) != seen {
+        let told = std::mem::replace(&mut self.told, seen);
+        if told != seen {
+            if told.0.is_some() && seen.0.is_none() {
+                self.hear_of_all(out);
+            }
             out.events.push(Event::Regrouped { shard: self.shard });
             self.recall_waiting(now);
         }
@@ -503,6 +510,9 @@ impl Replica {
             if applied.is_err() {
                 out.events.push(Event::BadEntry { shard: self.shard, index });
                 return;
+            }
+            if self.listening != Listening::default() {
+                self.hear(&waiters, out);
             }
             out.events.push(Event::Applied { shard: self.shard, index, commands });
             ready = true;

@@ -307,6 +307,8 @@ impl Replica {
         }
         let old = std::mem::replace(self.state_mut(), ShardState::with_keyspace(keyspace));
         out.garbage.extend(old.into_garbage());
+        self.listen(self.listening);
+        self.hear_of_all(out);
         self.on_replaced(mark.index, answered);
         self.transfers.durable = Some(mark.clone());
         out.snapshots.push(SnapshotStep::Installed { shard: self.shard, mark: mark.clone() });

@@ -37,13 +37,7 @@ impl Model {
             "get" => bulk_or_nil(value(self)),
             "set" => self.do_set(now, db, words),
             "setnx" => self.do_setnx(now, db, words),
-            "setex" | "psetex" => match deadline(now, if name == "setex" { b"ex" } else { b"px" }, words[2]) {
-                Ok(at) => {
-                    self.set(db, key, words[3], Some(at));
-                    Answer::ok()
-                }
-                Err(answer) => answer.for_command(name),
-            },
+            "setex" | "psetex" => self.do_setex(name, now, db, words),
             "getset" => {
                 let old = bulk_or_nil(value(self));
                 self.set(db, key, words[2], None);
@@ -90,8 +84,19 @@ impl Model {
             "incrbyfloat" => self.add_float(now, db, words),
             "getrange" | "substr" => part(&value(self).unwrap_or_default(), words),
             "setrange" => self.do_setrange(now, db, words),
+            "lcs" => self.lcs(now, db, words),
             _ => return None,
         })
+    }
+
+    fn do_setex(&mut self, name: &str, now: u64, db: u8, words: &[&[u8]]) -> Answer {
+        match deadline(now, if name == "setex" { b"ex" } else { b"px" }, words[2]) {
+            Ok(at) => {
+                self.set(db, words[1], words[3], Some(at));
+                Answer::ok()
+            }
+            Err(answer) => answer.for_command(name),
+        }
     }
 
     fn do_set(&mut self, now: u64, db: u8, words: &[&[u8]]) -> Answer {
@@ -252,14 +257,14 @@ fn part(value: &[u8], words: &[&[u8]]) -> Answer {
 }
 
 /// The sum of numbers with more digits than the paper has room for.
-fn rough_sum(a: &[u8], b: &[u8]) -> Option<String> {
+pub(super) fn rough_sum(a: &[u8], b: &[u8]) -> Option<String> {
     let number = |text: &[u8]| -> Option<f64> { std::str::from_utf8(text).ok()?.parse().ok() };
     let text = format!("{:.17}", number(a)? + number(b)?);
     Some(text.trim_end_matches('0').trim_end_matches('.').to_owned())
 }
 
 /// The sum of two decimals, digit by digit as on paper; the workload's numbers are small.
-fn sum(a: &[u8], b: &[u8]) -> Option<String> {
+pub(super) fn sum(a: &[u8], b: &[u8]) -> Option<String> {
     const PLACES: usize = 17;
     let scaled = |text: &[u8]| -> Option<i128> {
         let text = std::str::from_utf8(text).ok()?;

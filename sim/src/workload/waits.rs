@@ -32,14 +32,14 @@ impl Workload {
         let mut words = vec![name.as_bytes().to_vec()];
         match name {
             "blmove" => {
-                words.extend([Self::queue(rng, group), Self::queue(rng, group), Self::end(rng), Self::end(rng)])
+                words.extend([Self::queue(rng, group), Self::queue(rng, group), Self::side(rng), Self::side(rng)])
             }
             "brpoplpush" => words.extend([Self::queue(rng, group), Self::queue(rng, group)]),
             "blmpop" => {
                 let count = 1 + rng.below(3);
                 words.extend([Self::timeout(rng), if rng.one_in(30) { b"0".to_vec() } else { number(count) }]);
                 words.extend((0..count).map(|_| Self::queue(rng, group)));
-                words.push(Self::end(rng));
+                words.push(Self::side(rng));
                 if rng.one_in(2) {
                     words.extend([b"COUNT".to_vec(), number(1 + rng.below(3))]);
                 }
@@ -62,7 +62,7 @@ impl Workload {
             "lpush" | "rpush" => {
                 words.extend((0..=rng.below(3)).map(|at| format!("m{}.{at}", self.drawn).into_bytes()))
             }
-            "lmove" => words.extend([Self::queue(rng, group), Self::end(rng), Self::end(rng)]),
+            "lmove" => words.extend([Self::queue(rng, group), Self::side(rng), Self::side(rng)]),
             "rename" => words.push(Self::queue(rng, group)),
             "lrange" => words.extend([b"0".to_vec(), b"-1".to_vec()]),
             "set" => words.push(b"no list".to_vec()),
@@ -73,10 +73,6 @@ impl Workload {
 
     fn queue(rng: &mut Rng, group: u64) -> Vec<u8> {
         if rng.one_in(12) { key(group, 0) } else { queue(group, rng.below(QUEUES)) }
-    }
-
-    fn end(rng: &mut Rng) -> Vec<u8> {
-        if rng.one_in(40) { b"up".to_vec() } else { one_of(rng, &["LEFT", "right"]) }
     }
 
     fn timeout(rng: &mut Rng) -> Vec<u8> {

@@ -11,7 +11,8 @@ use base::{ClientId, Index, Instant, ShardId, Term};
 use bytes::Bytes;
 use data::shard::{self, Operation};
 use data::waits::{How, UNBLOCKED, WaitId};
-use data::{Keyspace, ShardState};
+use data::{Keyspace, ShardState, Told};
+use edge::resp::encode::{Proto, encode};
 use node::Now;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -270,13 +271,20 @@ impl Ledger {
         }
         assert_eq!(index, self.applied.next(), "entries_take_effect_in_order: shard {}", self.shard);
         let proposal = self.proposed.get(&index).unwrap_or_else(|| panic!("entry {index} was never proposed"));
-        let silent = |one: &&Pending| matches!(one.what, What::LetGo(..) | What::Office);
-        let wanted = proposal.commands.len() - proposal.commands.iter().filter(silent).count();
+        let wanted = proposal.commands.iter().filter(|one| !is_silent(one)).count();
         assert!(
             answered == wanted || (answered == 0 && !self.ready),
             "every_command_of_an_entry_is_answered: {answered} of {wanted}"
         );
-        self.twin.apply(index, &proposal.entry, |_| {}).expect("an entry that was proposed can be read");
+        let mut told = Vec::new();
+        let read = self.twin.apply(index, &proposal.entry, |one| match one {
+            Told::Reply(reply) => told.push(Some(answer(&reply))),
+            Told::Waits(_) => told.push(None),
+            Told::Over(..) => {}
+        });
+        read.expect("an entry that was proposed can be read");
+        // The genesis answers nobody, and holds no command.
+        assert_eq!(told.len(), wanted, "every_command_of_an_entry_is_answered: by the copy");
         (self.applied, self.begun) = (index, 0);
         let stamp = proposal.stamp.max(self.model.stamp());
         self.model.pass_time(stamp);
@@ -284,8 +292,10 @@ impl Ledger {
         let commands = proposal.commands.clone();
         self.name_buckets();
         let mut effects: Vec<Effect> = self.model.time_out().into_iter().map(effect).collect();
+        let mut told = told.into_iter();
         for pending in commands {
-            effects.extend(self.take_effect(stamp, pending));
+            let told = if is_silent(&pending) { None } else { told.next().flatten() };
+            effects.extend(self.take_effect(stamp, pending, told.as_ref()));
             let served = self.model.serve();
             self.served += served.len() as u64;
             effects.extend(served.into_iter().map(effect));
@@ -298,10 +308,11 @@ impl Ledger {
         assert!(self.ready, "no_read_before_the_log_is_applied: shard {}", self.shard);
         let stamp = self.stamp_at(now);
         self.last_stamp = stamp;
-        self.take_effect(stamp, pending).expect("a read is answered")
+        self.take_effect(stamp, pending, None).expect("a read is answered")
     }
 
-    fn take_effect(&mut self, stamp: u64, pending: Pending) -> Option<Effect> {
+    /// `told` is what the copy answered to it.
+    fn take_effect(&mut self, stamp: u64, pending: Pending, told: Option<&Answer>) -> Option<Effect> {
         let Pending { client, seq, part, what } = pending;
         match what {
             What::Office => {
@@ -326,9 +337,9 @@ impl Ledger {
         let expected = match what {
             What::Command(asked) if asked.name() == "watch" => {
                 watched = self.model.watch(self.shard.0, stamp, &asked);
-                Expected::Is(crate::answer::Answer::ok())
+                Expected::Is(Answer::ok())
             }
-            What::Command(asked) => self.model.run(stamp, &asked),
+            What::Command(asked) => self.model.take_effect(stamp, &asked, told),
             What::Wait { asked, since, until, due } => {
                 let id = WaitId::Logged { index: self.applied, nth: self.begun + 1 };
                 let waiting = Waiting { id, client: client.0, seq, asked, since, until, due, told: false };
@@ -339,8 +350,8 @@ impl Ledger {
                 expected
             }
             What::LetGo(..) | What::Office => unreachable!("done above"),
-            What::Exec { once: Some(id), watches, commands } => self.model.exec_once(&id, &watches, &commands),
-            What::Exec { once: None, watches, commands } => self.model.exec(&watches, &commands),
+            What::Exec { once: Some(id), watches, commands } => self.model.exec_once(&id, &watches, &commands, told),
+            What::Exec { once: None, watches, commands } => self.model.exec(&watches, &commands, told),
         };
         Some(Effect { client, seq, part, expected, watched })
     }
@@ -397,7 +408,19 @@ impl Ledger {
     }
 }
 
+/// True for what answers nobody.
+fn is_silent(one: &Pending) -> bool {
+    matches!(one.what, What::LetGo(..) | What::Office)
+}
+
 fn effect(served: Served) -> Effect {
     let Served { client, seq, expected } = served;
     Effect { client: ClientId(client), seq, part: false, expected, watched: Vec::new() }
+}
+
+/// A reply as a client sees it.
+fn answer(reply: &data::Reply) -> Answer {
+    let mut bytes = Vec::new();
+    encode(reply, Proto::Two, &mut bytes);
+    Answer::read(&bytes).expect("a reply is made whole").0
 }

@@ -141,7 +141,13 @@ impl World {
                 }
                 Step::Answered => client.answered_here(),
                 Step::Blocked => break,
-                Step::NeedMore { .. } | Step::Inline(_) | Step::Close | Step::Admin(_) => {
+                Step::NeedMore { .. }
+                | Step::Inline(_)
+                | Step::Close
+                | Step::Admin(_)
+                | Step::Everywhere(_)
+                | Step::Listens(_)
+                | Step::Reset { .. } => {
                     panic!("whole commands of the workload were sent, and the session says {step:?}")
                 }
             }
@@ -273,6 +279,7 @@ impl World {
                         Vec::new()
                     }
                     LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } | LaneMessage::Roster(_) => Vec::new(),
+                    LaneMessage::Everywhere { .. } | LaneMessage::EverywhereAnswer { .. } => Vec::new(),
                 };
                 self.call(lane, now, coming, |lane, out| lane.on_lane_message(now, message, out));
             }

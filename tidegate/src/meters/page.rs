@@ -54,22 +54,35 @@ fn peers(page: &mut Page, shared: &Shared) {
     page.counter("tidegate_peer_strangers_total", about).value(sum(|lane| lane.strangers.get()));
     let about = "Links to other nodes that were ended for what came over them.";
     page.counter("tidegate_peers_misbehaved_total", about).value(sum(|lane| lane.peers_misbehaved.get()));
+    let about = "Messages that clients published and that were not sent to a node whose link was too far behind.";
+    page.counter("tidegate_messages_unsent_total", about).value(sum(|lane| lane.unsent_messages.get()));
 }
 
 fn connections(page: &mut Page, shared: &Shared) {
     let (count, buffers, blocked) = {
         let clients = lock(&shared.clients);
-        let blocked = clients.values().filter(|card| card.vitals.see().blocked).count();
+        let blocked = clients.values().filter(|card| card.vitals.see().flags.blocked).count();
         (clients.len(), clients.values().map(|card| card.vitals.buffer_bytes()).sum::<u64>(), blocked)
     };
     page.gauge("tidegate_connections", "Open client connections.").value(count);
-    let about = "Connections whose client waits in a blocking command.";
+    let about = "Connections whose client waits: in a blocking command, DEBUG SLEEP or CLIENT PAUSE.";
     page.gauge("tidegate_connections_blocked", about).value(blocked);
     let accepted = shared.accepted.load(Ordering::Relaxed);
     page.counter("tidegate_connections_accepted_total", "Client connections accepted.").value(accepted);
     let about = "Client connections refused for there were too many.";
     page.counter("tidegate_connections_refused_total", about).value(shared.refused.load(Ordering::Relaxed));
     page.gauge("tidegate_connection_buffer_bytes", "Memory of the connections' buffers.").value(buffers);
+    let sum = |of: fn(&LaneMeters) -> u64| shared.meters.lanes.iter().map(of).sum::<u64>();
+    let about = "Clients dropped for they were owed more than client-output-buffer-limit allows.";
+    page.counter("tidegate_slow_clients_total", about).value(sum(|lane| lane.slow_clients.get()));
+    let about = "What clients of the node listen to, by kind; a name counts once for each lane.";
+    let mut topics = page.gauge("tidegate_subscriptions", about);
+    for (at, kind) in ["channels", "patterns", "shard_channels"].into_iter().enumerate() {
+        let count: u64 = shared.meters.lanes.iter().map(|lane| lane.topics[at].get()).sum();
+        topics.labelled("kind", kind, count);
+    }
+    let about = "Keys that are remembered for the caches of clients.";
+    page.gauge("tidegate_tracked_keys", about).value(sum(|lane| lane.tracked_keys.get()));
 }
 
 fn lanes(page: &mut Page, shared: &Shared) {

@@ -6,7 +6,7 @@
 
 use super::lists::{MPop, end, move_one, mpop, popped_from};
 use super::zsets::pop as zsets;
-use super::{Command, ID_MAX, Keys, Outcome, Run, float, prefix};
+use super::{Command, ID_MAX, Keys, Outcome, Run, float, prefix, streams};
 use crate::value::End;
 use crate::{Context, Keyspace, Refused, Reply};
 use smallvec::{SmallVec, smallvec};
@@ -21,6 +21,7 @@ pub static COMMANDS: &[Command] = &[
     row("blmpop", 824, -5, "write blocking movablekeys", COUNTED, Run::Write(blmpop), "list", "7.0.0"),
     row("bzpopmin", 825, -3, "write noscript fast blocking", Keys::ALL_BUT_LAST, Run::Write(bzpopmin), ZSET, "5.0.0"),
     row("bzpopmax", 826, -3, "write noscript fast blocking", Keys::ALL_BUT_LAST, Run::Write(bzpopmax), ZSET, "5.0.0"),
+    row("bzmpop", 827, -5, "write blocking movablekeys", COUNTED, Run::Write(bzmpop), ZSET, "7.0.0"),
 ];
 
 const ZSET: &str = "sorted-set";
@@ -96,6 +97,9 @@ static ALL: &[Blocking] = &[
     Blocking { id: 824, wish: list_with_timeout_first, waited: Waited::All, narrow: one_counted, settle: None },
     Blocking { id: 825, wish: zset_with_timeout_last, waited: Waited::All, narrow: one_key, settle: None },
     Blocking { id: 826, wish: zset_with_timeout_last, waited: Waited::All, narrow: one_key, settle: None },
+    Blocking { id: 827, wish: zset_with_timeout_first, waited: Waited::All, narrow: one_counted, settle: None },
+    Blocking { id: 667, wish: stream, waited: Waited::All, narrow: one_stream, settle: Some(from_now_on) },
+    Blocking { id: 669, wish: group, waited: Waited::All, narrow: one_stream, settle: Some(from_now_on) },
 ];
 
 static BY_ID: [Option<&'static Blocking>; ID_MAX] = by_id();
@@ -207,6 +211,18 @@ fn list_with_timeout_first<'a>(args: &[&'a [u8]]) -> Option<Wish<'a>> {
     with_timeout(args.get(1)?, Kind::List)
 }
 
+fn zset_with_timeout_first<'a>(args: &[&'a [u8]]) -> Option<Wish<'a>> {
+    with_timeout(args.get(1)?, Kind::Zset)
+}
+
+fn stream<'a>(args: &[&'a [u8]]) -> Option<Wish<'a>> {
+    Some(Wish { timeout_ms: Some(streams::wait_ms(args)?).filter(|ms| *ms > 0), kind: Kind::Stream, group: b"" })
+}
+
+fn group<'a>(args: &[&'a [u8]]) -> Option<Wish<'a>> {
+    Some(Wish { kind: Kind::Group, group: streams::group_of(args)?, ..stream(args)? })
+}
+
 fn with_timeout<'a>(text: &[u8], kind: Kind) -> Option<Wish<'a>> {
     Some(Wish { timeout_ms: timeout(text).ok()?, kind, group: b"" })
 }
@@ -225,6 +241,14 @@ fn one_counted<'a>(args: &[&'a [u8]], key: &'a [u8]) -> Args<'a> {
     let mut narrowed: Args<'a> = smallvec![args[0], args[1], b"1".as_slice(), key];
     narrowed.extend_from_slice(&args[rest..]);
     narrowed
+}
+
+fn one_stream<'a>(args: &[&'a [u8]], key: &'a [u8]) -> Args<'a> {
+    streams::narrowed(args, key)
+}
+
+fn from_now_on(args: &[&[u8]], keyspace: &Keyspace, cx: &Context) -> Vec<Vec<u8>> {
+    streams::with_ids_resolved(args, keyspace, cx)
 }
 
 fn blpop(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
@@ -277,6 +301,12 @@ fn zpop_first(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], from: Extre
         }
     }
     Ok(Reply::NilArray)
+}
+
+fn bzmpop(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    let asked = zsets::Mpop::read(&args[2..])?;
+    timeout(args[1])?;
+    Ok(zsets::mpop(keyspace, cx, asked)?.map_or(Reply::NilArray, |(key, popped)| zsets::nested(key, popped)))
 }
 
 #[cfg(test)]

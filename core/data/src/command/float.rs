@@ -17,6 +17,13 @@ pub(super) fn c_float(text: &[u8]) -> Option<f64> {
     (read.used == text.len() && !read.value.is_nan()).then_some(read.value)
 }
 
+/// The same, but what is out of range is none: a weight of SORT.
+pub(super) fn c_float_in_range(text: &[u8]) -> Option<f64> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    let read = Leading::of(text);
+    (read.used == text.len() && !read.value.is_nan() && !read.out_of_range).then_some(read.value)
+}
+
 /// What strtod finds at the front of a text.
 struct Leading {
     value: f64,
@@ -120,7 +127,7 @@ fn times_power_of_two(mantissa: u64, power: i32) -> f64 {
     // In steps, since two to the power alone may be out of range.
     while left != 0 && value != 0.0 && value.is_finite() {
         let step = left.clamp(-500, 500);
-        value *= 2_f64.powi(step);
+        value *= f64::from_bits(u64::from((1023 + step).unsigned_abs()) << 52);
         left -= step;
     }
     value
@@ -170,7 +177,10 @@ mod tests {
             assert_eq!(c_float(text.as_bytes()), Some(value), "{text:?}");
         }
         for text in ["x", "1x", "nan", "1 ", " "] {
-            assert_eq!(c_float(text.as_bytes()), None, "{text:?}");
+            assert_eq!((c_float(text.as_bytes()), c_float_in_range(text.as_bytes())), (None, None), "{text:?}");
+        }
+        for text in ["1e400", "1e-400"] {
+            assert_eq!(c_float_in_range(text.as_bytes()), None, "{text:?}");
         }
     }
 }

@@ -22,12 +22,15 @@ pub mod lists;
 pub mod memory;
 pub mod nodes;
 pub mod object;
+mod picks;
 pub mod places;
 pub mod prefix;
 pub mod pubsub;
 pub mod ranges;
+mod scans;
 pub mod scripts;
 pub mod server;
+pub mod set_algebra;
 pub mod sets;
 pub mod sort;
 pub mod streams;
@@ -95,6 +98,8 @@ pub enum Run {
     Session,
     /// The node's business: the binary answers (INFO, CONFIG, CLIENT LIST, ..).
     Node,
+    /// Asks every lane of every node for what its clients listen to: see [`pubsub::Everywhere`].
+    Everywhere,
 }
 
 /// Commands without keys that concern every shard.
@@ -178,6 +183,12 @@ impl Command {
         if self.arity < 0 { argc >= wanted } else { argc == wanted }
     }
 
+    /// True if it is flagged as one that only reads: what it reads, clients may keep.
+    #[must_use]
+    pub fn is_readonly(&self) -> bool {
+        self.flags.split(' ').any(|flag| flag == "readonly")
+    }
+
     /// True if it goes through the log.
     #[must_use]
     pub fn is_write(&self) -> bool {
@@ -187,7 +198,7 @@ impl Command {
 
 /// All commands.
 pub fn all() -> impl Iterator<Item = &'static Command> {
-    FAMILIES.into_iter().flatten()
+    FAMILIES.iter().copied().flatten()
 }
 
 /// The row of a command by its name in any case.
@@ -216,7 +227,7 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 30] = [
+const FAMILIES: &[&[Command]] = &[
     strings::COMMANDS,
     ranges::COMMANDS,
     lcs::COMMANDS,
@@ -232,12 +243,17 @@ const FAMILIES: [&[Command]; 30] = [
     lists::inside::COMMANDS,
     hashes::COMMANDS,
     sets::COMMANDS,
+    set_algebra::COMMANDS,
     zsets::add::COMMANDS,
     zsets::read::COMMANDS,
     zsets::range::COMMANDS,
     zsets::pop::COMMANDS,
+    zsets::remove::COMMANDS,
+    zsets::combine::COMMANDS,
+    zsets::walk::COMMANDS,
     streams::COMMANDS,
     geo::COMMANDS,
+    geo::search::COMMANDS,
     bits::COMMANDS,
     hyperloglog::COMMANDS,
     sort::COMMANDS,

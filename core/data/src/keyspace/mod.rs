@@ -5,6 +5,7 @@
 //! goes through [`Keyspace::put`] or [`Keyspace::take`], so WATCH, expiry and snapshots can't be forgotten.
 
 mod containers;
+mod edit;
 mod expiry;
 pub mod item;
 pub mod items;
@@ -12,6 +13,7 @@ mod notices;
 mod objects;
 mod snapshot;
 pub mod table;
+mod waiting;
 mod walk;
 
 use crate::once::Outcomes;
@@ -34,7 +36,7 @@ use table::{Place, Table, Tag};
 
 pub use containers::{Absent, Changed};
 pub use expiry::Ttl;
-pub use notices::{Class, Listening, Notice};
+pub use notices::{Change, Changes, Class, Listening, Notice};
 pub use snapshot::LoadError;
 pub use walk::ScanPage;
 
@@ -191,16 +193,6 @@ impl Keyspace {
         &mut self.outcomes
     }
 
-    /// Calls that wait for something.
-    #[must_use]
-    pub fn waits(&self) -> &Waits {
-        &self.waits
-    }
-
-    pub(crate) fn waits_mut(&mut self) -> &mut Waits {
-        &mut self.waits
-    }
-
     /// What is left to chance depends on the state alone.
     pub(crate) fn chance(&self) -> u64 {
         self.seed.1 ^ self.applied.1.0.rotate_left(40) ^ self.revision.rotate_left(16)
@@ -209,6 +201,13 @@ impl Keyspace {
     /// A hasher under the seed that all replicas share.
     pub(crate) fn hasher(&self) -> SipHasher13 {
         SipHasher13::new_with_keys(self.seed.0, self.seed.1)
+    }
+
+    /// A secret that keys the indexes of large containers, so that nobody can choose members that meet there. It decides
+    /// nothing that can be seen.
+    #[must_use]
+    pub fn index_seed(&self) -> u64 {
+        self.seed.0.rotate_left(32) ^ self.seed.1
     }
 
     /// Time passes: called once per log entry, before its commands.
@@ -229,6 +228,14 @@ impl Keyspace {
     /// The live key `key`, or nothing. On a read at a time that no entry has reached, asks for a Tick.
     #[must_use]
     pub fn get(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
+        let found = self.find_live(cx, key);
+        if found.is_none() && !cx.tick_needed.get() {
+            self.heard.missed(cx.db, key);
+        }
+        found
+    }
+
+    fn find_live(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
         let address = self.address(cx.db, key);
         let table = self.table(cx.db, address.slot)?;
         let items = &self.dbs[usize::from(cx.db)].items;
@@ -267,7 +274,7 @@ impl Keyspace {
             Ttl::At(stamp) => Some(stamp),
             Ttl::Keep => self.get(cx, key).and_then(|live| live.expire_at),
         };
-        self.put(cx.db, key, NewValue::Object(Object::Str(Bytes::from(value))), expire_at);
+        self.put(cx.db, key, NewValue::Object(Bytes::from(value).into()), expire_at);
     }
 
     /// Takes the string at `key` for change; give it back by [`Keyspace::set_owned`] with [`Ttl::Keep`]. A large
@@ -323,7 +330,7 @@ impl Keyspace {
                 self.put(to_db, to, NewValue::Str(&bytes), expire_at);
             }
             Value::Large(bytes) => {
-                let shared = Object::Str(bytes.clone());
+                let shared = Object::from(bytes.clone());
                 self.put(to_db, to, NewValue::Object(shared), expire_at);
             }
             Value::Other(object) => {
@@ -406,7 +413,7 @@ impl Keyspace {
         let objects = &mut self.dbs[usize::from(db)].objects;
         let body = match value {
             NewValue::Str(bytes) if bytes.len() <= INLINE_STRING_BYTES_MAX => Body::Str(bytes),
-            NewValue::Str(bytes) => Body::Object(objects.insert(Object::Str(Bytes::copy_from_slice(bytes)))),
+            NewValue::Str(bytes) => Body::Object(objects.insert(Bytes::copy_from_slice(bytes).into())),
             NewValue::Object(object) => Body::Object(objects.insert(object)),
         };
         self.swap(db, address, key, body, expire_at, KeepObject::No);
@@ -499,7 +506,8 @@ impl Keyspace {
             self.heard.notify(db, Class::Expired, "expired", old.key);
         }
         let object = if let (Body::Object(number), KeepObject::No) = (old.body, keep) { Some(number) } else { None };
-        if let Some(at) = old.expire_at {
+        let expire_at = old.expire_at;
+        if let Some(at) = expire_at {
             home.expiry.remove(at, address.slot, address.tag);
             home.expiring -= 1;
         }
@@ -512,11 +520,8 @@ impl Keyspace {
     fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
         self.revision += 1;
         self.watch[address.bucket as usize] = self.revision;
-        self.heard.changed(db, key);
-        if !self.waits.is_empty() && self.waits.at(db, key) {
-            let found = self.kind_of(db, self.applied.0, key);
-            self.waits.changed(db, key, found);
-        }
+        self.heard.changed(key);
+        self.note_for_waits(db, key);
     }
 
     fn reserve(&mut self, db: u8) {

@@ -3,7 +3,6 @@
 use super::lines::Line;
 use super::{Asked, Cover, How, Patience, Wait, WaitId};
 use crate::command::blocking::Kind;
-use crate::keyspace::Value;
 use crate::shard::{BadEntry, Call, Covered, ShardState, Told, put_call};
 use crate::{Context, Keyspace, Refused, Reply, Run};
 use base::Stamp;
@@ -60,6 +59,8 @@ impl ShardState {
         if self.keyspace().waits().is_empty() {
             return;
         }
+        // What they take is not the operation's that has made it possible.
+        self.keyspace_mut().begin_operation(None);
         while let Some((db, key)) = self.keyspace_mut().waits_mut().logged.next_ready() {
             for (kind, group) in self.keyspace().waits().logged.of(db, &key) {
                 self.serve_line(stamp, (db, &key), Line { kind, group: &group }, told);
@@ -186,21 +187,6 @@ impl How {
         match self {
             Self::Nil => Reply::NilArray,
             Self::Error => unblocked(UNBLOCKED),
-        }
-    }
-}
-
-impl Keyspace {
-    /// What those who wait would find at a key.
-    pub(crate) fn kind_of(&self, db: u8, stamp: Stamp, key: &[u8]) -> Option<Kind> {
-        match self.get(&Context::new(db, stamp), key)?.value {
-            Value::Other(object) => match object.type_name() {
-                "list" => Some(Kind::List),
-                "zset" => Some(Kind::Zset),
-                "stream" => Some(Kind::Stream),
-                _ => None,
-            },
-            Value::Str(_) | Value::Large(_) => None,
         }
     }
 }

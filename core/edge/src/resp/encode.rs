@@ -61,20 +61,35 @@ impl Leaving {
                 length(b'*', items.len(), out);
                 self.lists.push(items.into_iter());
             }
-            Reply::Pairs(pairs) => {
-                let flat = pairs.len() * if self.proto == Proto::Two { 2 } else { 1 };
-                length(b'*', flat, out);
-                let items = match self.proto {
-                    Proto::Two => pairs.into_iter().flat_map(|(first, second)| [first, second]).collect::<Vec<_>>(),
-                    Proto::Three => {
-                        pairs.into_iter().map(|(first, second)| Reply::Array(vec![first, second])).collect()
-                    }
-                };
+            Reply::Set(items) => {
+                length(if self.proto == Proto::Two { b'*' } else { b'~' }, items.len(), out);
                 self.lists.push(items.into_iter());
+            }
+            Reply::Map(pairs) => {
+                map_length(pairs.len(), self.proto, out);
+                self.lists.push(flat(pairs));
+            }
+            Reply::Couples(pairs) if self.proto == Proto::Two => {
+                length(b'*', pairs.len() * 2, out);
+                self.lists.push(flat(pairs));
+            }
+            Reply::Pairs(pairs) if self.proto == Proto::Two => {
+                length(b'*', pairs.len(), out);
+                let pairs: Vec<Reply> = pairs.into_iter().map(|(key, value)| Reply::Array(vec![key, value])).collect();
+                self.lists.push(pairs.into_iter());
+            }
+            Reply::Pairs(pairs) => {
+                length(b'%', pairs.len(), out);
+                let parts: Vec<Reply> = pairs.into_iter().flat_map(<[Reply; 2]>::from).collect();
+                self.lists.push(parts.into_iter());
             }
             reply => encode(&reply, self.proto, out),
         }
     }
+}
+
+fn flat(pairs: Vec<(Reply, Reply)>) -> std::vec::IntoIter<Reply> {
+    pairs.into_iter().flat_map(|(first, second)| [first, second]).collect::<Vec<_>>().into_iter()
 }
 
 /// Appends `reply` to `out`.
@@ -87,7 +102,8 @@ pub fn encode(reply: &Reply, proto: Proto, out: &mut Vec<u8>) {
         Reply::Nil if proto == Proto::Two => out.extend_from_slice(b"$-1\r\n"),
         Reply::NilArray if proto == Proto::Two => out.extend_from_slice(b"*-1\r\n"),
         Reply::Nil | Reply::NilArray => out.extend_from_slice(b"_\r\n"),
-        Reply::Double(value) => double(*value, proto, out),
+        Reply::Double(value) => number(&Reply::digits(*value), proto, out),
+        Reply::Decimal(value) => number(&plain(*value), proto, out),
         Reply::Bool(value) => match (proto, value) {
             (Proto::Two, true) => out.extend_from_slice(b":1\r\n"),
             (Proto::Two, false) => out.extend_from_slice(b":0\r\n"),
@@ -104,32 +120,41 @@ pub fn encode(reply: &Reply, proto: Proto, out: &mut Vec<u8>) {
         Reply::Array(items) => list(b'*', items, proto, out),
         Reply::Set(items) => list(if proto == Proto::Two { b'*' } else { b'~' }, items, proto, out),
         Reply::Map(pairs) => {
-            match proto {
-                Proto::Two => length(b'*', pairs.len() * 2, out),
-                Proto::Three => length(b'%', pairs.len(), out),
-            }
+            map_length(pairs.len(), proto, out);
             for (key, value) in pairs {
                 encode(key, proto, out);
                 encode(value, proto, out);
             }
         }
-        Reply::Pairs(pairs) if proto == Proto::Two => {
-            length(b'*', pairs.len() * 2, out);
+        Reply::Couples(pairs) => {
+            length(b'*', if proto == Proto::Two { pairs.len() * 2 } else { pairs.len() }, out);
             for (first, second) in pairs {
+                if proto == Proto::Three {
+                    length(b'*', 2, out);
+                }
                 encode(first, proto, out);
                 encode(second, proto, out);
             }
         }
         Reply::Pairs(pairs) => {
-            length(b'*', pairs.len(), out);
-            for (first, second) in pairs {
-                length(b'*', 2, out);
-                encode(first, proto, out);
-                encode(second, proto, out);
+            length(if proto == Proto::Two { b'*' } else { b'%' }, pairs.len(), out);
+            for (key, value) in pairs {
+                if proto == Proto::Two {
+                    length(b'*', 2, out);
+                }
+                encode(key, proto, out);
+                encode(value, proto, out);
             }
         }
         Reply::Error(refused) => line(b'-', refused.to_string().as_bytes(), out),
         Reply::Watched(_) => out.extend_from_slice(b"+OK\r\n"),
+    }
+}
+
+fn map_length(count: usize, proto: Proto, out: &mut Vec<u8>) {
+    match proto {
+        Proto::Two => length(b'*', count * 2, out),
+        Proto::Three => length(b'%', count, out),
     }
 }
 
@@ -178,35 +203,15 @@ fn int(kind: u8, n: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A double as C's `%.17g`: seventeen digits without the zeros at their end, in plain or scientific notation.
-fn digits(value: f64) -> String {
-    if !value.is_finite() {
-        return if value.is_nan() {
-            "nan"
-        } else if value > 0.0 {
-            "inf"
-        } else {
-            "-inf"
-        }
-        .to_owned();
+/// A double as C's `%.17f` without the zeros at its end.
+fn plain(value: f64) -> String {
+    match format!("{value:.17}").trim_end_matches('0').trim_end_matches('.') {
+        "-0" => "0".to_owned(),
+        text => text.to_owned(),
     }
-    let scientific = format!("{value:.16e}");
-    let (mantissa, exponent) = scientific.split_once('e').expect("the notation has an exponent");
-    let exponent: i32 = exponent.parse().expect("an exponent is a number");
-    let bare = |text: &str| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text.to_owned(),
-    };
-    if (-4..17).contains(&exponent) {
-        let behind = usize::try_from(16 - exponent).expect("an exponent below 17");
-        return bare(&format!("{value:.behind$}"));
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{}e{sign}{:02}", bare(mantissa), exponent.unsigned_abs())
 }
 
-fn double(value: f64, proto: Proto, out: &mut Vec<u8>) {
-    let text = digits(value);
+fn number(text: &str, proto: Proto, out: &mut Vec<u8>) {
     match proto {
         Proto::Two => bulk(text.as_bytes(), out),
         Proto::Three => line(b',', text.as_bytes(), out),
@@ -234,35 +239,16 @@ mod tests {
         expect(Reply::Int(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n");
         expect(Reply::bulk(b"abc"), "$3\r\nabc\r\n", "$3\r\nabc\r\n");
         expect(Reply::Double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n");
+        expect(Reply::Decimal(0.1), "$19\r\n0.10000000000000001\r\n", ",0.10000000000000001\r\n");
+        expect(Reply::Decimal(-0.0), "$1\r\n0\r\n", ",0\r\n");
         expect(Reply::Bool(true), ":1\r\n", "#t\r\n");
         expect(Reply::Map(vec![(Reply::Int(1), Reply::Ok)]), "*2\r\n:1\r\n+OK\r\n", "%1\r\n:1\r\n+OK\r\n");
-        let pairs = Reply::Pairs(vec![(Reply::Int(1), Reply::Int(2)), (Reply::Int(3), Reply::Int(4))]);
-        expect(pairs, "*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n", "*2\r\n*2\r\n:1\r\n:2\r\n*2\r\n:3\r\n:4\r\n");
+        let couples = Reply::Couples(vec![(Reply::Int(1), Reply::Ok)]);
+        expect(couples, "*2\r\n:1\r\n+OK\r\n", "*1\r\n*2\r\n:1\r\n+OK\r\n");
+        expect(Reply::Pairs(vec![(Reply::Int(1), Reply::Ok)]), "*1\r\n*2\r\n:1\r\n+OK\r\n", "%1\r\n:1\r\n+OK\r\n");
         expect(Reply::Set(vec![Reply::Int(1)]), "*1\r\n:1\r\n", "~1\r\n:1\r\n");
         expect(Reply::Verbatim("a".into()), "$1\r\na\r\n", "=5\r\ntxt:a\r\n");
         let error = Reply::Error(data::Refused::Text("ERR a\r\nb".into()));
         expect(error, "-ERR a  b\r\n", "-ERR a  b\r\n");
-    }
-    #[test]
-    fn doubles_look_as_c_prints_them_with_seventeen_digits() {
-        for (value, text) in [
-            (0.0, "0"),
-            (-0.0, "-0"),
-            (3.0, "3"),
-            (100.0, "100"),
-            (0.1, "0.10000000000000001"),
-            (0.0001, "0.0001"),
-            (0.00001, "1.0000000000000001e-05"),
-            (std::f64::consts::PI, "3.1415926535897931"),
-            (1e16, "10000000000000000"),
-            (1e17, "1e+17"),
-            (-123_456_789_012_345_678.0, "-1.2345678901234568e+17"),
-            (1e300, "1.0000000000000001e+300"),
-            (1.5e-9, "1.5e-09"),
-            (f64::INFINITY, "inf"),
-            (f64::NEG_INFINITY, "-inf"),
-        ] {
-            assert_eq!(digits(value), text);
-        }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::super::strings::integer;
 use super::super::{Command, Keys, Outcome, Run};
-use super::{notify_if_gone, range};
+use super::{notify_of_loss, range};
 use crate::keyspace::{Absent, Changed, Class};
-use crate::value::{Container, End, List, Member};
+use crate::value::{Container, End, List, Word};
 use crate::{Context, Keyspace, Refused, Reply};
 
 /// The rows of this file; ids 508 to 513.
@@ -108,7 +108,7 @@ fn linsert(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
         _ => return Err(Refused::Syntax),
     };
     let Some(list) = keyspace.container::<List>(cx, args[1])? else { return Ok(Reply::Int(0)) };
-    let pivot = Member::of(args[3]);
+    let pivot = Word::of(args[3]);
     let Some(at) = list.walk(End::Head, 0).position(|member| member.is(pivot)) else { return Ok(Reply::Int(-1)) };
     let len = list.len() + 1;
     keyspace.change(cx, args[1], Absent::Leave, |list: &mut List| (list.insert(at + behind, args[4]), Changed::Yes))?;
@@ -128,15 +128,15 @@ fn lrem(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     if from == End::Tail {
         places.reverse();
     }
+    let left = list.len() - places.len();
     keyspace.change(cx, args[1], Absent::Leave, |list: &mut List| (list.remove(&places), Changed::Yes))?;
-    keyspace.notify(cx.db, Class::List, "lrem", args[1]);
-    notify_if_gone(keyspace, cx, args[1]);
+    notify_of_loss(keyspace, cx, "lrem", args[1], left);
     Ok(Reply::count(places.len()))
 }
 
 /// The places, counted from the head, of all members that are `wanted`, in the order in which they come from an end.
 fn places_of<'a>(list: &'a List, wanted: &'a [u8], from: End) -> impl Iterator<Item = usize> {
-    let (wanted, last) = (Member::of(wanted), list.len().saturating_sub(1));
+    let (wanted, last) = (Word::of(wanted), list.len().saturating_sub(1));
     let found = list.walk(from, 0).enumerate().filter(move |(_, member)| member.is(wanted));
     found.map(move |(at, _)| if from == End::Head { at } else { last - at })
 }
@@ -148,11 +148,10 @@ fn ltrim(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
         let (start, count) = range(start, stop, list.len());
         list.cut(End::Tail, list.len() - start - count);
         list.cut(End::Head, start);
-        ((), Changed::Yes)
+        (count, Changed::Yes)
     })?;
-    if trimmed.is_some() {
-        keyspace.notify(cx.db, Class::List, "ltrim", args[1]);
-        notify_if_gone(keyspace, cx, args[1]);
+    if let Some(left) = trimmed {
+        notify_of_loss(keyspace, cx, "ltrim", args[1], left);
     }
     Ok(Reply::Ok)
 }

@@ -7,7 +7,7 @@ pub mod inside;
 use super::strings::integer;
 use super::{Command, Keys, Outcome, Run};
 use crate::keyspace::{Absent, Changed, Class};
-use crate::value::{Container, End, List, Member};
+use crate::value::{Container, End, List, Word};
 use crate::{Blob, Context, Keyspace, Refused, Reply};
 
 /// The rows of this family; ids 500 to 539.
@@ -200,16 +200,16 @@ pub(super) fn pop(
     count: usize,
 ) -> Result<Option<Vec<Blob>>, Refused> {
     let taken = keyspace.change(cx, key, Absent::Leave, |list: &mut List| {
-        let taken: Vec<Blob> = list.walk(end, 0).take(count).map(Member::blob).collect();
+        let taken: Vec<Blob> = list.walk(end, 0).take(count).map(Word::blob).collect();
         list.cut(end, taken.len());
         let changed = Changed::from(!taken.is_empty());
-        (taken, changed)
+        ((taken, list.len()), changed)
     })?;
-    if taken.as_ref().is_some_and(|taken| !taken.is_empty()) {
-        keyspace.notify(cx.db, Class::List, popped(end), key);
-        notify_if_gone(keyspace, cx, key);
+    let Some((taken, left)) = taken else { return Ok(None) };
+    if !taken.is_empty() {
+        notify_of_loss(keyspace, cx, popped(end), key, left);
     }
-    Ok(taken)
+    Ok(Some(taken))
 }
 
 /// Up to `count` members, at least one, from the first list that is there: its place among the keys, and the members.
@@ -238,21 +238,22 @@ pub(super) fn move_one(
     if keyspace.container::<List>(cx, from)?.is_none() {
         return Ok(None);
     }
+    // Nothing is taken if it can't be put there.
     keyspace.container::<List>(cx, to)?;
     let taken = keyspace.change(cx, from, Absent::Leave, |list: &mut List| {
         let taken = list.pop(out).expect("a list that is there has a member");
         if from == to {
             list.push_blob(into, &taken);
         }
-        (taken, Changed::Yes)
+        ((taken, list.len()), Changed::Yes)
     })?;
-    if let Some(taken) = taken.as_ref().filter(|_| from != to) {
-        keyspace.change(cx, to, Absent::Make, |list: &mut List| (list.push_blob(into, taken), Changed::Yes))?;
+    let Some((taken, left)) = taken else { return Ok(None) };
+    if from != to {
+        keyspace.change(cx, to, Absent::Make, |list: &mut List| (list.push_blob(into, &taken), Changed::Yes))?;
     }
     keyspace.notify(cx.db, Class::List, pushed(into), to);
-    keyspace.notify(cx.db, Class::List, popped(out), from);
-    notify_if_gone(keyspace, cx, from);
-    Ok(taken)
+    notify_of_loss(keyspace, cx, popped(out), from, left);
+    Ok(Some(taken))
 }
 
 fn llen(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
@@ -263,7 +264,7 @@ fn lrange(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let (start, stop) = (integer(args[2])?, integer(args[3])?);
     let Some(list) = keyspace.container::<List>(cx, args[1])? else { return Ok(Reply::Array(Vec::new())) };
     let (start, count) = range(start, stop, list.len());
-    Ok(bulks(list.walk(End::Head, start).take(count).map(Member::blob)))
+    Ok(bulks(list.walk(End::Head, start).take(count).map(Word::blob)))
 }
 
 fn lmove(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
@@ -334,8 +335,10 @@ fn bulks(members: impl IntoIterator<Item = Blob>) -> Reply {
     Reply::Array(members.into_iter().map(Reply::Bulk).collect())
 }
 
-fn notify_if_gone(keyspace: &mut Keyspace, cx: &Context, key: &[u8]) {
-    if !keyspace.contains(cx, key) {
+/// Members were taken from a list, and so many are left; without any, its key is gone.
+fn notify_of_loss(keyspace: &mut Keyspace, cx: &Context, event: &'static str, key: &[u8], left: usize) {
+    keyspace.notify(cx.db, Class::List, event, key);
+    if left == 0 {
         keyspace.notify(cx.db, Class::Generic, "del", key);
     }
 }

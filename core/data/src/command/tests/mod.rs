@@ -1,9 +1,14 @@
 //! Commands as people type them, their replies and their events as text.
 
 mod events;
+mod geo;
+mod hashes;
 mod lcs;
 mod lists;
+mod sets;
+mod sort;
 mod types;
+mod zsets;
 
 use super::{all, by_id, find, keyless};
 use crate::keyspace::{Class, Listening};
@@ -20,7 +25,7 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new() -> Self {
         let mut keyspace = Keyspace::new((1, 2));
-        keyspace.listen(Listening { events: true, changes: false });
+        keyspace.listen(Listening { events: true, ..Listening::default() });
         let mut bench = Self { keyspace, now_ms: 1_000_000, entries: 0 };
         bench.wait(0);
         bench
@@ -66,6 +71,15 @@ impl Bench {
             assert_eq!(self.run(command.trim()), wanted.trim(), "{command}");
         }
     }
+
+    /// Runs lines of `command => events`.
+    pub(super) fn play_events(&mut self, script: &str) {
+        for line in script.lines().filter(|line| !line.is_empty()) {
+            let (command, wanted) = line.split_once("=>").expect("each line has its events");
+            self.run(command.trim());
+            assert_eq!(self.events(), wanted.trim(), "{command}");
+        }
+    }
 }
 
 /// A reply on one line.
@@ -77,7 +91,8 @@ fn shown(reply: &Reply) -> String {
         Reply::Nil => "nil".to_owned(),
         Reply::NilArray => "nil-array".to_owned(),
         Reply::Int(n) => n.to_string(),
-        Reply::Double(n) => n.to_string(),
+        Reply::Double(n) => Reply::digits(*n),
+        Reply::Decimal(n) => format!("{n:.17}").trim_end_matches('0').trim_end_matches('.').to_owned(),
         Reply::Bulk(blob) if blob.as_bytes().is_empty() => "\"\"".to_owned(),
         Reply::Bulk(blob) => String::from_utf8_lossy(blob.as_bytes()).into_owned(),
         Reply::Array(parts) | Reply::Set(parts) => many(parts),
@@ -86,6 +101,7 @@ fn shown(reply: &Reply) -> String {
                 pairs.iter().map(|(key, value)| format!("{}: {}", shown(key), shown(value))).collect();
             format!("{{{}}}", pairs.join(", "))
         }
+        Reply::Couples(pairs) => many(&pairs.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect::<Vec<_>>()),
         Reply::Error(why) => format!("!{why}"),
         other => format!("{other:?}"),
     }

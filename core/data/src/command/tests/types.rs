@@ -2,7 +2,7 @@
 
 use super::Bench;
 
-const WRONG: &str = "!WRONGTYPE Operation against a key holding the wrong kind of value";
+pub(super) const WRONG: &str = "!WRONGTYPE Operation against a key holding the wrong kind of value";
 
 #[test]
 fn commands_of_strings_refuse_lists_and_the_other_way_round() {

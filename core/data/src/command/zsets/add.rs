@@ -1,4 +1,4 @@
-//! What puts members into sorted sets, changes their scores and takes them out by name.
+//! What puts members into sorted sets and changes their scores.
 
 use super::{Command, Keys, Outcome, Run};
 use crate::command::float::float;
@@ -7,31 +7,44 @@ use crate::value::Zset;
 use crate::{Context, Keyspace, Refused, Reply};
 
 /// The rows of this file.
-pub static COMMANDS: &[Command] = &[Command {
-    name: "zadd",
-    id: 600,
-    arity: -4,
-    flags: "write denyoom fast",
-    keys: Keys::ONE,
-    run: Run::Write(zadd),
-    summary: "Adds members to a sorted set, or gives them other scores.",
-    group: "sorted-set",
-    since: "1.2.0",
-}];
+pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "zadd",
+        id: 600,
+        arity: -4,
+        flags: "write denyoom fast",
+        keys: Keys::ONE,
+        run: Run::Write(zadd),
+        summary: "Adds members to a sorted set, or gives them other scores.",
+        group: "sorted-set",
+        since: "1.2.0",
+    },
+    Command {
+        name: "zincrby",
+        id: 601,
+        arity: 4,
+        flags: "write denyoom fast",
+        keys: Keys::ONE,
+        run: Run::Write(zincrby),
+        summary: "Adds to the score of a member of a sorted set.",
+        group: "sorted-set",
+        since: "1.2.0",
+    },
+];
 
 /// What ZADD's words ask for.
 #[derive(Clone, Copy, Debug, Default)]
-struct Options {
+pub(in crate::command) struct Options {
     /// Only new members.
-    nx: bool,
+    pub(in crate::command) nx: bool,
     /// Only members that are there.
-    xx: bool,
+    pub(in crate::command) xx: bool,
     /// Only scores that rise.
     gt: bool,
     /// Only scores that fall.
     lt: bool,
     /// Changes of score are counted too.
-    ch: bool,
+    pub(in crate::command) ch: bool,
     /// The score is added to the one that is there.
     incr: bool,
 }
@@ -93,11 +106,28 @@ fn zadd(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     options.check(pairs.len() / 2)?;
     let pairs =
         pairs.chunks_exact(2).map(|pair| Ok((float(pair[0])?, pair[1]))).collect::<Result<Vec<_>, Refused>>()?;
-    let done = add(keyspace, cx, args[1], options, &pairs)?;
+    add_members(keyspace, cx, args[1], options, &pairs)
+}
+
+/// What ZADD does and answers when its words have been read.
+pub(in crate::command) fn add_members(
+    keyspace: &mut Keyspace,
+    cx: &Context,
+    key: &[u8],
+    options: Options,
+    pairs: &[(f64, &[u8])],
+) -> Outcome {
+    let done = add(keyspace, cx, key, options, pairs)?;
     if options.incr {
         return Ok(done.score.map_or(Reply::Nil, Reply::Double));
     }
     Ok(Reply::count(done.added + if options.ch { done.updated } else { 0 }))
+}
+
+fn zincrby(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
+    let options = Options { incr: true, ..Options::default() };
+    let done = add(keyspace, cx, args[1], options, &[(float(args[2])?, args[3])])?;
+    Ok(done.score.map_or(Reply::Nil, Reply::Double))
 }
 
 fn add(

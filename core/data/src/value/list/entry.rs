@@ -11,19 +11,7 @@
 //! and behind each its size: one byte below 128, else `[high][low + 0x80]`, to be read backwards. A string that spells an
 //! integer is always stored as one, so equal members have equal bytes.
 
-use crate::Blob;
-use bytes::Bytes;
-
-/// A member of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Member<'a> {
-    /// A string that spells no integer of 64 bits.
-    Bytes(&'a [u8]),
-    /// The string that this integer is spelled by.
-    Int(i64),
-    /// A string that stands by itself, to be shared.
-    Large(&'a Bytes),
-}
+use crate::value::Word;
 
 /// Longer members stand by themselves, outside the chunks.
 pub(super) const MEMBER_BYTES_MAX: usize = 1024;
@@ -39,137 +27,44 @@ const INT13_FIRST: i64 = -4096;
 const INT13_LAST: i64 = 4095;
 /// Behind an entry, one byte tells a size below this.
 const BACK_END: usize = 128;
-/// "-9223372036854775808" has so many.
-const DIGITS_MAX: usize = 20;
-
-impl<'a> Member<'a> {
-    /// What these bytes are as a member.
-    #[must_use]
-    pub fn of(bytes: &'a [u8]) -> Self {
-        parse(bytes).map_or(Self::Bytes(bytes), Self::Int)
-    }
-
-    /// The string, for a reply: shared if it is large.
-    #[must_use]
-    pub fn blob(self) -> Blob {
-        match self {
-            Self::Bytes(bytes) => Blob::from(bytes),
-            Self::Int(n) => Blob::from(Decimal::of(n).as_bytes()),
-            Self::Large(bytes) => Blob::Shared(bytes.clone()),
-        }
-    }
-
-    /// True if both are the same string; `other` may be [`Member::of`] a large one.
-    #[must_use]
-    pub fn is(self, other: Member<'_>) -> bool {
-        match (self, other) {
-            (Self::Int(a), Member::Int(b)) => a == b,
-            (Self::Bytes(a), Member::Bytes(b)) => a == b,
-            (Self::Large(a), Member::Bytes(b)) => a == b,
-            _ => false,
-        }
-    }
-
-    /// Gives the string's bytes to `read`.
-    pub fn read<T>(self, read: impl FnOnce(&[u8]) -> T) -> T {
-        match self {
-            Self::Bytes(bytes) => read(bytes),
-            Self::Int(n) => read(Decimal::of(n).as_bytes()),
-            Self::Large(bytes) => read(bytes),
-        }
-    }
-}
-
-/// The integer that `bytes` spell, if it is spelled as it is shown.
-fn parse(bytes: &[u8]) -> Option<i64> {
-    let (negative, digits) = match bytes.split_first()? {
-        (b'-', digits) => (true, digits),
-        _ => (false, bytes),
-    };
-    match digits {
-        [b'0'] => return (!negative).then_some(0),
-        [b'1'..=b'9', ..] if digits.len() < DIGITS_MAX => {}
-        _ => return None,
-    }
-    let mut n: i64 = 0;
-    for digit in digits {
-        let digit = i64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
-        n = n.checked_mul(10)?;
-        n = if negative { n.checked_sub(digit)? } else { n.checked_add(digit)? };
-    }
-    Some(n)
-}
-
-/// The digits of an integer.
-struct Decimal {
-    digits: [u8; DIGITS_MAX],
-    from: usize,
-}
-
-impl Decimal {
-    fn of(n: i64) -> Self {
-        let mut decimal = Self { digits: [0; DIGITS_MAX], from: DIGITS_MAX };
-        let mut rest = n.unsigned_abs();
-        loop {
-            decimal.put(b'0' + (rest % 10).to_le_bytes()[0]);
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        if n < 0 {
-            decimal.put(b'-');
-        }
-        decimal
-    }
-
-    fn put(&mut self, digit: u8) {
-        self.from -= 1;
-        self.digits[self.from] = digit;
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.digits[self.from..]
-    }
-}
 
 /// How many bytes a member takes in a chunk.
-pub(super) fn size(member: Member<'_>) -> usize {
+pub(super) fn size(member: Word<'_>) -> usize {
     let front = match member {
-        Member::Int(0..=127) => 1,
-        Member::Int(INT13_FIRST..=INT13_LAST) => 2,
-        Member::Int(n) => 1 + width(n),
-        Member::Bytes(bytes) if bytes.len() < STRING_BYTES_END => 1 + bytes.len(),
-        Member::Bytes(bytes) => 2 + bytes.len(),
-        Member::Large(_) => unreachable!("a large member stands by itself"),
+        Word::Int(0..=127) => 1,
+        Word::Int(INT13_FIRST..=INT13_LAST) => 2,
+        Word::Int(n) => 1 + width(n),
+        Word::Text(bytes) if bytes.len() < STRING_BYTES_END => 1 + bytes.len(),
+        Word::Text(bytes) => 2 + bytes.len(),
+        Word::Apart(_) => unreachable!("a large member stands by itself"),
     };
     front + if front < BACK_END { 1 } else { 2 }
 }
 
 /// Writes a member to `slot`, which has its size.
-pub(super) fn write(slot: &mut [u8], member: Member<'_>) {
+pub(super) fn write(slot: &mut [u8], member: Word<'_>) {
     let front = slot.len() - if slot.len() <= BACK_END { 1 } else { 2 };
     match member {
-        Member::Int(n @ 0..=127) => slot[0] = n.to_le_bytes()[0],
-        Member::Int(n @ INT13_FIRST..=INT13_LAST) => {
+        Word::Int(n @ 0..=127) => slot[0] = n.to_le_bytes()[0],
+        Word::Int(n @ INT13_FIRST..=INT13_LAST) => {
             let [low, high, ..] = (n - INT13_FIRST).to_le_bytes();
             (slot[0], slot[1]) = (INT13 + high, low);
         }
-        Member::Int(n) => {
+        Word::Int(n) => {
             let width = width(n);
             slot[0] = INT + n_byte(width);
             slot[1..=width].copy_from_slice(&n.to_le_bytes()[..width]);
         }
-        Member::Bytes(bytes) if bytes.len() < STRING_BYTES_END => {
+        Word::Text(bytes) if bytes.len() < STRING_BYTES_END => {
             slot[0] = STRING + n_byte(bytes.len());
             slot[1..front].copy_from_slice(bytes);
         }
-        Member::Bytes(bytes) => {
+        Word::Text(bytes) => {
             let [low, high, ..] = bytes.len().to_le_bytes();
             (slot[0], slot[1]) = (LONG_STRING + high, low);
             slot[2..front].copy_from_slice(bytes);
         }
-        Member::Large(_) => unreachable!("a large member stands by itself"),
+        Word::Apart(_) => unreachable!("a large member stands by itself"),
     }
     let [low, ..] = front.to_le_bytes();
     if front < BACK_END {
@@ -181,25 +76,25 @@ pub(super) fn write(slot: &mut [u8], member: Member<'_>) {
 
 /// The first member of `entries` and how many bytes it takes there.
 #[inline]
-pub(super) fn first(entries: &[u8]) -> (Member<'_>, usize) {
+pub(super) fn first(entries: &[u8]) -> (Word<'_>, usize) {
     let head = entries[0];
     let (member, front) = match head {
-        0..STRING => (Member::Int(i64::from(head)), 1),
+        0..STRING => (Word::Int(i64::from(head)), 1),
         STRING..INT13 => {
             let front = 1 + usize::from(head - STRING);
-            (Member::Bytes(&entries[1..front]), front)
+            (Word::Text(&entries[1..front]), front)
         }
         INT13..LONG_STRING => {
             let high = i64::from(head - INT13) << 8;
-            (Member::Int(INT13_FIRST + (high | i64::from(entries[1]))), 2)
+            (Word::Int(INT13_FIRST + (high | i64::from(entries[1]))), 2)
         }
         LONG_STRING..INT => {
             let front = 2 + (usize::from(head - LONG_STRING) << 8 | usize::from(entries[1]));
-            (Member::Bytes(&entries[2..front]), front)
+            (Word::Text(&entries[2..front]), front)
         }
         INT.. => {
             let front = 1 + usize::from(head - INT);
-            (Member::Int(wide(&entries[1..front])), front)
+            (Word::Int(wide(&entries[1..front])), front)
         }
     };
     (member, front + if front < BACK_END { 1 } else { 2 })
@@ -251,17 +146,18 @@ mod tests {
                 .map(|n| n.into()),
         );
         for text in &texts {
-            let member = Member::of(text);
+            let member = Word::of(text);
             let size = size(member);
             assert!(size <= SIZE_MAX);
             let mut entries = vec![0xEE; size];
             write(&mut entries, member);
             assert_eq!(last_size(&entries), size, "{member:?}");
             entries.push(0xEE);
-            assert_eq!(first(&entries), (member, size));
+            let (back, used) = first(&entries);
+            assert!(back.is(member) && used == size, "{back:?}");
             assert_eq!(member.blob().as_bytes(), text);
             assert_eq!(
-                matches!(member, Member::Int(_)),
+                matches!(member, Word::Int(_)),
                 std::str::from_utf8(text).unwrap().parse::<i64>().is_ok_and(|n| n.to_string().as_bytes() == text)
             );
         }
@@ -280,7 +176,7 @@ mod tests {
             (1_700_000_000_000, 8),
             (i64::MIN, 10),
         ] {
-            assert_eq!(size(Member::Int(n)), wanted, "{n}");
+            assert_eq!(size(Word::Int(n)), wanted, "{n}");
         }
     }
 }

@@ -12,11 +12,10 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use super::{Container, kind};
+use super::{Container, Word, kind};
 use crate::Blob;
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use bytes::Bytes;
-pub use entry::Member;
 use packed::{PACKED_BYTES_MAX, Packed};
 use siphasher::sip::SipHasher13;
 use std::collections::VecDeque;
@@ -88,7 +87,7 @@ impl Chunk {
             return Self::Large(Bytes::copy_from_slice(member));
         }
         let mut packed = Packed::default();
-        packed.push(End::Tail, Member::of(member), 0);
+        packed.push(End::Tail, Word::of(member), 0);
         Self::Packed(packed)
     }
 
@@ -134,7 +133,7 @@ impl List {
         if member.len() > entry::MEMBER_BYTES_MAX {
             return self.push_shared(end, Bytes::copy_from_slice(member));
         }
-        let member = Member::of(member);
+        let member = Word::of(member);
         let size = entry::size(member);
         match &mut self.0 {
             Form::One(packed) if packed.fits(size) => packed.push(end, member, 0),
@@ -175,7 +174,7 @@ impl List {
 
     /// The member at `at`, counted from the head.
     #[must_use]
-    pub fn get(&self, at: usize) -> Option<Member<'_>> {
+    pub fn get(&self, at: usize) -> Option<Word<'_>> {
         self.walk(End::Head, at).next()
     }
 
@@ -262,7 +261,7 @@ impl List {
 }
 
 impl Many {
-    fn push(&mut self, end: End, member: Member<'_>, size: usize) {
+    fn push(&mut self, end: End, member: Word<'_>, size: usize) {
         let spare = self.bytes / SPARE_PART;
         let edge = match end {
             End::Head => self.chunks.front_mut(),
@@ -341,7 +340,7 @@ impl Many {
         match &mut self.chunks[chunk] {
             Chunk::Packed(packed) if member.len() <= entry::MEMBER_BYTES_MAX => {
                 let at = packed.seek(End::Head, within);
-                packed.overwrite(at, Member::of(member))
+                packed.overwrite(at, Word::of(member))
             }
             _ => false,
         }

@@ -3,7 +3,8 @@
 //! The memory is shared with clones and copied when one of them adds; taking away moves an edge and touches nothing.
 
 use super::End;
-use super::entry::{self, Member};
+use super::entry;
+use crate::value::Word;
 use std::sync::Arc;
 
 /// Some members; see the module.
@@ -70,7 +71,7 @@ impl Packed {
     }
 
     /// Adds a member that fits at an end. Where memory must be taken, some `spare` bytes are taken with it.
-    pub(super) fn push(&mut self, end: End, member: Member<'_>, spare: usize) {
+    pub(super) fn push(&mut self, end: End, member: Word<'_>, spare: usize) {
         let size = entry::size(member);
         let room = match end {
             End::Head => usize::from(self.start),
@@ -131,7 +132,7 @@ impl Packed {
     }
 
     /// Overwrites the member at `at`; false if another size is needed, or the memory is shared.
-    pub(super) fn overwrite(&mut self, at: usize, member: Member<'_>) -> bool {
+    pub(super) fn overwrite(&mut self, at: usize, member: Word<'_>) -> bool {
         let size = entry::first(&self.entries()[at..]).1;
         let at = usize::from(self.start) + at;
         match Arc::get_mut(&mut self.memory) {

@@ -91,7 +91,7 @@ fn step(rng: &mut Rng, list: &mut List, plain: &mut Plain) {
             let at = place(rng, plain.len());
             let found = list.get(at).map(|member| member.read(<[u8]>::to_vec));
             assert_eq!(found.as_ref(), plain.get(at));
-            let found = list.walk(End::Head, 0).position(|member| member.is(Member::of(&new)));
+            let found = list.walk(End::Head, 0).position(|member| member.is(Word::of(&new)));
             assert_eq!(found, plain.iter().position(|member| *member == new));
         }
         _ => {
@@ -133,7 +133,7 @@ fn a_long_list_is_found_into_from_both_sides_and_leaves_nothing_behind() {
         }
         let at = |n: u32| usize::try_from(if out == End::Head { n } else { 19_999 - n }).expect("small");
         for n in [0, 1, 777, 10_000, 19_999] {
-            assert_eq!(list.get(at(n)).map(Member::blob), Some(Blob::from(n.to_string().as_bytes())));
+            assert_eq!(list.get(at(n)).map(Word::blob), Some(Blob::from(n.to_string().as_bytes())));
         }
         let packed = 20_000 * 5;
         assert!(list.bytes() < packed * 11 / 10, "{} bytes for {packed}", list.bytes());

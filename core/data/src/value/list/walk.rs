@@ -1,8 +1,9 @@
 //! Walks over a list, from either end.
 
-use super::entry::{self, Member};
+use super::entry;
 use super::packed::Packed;
 use super::{Chunk, Container, End, Form, List};
+use crate::value::Word;
 
 /// Members of a list in the order in which they come from one of its ends.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct Walk<'a> {
 
 enum Piece<'a> {
     Packed(&'a Packed),
-    Large(Member<'a>),
+    Large(Word<'a>),
 }
 
 impl<'a> Walk<'a> {
@@ -62,7 +63,7 @@ impl<'a> Walk<'a> {
         };
         Some(match chunk {
             Chunk::Packed(packed) => Piece::Packed(packed),
-            Chunk::Large(bytes) => Piece::Large(Member::Large(bytes)),
+            Chunk::Large(bytes) => Piece::Large(Word::Apart(bytes)),
         })
     }
 
@@ -75,10 +76,10 @@ impl<'a> Walk<'a> {
 }
 
 impl<'a> Iterator for Walk<'a> {
-    type Item = Member<'a>;
+    type Item = Word<'a>;
 
     #[inline]
-    fn next(&mut self) -> Option<Member<'a>> {
+    fn next(&mut self) -> Option<Word<'a>> {
         self.left = self.left.checked_sub(1)?;
         if self.entries.is_empty() {
             let chunk = self.next?;
