@@ -5,18 +5,22 @@
 
 pub mod command;
 pub mod context;
+pub mod effects;
 pub mod keyspace;
 pub mod once;
 pub mod refused;
 pub mod reply;
 pub mod reply_codec;
 pub mod shard;
+pub mod trial;
 pub mod value;
 
 pub use command::{Command, Run};
 pub use context::Context;
+pub use effects::Effects;
 pub use keyspace::Garbage;
 pub use keyspace::Keyspace;
 pub use refused::Refused;
 pub use reply::{Blob, Reply, Watched};
 pub use shard::ShardState;
+pub use trial::Trial;

@@ -5,8 +5,9 @@
 //! same, since whether it is refused depends on the state at its place.
 
 use crate::command::{self, Command};
+use crate::effects::Effects;
 use crate::keyspace::{NEAR_MAX, bring_near};
-use crate::once::{Id, Known};
+use crate::once::{Id, Known, recorded};
 use crate::{Context, Garbage, Keyspace, Refused, Reply, Run, Watched};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{DATABASE_COUNT, EXPIRED_PER_ENTRY_MAX};
@@ -49,6 +50,10 @@ const OP_COMMAND: u8 = 1;
 const OP_EXEC: u8 = 2;
 /// An id, before the operation that it covers.
 const OP_ONCE: u8 = 3;
+/// What a script did.
+const OP_EFFECTS: u8 = 4;
+/// What a script did under an id, and what it was answered.
+const OP_OUTCOME: u8 = 5;
 /// The longest head of an entry: version, stamp, kind.
 const HEAD_ROOM: usize = 12;
 /// The year 10889: times to live can be added to it.
@@ -94,6 +99,29 @@ impl EntryWriter {
         self.count += 1;
     }
 
+    /// Adds what scripts did. Who asked is answered with what the leader has kept.
+    pub fn effects(&mut self, effects: &Effects) {
+        self.begin();
+        self.body.push(OP_EFFECTS);
+        effects.encode(&mut self.body);
+        self.count += 1;
+    }
+
+    /// The same under the id that was added last, for an operation with this fingerprint and answer.
+    pub fn outcome(&mut self, fingerprint: u64, reply: &Reply, effects: &Effects) {
+        self.begin();
+        self.body.push(OP_OUTCOME);
+        self.body.extend_from_slice(&fingerprint.to_le_bytes());
+        put_bytes(&mut self.body, &recorded(reply));
+        effects.encode(&mut self.body);
+        self.count += 1;
+    }
+
+    /// The operations so far.
+    pub(crate) fn operations(&self) -> &[u8] {
+        self.body.get(HEAD_ROOM..).unwrap_or_default()
+    }
+
     /// Bytes so far.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -130,12 +158,17 @@ impl EntryWriter {
     }
 
     fn put_call(&mut self, db: u8, command: &Command, args: &[&[u8]]) {
-        self.body.push(db);
-        put_varint(&mut self.body, u64::from(command.id));
-        put_varint(&mut self.body, args.len() as u64);
-        for arg in args {
-            put_bytes(&mut self.body, arg);
-        }
+        put_call(&mut self.body, db, command, args);
+    }
+}
+
+/// Appends a call.
+pub(crate) fn put_call(out: &mut Vec<u8>, db: u8, command: &Command, args: &[&[u8]]) {
+    out.push(db);
+    put_varint(out, u64::from(command.id));
+    put_varint(out, args.len() as u64);
+    for arg in args {
+        put_bytes(out, arg);
     }
 }
 
@@ -164,13 +197,15 @@ pub fn check(index: Index, entry: &[u8]) -> Result<(), BadEntry> {
         }
         KIND_BATCH => {
             while !reader.is_empty() {
-                let mut op = reader.u8()?;
-                if op == OP_ONCE {
-                    Id::decode(&mut reader)?;
-                    reader.varint()?;
-                    op = reader.u8()?;
+                match reader.u8()? {
+                    OP_ONCE => {
+                        Id::decode(&mut reader)?;
+                        reader.varint()?;
+                        check_covered(&mut reader)?;
+                    }
+                    OP_EFFECTS => skip_calls(&mut reader)?,
+                    op => check_operation(op, &mut reader)?,
                 }
-                check_operation(op, &mut reader)?;
             }
         }
         other => return Err(DecodeError::Unknown(u64::from(other)).into()),
@@ -190,6 +225,28 @@ fn check_operation(op: u8, reader: &mut Reader<'_>) -> Result<(), BadEntry> {
         other => return Err(DecodeError::Unknown(u64::from(other)).into()),
     };
     for _ in 0..calls {
+        Call::read(reader)?;
+    }
+    Ok(())
+}
+
+/// The operation behind an id.
+fn check_covered(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+    match reader.u8()? {
+        OP_OUTCOME => {
+            reader.u64()?;
+            let bytes = Bytes::copy_from_slice(reader.bytes()?);
+            if !bytes.is_empty() {
+                Reply::decode(&mut Reader::new(&bytes), &bytes)?;
+            }
+            skip_calls(reader)
+        }
+        op => check_operation(op, reader),
+    }
+}
+
+fn skip_calls(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+    for _ in 0..reader.varint()? {
         Call::read(reader)?;
     }
     Ok(())
@@ -290,6 +347,7 @@ impl ShardState {
             match reader.u8()? {
                 OP_EXEC => replied(self.transaction(stamp, reader)?),
                 OP_ONCE => replied(self.once(stamp, reader)?),
+                OP_EFFECTS => replied(self.effects(stamp, reader)?),
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
             }
         }
@@ -309,17 +367,107 @@ impl ShardState {
         }
         let reply = match operation.u8()? {
             OP_EXEC => self.transaction(stamp, &mut operation)?,
+            OP_OUTCOME => {
+                operation.u64()?;
+                let reply = operation.bytes()?.into();
+                let kept = self.effects(stamp, &mut operation)?;
+                self.keyspace.outcomes_mut().record_bytes(id, fingerprint, reply, stamp, keep_ms);
+                return Ok(kept);
+            }
             _ => self.call(stamp, &Call::read(&mut operation)?),
         };
         self.keyspace.outcomes_mut().record(id, fingerprint, &reply, stamp, keep_ms);
         Ok(reply)
     }
 
-    /// A hash of an operation as it was meant: without the spelling of its name, and without what was watched.
+    /// Does operations of an entry that is tried out, but for those behind an id of which `runs` says no.
+    pub(crate) fn try_out(
+        &mut self,
+        stamp: Stamp,
+        operations: &[u8],
+        mut runs: impl FnMut(&Keyspace, Id<'_>, u64) -> bool,
+    ) {
+        let mut reader = Reader::new(operations);
+        while !reader.is_empty() {
+            let done = self.try_one(stamp, &mut reader, &mut runs);
+            done.expect("this node reads what it has written");
+        }
+    }
+
+    fn try_one(
+        &mut self,
+        stamp: Stamp,
+        reader: &mut Reader<'_>,
+        runs: &mut impl FnMut(&Keyspace, Id<'_>, u64) -> bool,
+    ) -> Result<(), BadEntry> {
+        let mut op = reader.u8()?;
+        if op == OP_ONCE {
+            let id = Id::decode(reader)?;
+            reader.varint()?;
+            let mut behind = *reader;
+            let fingerprint = self.fingerprint(&mut behind)?;
+            if !runs(&self.keyspace, id, fingerprint) {
+                *reader = behind;
+                return Ok(());
+            }
+            op = reader.u8()?;
+        }
+        match op {
+            OP_COMMAND => {
+                let call = Call::read(reader)?;
+                if let Run::Read(_) = call.command.run {
+                    // Nobody waits for its answer here; those behind it draw as if it had run.
+                    self.calls += 1;
+                } else {
+                    self.call(stamp, &call);
+                }
+            }
+            OP_EXEC => drop(self.transaction(stamp, reader)?),
+            other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+        }
+        Ok(())
+    }
+
+    /// What an id is kept with for the one operation that `entry` holds.
+    pub(crate) fn fingerprint_of(&self, entry: &EntryWriter) -> u64 {
+        self.fingerprint(&mut Reader::new(entry.operations())).expect("this node reads what it has written")
+    }
+
+    pub(crate) fn keyspace_mut(&mut self) -> &mut Keyspace {
+        &mut self.keyspace
+    }
+
+    /// Calls of the entry so far: what each leaves to chance depends on it.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    pub(crate) fn set_calls(&mut self, calls: u64) {
+        self.calls = calls;
+    }
+
+    /// What a script did, all of it or, if this entry is lost, nothing.
+    #[inline(never)]
+    fn effects(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
+        for _ in 0..reader.varint()? {
+            let call = Call::read(reader)?;
+            self.call(stamp, &call);
+        }
+        Ok(Reply::Kept)
+    }
+
+    /// A hash of an operation as it was meant: without the spelling of its name, and without what was watched. One that a
+    /// script's effects stand for brings its own.
     fn fingerprint(&self, reader: &mut Reader<'_>) -> Result<u64, BadEntry> {
         let mut hasher = self.keyspace.hasher();
         let kind = reader.u8()?;
         let calls = match kind {
+            OP_OUTCOME => {
+                let fingerprint = reader.u64()?;
+                reader.bytes()?;
+                skip_calls(reader)?;
+                return Ok(fingerprint);
+            }
             OP_COMMAND => 1,
             OP_EXEC => {
                 for _ in 0..reader.varint()? {
@@ -357,9 +505,13 @@ impl ShardState {
     }
 
     fn call(&mut self, stamp: Stamp, call: &Call<'_>) -> Reply {
-        let Call { db, command, args } = call;
+        self.run(stamp, call.db, call.command, &call.args)
+    }
+
+    /// Runs one command of an entry.
+    pub(crate) fn run(&mut self, stamp: Stamp, db: u8, command: &Command, args: &[&[u8]]) -> Reply {
         self.calls += 1;
-        let cx = Context::new(*db, stamp).with_chance(self.keyspace.chance() ^ self.calls);
+        let cx = Context::new(db, stamp).with_chance(self.keyspace.chance() ^ self.calls);
         Reply::from(match command.run {
             Run::Write(run) => run(&mut self.keyspace, &cx, args),
             Run::Read(run) => run(&self.keyspace, &cx, args),

@@ -50,7 +50,7 @@ pub struct Listening {
 
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    listening: Listening,
+    pub(super) listening: Listening,
     notices: Vec<Notice>,
     changed: Vec<(u8, Box<[u8]>)>,
 }

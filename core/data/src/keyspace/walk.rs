@@ -106,9 +106,12 @@ impl Keyspace {
         if old.len == 0 {
             return;
         }
+        self.keep_buckets();
         self.revision += 1;
         self.watch.fill(self.revision);
-        self.hand_over(db, old);
+        if let Some(old) = self.keep_flushed(db, old) {
+            self.hand_over(db, old);
+        }
     }
 
     /// A sum over the whole replicated state: equal on replicas that applied the same entries.
