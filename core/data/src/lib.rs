@@ -3,6 +3,7 @@
 //! A command is a row of [`command::COMMANDS`] with a plain function from the [`keyspace::Keyspace`], a
 //! [`context::Context`] and its arguments to a [`reply::Reply`]; it never sees a connection, a clock or a disk.
 
+pub mod batch;
 pub mod command;
 pub mod context;
 pub mod effects;
@@ -11,6 +12,7 @@ pub mod once;
 pub mod refused;
 pub mod reply;
 pub mod reply_codec;
+pub mod scripts;
 pub mod shard;
 pub mod trial;
 pub mod value;

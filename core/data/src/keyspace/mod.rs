@@ -17,6 +17,7 @@ mod undo;
 mod walk;
 
 use crate::once::Outcomes;
+use crate::scripts::Scripts;
 use crate::value::Object;
 use crate::{Blob, Context, Refused};
 use base::limits::{DATABASE_COUNT, WATCH_BUCKET_COUNT};
@@ -29,6 +30,7 @@ use items::{ItemId, Items};
 use objects::Objects;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
+use std::sync::Arc;
 use table::{Place, Table, Tag};
 
 pub use containers::{Absent, Changed};
@@ -51,6 +53,7 @@ pub struct Keyspace {
     /// The last applied stamp and index.
     applied: (Stamp, Index),
     outcomes: Outcomes,
+    scripts: Arc<Scripts>,
     cut: snapshot::Cut,
     garbage: Vec<Garbage>,
     heard: notices::Heard,
@@ -149,6 +152,7 @@ impl Keyspace {
             revision: 0,
             applied: (Stamp(0), Index(0)),
             outcomes: Outcomes::default(),
+            scripts: Arc::default(),
             cut: snapshot::Cut::default(),
             garbage: Vec::new(),
             heard: notices::Heard::default(),
@@ -176,6 +180,18 @@ impl Keyspace {
 
     pub(crate) fn outcomes_mut(&mut self) -> &mut Outcomes {
         &mut self.outcomes
+    }
+
+    /// Scripts and functions that clients have loaded.
+    #[must_use]
+    pub fn scripts(&self) -> &Scripts {
+        &self.scripts
+    }
+
+    /// Lets scripts and functions be changed.
+    pub(crate) fn scripts_mut(&mut self) -> &mut Scripts {
+        self.keep_scripts();
+        Arc::make_mut(&mut self.scripts)
     }
 
     /// What is left to chance depends on the state alone.

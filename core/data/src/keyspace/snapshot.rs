@@ -9,6 +9,7 @@ use super::items::ItemId;
 use super::objects::Objects;
 use super::{Db, Garbage, Keyspace, NewValue, Waste, item};
 use crate::once::{Loading, TAG_CLIENT, TAG_OUTCOME};
+use crate::scripts::{Scripts, TAG_FLUSHES, TAG_LIBRARY, TAG_SCRIPT};
 use crate::value::Object;
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::mutation::{self, Mutation};
@@ -16,6 +17,7 @@ use base::slot::SLOT_COUNT;
 use base::{Index, Stamp};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Progress of the current cut.
 #[derive(Debug, Default)]
@@ -68,6 +70,18 @@ impl Cut {
             let piece = Bytes::from(std::mem::take(&mut self.small));
             self.out.push_back(Piece::Bytes(piece, true));
         }
+    }
+
+    /// Writes scripts and functions: they are few and shared.
+    fn scripts(&mut self, scripts: &Scripts) {
+        scripts.image(|head, shared| {
+            self.small.extend_from_slice(head);
+            self.out_bytes += head.len() + shared.len();
+            if !shared.is_empty() {
+                self.flush_small();
+                self.out.push_back(Piece::Bytes(shared.clone(), false));
+            }
+        });
     }
 
     /// Lets outcomes be written among the small items.
@@ -141,6 +155,7 @@ impl Keyspace {
         self.cut.out = VecDeque::from([Piece::Bytes(Bytes::from(head), true)]);
         self.outcomes.begin_cut();
         self.cut.small = Vec::new();
+        self.cut.scripts(&self.scripts);
     }
 
     /// Gives a cut up; what it wrote is worthless.
@@ -246,7 +261,7 @@ impl Keyspace {
         for _ in 0..keyspace.watch.len() {
             watch.push(reader.varint()?);
         }
-        let mut outcomes = Loading::default();
+        let (mut outcomes, mut scripts) = (Loading::default(), Scripts::default());
         loop {
             match reader.u8()? {
                 TAG_END => break,
@@ -254,12 +269,14 @@ impl Keyspace {
                 TAG_OBJECT => {
                     keyspace.load_key(&mut reader, |reader| Ok(NewValue::Object(Object::decode(reader)?)))?;
                 }
+                tag @ (TAG_SCRIPT | TAG_LIBRARY | TAG_FLUSHES) => scripts.load(tag, &mut reader)?,
                 TAG_CLIENT => outcomes.client(&mut reader)?,
                 TAG_OUTCOME => outcomes.outcome(&mut reader)?,
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
             }
         }
         keyspace.outcomes = outcomes.done()?;
+        keyspace.scripts = Arc::new(scripts);
         keyspace.applied = (stamp, index);
         (keyspace.watch, keyspace.revision) = (watch.into_boxed_slice(), revision);
         if reader.is_empty() { Ok(keyspace) } else { Err(LoadError(DecodeError::Overlong)) }

@@ -11,9 +11,11 @@
 use super::item::{self, Body};
 use super::items::ItemId;
 use super::{Db, Garbage, KeepObject, Keyspace, Listening, NewValue, Waste};
+use crate::scripts::Scripts;
 use crate::value::Object;
 use base::{Index, Stamp};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A trial that runs.
 #[derive(Debug)]
@@ -45,6 +47,7 @@ enum Undo {
     Db { db: u8, was: Db },
     Bucket { bucket: u32, was: u64 },
     Buckets(Box<[u64]>),
+    Scripts(Arc<Scripts>),
 }
 
 /// What stood at a key.
@@ -109,6 +112,7 @@ impl Keyspace {
                 }
                 Undo::Bucket { bucket, was } => self.watch[bucket as usize] = was,
                 Undo::Buckets(was) => self.watch = was,
+                Undo::Scripts(was) => self.scripts = was,
             }
         }
         self.revision = savepoint.revision;
@@ -147,6 +151,14 @@ impl Keyspace {
     pub(super) fn keep_buckets(&mut self) {
         if let Some(trial) = self.trial.as_deref_mut() {
             trial.log.push(Undo::Buckets(self.watch.clone()));
+        }
+    }
+
+    /// Called before scripts and functions change.
+    pub(super) fn keep_scripts(&mut self) {
+        if let Some(trial) = self.trial.as_deref_mut() {
+            trial.changes += 1;
+            trial.log.push(Undo::Scripts(Arc::clone(&self.scripts)));
         }
     }
 

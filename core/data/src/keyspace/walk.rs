@@ -133,6 +133,7 @@ impl Keyspace {
             }
         }
         self.outcomes.digest(&mut hasher);
+        self.scripts.digest(&mut hasher);
         for revision in &self.watch {
             hasher.write_u64(*revision);
         }
