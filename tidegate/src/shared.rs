@@ -30,6 +30,8 @@ pub enum Input {
         news: SnapshotNews,
     },
     BeginSnapshots,
+    /// Scripts that were run elsewhere.
+    Batch(Box<data::batch::Batch>),
     Kill(ClientId),
     Stop,
 }

@@ -15,6 +15,7 @@ use base::record::RecoveredShard;
 use base::rng::Rng;
 use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot};
 use consensus::Envelope;
+use data::command::scripts::{Need, need, sub};
 use data::command::{Scatter, keyless};
 use data::keyspace::bring_near;
 use data::{Context, Keyspace, Refused, Reply, Run, Watched};
@@ -87,7 +88,7 @@ impl Lane {
             let (log, keyspace) =
                 found.remove(&shard).map_or((RecoveredShard::default(), None), |one| (one.log, one.keyspace));
             let seed = (rng.next_u64(), rng.next_u64());
-            let mut replica = Box::new(Replica::new(config.node, members, shard, seed, log, keyspace));
+            let mut replica = Box::new(Replica::new(config.node, members, (shard, config.routing.shard_count()), seed, log, keyspace));
             replica.start(now, out);
             replicas.push(Some(replica));
         }
@@ -113,7 +114,7 @@ impl Lane {
         let me = self.config.lane;
         match request.command.run {
             Run::Scatter(_) => self.on_scatter_within(now, request, |_| true, out),
-            Run::Read(_) | Run::Write(_) | Run::Prefix(_) => {
+            Run::Read(_) | Run::Write(_) | Run::Prefix(_) | Run::Script(_) => {
                 match self.config.routing.shard_of_keys(request.command, request.args) {
                     Err(refused) => out.replies.push((request.client, request.seq, Reply::Error(refused))),
                     Ok(shard) => {
@@ -137,7 +138,8 @@ impl Lane {
     pub fn bring_near<'a>(&self, keys: impl Iterator<Item = (u8, &'a [u8])>) {
         let lookup = |(db, key): (u8, &'a [u8])| {
             let shard = self.config.routing.shard_of_key(key);
-            self.replicas[usize::from(shard.0)].as_ref()?.state().keyspace().lookup(db, key)
+            let replica = self.replicas[usize::from(shard.0)].as_ref().filter(|replica| replica.is_home())?;
+            replica.state().keyspace().lookup(db, key)
         };
         bring_near(keys.filter_map(lookup));
     }
@@ -220,6 +222,9 @@ impl Lane {
     pub fn on_timer(&mut self, now: Now, out: &mut Outbox) {
         let tick = now.boot >= self.tick_at;
         for shard in self.config.routing.groups() {
+            if self.owns(shard) {
+                self.watch_scripts(now, shard, out);
+            }
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             if now.boot >= replica.next_deadline() || tick {
                 self.with_answers(shard, out, |replica, out, answered| replica.on_timer(now, out, answered));
@@ -278,7 +283,8 @@ impl Lane {
             .routing
             .shards()
             .zip(&self.replicas)
-            .filter_map(|(shard, replica)| replica.as_ref().map(|replica| (shard, replica.state().keyspace())))
+            .filter_map(|(shard, replica)| Some((shard, replica.as_ref().filter(|replica| replica.is_home())?)))
+            .map(|(shard, replica)| (shard, replica.state().keyspace()))
     }
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
@@ -286,6 +292,12 @@ impl Lane {
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
+        if let Run::Script(_) = request.command.run
+            && self.look(now, shard, waiter, request, out)
+        {
+            return;
+        }
+        let replica = self.replica(shard);
         if let Run::Read(_) = request.command.run
             && (!request.joins || mutation::on(Mutation::ReadOvertakesOwnWrite))
             && !replica.has_logged_read(&waiter)
@@ -327,7 +339,7 @@ impl Lane {
         now: Now,
         shard: ShardId,
         waiter: Waiter,
-        transaction: Transaction,
+        mut transaction: Transaction,
         out: &mut Outbox,
     ) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
@@ -336,7 +348,7 @@ impl Lane {
         }
         self.log_reads_of(now, shard, &waiter, out);
         let replica = self.replica(shard);
-        replica.log_transaction(waiter, &transaction);
+        replica.log_transaction(waiter, &mut transaction);
         if replica.open_is_full() {
             replica.propose_open(now, out);
         }
@@ -359,10 +371,22 @@ impl Lane {
         out: &mut Outbox,
     ) {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
+        let of_scripts = scatter.is_of_scripts().then(|| need(scatter, request.args));
+        if of_scripts == Some(Need::Running) && replica.leads() {
+            return self.part_about_running(now, shard, waiter, scatter, request.args, out);
+        }
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
-        if request.command.is_write() || request.joins || replica.has_logged_read(&waiter) {
+        if of_scripts == Some(Need::Compiler)
+            && sub(request.args) == "exists"
+            && self.look(now, shard, waiter, request, out)
+        {
+            return;
+        }
+        let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
+        let writes = request.command.is_write() && of_scripts != Some(Need::Look);
+        if writes || request.joins || replica.has_logged_read(&waiter) {
             return self.log(now, shard, waiter, request, out);
         }
         if !replica.may_read_for(now, &waiter) {
@@ -402,8 +426,13 @@ impl Lane {
 
     /// Work for a shard that this node doesn't lead.
     pub(crate) fn defer(&mut self, now: Now, shard: ShardId, waiter: Waiter, work: Work, out: &mut Outbox) {
-        if self.replica(shard).leads() {
-            return self.replica(shard).keep_work(waiter, work);
+        let replica = self.replica(shard);
+        if replica.leads() {
+            if replica.watch_script(now) {
+                let busy = replica.busy();
+                return self.answer(waiter, shard, busy, out);
+            }
+            return replica.keep_work(waiter, work);
         }
         if let Origin::Node(from, lane) = waiter.origin {
             let Waiter { client, seq, part, .. } = waiter;
@@ -433,7 +462,7 @@ impl Lane {
     }
 
     /// Calls a replica, whose answers go where they belong.
-    fn with_answers(
+    pub(crate) fn with_answers(
         &mut self,
         shard: ShardId,
         out: &mut Outbox,
@@ -467,7 +496,8 @@ impl Lane {
 
     fn set_deadline(&self, now: Now, out: &mut Outbox) {
         let groups = self.replicas.iter().flatten().map(|replica| replica.next_deadline()).min();
-        out.next_deadline = groups.into_iter().chain([self.tick_at.max(now.boot)]).min();
+        let scripts = self.replicas.iter().flatten().filter_map(|replica| replica.script_deadline()).min();
+        out.next_deadline = groups.into_iter().chain(scripts).chain([self.tick_at.max(now.boot)]).min();
     }
 
     pub(crate) fn answer(&mut self, waiter: Waiter, shard: ShardId, reply: Reply, out: &mut Outbox) {

@@ -16,6 +16,7 @@ pub mod peer;
 mod reads;
 mod replica;
 mod routing;
+mod scripts;
 mod spread;
 mod steward;
 mod transfer;
@@ -30,5 +31,6 @@ pub use outbox::{
 pub use peer::PeerMessage;
 pub use replica::ShardStatus;
 pub use routing::Routing;
+pub use scripts::ScriptTimes;
 pub use steward::Founding;
 pub use transfer::Piece;

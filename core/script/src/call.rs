@@ -2,7 +2,7 @@
 
 use crate::convert::{self, Lengths};
 use crate::engine::Shared;
-use crate::errors::{argument, table, text};
+use crate::errors::{argument, table};
 use crate::guard::Halt;
 use crate::natives::{Native, one};
 use crate::number::{general, truncated};
@@ -220,9 +220,4 @@ impl Shared {
     pub(crate) fn with_stage<T>(&self, with: impl FnOnce(&mut Stage) -> T) -> T {
         with(self.stage.borrow_mut().as_mut().expect("natives that need a stage run on one"))
     }
-}
-
-/// An error that a native function raises at its caller.
-pub(crate) fn misused(lua: &Lua, why: &str) -> mlua::Error {
-    text(lua, why)
 }

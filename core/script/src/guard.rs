@@ -87,11 +87,6 @@ impl Guard {
         self.halt.get()
     }
 
-    /// Steps that are left.
-    pub(crate) fn left(&self) -> u64 {
-        self.left.get()
-    }
-
     fn is_brisk(&self) -> bool {
         self.pace.get() == Pace::Brisk
     }

@@ -2,7 +2,7 @@
 
 use crate::engine::{Failure, Shared};
 use crate::errors::{self, Raised, at};
-use crate::natives::{self, Native, one, string};
+use crate::natives::{self, Native, one};
 use crate::pattern::strings;
 use crate::{call, cjson, cmsgpack, compile, library, structs};
 use mlua::{Function, Lua, MultiValue, Result, Table, Value};
@@ -127,9 +127,4 @@ fn caught(lua: &Lua, value: Value, tables: Tables) -> Result<MultiValue> {
         },
         _ => Ok(one(value)),
     }
-}
-
-/// The first argument, if it is a string, as text.
-pub(crate) fn name_of(lua: &Lua, args: &MultiValue, at: usize, function: &str) -> Result<String> {
-    string(lua, args, at, function).map(|name| name.to_string_lossy())
 }

@@ -9,6 +9,7 @@ pub use conn::Conn;
 mod idle;
 mod leave;
 mod peers;
+mod scripts;
 mod serve;
 mod slow;
 pub use slow::Mark;
@@ -230,6 +231,7 @@ impl Driver {
             if self.accept_failed {
                 self.accept();
             }
+            self.lane.set_script_times(self.shared.settings.script_times());
             self.lane.on_timer(now, &mut self.out);
             self.tell();
             self.look_at_idle(now.boot);
@@ -249,6 +251,11 @@ impl Driver {
     fn end_turn(&mut self, mut now: Now) {
         loop {
             self.lane.on_turn_end(now, &mut self.out);
+            while scripts::run_brisk(&mut self.lane, &mut self.out, &self.shared) {
+                now = clock::now();
+                self.lane.on_turn_end(now, &mut self.out);
+            }
+            scripts::run_patient(self.id, &mut self.out, &self.shared);
             let ran_ns = self.ran_from.take().map(|from| now.boot.since_ns(from));
             self.deliver(ran_ns);
             self.send_all();
@@ -333,6 +340,11 @@ impl Driver {
                 Input::Snapshot { shard, news } => self.lane.on_snapshot_news(now, shard, news, &mut self.out),
                 Input::BeginSnapshots => {
                     self.lane.begin_snapshots(&mut self.out);
+                    self.snapshotting = true;
+                }
+                Input::Batch(batch) => {
+                    self.lane.on_batch(now, *batch, &mut self.out);
+                    // One that was being cut may go on.
                     self.snapshotting = true;
                 }
                 Input::Kill(client) => self.kill(client),

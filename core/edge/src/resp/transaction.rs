@@ -168,7 +168,7 @@ impl Session {
                 Run::Node => admin.push((at, queued)),
                 Run::Session if is_for_node(queued.command, &queued.args) => admin.push((at, queued)),
                 Run::Session => replies.push((at, self.in_exec(&queued))),
-                Run::Read(_) | Run::Write(_) | Run::Scatter(_) => match self.of_cluster_in_exec(&queued) {
+                Run::Read(_) | Run::Write(_) | Run::Scatter(_) | Run::Script(_) => match self.of_cluster_in_exec(&queued) {
                     Some(reply) => replies.push((at, reply)),
                     None => commands.push(queued),
                 },
