@@ -160,6 +160,11 @@ impl Trial {
         self.state.set_calls(mark.calls);
     }
 
+    /// Chance for whatever leaves no trace in the log.
+    pub fn draw(&mut self) -> u64 {
+        self.chance.next_u64()
+    }
+
     /// Runs a read.
     pub fn read(&mut self, db: u8, read: impl FnOnce(&Keyspace, &Context) -> Reply) -> Reply {
         let cx = Context::new(db, self.stamp).with_chance(self.chance.next_u64());

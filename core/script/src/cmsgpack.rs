@@ -27,7 +27,8 @@ pub(crate) fn register(native: &Native<'_>) -> Result<()> {
         let limit = integer(lua, &args, 2, "unpack_limit")?;
         let limit = limit.ok_or_else(|| argument(lua, 2, "unpack_limit", "number expected, got no value"))?;
         let offset = integer(lua, &args, 3, "unpack_limit")?.unwrap_or(0);
-        unpack(lua, guard, &string(lua, &args, 1, "unpack_limit")?.as_bytes(), Limit::Count(limit), offset)
+        let limit = if limit == 0 && offset == 0 { Limit::All } else { Limit::Count(limit) };
+        unpack(lua, guard, &string(lua, &args, 1, "unpack_limit")?.as_bytes(), limit, offset)
     })?;
     for (name, value) in [
         ("_NAME", "cmsgpack"),
@@ -253,9 +254,8 @@ impl Unpacker<'_> {
             0xC0 => Value::Nil,
             0xC2 => Value::Boolean(false),
             0xC3 => Value::Boolean(true),
-            size @ (0xC4..=0xC6 | 0xD9..=0xDB) => {
-                let bytes = 1 << if size < 0xD0 { size - 0xC4 } else { size - 0xD9 };
-                let len = self.length(bytes)?;
+            size @ 0xD9..=0xDB => {
+                let len = self.length(1 << (size - 0xD9))?;
                 self.string(len)?
             }
             0xCA => Value::Number(f64::from(f32::from_be_bytes(self.array()?))),

@@ -197,10 +197,11 @@ impl Engine {
             Pace::Patient => (self.limits.steps, self.limits.bytes),
         };
         self.shared.guard.begin(pace, steps, stop);
-        self.shared.chance.set(Chance::new(0));
         self.shared.cjson.reset();
         *self.shared.failure.borrow_mut() = None;
         let resp = Cell::new(2);
+        let mut stage = stage;
+        self.shared.chance.set(Chance::from_bits(stage.trial.draw()));
         *self.shared.stage.borrow_mut() = Some(stage);
         self.limit_memory(bytes);
         let ran = self.call(entrance).and_then(|(ok, value)| {

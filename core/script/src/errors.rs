@@ -40,7 +40,7 @@ pub(crate) fn table(message: impl AsRef<[u8]>) -> Error {
 
 /// A message at the place of whoever called the native function that raises it.
 pub(crate) fn text(lua: &Lua, message: impl AsRef<[u8]>) -> Error {
-    let mut all = place(lua, 1).into_bytes();
+    let mut all = place(lua).into_bytes();
     all.extend_from_slice(message.as_ref());
     raise(Raised::Text(all))
 }
@@ -86,16 +86,32 @@ pub(crate) fn plain(error: &Error) -> String {
     }
 }
 
-/// Where the function at a level of the stack is, as it stands before messages.
-pub(crate) fn place(lua: &Lua, level: usize) -> String {
-    at(lua, level).map_or_else(String::new, |(source, line)| format!("{}:{line}: ", source.trim_start_matches('@')))
+/// The sandbox's own chunk. It looks like a script's in messages of the interpreter, but for the sign before it.
+pub(crate) const SANDBOX: &str = "=user_script";
+/// Frames of the sandbox above a script's.
+const LEVELS_MAX: usize = 12;
+
+/// Where the caller of a native function is, as it stands before messages: nothing if that is native too.
+fn place(lua: &Lua) -> String {
+    let frames = (1..LEVELS_MAX).map(|level| frame(lua, level));
+    let mut callers = frames.skip_while(|frame| matches!(frame, Some(Some((source, ..))) if source == SANDBOX));
+    match callers.next().flatten().flatten() {
+        Some((_, shown, line)) => format!("{shown}:{line}: "),
+        None => String::new(),
+    }
 }
 
-/// The chunk and line at a level of the stack, if it is a script's.
-pub(crate) fn at(lua: &Lua, level: usize) -> Option<(String, usize)> {
+/// The nearest place in a script: its chunk and line.
+pub(crate) fn nearest(lua: &Lua) -> Option<(String, usize)> {
+    let frames = (1..LEVELS_MAX).filter_map(|level| frame(lua, level)?);
+    frames.map(|(source, _, line)| (source, line)).find(|(source, _)| source != SANDBOX)
+}
+
+/// What is at a level of the stack, if there is one: the chunk, how it is shown, and the line; nothing inside if it is native.
+fn frame(lua: &Lua, level: usize) -> Option<Option<(String, String, usize)>> {
     lua.inspect_stack(level, |debug| {
-        let source = debug.source();
         let line = debug.current_line()?;
-        Some((source.source?.into_owned(), line))
-    })?
+        let source = debug.source();
+        Some((source.source?.into_owned(), source.short_src?.into_owned(), line))
+    })
 }

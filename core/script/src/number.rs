@@ -38,13 +38,18 @@ pub(crate) fn double(value: i64) -> f64 {
     value as f64
 }
 
-/// drand48's sequence, as `math.random` of Redis has it; every script begins with the same seed.
+/// drand48's sequence, as `math.random` of Redis has it. A script begins somewhere in it, as its trial says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chance(u64);
 
 impl Chance {
     pub(crate) fn new(seed: i32) -> Self {
         Self(u64::from(seed.cast_unsigned()) << 16 | 0x330E)
+    }
+
+    /// Somewhere.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits & 0xFFFF_FFFF_FFFF)
     }
 
     /// From 0 up to, but not, 1.
@@ -83,11 +88,15 @@ mod tests {
 
     #[test]
     fn chance_is_that_of_redis() {
-        let mut chance = Chance::new(0);
-        assert_eq!(general(chance.next(), 14), "0.39646477363839");
-        let mut chance = Chance::new(0);
-        let drawn = [100.0, 100.0].map(|up_to| (chance.next() * up_to).floor() + 1.0);
-        assert_eq!((drawn, (chance.next() * 6.0).floor() + 5.0), ([85.0, 36.0], 7.0));
+        for (mut chance, wanted) in [
+            (Chance::new(0), ["0.17082803611217", "75", "5"]),
+            (Chance::new(5), ["0.52483957937213", "28", "9"]),
+            (Chance::from_bits(0x1234_ABCD_330E), ["0.39646477363839", "85", "7"]),
+        ] {
+            let share = chance.next();
+            let others = [(chance.next() * 100.0).floor() + 1.0, (chance.next() * 6.0).floor() + 5.0];
+            assert_eq!([share, others[0], others[1]].map(|n| general(n, 14)), wanted);
+        }
     }
 
     #[test]

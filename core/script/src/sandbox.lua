@@ -17,8 +17,10 @@ local behind = {}
 local shown = {}
 local fronts = {}
 
+local raise = host.raise
+
 local function refuse()
-  error(READONLY, 2)
+  raise(READONLY)
 end
 
 local function guard(real)
@@ -87,7 +89,7 @@ function base.pairs(of)
     return follow, of, nil
   end
   if type(of) ~= "table" then
-    error("bad argument #1 to 'pairs' (table expected, got " .. type(of) .. ")", 2)
+    raise("bad argument #1 to 'pairs' (table expected, got " .. type(of) .. ")")
   end
   return next, of, nil
 end
@@ -114,7 +116,7 @@ end
 
 function base.xpcall(call, handler)
   if handler == nil then
-    error("bad argument #2 to 'xpcall' (value expected)", 2)
+    raise("bad argument #2 to 'xpcall' (value expected)")
   end
   return settle_raw(real_xpcall(call, function(why)
     return handler(caught_raw(why))
@@ -143,10 +145,10 @@ local scan, substitute = host.scan, host.gsub
 
 function string.gmatch(subject, pattern)
   if type(subject) ~= "string" and type(subject) ~= "number" then
-    error("bad argument #1 to 'gmatch' (string expected, got " .. type(subject) .. ")", 2)
+    raise("bad argument #1 to 'gmatch' (string expected, got " .. type(subject) .. ")")
   end
   if type(pattern) ~= "string" and type(pattern) ~= "number" then
-    error("bad argument #2 to 'gmatch' (string expected, got " .. type(pattern) .. ")", 2)
+    raise("bad argument #2 to 'gmatch' (string expected, got " .. type(pattern) .. ")")
   end
   local at = 1
   local step = host.gmatch
@@ -178,7 +180,7 @@ local function replaced(with, kind, subject, from, to, first, ...)
     return strings.sub(subject, from, to)
   end
   if type(value) ~= "string" and type(value) ~= "number" then
-    error("invalid replacement value (a " .. type(value) .. ")", 3)
+    raise("invalid replacement value (a " .. type(value) .. ")")
   end
   return value
 end
@@ -225,26 +227,32 @@ base.string = strings
 
 -- Tables.
 
+-- The type of the first value, as messages name it.
+local function kind(...)
+  return select("#", ...) == 0 and "no value" or type((...))
+end
+
 function table.insert(...)
   local count, list, place = select("#", ...), ...
   if behind[list] then
     error(READONLY, 0)
   end
   if type(list) ~= "table" then
-    error("bad argument #1 to 'insert' (table expected, got " .. (count == 0 and "no value" or type(list)) .. ")", 2)
+    raise("bad argument #1 to 'insert' (table expected, got " .. kind(...) .. ")")
   end
   if count == 2 then
-    return rawset(list, #list + 1, place) and nil
+    rawset(list, #list + 1, place)
+    return
   end
   if count ~= 3 then
-    error("wrong number of arguments to 'insert'", 2)
+    raise("wrong number of arguments to 'insert'")
   end
   -- The interpreter moves everything from the end down to the place, wherever that is.
   if type(place) ~= "number" and not tonumber(place) then
-    error("bad argument #2 to 'insert' (number expected, got " .. type(place) .. ")", 2)
+    raise("bad argument #2 to 'insert' (number expected, got " .. type(place) .. ")")
   end
   if tonumber(place) < 0 then
-    error("bad argument #2 to 'insert' (position out of bounds)", 2)
+    raise("bad argument #2 to 'insert' (position out of bounds)")
   end
   real_insert(...)
 end
@@ -252,8 +260,12 @@ end
 local real_remove = table.remove
 
 function table.remove(...)
-  if behind[(...)] then
+  local list = ...
+  if behind[list] then
     error(READONLY, 0)
+  end
+  if type(list) ~= "table" then
+    raise("bad argument #1 to 'remove' (table expected, got " .. kind(...) .. ")")
   end
   return real_remove(...)
 end
@@ -264,7 +276,13 @@ function table.sort(list, before)
   if behind[list] then
     error(READONLY, 0)
   end
-  if before == nil and type(list) == "table" and sort(list) then
+  if type(list) ~= "table" then
+    raise("bad argument #1 to 'sort' (table expected, got " .. (list == nil and "no value" or type(list)) .. ")")
+  end
+  if before ~= nil and type(before) ~= "function" then
+    raise("bad argument #2 to 'sort' (function expected, got " .. type(before) .. ")")
+  end
+  if before == nil and sort(list) then
     return
   end
   return real_sort(list, before)
@@ -304,7 +322,7 @@ for_loading.register_function = host.register_function
 -- Globals.
 
 local function missing(_, name)
-  error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+  raise("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'")
 end
 
 local function globals(with, redis)
@@ -312,7 +330,7 @@ local function globals(with, redis)
   for name, value in next, with do
     all[name] = value
   end
-  all.redis = guard(redis)
+  all.redis = redis
   return all
 end
 
@@ -324,7 +342,7 @@ local function add_compilers(all, front)
   end
   function all.load(reader, name)
     if type(reader) ~= "function" then
-      error("bad argument #1 to 'load' (function expected, got " .. type(reader) .. ")", 2)
+      raise("bad argument #1 to 'load' (function expected, got " .. type(reader) .. ")")
     end
     local parts = {}
     while true do
@@ -340,14 +358,14 @@ local function add_compilers(all, front)
   end
 end
 
-local script_globals = globals(base, for_scripts)
+local script_globals = globals(base, guard(for_scripts))
 local script_front = guard(script_globals)
 script_globals._G = script_front
 shown[script_front] = guard({ __index = missing })
 add_compilers(script_globals, script_front)
 
-local function_globals = globals(base, for_functions)
-local load_globals = globals({}, for_loading)
+local function_globals = globals(base, guard(for_functions))
+local load_globals = globals({}, guard(setmetatable(for_loading, { __index = missing })))
 local library_front = guard(function_globals)
 function_globals._G = library_front
 shown[library_front] = shown[script_front]

@@ -1,7 +1,7 @@
 //! How the sandbox is put together: native functions, libraries, and the Lua that stands around them.
 
 use crate::engine::{Failure, Shared};
-use crate::errors::{self, Raised, at};
+use crate::errors::{self, Raised, SANDBOX};
 use crate::natives::{self, Native, one};
 use crate::pattern::strings;
 use crate::{call, cjson, cmsgpack, compile, library, structs};
@@ -20,8 +20,6 @@ pub(crate) struct Ways {
 }
 
 const SOURCE: &str = include_str!("sandbox.lua");
-/// Frames above the place of an error that are not the script's.
-const LEVELS_MAX: usize = 12;
 
 /// Fills a fresh interpreter.
 pub(crate) fn build(lua: &Lua, shared: &Rc<Shared>) -> Result<Ways> {
@@ -45,7 +43,7 @@ pub(crate) fn build(lua: &Lua, shared: &Rc<Shared>) -> Result<Ways> {
         }
         libraries.raw_set(name, into)?;
     }
-    let chunk = lua.load(SOURCE).set_name("=script");
+    let chunk = lua.load(SOURCE).set_name(SANDBOX);
     let (script_globals, library_globals, script, function, library) =
         chunk.call((host, libraries, constants(lua)?))?;
     Ok(Ways { script_globals, library_globals, script, function, library })
@@ -71,8 +69,10 @@ fn constants(lua: &Lua) -> Result<Table> {
     Ok(table)
 }
 
-/// `caught`, `caught_raw` and `failed`: errors where a script, or the engine, meets them.
+/// `caught`, `caught_raw` and `failed`: errors where a script, or the engine, meets them; and `raise`, where the sandbox
+/// raises one.
 fn errors_to(native: &Native<'_>, shared: &Rc<Shared>) -> Result<()> {
+    native.add("raise", |lua, _, args| Err(errors::text(lua, natives::string(lua, &args, 1, "raise")?.as_bytes())))?;
     for (name, tables) in [("caught", Tables::AsText), ("caught_raw", Tables::AsTheyAre)] {
         let guard = Rc::clone(&shared.guard);
         let function = native.lua.create_function(move |lua, mut args: MultiValue| {
@@ -94,9 +94,7 @@ fn errors_to(native: &Native<'_>, shared: &Rc<Shared>) -> Result<()> {
     let failed = native.lua.create_function(move |lua, mut args: MultiValue| {
         let value = args.pop_front().unwrap_or(Value::Nil);
         if let Some(message) = Failure::of(&value) {
-            let of_script = |place: &(String, usize)| place.0.starts_with("@user_");
-            let place = (1..LEVELS_MAX).filter_map(|level| at(lua, level)).find(of_script);
-            *shared.failure.borrow_mut() = Some(Failure { message, at: place });
+            *shared.failure.borrow_mut() = Some(Failure { message, at: errors::nearest(lua) });
         }
         Ok(Value::Nil)
     })?;

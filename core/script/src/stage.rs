@@ -70,6 +70,7 @@ impl Stage {
             })),
             Run::Write(_) | Run::Scatter(_) => self.write(row, args),
             Run::Session => self.session(row, args),
+            Run::Node if row.name == "command" => Called::Reply(command::docs::command(args).into()),
             Run::Node | Run::Prefix(_) | Run::Script(_) => {
                 Called::Refused(format!("ERR '{}' can't be called from a script here", row.name))
             }

@@ -126,7 +126,7 @@ fn pack(lua: &Lua, guard: &Guard, args: MultiValue) -> Result<MultiValue> {
                 let value = string(lua, &args, at, "pack")?;
                 let value = value.as_bytes();
                 let wanted = if bytes == 0 { value.len() } else { bytes };
-                let piece = value.get(..wanted).ok_or_else(|| argument(lua, at, "pack", "string too short"))?;
+                let piece = value.get(..wanted).ok_or_else(|| argument(lua, at + 1, "pack", "string too short"))?;
                 out.extend_from_slice(piece);
                 if option == b's' {
                     out.push(0);
@@ -165,8 +165,12 @@ fn unpack(lua: &Lua, guard: &Guard, args: MultiValue) -> Result<MultiValue> {
     let from = integer(lua, &args, 3, "unpack")?.unwrap_or(1);
     drop(args);
     let outside = || argument(lua, 3, "unpack", "offset must be 1 or greater");
-    let mut at = usize::try_from(from - 1).map_err(|_| outside())?;
     let short = || argument(lua, 2, "unpack", "data string too short");
+    let mut at = match from {
+        0 => return Err(outside()),
+        // In C, what is below wraps around to far behind the end.
+        from => usize::try_from(from - 1).map_err(|_| short())?,
+    };
     let (mut layout, mut values) = (Layout::new(&format), MultiValue::new());
     while let Some(Item { option, bytes, skip }) = layout.next(lua, at)? {
         guard.spend(1)?;
@@ -209,7 +213,9 @@ const VALUES_MAX: usize = 4_000;
 /// The length of `c0` is the value before it.
 fn length(lua: &Lua, values: &mut MultiValue) -> Result<usize> {
     let wanted = match values.pop_back() {
-        Some(Value::Number(n)) => usize::try_from(truncated(n)).ok(),
+        // In C, what is below zero is far beyond the end.
+        Some(Value::Number(n)) if n <= -1.0 => Some(usize::MAX),
+        Some(Value::Number(n)) => usize::try_from(unsigned(n)).ok(),
         _ => None,
     };
     wanted.ok_or_else(|| text(lua, "format 'c0' needs a previous size"))
@@ -251,8 +257,8 @@ fn size(lua: &Lua, guard: &Guard, args: MultiValue) -> Result<MultiValue> {
     while let Some(Item { option, bytes, skip }) = layout.next(lua, len)? {
         guard.spend(1)?;
         match option {
-            b's' => return Err(argument(lua, 1, "size", "variable-size format in method 'size'")),
-            b'c' if bytes == 0 => return Err(argument(lua, 1, "size", "variable-length format in method 'size'")),
+            b's' => return Err(argument(lua, 1, "size", "option 's' has no fixed size")),
+            b'c' if bytes == 0 => return Err(argument(lua, 1, "size", "option 'c0' has no fixed size")),
             _ => len = len.saturating_add(skip).saturating_add(bytes),
         }
     }

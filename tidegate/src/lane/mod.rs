@@ -13,6 +13,7 @@ mod scripts;
 mod serve;
 mod slow;
 pub use slow::Mark;
+pub use scripts::STACK_BYTES;
 use slow::Slow;
 
 use crate::clock;

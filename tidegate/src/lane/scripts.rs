@@ -19,6 +19,9 @@ thread_local! {
     static ENGINE: RefCell<Option<Engine>> = const { RefCell::new(None) };
 }
 
+/// Of threads that run scripts. What a script nests a thousand deep is walked by recursion; memory is taken as it is used.
+pub const STACK_BYTES: usize = 16 << 20;
+
 /// Runs the brisk batches of an outbox; true if there were any. Those that take long stay there.
 pub fn run_brisk(lane: &mut Lane, out: &mut Outbox, shared: &Shared) -> bool {
     let mut any = false;
@@ -34,7 +37,7 @@ pub fn run_brisk(lane: &mut Lane, out: &mut Outbox, shared: &Shared) -> bool {
 pub fn run_patient(id: LaneId, out: &mut Outbox, shared: &Arc<Shared>) {
     for batch in out.batches.drain(..) {
         let shared = Arc::clone(shared);
-        let thread = std::thread::Builder::new().name("script".to_owned());
+        let thread = std::thread::Builder::new().name("script".to_owned()).stack_size(STACK_BYTES);
         let run = move || {
             let batch = run(batch, &shared);
             shared.mailboxes[usize::from(id.0)].put(Input::Batch(Box::new(batch)));

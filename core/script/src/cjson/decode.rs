@@ -91,7 +91,8 @@ impl Decoder<'_> {
         if depth <= self.settings.decode_depth.get().min(DEPTH_MAX) {
             return Ok(());
         }
-        Err(text(self.lua, format!("Found too many nested data structures ({depth})")))
+        let at = self.at;
+        Err(text(self.lua, format!("Found too many nested data structures ({depth}) at character {at}")))
     }
 
     fn object(&mut self, depth: i64) -> Result<Value> {
@@ -253,7 +254,9 @@ fn hex4(text: &[u8]) -> Option<u32> {
 
 /// True for what C takes for a number and JSON doesn't: hexadecimal digits, zeros in front, infinity, not a number.
 fn is_invalid(text: &[u8]) -> bool {
-    let text = text.strip_prefix(b"+").unwrap_or(text);
+    if text.first() == Some(&b'+') {
+        return true;
+    }
     let text = text.strip_prefix(b"-").unwrap_or(text);
     match text {
         [b'0', next, ..] => matches!(next, b'x' | b'X' | b'0'..=b'9'),

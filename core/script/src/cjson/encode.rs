@@ -58,7 +58,7 @@ impl Encoder<'_> {
 
     fn table(&mut self, table: &Table, depth: i64) -> Result<()> {
         if depth > self.settings.encode_depth.get().min(DEPTH_MAX) {
-            return Err(text(self.lua, format!("Cannot serialise, excessive depth ({depth})")));
+            return Err(text(self.lua, format!("Cannot serialise, excessive nesting ({depth})")));
         }
         match self.shape(table)? {
             Shape::List(len) => {

@@ -221,10 +221,11 @@ impl<'a, M: FnMut() -> mlua::Result<()>> Matcher<'a, M> {
     /// `%1`: what was captured, once more.
     fn again(&mut self, s: usize, digit: u8) -> Matched {
         let at = usize::from(digit - b'0').checked_sub(1);
-        let Some(Capture::Piece { from, to }) = at.and_then(|at| self.captures.get(at)) else {
-            return Err("invalid capture index".into());
+        let wanted = match at.and_then(|at| self.captures.get(at)) {
+            Some(Capture::Piece { from, to }) => &self.subject[*from..*to],
+            Some(Capture::Place(_)) => return Ok(None),
+            Some(Capture::Open { .. }) | None => return Err("invalid capture index".into()),
         };
-        let wanted = &self.subject[*from..*to];
         Ok(self.subject[s..].starts_with(wanted).then_some(s + wanted.len()))
     }
 }
