@@ -28,6 +28,8 @@ pub enum Expected {
     PageOf(BTreeSet<Vec<u8>>),
     /// An error that begins so.
     ErrorWith(&'static str),
+    /// An error that begins so, with where it was raised behind it: a script's.
+    ErrorOf(String),
     /// An array of these.
     All(Vec<Expected>),
 }
@@ -97,6 +99,7 @@ impl Expected {
                 _ => false,
             },
             (Self::ErrorWith(start), Answer::Error(text)) => text.starts_with(start),
+            (Self::ErrorOf(start), Answer::Error(text)) => text.starts_with(start.as_str()),
             (Self::All(wanted), Answer::Array(parts)) => {
                 wanted.len() == parts.len() && wanted.iter().zip(parts).all(|(wanted, part)| wanted.allows(part))
             }

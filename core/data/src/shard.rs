@@ -128,6 +128,12 @@ impl EntryWriter {
         self.body.len().saturating_sub(HEAD_ROOM)
     }
 
+    /// How many answers its apply will give.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// True if nothing was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -185,6 +191,12 @@ pub fn genesis(stamp: Stamp, seed: (u64, u64)) -> Vec<u8> {
 
 /// Whether [`ShardState::apply`] could read the entry at `index`, which comes from elsewhere; nothing is done.
 pub fn check(index: Index, entry: &[u8]) -> Result<(), BadEntry> {
+    count(index, entry).map(drop)
+}
+
+/// How many answers the entry's apply gives, if it can be read.
+pub fn count(index: Index, entry: &[u8]) -> Result<usize, BadEntry> {
+    let mut count = 0;
     let mut reader = Reader::new(entry);
     let (version, stamp, kind) = (reader.u8()?, reader.varint()?, reader.u8()?);
     if version != APPLY_VERSION || stamp > STAMP_MAX {
@@ -197,6 +209,7 @@ pub fn check(index: Index, entry: &[u8]) -> Result<(), BadEntry> {
         }
         KIND_BATCH => {
             while !reader.is_empty() {
+                count += 1;
                 match reader.u8()? {
                     OP_ONCE => {
                         Id::decode(&mut reader)?;
@@ -210,7 +223,7 @@ pub fn check(index: Index, entry: &[u8]) -> Result<(), BadEntry> {
         }
         other => return Err(DecodeError::Unknown(u64::from(other)).into()),
     }
-    Ok(())
+    Ok(count)
 }
 
 fn check_operation(op: u8, reader: &mut Reader<'_>) -> Result<(), BadEntry> {

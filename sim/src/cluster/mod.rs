@@ -12,6 +12,7 @@ mod finish;
 mod keeper;
 mod machine;
 mod network;
+mod scripts;
 mod turn;
 
 use crate::tally::Tally;
@@ -99,6 +100,8 @@ enum Happening {
     Timer(NodeId, u64),
     Synced(NodeId, u64),
     Keep(NodeId, u64),
+    /// A script that took long, in the so many-th life of a node.
+    Script(NodeId, u64, Box<data::batch::Batch>),
     Client(usize),
     Fault,
     Start(NodeId),
@@ -247,6 +250,7 @@ impl World {
             Happening::Timer(node, life) => self.on_timer(node, life),
             Happening::Synced(node, life) => self.on_synced(node, life),
             Happening::Keep(node, life) => self.on_keep(node, life),
+            Happening::Script(node, life, batch) => self.on_script(node, life, batch),
             Happening::Client(client) => self.on_client(client),
             Happening::Fault => self.on_fault(),
             Happening::Start(node) => self.start(node),
@@ -293,6 +297,8 @@ pub const REQUIRED: &[&str] = &[
     "one way cut",
     "pair cut",
     "partition in two",
+    "script run apart",
+    "scripts asked",
     "snapshot installed",
     "snapshots",
     "states compared",

@@ -8,6 +8,7 @@ mod hashes;
 mod keys;
 mod lists;
 mod once;
+mod scripts;
 mod sets;
 mod streams;
 mod strings;
@@ -45,6 +46,8 @@ pub struct Model {
     /// Which bucket a key belongs to: told by the shard, since a collision may abort an EXEC.
     buckets: BTreeMap<(u8, Vec<u8>), u32>,
     memory: once::Memory,
+    /// Texts that were loaded.
+    loaded: BTreeSet<String>,
 }
 
 /// A command as it was asked: its database and its words.
@@ -128,6 +131,9 @@ impl Model {
     pub fn run(&mut self, now: u64, asked: &Asked) -> Expected {
         let words: Vec<&[u8]> = asked.words.iter().map(Vec::as_slice).collect();
         let name = asked.name();
+        if let Some(expected) = self.script(&name, now, asked) {
+            return expected;
+        }
         let answer = match name.as_str() {
             "once" => return self.run_once(now, asked),
             "dbsize" => return self.dbsize(asked.db, now),

@@ -9,6 +9,7 @@ use base::record::{Payload, RecoveredShard};
 use base::time::NS_PER_MS;
 use base::{ClientId, Index, ShardId, Term};
 use bytes::Bytes;
+use data::batch::{Batch, Done, Purpose};
 use data::{Keyspace, ShardState};
 use node::Now;
 use std::collections::{BTreeMap, VecDeque};
@@ -65,6 +66,8 @@ pub struct Ledger {
     /// The last command of each client that took effect here.
     last_of: BTreeMap<ClientId, u64>,
     pub ready: bool,
+    /// The stamp of the entry that is being tried out.
+    lent_at: Option<u64>,
 }
 
 impl Ledger {
@@ -85,12 +88,14 @@ impl Ledger {
             term: Term(0),
             last_of: BTreeMap::new(),
             ready: false,
+            lent_at: None,
         }
     }
 
     /// The machine has stopped: nobody waits any more, and nothing was proposed beyond what the log will show.
     pub fn crash(&mut self) {
         self.arrived.clear();
+        self.lent_at = None;
         self.ready = false;
     }
 
@@ -154,19 +159,20 @@ impl Ledger {
         self.arrived.push_back(pending);
     }
 
-    /// An entry was proposed: it holds everything that has arrived.
+    /// An entry was proposed: it holds what has arrived, up to what had to wait.
     pub fn propose(&mut self, now: Now, index: Index, entry: Bytes) {
         let mut reader = Reader::new(&entry);
         let (version, stamp) = (reader.u8(), reader.varint());
         assert_eq!(version, Ok(1), "this simulator reads entries of version 1");
         let stamp = stamp.expect("an entry has a stamp");
         self.stamps_follow_the_boot_clock(now, stamp);
-        let commands = self.arrived.drain(..).collect();
+        let count = data::shard::count(index, &entry).expect("a lane writes what can be read");
+        let commands = self.arrived.drain(..count).collect();
         self.proposed.insert(index, Proposal { entry, stamp, commands });
     }
 
     fn stamps_follow_the_boot_clock(&mut self, now: Now, stamp: u64) {
-        let wanted = self.stamp_at(now);
+        let wanted = self.lent_at.take().unwrap_or_else(|| self.stamp_at(now));
         if self.ready {
             assert_eq!(stamp, wanted, "stamps_follow_the_boot_clock: shard {}", self.shard);
         } else {
@@ -203,6 +209,35 @@ impl Ledger {
         let commands = proposal.commands.clone();
         self.name_buckets();
         commands.into_iter().map(|pending| self.take_effect(stamp, pending)).collect()
+    }
+
+    /// Scripts are about to be tried out.
+    pub fn lend(&mut self, now: Now, purpose: Purpose) {
+        let wanted = self.stamp_at(now);
+        let (Purpose::Entry { stamp, .. } | Purpose::Look { stamp, .. }) = purpose;
+        assert_eq!(stamp.0, wanted, "stamps_follow_the_boot_clock: shard {}", self.shard);
+        self.lent_at = matches!(purpose, Purpose::Entry { .. }).then_some(wanted);
+    }
+
+    /// Scripts were tried out at `now`: those that needed no entry have taken effect. What stood in the entry before comes first.
+    pub fn tried(&mut self, now: Now, batch: &Batch, before: usize) -> Vec<Effect> {
+        let (mut at, mut effects) = (before, Vec::new());
+        for done in &batch.done {
+            match done {
+                Done::Logged(_) => at += 1,
+                Done::Answered(_) => {
+                    let pending = self.arrived.remove(at).expect("what was tried had arrived");
+                    effects.push(self.read(now, pending));
+                }
+            }
+        }
+        effects
+    }
+
+    /// What waited while the state was lent, and was answered once it was back.
+    pub fn take_arrived(&mut self, client: ClientId, seq: u64) -> Option<Pending> {
+        let at = self.arrived.iter().position(|one| (one.client, one.seq) == (client, seq))?;
+        self.arrived.remove(at)
     }
 
     /// A read was answered from the applied state at `now`.
