@@ -15,6 +15,7 @@ use crate::lane::{Lane, name_shard, own};
 use crate::outbox::{Now, Outbox, Request, Transaction};
 use crate::peer::Work;
 use crate::replica::{Replica, Waiter};
+use base::mutation::{self, Mutation};
 use base::{Index, Instant, ShardId, Stamp, Term};
 use data::batch::{Batch, Done, End, Pace, Purpose, Queued, Stop, Stopped, Task, is_scripted, only_reads};
 use data::command::prefix;
@@ -174,7 +175,9 @@ impl Replica {
     }
 
     fn nothing_is_in_flight(&self) -> bool {
-        self.group.has_settled() && self.group.may_propose() && self.group.applied().index == self.group.last().index
+        let applied = self.group.applied().index == self.group.last().index;
+        let applied = applied || mutation::on(Mutation::ScriptOverUnapplied);
+        self.group.has_settled() && self.group.may_propose() && applied
     }
 
     /// Lends the state to the line, or to its first if that takes long.

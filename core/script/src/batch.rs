@@ -9,6 +9,7 @@ use crate::guard::Halt;
 use crate::library::Loading;
 use crate::stage::{Called, Stage};
 use base::limits::ENTRY_BYTES_SOFT;
+use base::mutation::{self, Mutation};
 use bytes::Bytes;
 use data::batch::{Batch, Done, End, Pace, Purpose, Queued, Task, is_scripted};
 use data::command::scripts::{Access, Kind, Script, arguments, function_row, keep, sub};
@@ -196,6 +197,11 @@ impl Running<'_> {
                 None
             }
             Part::Halted(why, name) => {
+                if mutation::on(Mutation::EndedScriptKept) {
+                    let effects = std::mem::take(&mut self.stage().effects);
+                    self.batch.entry.effects(&effects);
+                    return Some(Done::Logged(Some(Reply::Error(self.engine.ended(why, &name)))));
+                }
                 self.trial().back_to(mark);
                 let refused = self.engine.ended(why, &name);
                 self.engine.refresh();
