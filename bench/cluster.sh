@@ -4,7 +4,8 @@
 #   PB=path/to/peerbench RUNS=3 DUR=4 bash bench/cluster.sh
 #
 # In each round every system is started afresh, warmed up by 10 s of writes, loaded and stopped, one after the other, so that
-# drift of the machine hits all alike and nobody is measured while its files are made; the figures are medians over the rounds, `cpu` is that of all three server processes in microseconds per
+# drift of the machine hits all alike and nobody is measured while its files are made; what was written is removed at the end alone,
+# for a disk discards what was removed while others write; the figures are medians over the rounds, `cpu` is that of all three server processes in microseconds per
 # operation. The load client is the one that measured the peers (etcd's and ZooKeeper's protocols and RESP): PB names it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,17 +25,16 @@ await() { for _ in $(seq 300); do "$@" && return 0; sleep 0.1; done; echo "$* di
 list() { local IFS=,; echo "$*"; }
 
 tidegate_up() {
-  rm -rf "$work/tidegate"
-  target/release/tidegate local --nodes 3 --port 24000 --dir "$work/tidegate" >"$work/ready" 2>"$work/log" & pids+=($!)
+  target/release/tidegate local --nodes 3 --port 24000 --dir "$at" >"$work/ready" 2>"$work/log" & pids+=($!)
   await grep -qs "^ready " "$work/ready"
-  servers=$(cat "$work"/tidegate/node-*/pid | paste -sd,)
+  servers=$(cat "$at"/node-*/pid | paste -sd,)
   eps=127.0.0.1:24010,127.0.0.1:24020,127.0.0.1:24030
 }
 etcd_up() {
   local peers=n1=http://127.0.0.1:22111,n2=http://127.0.0.1:22121,n3=http://127.0.0.1:22131 mine=()
   for i in 1 2 3; do
-    rm -rf "$work/etcd$i"; mkdir -m 700 "$work/etcd$i"
-    etcd --name n$i --data-dir "$work/etcd$i" --listen-client-urls http://127.0.0.1:221${i}0 \
+    mkdir -m 700 "$at/$i"
+    etcd --name n$i --data-dir "$at/$i" --listen-client-urls http://127.0.0.1:221${i}0 \
       --advertise-client-urls http://127.0.0.1:221${i}0 --listen-peer-urls http://127.0.0.1:221${i}1 \
       --initial-advertise-peer-urls http://127.0.0.1:221${i}1 --initial-cluster "$peers" --initial-cluster-state new \
       --log-level error >"$work/log" 2>&1 & mine+=($!)
@@ -47,12 +47,12 @@ etcd_serves() { ETCDCTL_API=3 etcdctl --endpoints="$eps" put ready yes >/dev/nul
 zookeeper_up() {
   local mine=()
   for i in 1 2 3; do
-    rm -rf "$work/zk$i"; mkdir "$work/zk$i"; echo $i >"$work/zk$i/myid"
-    { printf '%s\n' tickTime=2000 initLimit=10 syncLimit=5 "dataDir=$work/zk$i" clientPort=2310$i clientPortAddress=127.0.0.1 \
+    mkdir "$at/$i"; echo $i >"$at/$i/myid"
+    { printf '%s\n' tickTime=2000 initLimit=10 syncLimit=5 "dataDir=$at/$i" clientPort=2310$i clientPortAddress=127.0.0.1 \
         maxClientCnxns=0 admin.enableServer=false '4lw.commands.whitelist=srvr'
-      for j in 1 2 3; do echo "server.$j=127.0.0.1:2320$j:2330$j"; done; } >"$work/zk$i.cfg"
+      for j in 1 2 3; do echo "server.$j=127.0.0.1:2320$j:2330$j"; done; } >"$at/$i.cfg"
     java -Xmx1g -Dzookeeper.admin.enableServer=false -cp /usr/share/java/zookeeper.jar \
-      org.apache.zookeeper.server.quorum.QuorumPeerMain "$work/zk$i.cfg" >"$work/log" 2>&1 & mine+=($!)
+      org.apache.zookeeper.server.quorum.QuorumPeerMain "$at/$i.cfg" >"$work/log" 2>&1 & mine+=($!)
   done
   pids+=("${mine[@]}"); servers=$(list "${mine[@]}"); eps=127.0.0.1:23101,127.0.0.1:23102,127.0.0.1:23103
   for i in 1 2 3; do await zookeeper_serves 2310$i; done
@@ -79,6 +79,8 @@ zookeeper_load() { for c in 256 1; do load "set/$c zookeeper" zk op=set conns=$c
 
 for ((round = 0; round < RUNS; round++)); do
   for system in $ONLY; do
+    at=$work/$system-$round
+    mkdir "$at"
     "${system}_up"
     "${system}_warm"
     "${system}_load"

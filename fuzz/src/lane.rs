@@ -9,6 +9,7 @@ use base::rng::Rng;
 use base::{ClientId, Index, LaneId, NodeId, ShardId, Stamp, Term};
 use bytes::Bytes;
 use consensus::raft::{Answer, Entry, Fresh, Membership, Message, Position, Why};
+use data::command::pubsub::{Everywhere, Message as Published, Topic};
 use data::once::Id;
 use data::shard::{EntryWriter, genesis};
 use data::{Reply, Watched, command};
@@ -63,6 +64,7 @@ impl Stage {
                 }
             }
             self.out.peers.clear();
+            self.out.messages.clear();
             let writes = std::mem::take(&mut self.out.raft.writes);
             if writes.is_empty() {
                 return;
@@ -131,7 +133,7 @@ fn one(rng: &mut Rng) -> PeerMessage {
     let shard = ShardId(u16::try_from(rng.below(u64::from(SHARDS) + 1)).expect("small"));
     let term = Term(rng.below(5));
     let asker = Asker { lane: LaneId(0), client: ClientId(rng.below(3)), seq: rng.below(4), part: rng.one_in(4) };
-    match rng.below(12) {
+    match rng.below(14) {
         0 => PeerMessage::Ask { shard, term, asker, work: work(rng, asker, shard) },
         1 => PeerMessage::Answer { asker, shard, reply: Reply::Int(i64::MAX) },
         2 => PeerMessage::NotLeader { asker, shard, term },
@@ -141,6 +143,15 @@ fn one(rng: &mut Rng) -> PeerMessage {
             let piece = Piece { mark, offset: rng.below(2) * 5, total: 10, bytes: Bytes::from_static(b"12345") };
             PeerMessage::SnapshotPiece { shard, term, piece }
         }
+        5 => {
+            let message = Published {
+                topic: Topic::Channel,
+                channel: Bytes::from_static(b"c"),
+                payload: Bytes::from_static(b"m"),
+            };
+            PeerMessage::Everywhere { number: rng.below(3), what: Everywhere::Publish(message) }
+        }
+        6 => PeerMessage::EverywhereAnswer { number: rng.below(3), answer: Reply::Array(vec![Reply::Nil]) },
         4 => PeerMessage::SnapshotTaken { shard, term, index: Index(rng.below(9)), next: rng.below(20) },
         _ => PeerMessage::Raft { shard, message: raft(rng, term) },
     }

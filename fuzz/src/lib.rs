@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod lane;
 pub mod peer;
+pub mod restore;
 pub mod targets;
 
 use base::rng::Rng;
@@ -19,7 +20,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "resp", run: targets::resp, valid: targets::valid_resp },
     Target { name: "entry", run: targets::entry, valid: targets::valid_entry },
     Target { name: "snapshot_body", run: targets::snapshot_body, valid: targets::valid_snapshot_body },
@@ -28,6 +29,7 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "lane", run: lane::lane, valid: lane::valid_lane },
     Target { name: "log", run: targets::log, valid: targets::valid_log },
     Target { name: "placement", run: targets::placement, valid: targets::valid_placement },
+    Target { name: "restore", run: restore::restore, valid: restore::valid_restore },
 ];
 
 /// Runs a target on `count` inputs drawn from `seed`.

@@ -1,5 +1,6 @@
 //! Answers as a client sees them, read from RESP2 bytes, and what the oracle says they may be.
 
+use crate::oracle::payloads;
 use std::collections::BTreeSet;
 
 /// One reply.
@@ -26,12 +27,36 @@ pub enum Expected {
     Keys(BTreeSet<Vec<u8>>),
     /// A cursor, and some of these keys.
     PageOf(BTreeSet<Vec<u8>>),
+    /// Members of a value, in any order.
+    Rows(Rows),
+    /// A payload of DUMP that holds this, as [`payloads`] tells it.
+    Payload(String),
     /// An error that begins so.
     ErrorWith(&'static str),
     /// An error that begins so, with where it was raised behind it: a script's.
     ErrorOf(String),
     /// An array of these.
     All(Vec<Expected>),
+}
+
+/// Members of a value that may be answered: each a row of as many words as the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rows {
+    pub rows: Vec<Vec<Vec<u8>>>,
+    pub wanted: Wanted,
+}
+
+/// Which of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// All, each as often as it is there.
+    All,
+    /// So many different ones.
+    Different(usize),
+    /// So many that may be the same.
+    Draws(usize),
+    /// Any, behind a cursor.
+    Page,
 }
 
 impl Answer {
@@ -98,6 +123,8 @@ impl Expected {
                 [Answer::Bulk(_), Answer::Array(parts)] => within(parts, keys),
                 _ => false,
             },
+            (Self::Rows(rows), Answer::Array(parts)) => rows.allow(parts),
+            (Self::Payload(wanted), Answer::Bulk(payload)) => payloads::holds(payload).as_ref() == Some(wanted),
             (Self::ErrorWith(start), Answer::Error(text)) => text.starts_with(start),
             (Self::ErrorOf(start), Answer::Error(text)) => text.starts_with(start.as_str()),
             (Self::All(wanted), Answer::Array(parts)) => {
@@ -108,6 +135,41 @@ impl Expected {
     }
 }
 
+impl Rows {
+    fn allow(&self, parts: &[Answer]) -> bool {
+        if self.wanted == Wanted::Page {
+            return match parts {
+                [Answer::Bulk(_), Answer::Array(parts)] => self.rows_of(parts).is_some(),
+                _ => false,
+            };
+        }
+        let Some(mut got) = self.rows_of(parts) else { return false };
+        got.sort_unstable();
+        match self.wanted {
+            Wanted::All => {
+                let mut all: Vec<&[Vec<u8>]> = self.rows.iter().map(Vec::as_slice).collect();
+                all.sort_unstable();
+                got.iter().map(Vec::as_slice).eq(all)
+            }
+            Wanted::Different(count) => got.len() == count && got.is_sorted_by(|a, b| a < b),
+            Wanted::Draws(count) => got.len() == count,
+            Wanted::Page => unreachable!("it has a cursor"),
+        }
+    }
+
+    /// The rows in an answer, if all of them are rows of this.
+    fn rows_of(&self, parts: &[Answer]) -> Option<Vec<Vec<Vec<u8>>>> {
+        let known: BTreeSet<&[Vec<u8>]> = self.rows.iter().map(Vec::as_slice).collect();
+        let width = self.rows.first().map_or(1, Vec::len);
+        let word = |part: &Answer| if let Answer::Bulk(word) = part { Some(word.clone()) } else { None };
+        let row = |parts: &[Answer]| -> Option<Vec<Vec<u8>>> {
+            let row: Vec<Vec<u8>> = parts.iter().map(word).collect::<Option<_>>()?;
+            known.contains(row.as_slice()).then_some(row)
+        };
+        parts.chunks(width).map(row).collect()
+    }
+}
+
 fn within(parts: &[Answer], keys: &BTreeSet<Vec<u8>>) -> bool {
     parts.iter().all(|part| matches!(part, Answer::Bulk(key) if keys.contains(key)))
 }
@@ -115,6 +177,27 @@ fn within(parts: &[Answer], keys: &BTreeSet<Vec<u8>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_all_or_so_many_or_any() {
+        let rows: Vec<Vec<Vec<u8>>> =
+            ["a1", "b2", "b2"].iter().map(|row| row.bytes().map(|b| vec![b]).collect()).collect();
+        let allows = |wanted, text: &str| {
+            let parts = text.bytes().map(|byte| Answer::bulk(&[byte])).collect();
+            Expected::Rows(Rows { rows: rows.clone(), wanted }).allows(&Answer::Array(parts))
+        };
+        assert!(allows(Wanted::All, "b2a1b2") && !allows(Wanted::All, "a1b2") && !allows(Wanted::All, "a1a1b2"));
+        assert!(allows(Wanted::Different(2), "b2a1") && !allows(Wanted::Different(2), "b2b2"));
+        assert!(
+            allows(Wanted::Draws(2), "b2b2") && !allows(Wanted::Draws(2), "b1b2") && !allows(Wanted::Draws(2), "b2b")
+        );
+        let page = |text: &str| {
+            let parts = text.bytes().map(|byte| Answer::bulk(&[byte])).collect();
+            let rows = Rows { rows: rows.clone(), wanted: Wanted::Page };
+            Expected::Rows(rows).allows(&Answer::Array(vec![Answer::bulk(b"0"), Answer::Array(parts)]))
+        };
+        assert!(page("") && page("b2") && !page("a2"));
+    }
 
     #[test]
     fn replies_are_read_whole_or_not_at_all() {

@@ -3,6 +3,7 @@
 
 use base::rng::Rng;
 use base::{Index, Stamp};
+use data::keyspace::Listening;
 use data::once::Id;
 use data::shard::EntryWriter;
 use data::{Effects, Keyspace, Run, ShardState, Trial, command};
@@ -38,6 +39,9 @@ impl Pair {
             stamp: sim::world::WALL_START_MS,
             ids: 0,
         };
+        let all = Listening { events: true, changes: true, misses: true };
+        pair.tried.cut().listen(all);
+        pair.twin.cut().listen(all);
         let genesis = data::shard::genesis(Stamp(pair.stamp), (seed, !seed));
         pair.apply(&genesis);
         pair
@@ -82,6 +86,9 @@ impl Pair {
         self.tried.apply(Index(self.index), entry, |reply| one.push(reply)).unwrap();
         self.twin.apply(Index(self.index), entry, |reply| other.push(reply)).unwrap();
         assert_eq!(one, other, "replies are equal");
+        let (tried, twin) = (self.tried.cut(), self.twin.cut());
+        assert_eq!(tried.take_notices(), twin.take_notices(), "equal things are told of keys");
+        assert_eq!(tried.take_changes(), twin.take_changes());
         self.is_like_its_twin();
     }
 
@@ -90,6 +97,9 @@ impl Pair {
         assert_eq!(tried.digest(), twin.digest(), "the states are equal");
         assert_eq!((tried.bytes(), tried.next_expiry()), (twin.bytes(), twin.next_expiry()));
         for db in 0..DATABASES {
+            for key in sim::workload::keys() {
+                assert_eq!(tried.watched(db, &key), twin.watched(db, &key), "WATCH sees the same of a key");
+            }
             assert_eq!((tried.len(db), tried.expiring(db)), (twin.len(db), twin.expiring(db)));
         }
     }

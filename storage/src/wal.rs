@@ -90,26 +90,24 @@ pub struct SpareWanted<D> {
 }
 
 impl<D: Disk> SpareWanted<D> {
-    /// Makes it. Without space nothing half made is left.
-    pub fn make(&self) -> Result<Spare<D::File>, StorageError> {
-        make_spare(&self.disk, self.number, self.bytes)
+    /// Makes it, and calls `pause` after each of its pieces, [`ZEROS_BYTES`] long: whoever has time lets others write in between.
+    /// Without space nothing half made is left.
+    pub fn make(&self, pause: impl FnMut()) -> Result<Spare<D::File>, StorageError> {
+        make_spare(&self.disk, self.number, self.bytes, pause)
     }
 }
 
 /// Spares kept for another use; more are removed.
 const SPARES_MAX: usize = 16;
-const ZEROS_BYTES: usize = 1024 * 1024;
+/// Zeros are written in pieces of this size.
+pub const ZEROS_BYTES: usize = 256 * 1024;
 
 impl<D: Disk> Wal<D> {
     /// Recovers what the directory holds, or begins an empty log; writing goes on where it ended.
     pub fn open(disk: D, options: WalOptions) -> Result<(Self, Recovery), StorageError> {
         let bytes = options.segment_bytes;
         assert!(bytes >= 4 * PAGE_BYTES && bytes.is_multiple_of(PAGE_BYTES), "a segment is some whole pages");
-        for name in disk.list().map_err(io("listing", "the data directory"))? {
-            if name.starts_with("spare-") || name.ends_with(".tmp") {
-                disk.remove(&name).map_err(io("removing", &name))?;
-            }
-        }
+        let (spares, next_spare) = kept_spares(&disk, bytes)?;
         let found = recover::recover(&disk)?;
         for name in &found.left_over {
             disk.remove(name).map_err(io("removing", name))?;
@@ -118,7 +116,7 @@ impl<D: Disk> Wal<D> {
         let mut closed = found.closed;
         let (active, offset) = match closed.pop_back() {
             Some(tail) => (resume(&disk, tail, found.tail_salt)?, found.tail_offset),
-            None => (begin_segment(&disk, 1, make_spare(&disk, 0, options.segment_bytes)?)?, PAGE_BYTES),
+            None => (begin_segment(&disk, 1, make_spare(&disk, next_spare - 1, bytes, || {})?)?, PAGE_BYTES),
         };
         let mut wal = Self {
             disk,
@@ -126,8 +124,8 @@ impl<D: Disk> Wal<D> {
             active,
             offset,
             closed,
-            spares: Vec::new(),
-            next_spare: 1,
+            spares,
+            next_spare,
             next_batch,
             next_record,
             written: next_batch - 1,
@@ -192,7 +190,7 @@ impl<D: Disk> Wal<D> {
     /// Makes sure of `bytes` of room by making spare segments. Without space nothing is lost and nothing half made.
     pub fn prepare(&mut self, bytes: u64) -> Result<(), StorageError> {
         while let Some(wanted) = self.spare_wanted(bytes) {
-            self.add_spare(wanted.make()?);
+            self.add_spare(wanted.make(|| {})?);
         }
         Ok(())
     }
@@ -204,7 +202,7 @@ impl<D: Disk> Wal<D> {
             return Ok(());
         }
         let bytes = (stride + PAGE_BYTES).max(self.options.segment_bytes);
-        let spare = make_spare(&self.disk, self.next_spare, bytes)?;
+        let spare = make_spare(&self.disk, self.next_spare, bytes, || {})?;
         self.next_spare += 1;
         self.spares.push(spare);
         Ok(())
@@ -348,7 +346,7 @@ impl<D: Disk> Wal<D> {
             Some(at) => self.spares.remove(at),
             None => {
                 self.next_spare += 1;
-                make_spare(&self.disk, self.next_spare - 1, self.options.segment_bytes.max(wanted))?
+                make_spare(&self.disk, self.next_spare - 1, self.options.segment_bytes.max(wanted), || {})?
             }
         };
         let fresh = begin_segment(&self.disk, self.active.id + 1, spare)?;
@@ -366,7 +364,36 @@ pub(crate) fn segment_name(id: u64) -> String {
     format!("wal-{id:016x}.seg")
 }
 
-fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare<D::File>, StorageError> {
+/// Spares, and the number of the next one.
+type KeptSpares<F> = (Vec<Spare<F>>, u64);
+
+/// The spare segments of an earlier life, and the number of the next one. One that was not quite made will do: what was reserved
+/// reads as zeros. Others, and what was being written when that life ended, are removed.
+fn kept_spares<D: Disk>(disk: &D, bytes: u64) -> Result<KeptSpares<D::File>, StorageError> {
+    let (mut spares, mut next) = (Vec::new(), 1);
+    for name in disk.list().map_err(io("listing", "the data directory"))? {
+        let number: Option<u64> = name.strip_prefix("spare-").and_then(|number| number.parse().ok());
+        if let Some(number) = number.filter(|_| spares.len() < SPARES_MAX) {
+            let file = disk.open_paged(&name).map_err(io("opening", &name))?;
+            if file.len().map_err(io("looking at", &name))? == bytes {
+                next = next.max(number + 2);
+                spares.push(Spare { name, bytes, file: Some(file) });
+                continue;
+            }
+        }
+        if name.starts_with("spare-") || name.ends_with(".tmp") {
+            disk.remove(&name).map_err(io("removing", &name))?;
+        }
+    }
+    Ok((spares, next))
+}
+
+fn make_spare<D: Disk>(
+    disk: &D,
+    number: u64,
+    bytes: u64,
+    mut pause: impl FnMut(),
+) -> Result<Spare<D::File>, StorageError> {
     let name = format!("spare-{number}");
     let made = disk.create_paged(&name).and_then(|mut file| {
         file.reserve(bytes)?;
@@ -376,6 +403,7 @@ fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<Spare<D::Fil
             let piece = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(ZEROS_BYTES);
             file.write_at(at, &zeros[..piece])?;
             at += piece as u64;
+            pause();
         }
         file.sync_data().map(|()| file)
     });

@@ -50,3 +50,9 @@ pub fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     with_offset(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
+
+/// Microseconds since the Unix epoch.
+pub fn wall_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    with_offset(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)) * 1000 + u64::from(since.subsec_micros() % 1000)
+}

@@ -90,7 +90,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
     let (wal, recovery) = open_log(&disk).map_err(no_start)?;
     let known_roster = keeper::read_roster(&disk)?;
     let (keeper_in, keeper_out) = mpsc::channel();
-    let journal = Arc::new(Journal::new(wal, shared.clone(), keeper_in.clone(), slow_sync()?));
+    let journal = Arc::new(Journal::new(wal, shared.clone(), keeper_in.clone(), slow_sync()?, cluster.is_some()));
     let (durable, mut replicas) = recover(&disk, recovery)?;
     let parts = Parts { shared: &shared, journal: &journal, keeper: &keeper_in, disk: &disk };
     let mut lanes = make_lanes(

@@ -3,7 +3,8 @@
 //! A lane hands over the records of a turn with the messages that may follow them. Where syncs take less than half a
 //! millisecond and nothing is queued, the lane appends and syncs itself, which saves two thread switches and a third of
 //! the CPU of a write; what arrives meanwhile makes the next batch. On a slower disk the journal thread does it, so that
-//! reads needn't wait for syncs: its next batch is what queued up during its last sync. Either way batches grow with the
+//! reads needn't wait for syncs, and in a busy cluster, so that other nodes needn't: its next batch is what queued up during
+//! its last sync. Either way batches grow with the
 //! load and no timer is needed. After 20 ms without a write, the thread seals the tail.
 
 use crate::keeper::Task;
@@ -28,6 +29,12 @@ pub struct Journal {
     sync_ns: AtomicU64,
     /// True while the lanes leave syncs to the thread.
     slow: AtomicBool,
+    /// Moving average of records in a batch, times [`CROWD_SCALE`].
+    crowd: AtomicU64,
+    /// True while batches hold so many shards' records that the lane has better to do than to wait for them.
+    crowded: AtomicBool,
+    /// Other nodes wait for what the lane answers while it would sync.
+    beside_others: bool,
     shared: Arc<Shared>,
     room: Room,
     keeper: Sender<Task>,
@@ -82,11 +89,24 @@ const INLINE_SYNC_NS: u64 = 400_000;
 const THREAD_SYNC_NS: u64 = 800_000;
 /// Writes above this have room made for them before they are let in.
 const LARGE_BYTES: u64 = 1024 * 1024;
+const CROWD_SCALE: u64 = 16;
+/// Batches of so many records, where other nodes wait for the lane, are left to the thread: records of so many shards at once mean
+/// that much else arrives during a sync. With 256 writers on three nodes of one machine that gave a fifth more writes for 7 % more
+/// CPU of each.
+const THREAD_RECORDS: u64 = 5;
+/// Below this, the lane syncs by itself again.
+const INLINE_RECORDS: u64 = 3;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 const SEAL_AFTER: Duration = Duration::from_millis(20);
 
 impl Journal {
-    pub fn new(wal: Wal<RealDisk>, shared: Arc<Shared>, keeper: Sender<Task>, slow_sync: Duration) -> Self {
+    pub fn new(
+        wal: Wal<RealDisk>,
+        shared: Arc<Shared>,
+        keeper: Sender<Task>,
+        slow_sync: Duration,
+        beside_others: bool,
+    ) -> Self {
         let room = Room::default();
         room.look(&wal);
         Self {
@@ -95,6 +115,9 @@ impl Journal {
             changed: Condvar::new(),
             sync_ns: AtomicU64::new(if slow_sync.is_zero() { 0 } else { THREAD_SYNC_NS }),
             slow: AtomicBool::new(!slow_sync.is_zero()),
+            crowd: AtomicU64::new(0),
+            crowded: AtomicBool::new(false),
+            beside_others,
             shared,
             room,
             keeper,
@@ -104,7 +127,7 @@ impl Journal {
 
     /// Makes the writes durable here and now if that is the faster way; gives them back otherwise.
     pub fn inline(&self, writes: Vec<Write>) -> Result<Vec<Envelope>, Vec<Write>> {
-        if self.slow.load(Ordering::Relaxed) {
+        if self.slow.load(Ordering::Relaxed) || self.crowded.load(Ordering::Relaxed) {
             return Err(writes);
         }
         let Ok(mut wal) = self.wal.try_lock() else { return Err(writes) };
@@ -284,6 +307,20 @@ impl Journal {
             self.slow.store(true, Ordering::Relaxed);
         } else if average < INLINE_SYNC_NS {
             self.slow.store(false, Ordering::Relaxed);
+        }
+        if self.beside_others {
+            self.note_crowd(records.len() as u64);
+        }
+    }
+
+    fn note_crowd(&self, records: u64) {
+        let crowd = self.crowd.load(Ordering::Relaxed);
+        let crowd = crowd - crowd / CROWD_SCALE + records;
+        self.crowd.store(crowd, Ordering::Relaxed);
+        if crowd >= THREAD_RECORDS * CROWD_SCALE {
+            self.crowded.store(true, Ordering::Relaxed);
+        } else if crowd < INLINE_RECORDS * CROWD_SCALE {
+            self.crowded.store(false, Ordering::Relaxed);
         }
     }
 }

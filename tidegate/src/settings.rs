@@ -3,9 +3,10 @@
 //! They are single numbers, read relaxed where they count; CONFIG SET writes them. Nothing else is written to their
 //! cache lines.
 
+use data::keyspace::Class;
 use node::ScriptTimes;
 use script::Limits;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering};
 
 /// See the module.
 #[derive(Debug)]
@@ -21,6 +22,113 @@ pub struct Settings {
     script_busy_ms: AtomicU64,
     script_limit_ms: AtomicU64,
     script_bytes: AtomicU64,
+    notified: AtomicU16,
+    tracked_keys_max: AtomicU64,
+    output_limits: [[AtomicU64; 3]; 3],
+}
+
+/// How much a client of a kind may be owed: more than the hard limit at no time, more than the soft one not for so long. No
+/// limit if zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimit {
+    pub hard_bytes: u64,
+    pub soft_bytes: u64,
+    pub soft_seconds: u64,
+}
+
+/// The kinds of clients that `client-output-buffer-limit` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputClass {
+    Normal,
+    /// There are none here.
+    Replica,
+    /// Those that get what they haven't asked for just then.
+    Pubsub,
+}
+
+/// What `notify-keyspace-events` asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notified(u16);
+
+const KEYSPACE: u16 = 1 << 14;
+const KEYEVENT: u16 = 1 << 15;
+/// The letters of classes, in the order in which they are shown; `d` is for modules, of which there are none.
+const CLASSES: [(char, u16); 12] = [
+    ('g', 1 << 0),
+    ('$', 1 << 1),
+    ('l', 1 << 2),
+    ('s', 1 << 3),
+    ('h', 1 << 4),
+    ('z', 1 << 5),
+    ('x', 1 << 6),
+    ('e', 1 << 7),
+    ('t', 1 << 8),
+    ('d', 1 << 9),
+    ('n', 1 << 10),
+    ('m', 1 << 11),
+];
+/// All but `n` and `m`, as `A` means.
+const ALL: u16 = (1 << 10) - 1;
+
+impl Notified {
+    /// Reads the letters; nothing if one of them means nothing.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bit = |letter| match letter {
+            'A' => Some(ALL),
+            'K' => Some(KEYSPACE),
+            'E' => Some(KEYEVENT),
+            other => CLASSES.iter().find(|(class, _)| *class == other).map(|(_, bit)| *bit),
+        };
+        text.chars().try_fold(0, |bits, letter| Some(bits | bit(letter)?)).map(Self)
+    }
+
+    /// True if events of the class are asked for.
+    pub fn has(self, class: Class) -> bool {
+        let letter = match class {
+            Class::Generic => 'g',
+            Class::String => '$',
+            Class::List => 'l',
+            Class::Set => 's',
+            Class::Hash => 'h',
+            Class::Zset => 'z',
+            Class::Expired => 'x',
+            Class::Evicted => 'e',
+            Class::Stream => 't',
+            Class::New => 'n',
+            Class::Miss => 'm',
+        };
+        self.any() && CLASSES.iter().any(|(of, bit)| *of == letter && self.0 & bit != 0)
+    }
+
+    /// True if anything at all is to be told.
+    pub fn any(self) -> bool {
+        (self.keyspace() || self.keyevent()) && self.0 & !(KEYSPACE | KEYEVENT) != 0
+    }
+
+    /// Under the key's name.
+    pub fn keyspace(self) -> bool {
+        self.0 & KEYSPACE != 0
+    }
+
+    /// Under the event's.
+    pub fn keyevent(self) -> bool {
+        self.0 & KEYEVENT != 0
+    }
+}
+
+impl std::fmt::Display for Notified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all = self.0 & ALL == ALL;
+        if all {
+            f.write_str("A")?;
+        }
+        let of_all = |bit: u16| bit & ALL != 0;
+        let shown =
+            CLASSES.iter().filter(|(letter, bit)| self.0 & bit != 0 && !(all && of_all(*bit)) && *letter != 'm');
+        shown.map(|(letter, _)| letter).try_for_each(|letter| write!(f, "{letter}"))?;
+        let behind = [('K', KEYSPACE), ('E', KEYEVENT), ('m', 1 << 11)];
+        behind.iter().filter(|(_, bit)| self.0 & bit != 0).try_for_each(|(letter, _)| write!(f, "{letter}"))
+    }
 }
 
 impl Default for Settings {
@@ -36,9 +144,15 @@ impl Default for Settings {
             script_busy_ms: AtomicU64::new(ScriptTimes::default().busy_ms),
             script_limit_ms: AtomicU64::new(ScriptTimes::default().limit_ms),
             script_bytes: AtomicU64::new(Limits::default().bytes as u64),
+            notified: AtomicU16::new(0),
+            tracked_keys_max: AtomicU64::new(1_000_000),
+            output_limits: [[0, 0, 0], [256 * MIB, 64 * MIB, 60], [32 * MIB, 8 * MIB, 60]]
+                .map(|limit| limit.map(AtomicU64::new)),
         }
     }
 }
+
+const MIB: u64 = 1024 * 1024;
 
 impl Settings {
     /// How long scripts may take.
@@ -67,6 +181,38 @@ impl Settings {
     /// Memory that one script may use.
     pub fn set_script_bytes(&self, bytes: u64) {
         self.script_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What clients are told of what happens to keys.
+    pub fn notified(&self) -> Notified {
+        Notified(self.notified.load(Ordering::Relaxed))
+    }
+
+    pub fn set_notified(&self, notified: Notified) {
+        self.notified.store(notified.0, Ordering::Relaxed);
+    }
+
+    /// Keys that are remembered for the caches of clients; no bound if zero.
+    pub fn tracked_keys_max(&self) -> u64 {
+        self.tracked_keys_max.load(Ordering::Relaxed)
+    }
+
+    pub fn set_tracked_keys_max(&self, count: u64) {
+        self.tracked_keys_max.store(count, Ordering::Relaxed);
+    }
+
+    /// How much a client of a kind may be owed.
+    pub fn output_limit(&self, class: OutputClass) -> OutputLimit {
+        let [hard_bytes, soft_bytes, soft_seconds] =
+            [0, 1, 2].map(|at| self.output_limits[class as usize][at].load(Ordering::Relaxed));
+        OutputLimit { hard_bytes, soft_bytes, soft_seconds }
+    }
+
+    pub fn set_output_limit(&self, class: OutputClass, limit: OutputLimit) {
+        let OutputLimit { hard_bytes, soft_bytes, soft_seconds } = limit;
+        for (to, value) in self.output_limits[class as usize].iter().zip([hard_bytes, soft_bytes, soft_seconds]) {
+            to.store(value, Ordering::Relaxed);
+        }
     }
 
     /// A replica answers reads of READONLY connections if it holds what was acknowledged so long ago.
@@ -135,5 +281,31 @@ impl Settings {
 
     pub fn set_output_timeout_s(&self, seconds: u64) {
         self.output_timeout_s.store(seconds, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_of_events_are_read_and_shown_as_redis_does() {
+        for (given, shown) in [
+            ("KEA", "AKE"),
+            ("Kg", "gK"),
+            ("", ""),
+            ("Ex$", "$xE"),
+            ("KEg$lshzxetdm", "AKEm"),
+            ("Kn", "nK"),
+            ("AEn", "AnE"),
+            ("Km", "Km"),
+        ] {
+            assert_eq!(Notified::parse(given).map(|all| all.to_string()).as_deref(), Some(shown), "{given}");
+        }
+        assert_eq!(Notified::parse("KEA n"), None);
+        let has = |text: &str, class| Notified::parse(text).is_some_and(|all| all.has(class));
+        assert!(has("KA", Class::Evicted) && has("Ex", Class::Expired) && has("Em", Class::Miss));
+        assert!(!has("A", Class::List), "neither K nor E");
+        assert!(!has("KEA", Class::New) && !has("KEA", Class::Miss), "these must be asked for");
     }
 }

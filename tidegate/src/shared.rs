@@ -3,15 +3,17 @@
 use crate::admin::slowlog::Slowlog;
 use crate::cli::Dev;
 use crate::clients::Card;
+use crate::lane::{Keys, Pause};
 use crate::meters::Meters;
 use crate::meters::totals::Totals;
 use crate::neighbours;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use base::{ClientId, NodeId, Roster, ShardId};
+use bytes::Bytes;
 use consensus::Envelope;
 use edge::cluster::Map;
-use node::{LaneMessage, ShardStatus, SnapshotNews, SnapshotWaiting};
+use node::{Heard, LaneMessage, ShardStatus, SnapshotNews, SnapshotWaiting};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -33,6 +35,19 @@ pub enum Input {
     /// Scripts that were run elsewhere.
     Batch(Box<data::batch::Batch>),
     Kill(ClientId),
+    /// What entries did to keys of another lane's shards.
+    Heard(Arc<[Heard]>),
+    /// Another lane's client reads what one of this lane's is to be told.
+    Invalidate {
+        client: ClientId,
+        keys: Keys,
+    },
+    /// What clients listen for has changed.
+    Listen,
+    /// Lines for those who monitor.
+    Lines(Vec<Bytes>),
+    /// CLIENT PAUSE is over.
+    Resumed,
     Stop,
 }
 
@@ -162,6 +177,10 @@ pub struct Shared {
     pub accepted: AtomicU64,
     pub refused: AtomicU64,
     pub settings: Settings,
+    /// Clients whose reads are tracked, and clients that monitor.
+    pub trackers: AtomicUsize,
+    pub monitors: AtomicUsize,
+    pub pause: Pause,
     pub slowlog: Mutex<Slowlog>,
     pub meters: Meters,
     /// What CONFIG RESETSTAT has seen: INFO counts from there.
@@ -212,6 +231,9 @@ impl Shared {
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             settings: Settings::default(),
+            trackers: AtomicUsize::new(0),
+            monitors: AtomicUsize::new(0),
+            pause: Pause::default(),
             slowlog: Mutex::default(),
             meters: Meters::new(lanes),
             reset_at: Mutex::default(),

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::{ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::cluster::{Cluster, First, NODES, free_ports};
+use support::cluster::{Cluster, First, NODES, hold_ports};
 use support::{Client, Folder, Reply};
 
 #[test]
@@ -179,6 +179,43 @@ fn a_node_that_missed_too_much_gets_a_snapshot() {
     assert_eq!(client.ask(&["STRLEN", &last]).expect("a node answers"), Reply::Integer(64 * 1024));
 }
 
+/// A node whose log is long when it starts asked for snapshots before it had applied anything, and never again: its disk
+/// filled up.
+#[test]
+fn a_log_that_is_long_at_the_start_is_covered_by_snapshots() {
+    let folder = Folder::new("cluster-long-log");
+    let mut cluster = Cluster::start(folder.path());
+    let (mut client, value) = (cluster.client(0), "v".repeat(64 * 1024));
+    for at in 0..1100 {
+        set(&mut client, &format!("key:{at}"), &value);
+    }
+    (0..NODES).for_each(|at| cluster.kill(at));
+    cluster.options = vec!["--snapshot-after-mib", "64"];
+    // Alone it knows its log and applies nothing.
+    cluster.children[0] = Some(cluster.spawn(0, First::No));
+    await_metric(&cluster, "tidegate_wal_bytes", 64.0 * 1024.0 * 1024.0);
+    for at in 1..NODES {
+        cluster.children[at] = Some(cluster.spawn(at, First::No));
+    }
+    assert!((0..NODES).all(|at| cluster.await_ready(at)), "the nodes came back");
+    await_metric(&cluster, "tidegate_snapshots_total", 9.0);
+}
+
+/// Waits until a sum over a metric's series on node 0 is at least `least`.
+fn await_metric(cluster: &Cluster, name: &str, least: f64) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let page = support::http(&cluster.admin(0), "GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n");
+        let body = page.map(|page| page.body).unwrap_or_default();
+        let lines = body.lines().filter(|line| line.starts_with(name));
+        let sum: f64 = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+        if sum >= least {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{name} is {sum}, not {least}");
+    }
+}
+
 /// A lost node's place goes to a new one while writers go on; then the new one makes the majority, and the old one is refused.
 #[test]
 fn a_lost_node_is_replaced_under_load() {
@@ -310,7 +347,7 @@ fn strangers_on_the_peer_port_are_closed_and_harm_nobody() {
 fn local_runs_a_cluster_and_ends_it() {
     let folder = Folder::new("cluster-local");
     for _ in 0..20 {
-        let [base, ..] = free_ports();
+        let ([base, ..], _) = hold_ports();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["local", "--nodes", "3", "--port", &base.min(64_000).to_string(), "--dir"])
             .arg(folder.path().join(base.to_string()))

@@ -48,7 +48,7 @@ impl Stage {
         cluster.kill(NODES - 1);
         let label = std::fs::read_to_string(cluster.data(NODES - 1).join("life")).expect("a node has a life");
         let life = label.split(' ').next().and_then(|word| u64::from_str_radix(word, 16).ok()).expect("a label");
-        let name = Name { version: 2, cluster: 0xc1, from: 0xa0 + NODES as u64, to: 0xa1, life };
+        let name = Name { version: 3, cluster: 0xc1, from: 0xa0 + NODES as u64, to: 0xa1, life };
         let port = cluster.ports[0][2];
         Self { cluster, name, port, _folder: folder }
     }

@@ -4,6 +4,8 @@
 pub const BULK_BYTES_MAX: usize = 512 * MIB;
 /// The most arguments that one command may have, as in Redis.
 pub const ARGS_COUNT_MAX: usize = 1024 * 1024;
+/// The most members that one command may draw by chance with repetition, where Redis would go on until its memory ends.
+pub const PICKS_COUNT_MAX: usize = 1024 * 1024;
 /// The longest inline command and the longest line of a header, as in Redis.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// The largest request as a whole; one value of the largest size and its command fit.
@@ -32,6 +34,8 @@ pub const ENTRY_BYTES_SOFT: usize = MIB;
 pub const ENTRY_BYTES_MAX: usize = REQUEST_BYTES_MAX + MIB;
 /// The largest string value, as in Redis.
 pub const STRING_BYTES_MAX: usize = 512 * MIB;
+/// The lengths of the two strings of LCS, multiplied: what a lane does in a second or less, and some 32 MB of bits.
+pub const LCS_CELLS_MAX: usize = 1 << 28;
 /// Buckets of the WATCH table of each shard.
 pub const WATCH_BUCKET_COUNT: usize = 65_536;
 /// Dead keys that one applied entry may remove besides its own work.
@@ -62,6 +66,8 @@ pub const SCRIPT_BYTES_MAX: usize = 16 * MIB;
 pub const FUNCTION_BYTES_MAX: usize = 16 * MIB;
 /// All that one script may do, as the bytes of its commands.
 pub const EFFECTS_BYTES_MAX: usize = 64 * MIB;
+/// Channels, patterns or shard channels that one client may listen to.
+pub const SUBSCRIPTIONS_MAX: usize = 1024 * 1024;
 /// One mebibyte in bytes.
 pub const MIB: usize = 1024 * 1024;
 

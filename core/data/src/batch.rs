@@ -4,6 +4,7 @@
 //! The state goes along, so nobody sees it meanwhile, and comes back as it was. What is to be logged comes back as an
 //! entry; what a client is to be told, once that is applied, stands beside it.
 
+use crate::command::pubsub::Message;
 use crate::command::scripts::{Access, Need, need};
 use crate::command::{Command, prefix};
 use crate::once::OwnedId;
@@ -51,6 +52,8 @@ pub struct Batch {
     /// What became of each task that was done.
     pub done: Vec<Done>,
     pub end: End,
+    /// What scripts have published: it leaves when the entry is applied, or at once if there is none.
+    pub messages: Vec<Message>,
     /// Lines for the log of the node: level, text.
     pub lines: Vec<(u8, Vec<u8>)>,
     pub stop: Arc<Stop>,
@@ -147,7 +150,7 @@ pub fn is_scripted(command: &Command, args: &[&[u8]]) -> bool {
         Run::Script(_) => true,
         Run::Scatter(scatter) => scatter.is_of_scripts() && need(scatter, args) == Need::Compiler,
         Run::Prefix(_) => prefix::parse(args).is_ok_and(|call| matches!(call.command.run, Run::Script(_))),
-        Run::Read(_) | Run::Write(_) | Run::Session | Run::Node => false,
+        Run::Read(_) | Run::Write(_) | Run::Session | Run::Node | Run::Everywhere => false,
     }
 }
 

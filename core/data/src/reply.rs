@@ -24,6 +24,8 @@ pub enum Reply {
     Int(i64),
     /// A double: a bulk string in RESP2.
     Double(f64),
+    /// A double in plain digits, at most seventeen behind the point: a bulk string in RESP2.
+    Decimal(f64),
     /// A boolean: 1 or 0 in RESP2.
     Bool(bool),
     /// An integer of any size, in decimal: a bulk string in RESP2.
@@ -40,6 +42,10 @@ pub enum Reply {
     Set(Vec<Reply>),
     /// Key and value pairs: a flat array in RESP2.
     Map(Vec<(Reply, Reply)>),
+    /// Pairs in their order: a flat array in RESP2, an array of arrays of two in RESP3.
+    Couples(Vec<(Reply, Reply)>),
+    /// The same, but in RESP2 each pair is an array of two (what XREAD found, by stream).
+    Pairs(Vec<(Reply, Reply)>),
     /// A refusal; nothing was changed unless the error's own text says otherwise.
     Error(Refused),
     /// The leader has kept the answer since a script ran. Never leaves the lane that applies the entry.
@@ -99,6 +105,43 @@ impl Reply {
         Self::bulk(value.to_string().as_bytes())
     }
 
+    /// A double as C's `%.17g`, as Redis prints scores: seventeen digits without the zeros at their end, in plain or
+    /// scientific notation.
+    #[must_use]
+    pub fn digits(value: f64) -> String {
+        if !value.is_finite() {
+            return if value.is_nan() { "nan" } else { ["-inf", "inf"][usize::from(value > 0.0)] }.to_owned();
+        }
+        let scientific = format!("{value:.16e}");
+        let (mantissa, exponent) = scientific.split_once('e').expect("the notation has an exponent");
+        let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+        let (first, rest) = mantissa.split_once('.').expect("seventeen digits have a point");
+        let rest = rest.trim_end_matches('0');
+        let exponent: i32 = exponent.parse().expect("an exponent is a number");
+        let shift = exponent.unsigned_abs() as usize;
+        let point = if rest.len() > shift { "." } else { "" };
+        match exponent {
+            0..17 => {
+                let (whole, fraction) = rest.split_at_checked(shift).unwrap_or((rest, ""));
+                format!("{sign}{first}{whole:0<shift$}{point}{fraction}")
+            }
+            -4..0 => format!("{sign}0.{:0>shift$}{rest}", first),
+            _ => {
+                let point = if rest.is_empty() { "" } else { "." };
+                format!("{sign}{first}{point}{rest}e{}{shift:02}", if exponent < 0 { '-' } else { '+' })
+            }
+        }
+    }
+
+    /// A double as C's `%.17f` without the zeros at its end.
+    #[must_use]
+    pub fn plain(value: f64) -> String {
+        match format!("{value:.17}").trim_end_matches('0').trim_end_matches('.') {
+            "-0" => "0".to_owned(),
+            text => text.to_owned(),
+        }
+    }
+
     /// A count as an integer.
     #[must_use]
     pub fn count(n: usize) -> Self {
@@ -109,5 +152,38 @@ impl Reply {
 impl From<Result<Reply, Refused>> for Reply {
     fn from(outcome: Result<Reply, Refused>) -> Self {
         outcome.unwrap_or_else(Reply::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reply;
+
+    #[test]
+    fn doubles_look_as_c_prints_them_with_seventeen_digits() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (3.0, "3"),
+            (100.0, "100"),
+            (0.1, "0.10000000000000001"),
+            (0.0001, "0.0001"),
+            (-0.012, "-0.012"),
+            (0.5, "0.5"),
+            (1234.5, "1234.5"),
+            (1e15, "1000000000000000"),
+            (99_999_999_999_999_984.0, "99999999999999984"),
+            (0.00001, "1.0000000000000001e-05"),
+            (std::f64::consts::PI, "3.1415926535897931"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (-123_456_789_012_345_678.0, "-1.2345678901234568e+17"),
+            (1e300, "1.0000000000000001e+300"),
+            (1.5e-9, "1.5e-09"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(Reply::digits(value), text);
+        }
     }
 }

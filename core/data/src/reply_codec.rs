@@ -23,8 +23,11 @@ const SET: u8 = 11;
 const MAP: u8 = 12;
 const ERROR: u8 = 13;
 const WATCHED: u8 = 14;
-const BIG_NUMBER: u8 = 16;
+const PAIRS: u8 = 15;
+const COUPLES: u8 = 16;
 const FORMATTED: u8 = 17;
+const DECIMAL: u8 = 18;
+const BIG_NUMBER: u8 = 19;
 
 /// Lists in lists, and no deeper: what commands answer is flatter, and scripts may not answer more.
 pub const DEPTH_MAX: u32 = 64;
@@ -52,8 +55,8 @@ impl Reply {
                 out.push(INT);
                 out.extend_from_slice(&n.to_le_bytes());
             }
-            Self::Double(value) => {
-                out.push(DOUBLE);
+            Self::Double(value) | Self::Decimal(value) => {
+                out.push(if matches!(self, Self::Double(_)) { DOUBLE } else { DECIMAL });
                 out.extend_from_slice(&value.to_bits().to_le_bytes());
             }
             Self::Bool(value) => out.extend_from_slice(&[BOOL, u8::from(*value)]),
@@ -61,14 +64,9 @@ impl Reply {
             Self::Verbatim(text) => tagged(out, VERBATIM, text.as_bytes()),
             Self::Array(items) => list(out, ARRAY, items),
             Self::Set(items) => list(out, SET, items),
-            Self::Map(pairs) => {
-                out.push(MAP);
-                put_varint(out, pairs.len() as u64);
-                for (key, value) in pairs {
-                    key.encode(out);
-                    value.encode(out);
-                }
-            }
+            Self::Map(pairs) => put_pairs(out, MAP, pairs),
+            Self::Couples(pairs) => put_pairs(out, COUPLES, pairs),
+            Self::Pairs(pairs) => put_pairs(out, PAIRS, pairs),
             Self::Error(refused) => tagged(out, ERROR, refused.to_string().as_bytes()),
             Self::Watched(watched) => {
                 out.push(WATCHED);
@@ -96,6 +94,7 @@ fn decode(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Reply, D
         NIL_ARRAY => Reply::NilArray,
         INT => Reply::Int(reader.u64()?.cast_signed()),
         DOUBLE => Reply::Double(f64::from_bits(reader.u64()?)),
+        DECIMAL => Reply::Decimal(f64::from_bits(reader.u64()?)),
         BOOL => Reply::Bool(reader.u8()? != 0),
         BULK => {
             let bytes = reader.bytes()?;
@@ -105,14 +104,9 @@ fn decode(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Reply, D
         VERBATIM => Reply::Verbatim(text(reader)?),
         ARRAY => Reply::Array(items(reader, frame, deeper?)?),
         SET => Reply::Set(items(reader, frame, deeper?)?),
-        MAP => {
-            let (count, depth) = (reader.varint()?, deeper?);
-            let mut pairs = Vec::new();
-            for _ in 0..count {
-                pairs.push((decode(reader, frame, depth)?, decode(reader, frame, depth)?));
-            }
-            Reply::Map(pairs)
-        }
+        MAP => Reply::Map(pairs(reader, frame, deeper?)?),
+        COUPLES => Reply::Couples(pairs(reader, frame, deeper?)?),
+        PAIRS => Reply::Pairs(pairs(reader, frame, deeper?)?),
         ERROR => Reply::Error(Refused::Text(text(reader)?)),
         WATCHED => Reply::Watched(watched(reader)?),
         BIG_NUMBER => Reply::BigNumber(reader.bytes()?.into()),
@@ -180,6 +174,24 @@ fn list(out: &mut Vec<u8>, tag: u8, items: &[Reply]) {
     items.iter().for_each(|item| item.encode(out));
 }
 
+fn put_pairs(out: &mut Vec<u8>, tag: u8, pairs: &[(Reply, Reply)]) {
+    out.push(tag);
+    put_varint(out, pairs.len() as u64);
+    for (key, value) in pairs {
+        key.encode(out);
+        value.encode(out);
+    }
+}
+
+fn pairs(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Vec<(Reply, Reply)>, DecodeError> {
+    let count = reader.varint()?;
+    let mut out = Vec::new();
+    for _ in 0..count {
+        out.push((decode(reader, frame, depth)?, decode(reader, frame, depth)?));
+    }
+    Ok(out)
+}
+
 fn items(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Vec<Reply>, DecodeError> {
     let count = reader.varint()?;
     let mut out = Vec::new();
@@ -209,12 +221,15 @@ mod tests {
             Reply::NilArray,
             Reply::Int(i64::MIN),
             Reply::Double(-1.5),
+            Reply::Decimal(2.25),
             Reply::Bool(true),
             Reply::bulk(b"small"),
             Reply::Bulk(Blob::Shared(Bytes::from(vec![7; 1000]))),
             Reply::Verbatim("text".to_owned()),
             Reply::Set(vec![Reply::Int(1)]),
             Reply::Map(vec![(Reply::Int(1), Reply::Nil)]),
+            Reply::Couples(vec![(Reply::Int(1), Reply::Nil)]),
+            Reply::Pairs(vec![(Reply::Int(1), Reply::Nil)]),
             Reply::Error(Refused::Text("ERR why".to_owned())),
             Reply::Watched(vec![watched]),
         ])

@@ -23,6 +23,8 @@ pub struct ShardState {
     keyspace: Keyspace,
     /// Calls of the entry that is applied.
     calls: u64,
+    /// Its operations, each of which is answered once.
+    operations: usize,
 }
 
 /// A log entry in the making: commands are added as they arrive.
@@ -267,7 +269,7 @@ fn skip_calls(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
 
 impl Default for ShardState {
     fn default() -> Self {
-        Self { keyspace: Keyspace::new((0, 0)), calls: 0 }
+        Self { keyspace: Keyspace::new((0, 0)), calls: 0, operations: 0 }
     }
 }
 
@@ -275,7 +277,7 @@ impl ShardState {
     /// The state that a snapshot holds.
     #[must_use]
     pub fn with_keyspace(keyspace: Keyspace) -> Self {
-        Self { keyspace, calls: 0 }
+        Self { keyspace, calls: 0, operations: 0 }
     }
 
     /// The keys and values.
@@ -297,7 +299,7 @@ impl ShardState {
     /// Applies the committed entry at `index`; one reply for each of its commands goes to `replied`.
     pub fn apply(&mut self, index: Index, entry: &[u8], mut replied: impl FnMut(Reply)) -> Result<(), BadEntry> {
         let mut reader = Reader::new(entry);
-        self.calls = 0;
+        (self.calls, self.operations) = (0, 0);
         match reader.u8()? {
             APPLY_VERSION => {}
             other => return Err(DecodeError::Unknown(u64::from(other)).into()),
@@ -312,11 +314,14 @@ impl ShardState {
                 if mutation::on(Mutation::HiddenChanceInApply) {
                     seed.0 ^= std::ptr::from_ref(self).addr() as u64;
                 }
+                let listening = self.keyspace.listening();
                 self.keyspace = Keyspace::new(seed);
+                self.keyspace.listen(listening);
                 self.keyspace.advance(stamp, index);
             }
             KIND_BATCH => {
                 self.keyspace.advance(stamp, index);
+                self.keyspace.begin_operation(None);
                 // Before the commands: a death counts as a change for WATCH, and must not follow one that came later.
                 self.keyspace.remove_dead(EXPIRED_PER_ENTRY_MAX);
                 self.keyspace.outcomes_mut().pass_time(stamp);
@@ -334,6 +339,10 @@ impl ShardState {
     pub fn read(&self, cx: &Context, command: &Command, args: &[&[u8]]) -> Option<Reply> {
         let Run::Read(run) = command.run else { unreachable!("only reads are read") };
         let reply = Reply::from(run(&self.keyspace, cx, args));
+        if cx.tick_needed.get() {
+            // It will run again.
+            self.keyspace.take_misses(command);
+        }
         (!cx.tick_needed.get()).then_some(reply)
     }
 
@@ -354,9 +363,11 @@ impl ShardState {
             bring_near(keys.filter_map(|(db, key)| self.keyspace.lookup(db, key)));
         }
         for call in &calls {
+            self.next_operation();
             replied(self.call(stamp, call));
         }
         if calls.len() < NEAR_MAX && !reader.is_empty() {
+            self.next_operation();
             match reader.u8()? {
                 OP_EXEC => replied(self.transaction(stamp, reader)?),
                 OP_ONCE => replied(self.once(stamp, reader)?),
@@ -365,6 +376,12 @@ impl ShardState {
             }
         }
         Ok(())
+    }
+
+    /// Changes from here on are the next operation's.
+    fn next_operation(&mut self) {
+        self.keyspace.begin_operation(Some(self.operations));
+        self.operations += 1;
     }
 
     /// An operation under an id: answered if its outcome is known, else done and recorded. Its order is id, guards, command.
@@ -525,14 +542,16 @@ impl ShardState {
     pub(crate) fn run(&mut self, stamp: Stamp, db: u8, command: &Command, args: &[&[u8]]) -> Reply {
         self.calls += 1;
         let cx = Context::new(db, stamp).with_chance(self.keyspace.chance() ^ self.calls);
-        Reply::from(match command.run {
+        let outcome = match command.run {
             Run::Write(run) => run(&mut self.keyspace, &cx, args),
             Run::Read(run) => run(&self.keyspace, &cx, args),
             Run::Scatter(scatter) => command::keyless::run(scatter, &mut self.keyspace, &cx, args),
-            Run::Session | Run::Node | Run::Prefix(_) | Run::Script(_) => {
+            Run::Session | Run::Node | Run::Everywhere | Run::Prefix(_) | Run::Script(_) => {
                 Err(Refused::Text(format!("ERR {} can't be logged", command.name)))
             }
-        })
+        };
+        self.keyspace.ran(command);
+        Reply::from(outcome)
     }
 }
 

@@ -1,8 +1,15 @@
 //! How outsiders speak: bytes in, requests out; replies in, bytes out. No socket, no clock.
 //!
-//! [`resp`] is Redis' protocol, versions 2 and 3; [`cluster`] makes a node look like one of a Redis Cluster.
+//! [`resp`] is Redis' protocol, versions 2 and 3; [`cluster`] makes a node look like one of a Redis Cluster; [`caches`] knows what
+//! the clients of a lane keep of what they have read.
 
+pub mod caches;
 pub mod cluster;
 pub mod resp;
 
-pub use resp::session::{Call, ExecCall, Fate, QueuedCall, Session, SessionConfig, Step};
+pub use caches::Caches;
+pub use resp::push::Push;
+pub use resp::session::{Session, SessionConfig};
+pub use resp::step::{Call, EverywhereCall, ExecCall, Fate, QueuedCall, Step};
+pub use resp::subscribe::Listens;
+pub use resp::tracking::{Mode, Tracking};

@@ -69,6 +69,8 @@ impl Lane {
                 }
             }
             PeerMessage::Time { wall_ms } => self.on_time_told(now, from, wall_ms, out),
+            PeerMessage::Everywhere { number, what } => self.on_node_asks(now, from, number, what, out),
+            PeerMessage::EverywhereAnswer { number, answer } => self.on_node_answers(from, number, answer, out),
             PeerMessage::SnapshotPiece { shard, term, piece } => {
                 if self.owns(shard) {
                     self.replica(shard).on_piece(from, term, piece, out);
@@ -141,7 +143,11 @@ impl Lane {
                 let sense = *next <= SNAPSHOT_BYTES_MAX && replica.has_as_much(from, *index, *next);
                 if sense { Ok(()) } else { Err(Misbehaved::Snapshot(shard)) }
             }
-            PeerMessage::Answer { .. } | PeerMessage::NotLeader { .. } | PeerMessage::Time { .. } => Ok(()),
+            PeerMessage::Answer { .. }
+            | PeerMessage::NotLeader { .. }
+            | PeerMessage::Time { .. }
+            | PeerMessage::Everywhere { .. }
+            | PeerMessage::EverywhereAnswer { .. } => Ok(()),
         }
     }
 
@@ -189,5 +195,5 @@ fn makes_sense(piece: &Piece, term: Term) -> bool {
 
 /// True for what a shard can do; sessions and nodes do the rest.
 fn is_for_shard(queued: &Queued) -> bool {
-    !matches!(queued.command.run, Run::Session | Run::Node)
+    !matches!(queued.command.run, Run::Session | Run::Node | Run::Everywhere)
 }

@@ -1,6 +1,7 @@
 //! A lane: the shards of one thread, and the way of every request to its shard and back.
 
 use crate::clocks::{Clocks, tell_time};
+use crate::everywhere::Questions;
 use crate::gather::Gathers;
 use crate::outbox::{
     LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotWaiting, Transaction,
@@ -8,8 +9,9 @@ use crate::outbox::{
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
-use crate::spread::Spread;
+use crate::spread::{Spread, no_room};
 use crate::steward::Steward;
+use crate::topics::Topics;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
 use base::rng::Rng;
@@ -17,7 +19,7 @@ use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot};
 use consensus::Envelope;
 use data::command::scripts::{Need, need, sub};
 use data::command::{Scatter, keyless};
-use data::keyspace::bring_near;
+use data::keyspace::{Listening, bring_near};
 use data::{Context, Keyspace, Refused, Reply, Run, Watched};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -61,6 +63,12 @@ pub struct Lane {
     /// How many nodes the cluster began with.
     pub(crate) member_count: usize,
     pub(crate) spread: Spread,
+    pub(crate) topics: Topics,
+    pub(crate) questions: Questions,
+    /// What clients of this node listen for.
+    pub(crate) listening: Listening,
+    /// The log has no room: nothing should be led here.
+    pub(crate) full: bool,
 }
 
 /// How often dead keys are looked for.
@@ -88,7 +96,14 @@ impl Lane {
             let (log, keyspace) =
                 found.remove(&shard).map_or((RecoveredShard::default(), None), |one| (one.log, one.keyspace));
             let seed = (rng.next_u64(), rng.next_u64());
-            let mut replica = Box::new(Replica::new(config.node, members, (shard, config.routing.shard_count()), seed, log, keyspace));
+            let mut replica = Box::new(Replica::new(
+                config.node,
+                members,
+                (shard, config.routing.shard_count()),
+                seed,
+                log,
+                keyspace,
+            ));
             replica.start(now, out);
             replicas.push(Some(replica));
         }
@@ -106,6 +121,10 @@ impl Lane {
             clocks: Clocks::default(),
             member_count: members.len(),
             spread: Spread::default(),
+            topics: Topics::default(),
+            questions: Questions::default(),
+            listening: Listening::default(),
+            full: false,
         }
     }
 
@@ -130,7 +149,7 @@ impl Lane {
                     }
                 }
             }
-            Run::Session | Run::Node => unreachable!("the edge and the binary answer these"),
+            Run::Session | Run::Node | Run::Everywhere => unreachable!("the edge and the driver take these apart"),
         }
     }
 
@@ -142,6 +161,12 @@ impl Lane {
             replica.state().keyspace().lookup(db, key)
         };
         bring_near(keys.filter_map(lookup));
+    }
+
+    /// True if no other node replicates what this lane holds.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.replicas.iter().flatten().all(|replica| replica.group.membership().is_alone(self.config.node))
     }
 
     /// A transaction of a client of this lane.
@@ -171,6 +196,10 @@ impl Lane {
             }
             LaneMessage::Reply { client, seq, reply } => out.replies.push((client, seq, reply)),
             LaneMessage::Roster(roster) => self.roster = Some(roster),
+            LaneMessage::Everywhere { from, number, what, reach } => {
+                self.on_lane_asks(now, (from, number), what, reach, out);
+            }
+            LaneMessage::EverywhereAnswer { number, answer } => self.on_lane_answers(number, answer, out),
             LaneMessage::PartReply { client, seq, shard, reply } => self.on_part(client, seq, shard, reply, out),
         }
     }
@@ -195,6 +224,7 @@ impl Lane {
     /// The link to a node broke.
     pub fn on_peer_lost(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
         self.spread.on_lost(now, peer);
+        self.expect_no_answers(peer, out);
         for shard in self.config.routing.groups() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             replica.group.on_peer_lost(now.boot, peer);
@@ -238,6 +268,7 @@ impl Lane {
         if tick {
             self.keep_cluster(now, out);
             self.keep_time(now, out);
+            self.give_up_questions(now, out);
             self.spread_leaders(now, out);
             self.tick_at = now.boot.next_multiple_of_ms(TICK_MS);
         }
@@ -288,6 +319,9 @@ impl Lane {
     }
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
+        if self.full && request.command.is_write() && !self.leave_full(now, shard, out) {
+            return self.answer(waiter, shard, no_room(), out);
+        }
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
@@ -310,6 +344,9 @@ impl Lane {
             }
             let cx = replica.context(now, request.db);
             if let Some(reply) = replica.state().read(&cx, request.command, request.args) {
+                if replica.listening.misses {
+                    replica.hear_misses(request.command, out);
+                }
                 let reply = name_shard(reply, shard);
                 if waiter.origin == Origin::Lane(self.config.lane) {
                     out.replies.push((waiter.client, waiter.seq, reply));
@@ -342,6 +379,9 @@ impl Lane {
         mut transaction: Transaction,
         out: &mut Outbox,
     ) {
+        if self.full && !self.leave_full(now, shard, out) {
+            return self.answer(waiter, shard, no_room(), out);
+        }
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::Transaction(transaction), out);
@@ -370,6 +410,9 @@ impl Lane {
         request: &Request<'_>,
         out: &mut Outbox,
     ) {
+        if self.full && request.command.is_write() && !self.leave_full(now, shard, out) {
+            return self.answer(waiter, shard, no_room(), out);
+        }
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         let of_scripts = scatter.is_of_scripts().then(|| need(scatter, request.args));
         if of_scripts == Some(Need::Running) && replica.leads() {
@@ -445,6 +488,9 @@ impl Lane {
     /// Does what had to wait for a leader, if that is this node now.
     pub(crate) fn resume(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
         self.soil(shard);
+        for message in std::mem::take(&mut self.replica(shard).published) {
+            self.publish(now, message, out);
+        }
         self.end_rounds(now, shard, out);
         if !self.replica(shard).leads() {
             return self.release(now, shard, out);

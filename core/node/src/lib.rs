@@ -6,9 +6,11 @@
 
 mod clock;
 mod clocks;
+mod everywhere;
 mod forward;
 mod from_peers;
 mod gather;
+mod hearing;
 mod lane;
 mod once;
 mod outbox;
@@ -19,18 +21,21 @@ mod routing;
 mod scripts;
 mod spread;
 mod steward;
+mod topics;
 mod transfer;
 mod within;
 
+pub use everywhere::Reach;
 pub use from_peers::Misbehaved;
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
 pub use outbox::{
-    Event, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotStep, SnapshotWaiting,
-    Transaction,
+    Changed, Event, Heard, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotStep,
+    SnapshotWaiting, Transaction,
 };
 pub use peer::PeerMessage;
 pub use replica::ShardStatus;
 pub use routing::Routing;
 pub use scripts::ScriptTimes;
 pub use steward::Founding;
+pub use topics::Topics;
 pub use transfer::Piece;

@@ -1,13 +1,16 @@
 //! What goes into a lane and what comes out of it.
 
+use crate::everywhere::Reach;
 use crate::from_peers::Misbehaved;
 use crate::peer::PeerMessage;
 use base::record::SnapshotMark;
 use base::{ClientId, Index, Instant, LaneId, NodeId, Roster, ShardId, Term};
 use bytes::Bytes;
 use consensus::Effects;
-pub use data::batch::Queued;
 use data::batch::Batch;
+pub use data::batch::Queued;
+use data::command::pubsub::{Everywhere, Message};
+use data::keyspace::Notice;
 use data::once::OwnedId;
 use data::{Command, Garbage, Keyspace, Reply, Watched};
 use std::sync::Arc;
@@ -84,6 +87,33 @@ pub enum LaneMessage {
     },
     /// The roster as the lane of the meta shard has applied it.
     Roster(Arc<Roster>),
+    /// For this lane too, and for the nodes that it is linked to if it is for the whole cluster.
+    Everywhere {
+        from: LaneId,
+        number: u64,
+        what: Everywhere,
+        reach: Reach,
+    },
+    EverywhereAnswer {
+        number: u64,
+        answer: Reply,
+    },
+}
+
+/// What happened to keys of a shard, for those clients of this node who listen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    pub notices: Vec<Notice>,
+    pub changed: Vec<Changed>,
+    /// Any key may have changed.
+    pub all_changed: bool,
+}
+
+/// A key that has changed, and the client of this node that did it, if one did: its lane and its name there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    pub key: Box<[u8]>,
+    pub by: Option<(LaneId, ClientId)>,
 }
 
 /// What of a lane's running snapshots the disk has not yet taken.
@@ -240,6 +270,10 @@ pub struct Outbox {
     /// For other nodes, in this order to each of them.
     pub peers: Vec<(NodeId, PeerMessage)>,
     pub replies: Vec<(ClientId, u64, Reply)>,
+    /// For those clients of this lane who listen to the channel.
+    pub messages: Vec<Message>,
+    /// For the clients of all lanes of this node, behind the replies: what they show has happened then.
+    pub heard: Vec<Heard>,
     pub snapshots: Vec<SnapshotStep>,
     /// What flushes took out, to be dropped where nobody waits.
     pub garbage: Vec<Garbage>,

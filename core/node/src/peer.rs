@@ -3,6 +3,7 @@
 //! An ask names the term of the leader it is for. Another leader refuses it, so nothing takes effect long after its
 //! sender has given it up.
 
+use crate::everywhere;
 use crate::outbox::{OwnedRequest, Queued, Transaction};
 use crate::transfer::Piece;
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
@@ -11,6 +12,7 @@ use base::record::SnapshotMark;
 use base::{ClientId, Index, LaneId, ShardId, Term};
 use bytes::Bytes;
 use consensus::raft::Message;
+use data::command::pubsub::Everywhere;
 use data::once::Id;
 use data::reply_codec::{put_command, put_watched, read_command, watched};
 use data::{Reply, Run};
@@ -56,6 +58,15 @@ pub enum PeerMessage {
         term: Term,
         index: Index,
         next: u64,
+    },
+    /// For every lane of the node; answered unless the number is zero.
+    Everywhere {
+        number: u64,
+        what: Everywhere,
+    },
+    EverywhereAnswer {
+        number: u64,
+        answer: Reply,
     },
 }
 
@@ -109,6 +120,8 @@ const SNAPSHOT_PIECE: u8 = 6;
 const SNAPSHOT_TAKEN: u8 = 7;
 const ASK_TRANSACTION_ONCE: u8 = 8;
 const TIME: u8 = 9;
+const EVERYWHERE: u8 = 10;
+const EVERYWHERE_ANSWER: u8 = 11;
 
 impl PeerMessage {
     /// The shard that it is about.
@@ -122,7 +135,7 @@ impl PeerMessage {
             | Self::SnapshotPiece { shard, .. }
             | Self::SnapshotTaken { shard, .. } => *shard,
             // It is about the node.
-            Self::Time { .. } => ShardId(0),
+            Self::Time { .. } | Self::Everywhere { .. } | Self::EverywhereAnswer { .. } => ShardId(0),
         }
     }
 
@@ -181,6 +194,16 @@ impl PeerMessage {
                 put_varint(out, index.0);
                 put_varint(out, *next);
             }
+            Self::Everywhere { number, what } => {
+                head(out, EVERYWHERE, ShardId(0));
+                put_varint(out, *number);
+                everywhere::put(out, what);
+            }
+            Self::EverywhereAnswer { number, answer } => {
+                head(out, EVERYWHERE_ANSWER, ShardId(0));
+                put_varint(out, *number);
+                answer.encode(out);
+            }
         }
     }
 
@@ -212,6 +235,10 @@ impl PeerMessage {
             SNAPSHOT_TAKEN => {
                 let (term, index) = (Term(reader.varint()?), Index(reader.varint()?));
                 Self::SnapshotTaken { shard, term, index, next: reader.varint()? }
+            }
+            EVERYWHERE => Self::Everywhere { number: reader.varint()?, what: everywhere::read(reader, frame)? },
+            EVERYWHERE_ANSWER => {
+                Self::EverywhereAnswer { number: reader.varint()?, answer: Reply::decode(reader, frame)? }
             }
             other => return Err(DecodeError::Unknown(u64::from(other))),
         })
@@ -268,6 +295,11 @@ fn queued(reader: &mut Reader<'_>) -> Result<Queued, DecodeError> {
 mod tests {
     use super::*;
     use data::command;
+    use data::command::pubsub::{Message as Published, Topic};
+
+    fn everywhere(what: Everywhere) -> PeerMessage {
+        PeerMessage::Everywhere { number: 300, what }
+    }
 
     fn all() -> Vec<PeerMessage> {
         let (shard, term) = (ShardId(3), Term(9));
@@ -305,6 +337,16 @@ mod tests {
             },
             PeerMessage::SnapshotTaken { shard, term, index: Index(300), next: 8192 },
             PeerMessage::Time { wall_ms: 1_700_000_000_000 },
+            everywhere(Everywhere::Publish(Published {
+                topic: Topic::Shard,
+                channel: Bytes::from_static(b"news"),
+                payload: Bytes::from_static(b""),
+            })),
+            everywhere(Everywhere::Channels { topic: Topic::Channel, pattern: None }),
+            everywhere(Everywhere::Channels { topic: Topic::Pattern, pattern: Some(Bytes::from_static(b"n*")) }),
+            everywhere(Everywhere::Listeners { topic: Topic::Channel, channels: vec![Bytes::from_static(b"a"); 3] }),
+            everywhere(Everywhere::Patterns),
+            PeerMessage::EverywhereAnswer { number: 300, answer: Reply::Int(7) },
         ]
     }
 

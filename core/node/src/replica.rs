@@ -14,6 +14,8 @@ use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
 use consensus::Envelope;
 use consensus::raft::{Group, Membership, Turned};
+use data::command::pubsub::Message;
+use data::keyspace::Listening;
 use data::shard::{EntryWriter, genesis};
 use data::{Command, Context, Keyspace, Reply, ShardState};
 use std::collections::VecDeque;
@@ -81,6 +83,9 @@ pub(crate) struct Replica {
     logged_reads: Vec<(Origin, ClientId)>,
     /// Work that came while this leader hands over.
     pub(crate) held: Vec<Held>,
+    pub(crate) listening: Listening,
+    /// What scripts have published whose entries are applied: on its way to those who listen.
+    pub(crate) published: Vec<Message>,
     /// Who led, in which term, and since when the members counted, as was told last.
     told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
@@ -97,8 +102,15 @@ struct Proposed {
     index: Index,
     term: Term,
     waiters: Vec<Waiter>,
-    /// What scripts have answered, by the places of those who wait for it.
-    kept: VecDeque<(usize, Reply)>,
+    kept: Kept,
+}
+
+/// What scripts have done besides changing the state: it takes effect once their entry is applied.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// What they have answered, by the places of those who wait for it.
+    pub(crate) replies: VecDeque<(usize, Reply)>,
+    pub(crate) messages: Vec<Message>,
 }
 
 /// A deposed leader's clients wait so long to learn what became of their commands.
@@ -146,6 +158,8 @@ impl Replica {
             copied_bytes: 0,
             logged_reads: Vec::new(),
             held: Vec::new(),
+            listening: Listening::default(),
+            published: Vec::new(),
             told: Default::default(),
             transfers,
             reads: Reads::default(),
@@ -357,7 +371,11 @@ impl Replica {
         }
         self.send_parked(out);
         let seen = (self.group.leader(), self.group.term(), self.group.members_since());
-        if std::mem::replace(&mut self.told, seen) != seen {
+        let told = std::mem::replace(&mut self.told, seen);
+        if told != seen {
+            if told.0.is_some() && seen.0.is_none() {
+                self.hear_of_all(out);
+            }
             out.events.push(Event::Regrouped { shard: self.shard });
         }
     }
@@ -448,18 +466,11 @@ impl Replica {
     }
 
     fn propose(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) {
-        self.propose_with(now, entry, waiters, VecDeque::new(), out);
+        self.propose_with(now, entry, waiters, Kept::default(), out);
     }
 
-    /// Proposes an entry; `kept` is what scripts have answered already.
-    pub(crate) fn propose_with(
-        &mut self,
-        now: Now,
-        entry: Bytes,
-        waiters: Vec<Waiter>,
-        kept: VecDeque<(usize, Reply)>,
-        out: &mut Outbox,
-    ) {
+    /// Proposes an entry; `kept` waits until it is applied.
+    pub(crate) fn propose_with(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, kept: Kept, out: &mut Outbox) {
         let Some(index) = self.group.propose(now.boot, entry, &mut out.raft) else {
             unreachable!("only a leader that stays has an open entry")
         };
@@ -467,11 +478,7 @@ impl Replica {
     }
 
     /// Who waits for the entry at `index`; those for whom something else stands there are told to try again.
-    fn waiters_at(
-        &mut self,
-        index: Index,
-        mut answered: impl FnMut(Waiter, Reply),
-    ) -> (Vec<Waiter>, VecDeque<(usize, Reply)>) {
+    fn waiters_at(&mut self, index: Index, mut answered: impl FnMut(Waiter, Reply)) -> (Vec<Waiter>, Kept) {
         let term = self.group.applied().term;
         while let Some(proposed) = self.proposed.pop_front_if(|one| one.index <= index) {
             if (proposed.index, proposed.term) == (index, term) {
@@ -512,7 +519,7 @@ impl Replica {
             let (commands, mut at) = (waiters.len(), 0);
             let logged_reads = &mut self.logged_reads;
             let applied = self.state.apply(index, &entry, |reply| {
-                let of_script = kept.pop_front_if(|(of, _)| *of == at).map(|(_, kept)| kept);
+                let of_script = kept.replies.pop_front_if(|(of, _)| *of == at).map(|(_, kept)| kept);
                 let reply = if let (Reply::Kept, Some(kept)) = (&reply, of_script) { kept } else { reply };
                 if let Some(waiter) = waiters.get(at).copied() {
                     at += 1;
@@ -527,6 +534,10 @@ impl Replica {
             if applied.is_err() {
                 out.events.push(Event::BadEntry { shard: self.shard, index });
                 return;
+            }
+            self.published.append(&mut kept.messages);
+            if self.listening != Listening::default() {
+                self.hear(&waiters, out);
             }
             out.events.push(Event::Applied { shard: self.shard, index, commands });
             ready = true;

@@ -1,7 +1,7 @@
 //! Slot -> shard -> lane: one immutable value, the same on every lane.
 
 use base::{LaneId, ShardId, Slot};
-use data::command::{nodes, prefix};
+use data::command::{nodes, prefix, sort};
 use data::{Command, Refused, Run};
 
 const ALONE: &str = "ERR this node is in no cluster: `tidegate local` and `tidegate server` make one";
@@ -104,8 +104,9 @@ impl Routing {
 
     fn shard_of_plain(self, command: &Command, args: &[&[u8]]) -> Result<Option<ShardId>, Refused> {
         let mut found = data::command::cluster::slot_of(command, args).map(|slot| self.shard_of(slot));
-        for at in command.keys.positions(args) {
-            let shard = self.shard_of(Slot::of(args[at]));
+        let keys = command.keys.positions(args).map(|at| Slot::of(args[at]));
+        for slot in keys.chain(sort::pattern_slots(command, args)?) {
+            let shard = self.shard_of(slot);
             match found {
                 None => found = Some(shard),
                 Some(first) if first != shard => return Err(Refused::CrossShard { first, second: shard }),

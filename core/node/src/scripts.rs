@@ -14,7 +14,7 @@
 use crate::lane::{Lane, name_shard, own};
 use crate::outbox::{Now, Outbox, Request, Transaction};
 use crate::peer::Work;
-use crate::replica::{Replica, Waiter};
+use crate::replica::{Kept, Replica, Waiter};
 use base::mutation::{self, Mutation};
 use base::{Index, Instant, ShardId, Stamp, Term};
 use data::batch::{Batch, Done, End, Pace, Purpose, Queued, Stop, Stopped, Task, is_scripted, only_reads};
@@ -119,9 +119,7 @@ impl Running {
     fn of(task: &Task) -> Option<Self> {
         let queued = match task {
             Task::Command(queued) => Some(queued),
-            Task::Transaction { commands, .. } => {
-                commands.iter().find(|one| matches!(one.command.run, Run::Script(_)))
-            }
+            Task::Transaction { commands, .. } => commands.iter().find(|one| matches!(one.command.run, Run::Script(_))),
         };
         let Queued { command, args, .. } = queued?;
         let Run::Script(script) = command.run else { return None };
@@ -243,6 +241,7 @@ impl Replica {
             tasks,
             done: Vec::new(),
             end: End::Done,
+            messages: Vec::new(),
             lines: Vec::new(),
             stop,
         });
@@ -260,11 +259,16 @@ impl Replica {
             out.garbage.extend(state.into_garbage());
         } else {
             self.state = Home::new(state);
+            self.listen_again();
         }
         if lent.orphan {
             return;
         }
         let Lent { before, mut waiters, purpose, pace, term, .. } = lent;
+        let mut told = batch.messages;
+        if batch.entry.is_empty() {
+            self.published.append(&mut told);
+        }
         let mut logged = before;
         let mut kept = VecDeque::new();
         for done in batch.done {
@@ -283,6 +287,7 @@ impl Replica {
         let left = waiters.into_iter().zip(batch.tasks);
         match purpose {
             Purpose::Look { .. } => {
+                self.hear_misses_of_script(out);
                 for (waiter, task) in left {
                     self.scripts.slow |= batch.end == End::TooSlow && self.scripts.line.is_empty();
                     let writes = !matches!(&task, Task::Command(queued) if only_reads(queued.command));
@@ -296,9 +301,13 @@ impl Replica {
                 }
                 if !batch.entry.is_empty() {
                     let foreseen = Purpose::Entry { index: self.group.last().index.next(), stamp, reads_now };
-                    assert_eq!((foreseen, self.group.term()), (purpose, term), "nothing is proposed while the state is lent");
+                    assert_eq!(
+                        (foreseen, self.group.term()),
+                        (purpose, term),
+                        "nothing is proposed while the state is lent"
+                    );
                     let entry = batch.entry.finish(stamp);
-                    self.propose_with(now, entry, logged, kept, out);
+                    self.propose_with(now, entry, logged, Kept { replies: kept, messages: told }, out);
                 }
                 self.open = batch.entry;
             }
@@ -420,7 +429,14 @@ impl Lane {
     }
 
     /// A script for a shard that is led here. True if it is on its way; false if it is to be logged.
-    pub(crate) fn look(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) -> bool {
+    pub(crate) fn look(
+        &mut self,
+        now: Now,
+        shard: ShardId,
+        waiter: Waiter,
+        request: &Request<'_>,
+        out: &mut Outbox,
+    ) -> bool {
         let replica = self.replica(shard);
         let alone = replica.scripts.line.is_empty() && !request.joins && !replica.has_logged_read(&waiter);
         if !alone || !replica.may_read_for(now, &waiter) {
@@ -481,9 +497,7 @@ pub(crate) fn merge(scatter: Scatter, replies: Vec<Reply>) -> Reply {
     if replies.iter().any(|reply| matches!(reply, Reply::Array(_))) {
         return merge_lists(scatter, replies);
     }
-    let not_busy = |reply: &&Reply| {
-        matches!(reply, Reply::Error(Refused::Text(text)) if text.starts_with("NOTBUSY"))
-    };
+    let not_busy = |reply: &&Reply| matches!(reply, Reply::Error(Refused::Text(text)) if text.starts_with("NOTBUSY"));
     // Of KILL the one that had something to end counts, of all others the one that failed.
     let told = replies.iter().find(|reply| is_error(reply) && !not_busy(reply));
     let told = told.or_else(|| replies.iter().find(|reply| !is_error(reply))).or(replies.first());
@@ -494,7 +508,8 @@ fn merge_lists(scatter: Scatter, replies: Vec<Reply>) -> Reply {
     if let Some(error) = replies.iter().find(|reply| matches!(reply, Reply::Error(_))) {
         return error.clone();
     }
-    let mut lists = replies.into_iter().filter_map(|reply| if let Reply::Array(items) = reply { Some(items) } else { None });
+    let mut lists =
+        replies.into_iter().filter_map(|reply| if let Reply::Array(items) = reply { Some(items) } else { None });
     let Some(first) = lists.next() else { return Reply::Nil };
     let more = |one: &Reply, other: &Reply| matches!((one, other), (Reply::Int(one), Reply::Int(other)) if other > one);
     let sum = lists.fold(first, |mut sum, list| {

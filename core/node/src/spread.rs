@@ -1,4 +1,5 @@
-//! Leaders where they should be: spread over the nodes as the placement wishes, and off a node that is about to stop.
+//! Leaders where they should be: spread over the nodes as the placement wishes, and off a node that is about to stop or has
+//! no room in its log.
 //!
 //! Whoever leads a shard decides by itself: it hands over to the node that should lead, if that is linked, votes and lacks
 //! nearly nothing. While nodes are away, the placement that the others would have without them says who should; so every
@@ -13,6 +14,7 @@ use crate::outbox::{Now, Outbox};
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, Waiter};
 use base::{Epoch, Instant, NodeId, Placement, Roster, ShardId, Term};
+use data::{Refused, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -101,7 +103,7 @@ impl Lane {
 
     /// Hands one shard over, if another node should lead it. Regular work.
     pub(crate) fn spread_leaders(&mut self, now: Now, out: &mut Outbox) {
-        if self.spread.leaving.is_some() {
+        if self.spread.leaving.is_some() || self.full {
             return self.hand_all_over(now, out);
         }
         let Some(roster) = self.roster.clone().or_else(|| self.spread.former.clone()) else { return };
@@ -130,6 +132,22 @@ impl Lane {
         self.spread.leaving = Some(heirs.collect());
         self.replicas.iter_mut().flatten().for_each(|replica| replica.group.retire());
         self.hand_all_over(now, out);
+    }
+
+    /// Whether the log of this node has room for clients' writes. If not, others are to lead: what comes meanwhile waits for them.
+    pub fn set_full(&mut self, full: bool) {
+        self.full = full;
+    }
+
+    /// Makes way in a shard whose leader has no room: true if another leads, or will; false if nobody could.
+    pub(crate) fn leave_full(&mut self, now: Now, shard: ShardId, out: &mut Outbox) -> bool {
+        let replica = self.replica(shard);
+        if replica.takes_work()
+            && let Some(to) = replica.group.heir(now.boot)
+        {
+            replica.hand_over(now, to, out);
+        }
+        !replica.takes_work()
     }
 
     /// True once it leads nothing that another could lead: a node that leaves may stop.
@@ -166,6 +184,15 @@ impl Lane {
             }
         }
     }
+}
+
+/// The answer to a write that nobody has room for.
+pub(crate) fn no_room() -> Reply {
+    Reply::Error(Refused::Text(
+        "MISCONF the disk of this shard's leader has no room for the write-ahead log, and no other node could lead now; nothing \
+         was changed. Reads go on. Free space in the data directory and writes go on by themselves"
+            .to_owned(),
+    ))
 }
 
 impl Replica {

@@ -95,6 +95,7 @@ impl Lane {
         // Time stands still between entries: the leader logs the death of keys within a tenth of a second.
         let cx = Context::new(request.db, replica.state().keyspace().applied_stamp());
         let Some(reply) = replica.state().read(&cx, request.command, request.args) else { return false };
+        replica.hear_misses(request.command, out);
         out.replies.push((request.client, request.seq, reply));
         true
     }

@@ -3,9 +3,10 @@
 use base::record::RecoveredShard;
 use base::roster::Card;
 use base::{ClientId, Instant, LaneId, NodeId, ShardId};
+use data::keyspace::Listening;
 use data::{Reply, command};
 use node::{
-    Event, Founding, Lane, LaneConfig, Now, Outbox, PeerMessage, Queued, RecoveredReplica, Request, Routing,
+    Changed, Event, Founding, Lane, LaneConfig, Now, Outbox, PeerMessage, Queued, RecoveredReplica, Request, Routing,
     Transaction,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -479,4 +480,49 @@ fn leaders_are_where_the_placement_wants_them_and_return_there() {
     assert_eq!(led(&cluster)[0], 0, "a node that just came may go again");
     cluster.pass_ms(20_000);
     assert_eq!((0..8).map(|shard| cluster.leader(ShardId(shard))).collect::<Vec<_>>(), before);
+}
+
+/// Every node hears of every change as it applies, once; who did it is known where that client is; and a time without a
+/// leader counts as a change of every key.
+#[test]
+fn every_node_hears_what_changes() {
+    let mut cluster = ready(1);
+    cluster.ask(NodeId(1), &["SET", "before", "v"]);
+    // Followers hear with the next heartbeat, if with nothing else, that an entry is committed.
+    cluster.pass_ms(60);
+    for node in cluster.nodes.values_mut() {
+        node.lane.listen(Listening { events: true, changes: true, misses: false });
+        assert!(node.out.heard.is_empty(), "nobody listened");
+    }
+    let heard = |cluster: &mut Cluster, id: NodeId| {
+        std::mem::take(&mut cluster.nodes.get_mut(&id).expect("it exists").out.heard)
+    };
+    let leader = cluster.leader(ShardId(0));
+    let writer = MEMBERS.into_iter().find(|id| *id != leader).expect("there are three");
+    for (from, by) in [(leader, Some((LaneId(0), CLIENT))), (writer, None)] {
+        assert_eq!(cluster.ask(from, &["SET", "k", "v", "PX", "200"]), Reply::Ok);
+        cluster.pass_ms(60);
+        for id in MEMBERS {
+            let all = heard(&mut cluster, id);
+            let changed: Vec<&Changed> = all.iter().flat_map(|one| &one.changed).collect();
+            let by = by.filter(|_| id == leader);
+            assert_eq!(changed, [&Changed { key: b"k"[..].into(), by }], "on {id} of what {from} was asked");
+        }
+    }
+    assert_eq!(cluster.ask(writer, &["FLUSHALL"]), Reply::Ok);
+    cluster.pass_ms(60);
+    assert!(MEMBERS.into_iter().all(|id| heard(&mut cluster, id).iter().any(|one| one.all_changed)));
+    assert_eq!(cluster.ask(writer, &["SET", "k", "v", "PX", "100"]), Reply::Ok);
+    cluster.pass_ms(400);
+    for id in MEMBERS {
+        let events: Vec<&str> =
+            heard(&mut cluster, id).iter().flat_map(|one| &one.notices).map(|notice| notice.event).collect();
+        assert!(events.first() == Some(&"new") && events.last() == Some(&"expired"), "{events:?}");
+    }
+    cluster.kill(leader);
+    cluster.pass_ms(600);
+    for id in MEMBERS.into_iter().filter(|id| *id != leader) {
+        let all = heard(&mut cluster, id);
+        assert!(all.iter().any(|one| one.all_changed) && all.iter().all(|one| one.notices.is_empty()), "{all:?}");
+    }
 }

@@ -62,8 +62,8 @@ impl Engine {
             Purpose::Entry { .. } => running.entry(),
             Purpose::Look { .. } => running.look(),
         }
-        let Stage { trial, lines, .. } = running.stage.take().expect("every script gives it back");
-        (batch.state, batch.lines) = (Some(trial.end()), lines);
+        let Stage { trial, messages, lines, .. } = running.stage.take().expect("every script gives it back");
+        (batch.state, batch.messages, batch.lines) = (Some(trial.end()), messages, lines);
         batch
     }
 }
@@ -90,6 +90,9 @@ impl Running<'_> {
             unreachable!("a transaction is not only looked at")
         };
         let part = self.call(*db, command, &args.iter().map(Vec::as_slice).collect::<Words<'_>>());
+        if let Part::Halted(..) = part {
+            self.stage().messages.clear();
+        }
         match part {
             Part::Reply(reply) => self.batch.done.push(Done::Answered(reply)),
             Part::Halted(Halt::Writes | Halt::Tick, _) => {
@@ -182,6 +185,7 @@ impl Running<'_> {
         run: impl FnOnce(&mut Self) -> Part,
     ) -> Option<Done> {
         let mark: TrialMark = self.trial().mark();
+        let told = self.stage().messages.len();
         let fingerprint = match once.map(|id| self.trial().ahead(id.as_id(), same)) {
             None => None,
             Some(Ahead::Run { fingerprint }) => Some(fingerprint),
@@ -192,6 +196,7 @@ impl Running<'_> {
         match run(self) {
             Part::Halted(Halt::TooSlow, _) => {
                 self.trial().back_to(mark);
+                self.stage().messages.truncate(told);
                 // One that shared its time with others tries again alone, before it is called slow.
                 self.batch.end = if self.scripts > 1 { End::Done } else { End::TooSlow };
                 None
@@ -203,6 +208,7 @@ impl Running<'_> {
                     return Some(Done::Logged(Some(Reply::Error(self.engine.ended(why, &name)))));
                 }
                 self.trial().back_to(mark);
+                self.stage().messages.truncate(told);
                 let refused = self.engine.ended(why, &name);
                 self.engine.refresh();
                 Some(self.answer(Reply::Error(refused)))
@@ -309,8 +315,7 @@ impl Running<'_> {
             return Err(refused("ERR Function not found"));
         };
         let (flags, library) = (function.flags, library.clone());
-        let (keys, rest) =
-            arguments(Kind::Function, args).map_err(|refused| Part::Reply(Reply::Error(refused)))?;
+        let (keys, rest) = arguments(Kind::Function, args).map_err(|refused| Part::Reply(Reply::Error(refused)))?;
         let name = String::from_utf8_lossy(args[1]).into_owned();
         let number = match self.engine.callback(&library, args[1]) {
             Some(number) => number,
@@ -361,8 +366,7 @@ impl Running<'_> {
         let Self { engine, batch, stage, .. } = self;
         let scripts = stage.as_ref().expect("no script runs").trial.keyspace().scripts();
         let known = |sha: &&[u8]| {
-            sha_from(sha)
-                .is_some_and(|sha| scripts.body(&sha).is_some() || engine.has_seen(&sha, batch.shard, scripts))
+            sha_from(sha).is_some_and(|sha| scripts.body(&sha).is_some() || engine.has_seen(&sha, batch.shard, scripts))
         };
         Reply::Array(shas.iter().map(|sha| Reply::Int(i64::from(known(sha)))).collect())
     }

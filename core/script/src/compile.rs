@@ -159,9 +159,8 @@ impl Engine {
         let globals = self.ways.library_globals.clone();
         let compiled =
             function(&self.lua, &code[end..], "@user_function", globals).and_then(|function| self.keep(function));
-        compiled.map_err(|error| {
-            Refused::Text(format!("ERR Error compiling function: {}", crate::errors::plain(&error)))
-        })
+        compiled
+            .map_err(|error| Refused::Text(format!("ERR Error compiling function: {}", crate::errors::plain(&error))))
     }
 
     fn forget_one(&mut self) {

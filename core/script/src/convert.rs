@@ -16,8 +16,9 @@ pub(crate) fn from_reply(lua: &Lua, reply: &Reply, resp: u8) -> Result<Value> {
         Reply::Nil | Reply::NilArray if three => Value::Nil,
         Reply::Nil | Reply::NilArray => Value::Boolean(false),
         Reply::Int(n) => Value::Number(crate::number::double(*n)),
-        Reply::Double(n) if three => field(lua, "double", Value::Number(*n))?,
+        Reply::Double(n) | Reply::Decimal(n) if three => field(lua, "double", Value::Number(*n))?,
         Reply::Double(n) => text(lua, general(*n, 17).as_bytes())?,
+        Reply::Decimal(n) => text(lua, Reply::plain(*n).as_bytes())?,
         Reply::Bool(told) if three => Value::Boolean(*told),
         Reply::Bool(told) => Value::Number(f64::from(u8::from(*told))),
         Reply::Bulk(blob) => text(lua, blob.as_bytes())?,
@@ -36,14 +37,16 @@ pub(crate) fn from_reply(lua: &Lua, reply: &Reply, resp: u8) -> Result<Value> {
             field(lua, "set", Value::Table(members))?
         }
         Reply::Set(items) => list(lua, items.iter(), items.len(), resp)?,
-        Reply::Map(pairs) if three => {
+        Reply::Map(pairs) | Reply::Pairs(pairs) if three => {
             let all = lua.create_table_with_capacity(0, pairs.len())?;
             for (key, value) in pairs {
                 all.raw_set(from_reply(lua, key, resp)?, from_reply(lua, value, resp)?)?;
             }
             field(lua, "map", Value::Table(all))?
         }
-        Reply::Map(pairs) => {
+        Reply::Couples(pairs) if three => couples(lua, pairs, resp)?,
+        Reply::Pairs(pairs) => couples(lua, pairs, resp)?,
+        Reply::Map(pairs) | Reply::Couples(pairs) => {
             list(lua, pairs.iter().flat_map(|(key, value)| [key, value]), 2 * pairs.len(), resp)?
         }
         Reply::Error(refused) => error(lua, refused.to_string().as_bytes())?,
@@ -84,6 +87,15 @@ fn list<'a>(lua: &Lua, items: impl Iterator<Item = &'a Reply>, count: usize, res
     Ok(Value::Table(table))
 }
 
+/// A list of lists of two.
+fn couples(lua: &Lua, pairs: &[(Reply, Reply)], resp: u8) -> Result<Value> {
+    let table = lua.create_table_with_capacity(pairs.len(), 0)?;
+    for (at, (first, second)) in (1..).zip(pairs) {
+        table.raw_set(at, list(lua, [first, second].into_iter(), 2, resp)?)?;
+    }
+    Ok(Value::Table(table))
+}
+
 /// How much there is to convert.
 pub(crate) struct Lengths;
 
@@ -93,7 +105,9 @@ impl Lengths {
         match reply {
             Reply::Bulk(blob) => 1 + blob.as_bytes().len() as u64 / 256,
             Reply::Array(items) | Reply::Set(items) => items.iter().map(Self::of).sum::<u64>() + 1,
-            Reply::Map(pairs) => pairs.iter().map(|(key, value)| Self::of(key) + Self::of(value)).sum::<u64>() + 1,
+            Reply::Map(pairs) | Reply::Couples(pairs) | Reply::Pairs(pairs) => {
+                pairs.iter().map(|(key, value)| Self::of(key) + Self::of(value)).sum::<u64>() + 1
+            }
             _ => 1,
         }
     }

@@ -274,10 +274,9 @@ impl Engine {
                 format!("Script stopped: it ran for longer than script-time-limit, {ms} ms; {nothing}.")
             }
             Halt::Steps => format!("Script stopped: it took more steps than a script may; {nothing}."),
-            Halt::Memory => format!(
-                "Script stopped: it used more memory than script-memory-limit, {} MB; {nothing}.",
-                bytes >> 20
-            ),
+            Halt::Memory => {
+                format!("Script stopped: it used more memory than script-memory-limit, {} MB; {nothing}.", bytes >> 20)
+            }
             Halt::Effects => format!("Script stopped: what it did is larger than a log entry may be; {nothing}."),
             Halt::Reply => format!("Script stopped: what it answered is too large; {nothing}."),
             Halt::TooSlow | Halt::Writes | Halt::Tick => unreachable!("it is run again"),
@@ -323,4 +322,3 @@ fn refusal(failure: &Failure, name: &str) -> Reply {
     }
     Reply::Error(Refused::Text(text))
 }
-

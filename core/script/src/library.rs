@@ -124,9 +124,7 @@ fn named(args: &MultiValue) -> Result<(Function, Value)> {
 
 fn flags_of(value: &Value) -> Result<Flags> {
     let Value::Table(names) = value else {
-        return Err(table(
-            "ERR flags argument to redis.register_function must be a table representing function flags",
-        ));
+        return Err(table("ERR flags argument to redis.register_function must be a table representing function flags"));
     };
     let mut flags = Flags::default();
     for name in names.sequence_values::<Value>() {

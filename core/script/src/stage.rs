@@ -3,6 +3,7 @@
 use crate::guard::Halt;
 use base::limits::{DATABASE_COUNT, EFFECTS_BYTES_MAX};
 use base::{ShardId, Slot};
+use data::command::pubsub::{self, Message};
 use data::command::{self, containers, prefix};
 use data::{Command, Effects, Refused, Reply, Run, Trial};
 
@@ -18,6 +19,8 @@ pub(crate) struct Stage {
     pub(crate) effects: Effects,
     pub(crate) shard: ShardId,
     pub(crate) shard_count: u16,
+    /// What it has published.
+    pub(crate) messages: Vec<Message>,
     /// Lines for the node's log.
     pub(crate) lines: Vec<(u8, Vec<u8>)>,
     /// What a library registers as it is taken in.
@@ -48,6 +51,7 @@ impl Stage {
             effects: Effects::default(),
             shard,
             shard_count,
+            messages: Vec::new(),
             lines: Vec::new(),
             library: None,
         }
@@ -71,7 +75,8 @@ impl Stage {
             Run::Write(_) | Run::Scatter(_) => self.write(row, args),
             Run::Session => self.session(row, args),
             Run::Node if row.name == "command" => Called::Reply(command::docs::command(args).into()),
-            Run::Node | Run::Prefix(_) | Run::Script(_) => {
+            Run::Everywhere if row.name != "pubsub" => self.publish(args),
+            Run::Node | Run::Everywhere | Run::Prefix(_) | Run::Script(_) => {
                 Called::Refused(format!("ERR '{}' can't be called from a script here", row.name))
             }
         }
@@ -85,7 +90,7 @@ impl Stage {
             return Err("ERR Wrong number of args calling Redis command from script".to_owned());
         }
         match containers::check(row, args) {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(Refused::Arity(_)) => {
                 return Err("ERR Wrong number of args calling Redis command from script".to_owned());
             }
@@ -94,7 +99,7 @@ impl Stage {
         if row.flags.split(' ').any(|flag| flag == "noscript") || command::nodes::is_meta(row) {
             return Err("ERR This Redis command is not allowed from script".to_owned());
         }
-        if row.is_write() && self.only_reads {
+        if self.only_reads && (row.is_write() || may_be_told_on(row)) {
             return Err("ERR Write commands are not allowed from read-only scripts.".to_owned());
         }
         self.is_here(row, args)?;
@@ -135,6 +140,17 @@ impl Stage {
         Called::Reply(reply)
     }
 
+    /// A message: it leaves when the script's entry is applied, so nobody can be counted yet.
+    fn publish(&mut self, args: &[&[u8]]) -> Called {
+        match pubsub::message(args) {
+            Ok(message) => {
+                self.messages.push(message);
+                Called::Reply(Reply::Int(0))
+            }
+            Err(refused) => Called::Reply(Reply::Error(refused)),
+        }
+    }
+
     /// What is about the connection elsewhere is about the script here.
     fn session(&mut self, row: &Command, args: &[&[u8]]) -> Called {
         match (row.name, args) {
@@ -160,4 +176,9 @@ impl Stage {
             self.lines.push((level, line[..line.len().min(LINE_BYTES_MAX)].to_vec()));
         }
     }
+}
+
+/// True for what changes no key and yet is more than a read: scripts that only read may not call it, as in Redis.
+fn may_be_told_on(row: &Command) -> bool {
+    matches!(row.name, "publish" | "spublish" | "pfcount")
 }

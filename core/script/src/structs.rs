@@ -52,8 +52,7 @@ impl<'a> Layout<'a> {
                 b'i' | b'I' => {
                     let bytes = self.number(lua, 4)?;
                     if bytes > INT_BYTES_MAX {
-                        let why =
-                            format!("integral size {bytes} is larger than limit of {INT_BYTES_MAX}");
+                        let why = format!("integral size {bytes} is larger than limit of {INT_BYTES_MAX}");
                         return Err(text(lua, why));
                     }
                     bytes
@@ -82,7 +81,9 @@ impl<'a> Layout<'a> {
                 }
                 self.align = align;
             }
-            other => return Err(argument(lua, 1, "pack", format_args!("invalid format option '{}'", char::from(other)))),
+            other => {
+                return Err(argument(lua, 1, "pack", format_args!("invalid format option '{}'", char::from(other))));
+            }
         }
         Ok(())
     }

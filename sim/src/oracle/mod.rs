@@ -3,14 +3,19 @@
 //! It shares no code with the shard. It is told the order in which commands took effect and the stamp of each, and says
 //! what each must have answered.
 
+mod bits;
 mod content;
 mod hashes;
 mod keys;
+mod lcs;
 mod lists;
 mod once;
+pub mod payloads;
 mod scripts;
 mod sets;
-mod streams;
+mod sketches;
+mod sort;
+pub mod streams;
 mod strings;
 mod zsets;
 
@@ -117,25 +122,32 @@ impl Model {
         asked.words[1..].iter().map(seen).collect()
     }
 
-    /// EXEC in the current entry: what it must answer, after it has taken effect.
-    pub fn exec(&mut self, watches: &[Watch], commands: &[Asked]) -> Expected {
+    /// EXEC in the current entry: what it must answer, after it has taken effect; `told` as in [`Model::take_effect`].
+    pub fn exec(&mut self, watches: &[Watch], commands: &[Asked], told: Option<&Answer>) -> Expected {
         let now = self.stamp;
         let broken = |one: &Watch| self.version(one.bucket) != one.version || one.dies_at.is_some_and(|at| at <= now);
         if watches.iter().any(broken) {
             return Expected::Is(Answer::NilArray);
         }
-        Expected::All(commands.iter().map(|asked| self.run(now, asked)).collect())
+        let told = |at: usize| if let Some(Answer::Array(parts)) = told { parts.get(at) } else { None };
+        Expected::All(commands.iter().zip(0..).map(|(asked, at)| self.take_effect(now, asked, told(at))).collect())
     }
 
     /// One command at time `now`, which is the current entry's stamp unless the command is a read of its own.
     pub fn run(&mut self, now: u64, asked: &Asked) -> Expected {
+        self.take_effect(now, asked, None)
+    }
+
+    /// The same where a copy of the shard has `told` its answer. Where a write leaves something to chance, the model follows
+    /// what was told, if it may be so.
+    pub fn take_effect(&mut self, now: u64, asked: &Asked, told: Option<&Answer>) -> Expected {
         let words: Vec<&[u8]> = asked.words.iter().map(Vec::as_slice).collect();
         let name = asked.name();
         if let Some(expected) = self.script(&name, now, asked) {
             return expected;
         }
         let answer = match name.as_str() {
-            "once" => return self.run_once(now, asked),
+            "once" => return self.run_once(now, asked, told),
             "dbsize" => return self.dbsize(asked.db, now),
             "keys" => return Expected::Keys(self.names(asked.db, now)),
             "scan" => return Expected::PageOf(self.names(asked.db, now)),
@@ -143,7 +155,14 @@ impl Model {
             "flushdb" => self.flush(Some(asked.db)),
             "flushall" => self.flush(None),
             _ => {
-                let families = [Self::string, Self::list, Self::hash, Self::set_of, Self::zset, Self::stream];
+                let members = self.hash(&name, now, asked.db, &words);
+                let members = members.or_else(|| self.set_of(&name, now, asked.db, &words, told));
+                let members = members.or_else(|| self.payload(&name, now, asked.db, &words));
+                let members = members.or_else(|| self.sort(&name, now, asked.db, &words));
+                if let Some(expected) = members.or_else(|| self.zset(&name, now, asked.db, &words)) {
+                    return expected;
+                }
+                let families = [Self::string, Self::list, Self::stream, Self::bitmap, Self::sketch];
                 let answer = families.iter().find_map(|family| family(self, &name, now, asked.db, &words));
                 answer.unwrap_or_else(|| self.generic(&name, now, asked.db, &words))
             }
@@ -281,13 +300,13 @@ mod tests {
         model.pass_time(10);
         model.run(10, &asked("SET a 1 PX 5"));
         let watches = model.watch(0, 10, &asked("WATCH a"));
-        assert!(matches!(model.exec(&watches, &[]), Expected::All(_)));
+        assert!(matches!(model.exec(&watches, &[], None), Expected::All(_)));
         model.run(10, &asked("SET b 1"));
-        assert!(matches!(model.exec(&watches, &[]), Expected::All(_)));
+        assert!(matches!(model.exec(&watches, &[], None), Expected::All(_)));
         let other = model.watch(0, 10, &asked("WATCH b"));
         model.run(10, &asked("DEL b"));
-        assert_eq!(model.exec(&other, &[]), is(Answer::NilArray));
+        assert_eq!(model.exec(&other, &[], None), is(Answer::NilArray));
         model.pass_time(15);
-        assert_eq!(model.exec(&watches, &[]), is(Answer::NilArray));
+        assert_eq!(model.exec(&watches, &[], None), is(Answer::NilArray));
     }
 }

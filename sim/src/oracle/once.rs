@@ -34,21 +34,21 @@ impl Model {
     }
 
     /// A command that came as `ONCE id ..`.
-    pub(super) fn run_once(&mut self, now: u64, asked: &Asked) -> Expected {
+    pub(super) fn run_once(&mut self, now: u64, asked: &Asked, told: Option<&Answer>) -> Expected {
         let id = String::from_utf8_lossy(&asked.words[1]).into_owned();
         let inner = Asked { db: asked.db, words: asked.words[2..].to_vec() };
         let known = self.known(&id, std::slice::from_ref(&inner), false);
         known.unwrap_or_else(|| {
-            let expected = self.run(now, &inner);
-            self.remember(&id, vec![inner], false, expected)
+            let expected = self.take_effect(now, &inner, told);
+            self.remember(&id, vec![inner], false, settled(expected, told))
         })
     }
 
     /// A transaction under an id.
-    pub fn exec_once(&mut self, id: &str, watches: &[Watch], commands: &[Asked]) -> Expected {
+    pub fn exec_once(&mut self, id: &str, watches: &[Watch], commands: &[Asked], told: Option<&Answer>) -> Expected {
         self.known(id, commands, true).unwrap_or_else(|| {
-            let expected = self.exec(watches, commands);
-            self.remember(id, commands.to_vec(), true, expected)
+            let expected = self.exec(watches, commands, told);
+            self.remember(id, commands.to_vec(), true, settled(expected, told))
         })
     }
 
@@ -87,6 +87,14 @@ impl Model {
     }
 }
 
+/// Of all that may be answered, what was.
+fn settled(expected: Expected, told: Option<&Answer>) -> Expected {
+    match told {
+        Some(told) if expected.allows(told) => Expected::Is(told.clone()),
+        _ => expected,
+    }
+}
+
 fn parts(id: &str) -> (String, u64) {
     let (sender, number) = id.rsplit_once(':').expect("the workload sends ids");
     (sender.to_owned(), number.parse().expect("the workload sends numbers"))
@@ -105,7 +113,7 @@ fn bytes(expected: &Expected) -> usize {
         Expected::All(parts) => 1 + varint(parts.len()) + parts.iter().map(bytes).sum::<usize>(),
         Expected::ErrorWith(text) => text.len(),
         Expected::ErrorOf(text) => text.len(),
-        other => unreachable!("no write answers {other:?}"),
+        other => unreachable!("what was told is no longer {other:?}"),
     }
 }
 

@@ -25,6 +25,9 @@ impl Model {
     /// A string command; nothing if it is none.
     pub(super) fn string(&mut self, name: &str, now: u64, db: u8, words: &[&[u8]]) -> Option<Answer> {
         let key = words.get(1).copied().unwrap_or_default();
+        if let Some(refused) = refused_before_its_type(name, words) {
+            return Some(refused);
+        }
         if OF_A_STRING.contains(&name) && self.get(db, key, now).is_some_and(|held| !held.value.is_string()) {
             return Some(wrong_type());
         }
@@ -34,13 +37,7 @@ impl Model {
             "get" => bulk_or_nil(value(self)),
             "set" => self.do_set(now, db, words),
             "setnx" => self.do_setnx(now, db, words),
-            "setex" | "psetex" => match deadline(now, if name == "setex" { b"ex" } else { b"px" }, words[2]) {
-                Ok(at) => {
-                    self.set(db, key, words[3], Some(at));
-                    Answer::ok()
-                }
-                Err(answer) => answer.for_command(name),
-            },
+            "setex" | "psetex" => self.do_setex(name, now, db, words),
             "getset" => {
                 let old = bulk_or_nil(value(self));
                 self.set(db, key, words[2], None);
@@ -87,8 +84,19 @@ impl Model {
             "incrbyfloat" => self.add_float(now, db, words),
             "getrange" | "substr" => part(&value(self).unwrap_or_default(), words),
             "setrange" => self.do_setrange(now, db, words),
+            "lcs" => self.lcs(now, db, words),
             _ => return None,
         })
+    }
+
+    fn do_setex(&mut self, name: &str, now: u64, db: u8, words: &[&[u8]]) -> Answer {
+        match deadline(now, if name == "setex" { b"ex" } else { b"px" }, words[2]) {
+            Ok(at) => {
+                self.set(db, words[1], words[3], Some(at));
+                Answer::ok()
+            }
+            Err(answer) => answer.for_command(name),
+        }
     }
 
     fn do_set(&mut self, now: u64, db: u8, words: &[&[u8]]) -> Answer {
@@ -105,6 +113,9 @@ impl Model {
                     Err(refused) => return refused.for_command("set"),
                 }
             }
+        }
+        if has("get") && held.as_ref().is_some_and(|held| !held.value.is_string()) {
+            return wrong_type();
         }
         let done = !(has("nx") && held.is_some() || has("xx") && held.is_none());
         if done {
@@ -183,6 +194,19 @@ impl Model {
     }
 }
 
+/// Redis reads these numbers before it looks at the key.
+fn refused_before_its_type(name: &str, words: &[&[u8]]) -> Option<Answer> {
+    let numbers = match name {
+        "incrby" | "decrby" | "setrange" => 2..3,
+        "getrange" | "substr" => 2..4,
+        _ => return None,
+    };
+    if words[numbers].iter().any(|word| integer(word).is_none()) {
+        return Some(not_an_integer());
+    }
+    (name == "setrange" && words[2].starts_with(b"-")).then(|| error("ERR offset is out of range"))
+}
+
 /// Why an expiry was refused.
 pub(super) enum BadDeadline {
     NoNumber,
@@ -233,14 +257,14 @@ fn part(value: &[u8], words: &[&[u8]]) -> Answer {
 }
 
 /// The sum of numbers with more digits than the paper has room for.
-fn rough_sum(a: &[u8], b: &[u8]) -> Option<String> {
+pub(super) fn rough_sum(a: &[u8], b: &[u8]) -> Option<String> {
     let number = |text: &[u8]| -> Option<f64> { std::str::from_utf8(text).ok()?.parse().ok() };
     let text = format!("{:.17}", number(a)? + number(b)?);
     Some(text.trim_end_matches('0').trim_end_matches('.').to_owned())
 }
 
 /// The sum of two decimals, digit by digit as on paper; the workload's numbers are small.
-fn sum(a: &[u8], b: &[u8]) -> Option<String> {
+pub(super) fn sum(a: &[u8], b: &[u8]) -> Option<String> {
     const PLACES: usize = 17;
     let scaled = |text: &[u8]| -> Option<i128> {
         let text = std::str::from_utf8(text).ok()?;

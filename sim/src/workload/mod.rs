@@ -1,9 +1,12 @@
 //! What simulated clients ask: every command of the shard, its options, its errors, over few keys so that they meet.
 
+mod bits;
 mod hashes;
 mod lists;
+mod payloads;
 pub mod scripts;
 mod sets;
+mod sort;
 mod streams;
 mod zsets;
 
@@ -93,6 +96,7 @@ const MORE_KEYS: &[(&str, u64)] = &[
     ("rename", 8),
     ("renamenx", 6),
     ("copy", 10),
+    ("lcs", 2),
 ];
 const NO_KEY: &[(&str, u64)] = &[("dbsize", 10), ("keys", 6), ("scan", 8), ("randomkey", 6)];
 
@@ -141,13 +145,22 @@ impl Workload {
         let at = rng.below(KEYS_PER_GROUP);
         let kind = if rng.one_in(10) { rng.below(KEYS_PER_GROUP) } else { at };
         let name = key(group, at);
+        match rng.below(40) {
+            0 => return Self::sort(rng, group, name),
+            1 | 2 => return self.payload(rng, name),
+            _ => {}
+        }
         match kind {
             0 => self.list(rng, group, name),
             1 => self.hash(rng, group, name),
             2 => self.set_of(rng, group, name),
             3 => self.zset(rng, group, name),
             4 => self.stream(rng, group, name),
-            _ => self.string(rng, name),
+            _ => match rng.below(5) {
+                0 => self.bitmap(rng, group, name),
+                1 => self.sketch(rng, group, name),
+                _ => self.string(rng, name),
+            },
         }
     }
 
@@ -187,13 +200,16 @@ impl Workload {
     fn more_keys(&mut self, rng: &mut Rng, group: u64) -> Vec<Vec<u8>> {
         let name = pick(rng, MORE_KEYS);
         let mut words = vec![name.as_bytes().to_vec()];
-        let count = if matches!(name, "rename" | "renamenx" | "copy") { 2 } else { 1 + rng.below(3) };
+        let count = if matches!(name, "rename" | "renamenx" | "copy" | "lcs") { 2 } else { 1 + rng.below(3) };
         for _ in 0..count {
             let group = if rng.one_in(self.habits.cross_one_in) { rng.below(GROUPS) } else { group };
             words.push(key(group, rng.below(KEYS_PER_GROUP)));
             if matches!(name, "mset" | "msetnx") {
                 words.push(self.value(rng));
             }
+        }
+        if name == "lcs" {
+            words.extend(Self::lcs(rng));
         }
         if name == "copy" {
             if rng.one_in(2) {
@@ -202,6 +218,17 @@ impl Workload {
             if rng.one_in(2) {
                 words.push(b"REPLACE".to_vec());
             }
+        }
+        words
+    }
+
+    fn lcs(rng: &mut Rng) -> Vec<Vec<u8>> {
+        let mut words = vec![one_of(rng, &["LEN", "idx", "IDX", "withmatchlen"])];
+        if rng.one_in(2) {
+            words.extend([b"MINMATCHLEN".to_vec(), one_of(rng, &["0", "1", "2", "x"])]);
+        }
+        if rng.one_in(2) {
+            words.push(one_of(rng, &["WITHMATCHLEN", "LEN", "size"]));
         }
         words
     }

@@ -52,15 +52,9 @@ pub const SCRIPTS: &[(Meaning, &str)] = &[
         "local n = redis.pcall('incr', KEYS[1]) if type(n) == 'table' then redis.call('set', KEYS[1], '5') return n.err end \
          return n",
     ),
-    (
-        Meaning::Spin,
-        "redis.call('set', KEYS[1], 'never') while true do pcall(function() while true do end end) end",
-    ),
+    (Meaning::Spin, "redis.call('set', KEYS[1], 'never') while true do pcall(function() while true do end end) end"),
     (Meaning::Long, "for i = 1, 30000 do end return redis.call('append', KEYS[1], ARGV[1])"),
-    (
-        Meaning::Brief,
-        "redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2]) return redis.call('pttl', KEYS[1])",
-    ),
+    (Meaning::Brief, "redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2]) return redis.call('pttl', KEYS[1])"),
     (
         Meaning::Bomb,
         "redis.call('set', KEYS[1], 'never') local t = {} while true do t[#t + 1] = string.rep('x', 10000) .. #t end",

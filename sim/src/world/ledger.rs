@@ -2,7 +2,7 @@
 //!
 //! The invariants of the data plane are the methods whose names say them.
 
-use crate::answer::Expected;
+use crate::answer::{Answer, Expected};
 use crate::oracle::{Asked, Model, Watch};
 use base::codec::Reader;
 use base::record::{Payload, RecoveredShard};
@@ -11,6 +11,7 @@ use base::{ClientId, Index, ShardId, Term};
 use bytes::Bytes;
 use data::batch::{Batch, Done, Purpose};
 use data::{Keyspace, ShardState};
+use edge::resp::encode::{Proto, encode};
 use node::Now;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -201,14 +202,19 @@ impl Ledger {
             "every_command_of_an_entry_is_answered: {answered} of {}",
             proposal.commands.len()
         );
-        self.twin.apply(index, &proposal.entry, |_| {}).expect("an entry that was proposed can be read");
+        let mut told = Vec::new();
+        let read = self.twin.apply(index, &proposal.entry, |reply| told.push(answer(&reply)));
+        read.expect("an entry that was proposed can be read");
         self.applied = index;
         let stamp = proposal.stamp.max(self.model.stamp());
         self.model.pass_time(stamp);
         self.last_stamp = self.last_stamp.max(stamp);
         let commands = proposal.commands.clone();
         self.name_buckets();
-        commands.into_iter().map(|pending| self.take_effect(stamp, pending)).collect()
+        // The genesis answers nobody, and holds no command.
+        assert_eq!(told.len(), commands.len(), "every_command_of_an_entry_is_answered: by the copy");
+        let told = told.iter().map(Some);
+        commands.into_iter().zip(told).map(|(pending, told)| self.take_effect(stamp, pending, told)).collect()
     }
 
     /// Scripts are about to be tried out.
@@ -245,10 +251,11 @@ impl Ledger {
         assert!(self.ready, "no_read_before_the_log_is_applied: shard {}", self.shard);
         let stamp = self.stamp_at(now);
         self.last_stamp = stamp;
-        self.take_effect(stamp, pending)
+        self.take_effect(stamp, pending, None)
     }
 
-    fn take_effect(&mut self, stamp: u64, pending: Pending) -> Effect {
+    /// `told` is what the copy answered to it.
+    fn take_effect(&mut self, stamp: u64, pending: Pending, told: Option<&Answer>) -> Effect {
         let Pending { client, seq, part, what } = pending;
         let former = self.last_of.insert(client, seq);
         assert!(
@@ -259,11 +266,11 @@ impl Ledger {
         let expected = match what {
             What::Command(asked) if asked.name() == "watch" => {
                 watched = self.model.watch(self.shard.0, stamp, &asked);
-                Expected::Is(crate::answer::Answer::ok())
+                Expected::Is(Answer::ok())
             }
-            What::Command(asked) => self.model.run(stamp, &asked),
-            What::Exec { once: Some(id), watches, commands } => self.model.exec_once(&id, &watches, &commands),
-            What::Exec { once: None, watches, commands } => self.model.exec(&watches, &commands),
+            What::Command(asked) => self.model.take_effect(stamp, &asked, told),
+            What::Exec { once: Some(id), watches, commands } => self.model.exec_once(&id, &watches, &commands, told),
+            What::Exec { once: None, watches, commands } => self.model.exec(&watches, &commands, told),
         };
         Effect { client, seq, part, expected, watched }
     }
@@ -308,4 +315,11 @@ impl Ledger {
             self.applied
         );
     }
+}
+
+/// A reply as a client sees it.
+fn answer(reply: &data::Reply) -> Answer {
+    let mut bytes = Vec::new();
+    encode(reply, Proto::Two, &mut bytes);
+    Answer::read(&bytes).expect("a reply is made whole").0
 }

@@ -84,8 +84,7 @@ struct Writing {
 }
 
 /// What scripts may use: little, so that some have to be run elsewhere, and some be ended.
-const LIMITS: Limits =
-    Limits { brisk_steps: 20_000, brisk_bytes: 1 << 20, steps: 200_000, bytes: 2 << 20, ms: 0 };
+const LIMITS: Limits = Limits { brisk_steps: 20_000, brisk_bytes: 1 << 20, steps: 200_000, bytes: 2 << 20, ms: 0 };
 /// Room without which a start is refused.
 const START_BYTES: u64 = 4096;
 const PIECE_BYTES: usize = 16 * 1024;
@@ -221,7 +220,10 @@ impl Machine {
 
     /// True while the journal or the keeper has work.
     pub fn working(&self) -> bool {
-        !self.jobs.is_empty() || !self.keeper.is_empty() || !self.patient.is_empty() || self.mail.iter().any(|mail| !mail.is_empty())
+        !self.jobs.is_empty()
+            || !self.keeper.is_empty()
+            || !self.patient.is_empty()
+            || self.mail.iter().any(|mail| !mail.is_empty())
     }
 
     /// Steps of snapshots on their way to the keeper.

@@ -83,9 +83,9 @@ impl Promises {
         if rng.one_in(6)
             && let [single] = promise.frames.as_mut_slice()
         {
-            single.words[2] = b"append".to_vec();
-            single.words.truncate(4);
-            single.words.push(b"another".to_vec());
+            let key = key_of(&single.words[2..])?;
+            single.words.truncate(2);
+            single.words.extend([b"append".to_vec(), key, b"another".to_vec()]);
         }
         Some(promise)
     }
@@ -135,7 +135,7 @@ fn command(id: &str, rng: &mut Rng, workload: &mut Workload, db: u8) -> Asked {
     let mut asked = loop {
         let asked = workload.draw(rng, db, None, false);
         let row = data::command::find(&asked.words[0]).expect("the workload knows the table");
-        if matches!(row.run, data::Run::Write(_)) {
+        if matches!(row.run, data::Run::Write(_)) && key_of(&asked.words).is_some() {
             break asked;
         }
     };
@@ -149,8 +149,19 @@ fn transaction(id: String, rng: &mut Rng, workload: &mut Workload, db: u8) -> Ve
     for _ in 0..1 + rng.below(4) {
         frames.push(workload.draw(rng, db, Some(group), false));
     }
+    if frames[1..].iter().all(|asked| key_of(&asked.words).is_none()) {
+        // What counts its keys wrong names none, and an id needs one.
+        return transaction(id, rng, workload, db);
+    }
     frames.push(plain(db, &format!("once {id} exec")));
     frames
+}
+
+/// The first key of a command, if it names one.
+fn key_of(words: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let at = data::command::find(args[0])?.keys.positions(&args).next()?;
+    Some(words[at].clone())
 }
 
 fn plain(db: u8, text: &str) -> Asked {

@@ -22,7 +22,7 @@ pub(crate) struct Gather {
 }
 
 /// A request as a lane is about to see it.
-struct Coming {
+pub(super) struct Coming {
     shard: ShardId,
     pending: Pending,
     /// A part is executed at once unless it must be logged; its answer does not show.
@@ -125,7 +125,13 @@ impl World {
                 }
                 Step::Answered => client.answered_here(),
                 Step::Blocked => break,
-                Step::NeedMore { .. } | Step::Inline(_) | Step::Close | Step::Admin(_) => {
+                Step::NeedMore { .. }
+                | Step::Inline(_)
+                | Step::Close
+                | Step::Admin(_)
+                | Step::Everywhere(_)
+                | Step::Listens(_)
+                | Step::Reset { .. } => {
                     panic!("whole commands of the workload were sent, and the session says {step:?}")
                 }
             }
@@ -162,12 +168,12 @@ impl World {
                 let shards: BTreeSet<ShardId> = prefix::key_positions(request.command, request.args)
                     .map(|at| self.machine.routing.shard_of(Slot::of(request.args[at])))
                     .collect();
+                // A count of keys that makes no sense names none.
+                let shard = shards.first().copied().unwrap_or(self.machine.routing.shard_of(Slot(0)));
                 if shards.len() > 1 {
                     self.tally.event("cross-shard refusals");
                     self.client(id).expect(seq, Expected::ErrorWith("CROSSSHARD"));
-                } else if let Some(shard) = shards.first().copied()
-                    && usize::from(self.machine.routing.lane_of(shard).0) == lane
-                {
+                } else if usize::from(self.machine.routing.lane_of(shard).0) == lane {
                     let pending = Pending { client: id, seq, part: false, what: What::Command(asked) };
                     coming.push(Coming { shard, pending, part_is_logged: false });
                 }
@@ -251,6 +257,7 @@ impl World {
                         vec![Coming { shard: *shard, pending, part_is_logged: false }]
                     }
                     LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } | LaneMessage::Roster(_) => Vec::new(),
+                    LaneMessage::Everywhere { .. } | LaneMessage::EverywhereAnswer { .. } => Vec::new(),
                 };
                 self.call(lane, now, coming, |lane, out| lane.on_lane_message(now, message, out));
             }
@@ -258,7 +265,7 @@ impl World {
     }
 
     /// Calls a lane, and tells the ledgers what it did.
-    fn call(
+    pub(super) fn call(
         &mut self,
         lane: usize,
         now: Now,
@@ -320,7 +327,7 @@ impl World {
         self.machine.seen_writes[lane] = out.raft.writes.len();
     }
 
-    fn on_effect(&mut self, shard: ShardId, effect: Effect) {
+    pub(super) fn on_effect(&mut self, shard: ShardId, effect: Effect) {
         let Effect { client, seq, part, expected, watched } = effect;
         self.done += 1;
         if !self.clients.contains_key(&client) {

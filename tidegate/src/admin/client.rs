@@ -1,31 +1,37 @@
-//! CLIENT LIST, INFO and KILL: the connections of the node.
+//! CLIENT LIST, INFO and KILL: the connections of the node; and CLIENT PAUSE, which holds all of them back.
 
 use super::error;
 use crate::clients::Card;
 use crate::clock;
-use crate::lane::Conn;
+use crate::lane::{Conn, tell_resumed};
 use crate::shared::{Input, Shared, lock};
 use base::Instant;
+use data::command::containers;
 use data::{Refused, Reply};
 
 /// CLIENT; `sub` in lower case, its arguments behind it.
 pub fn client(shared: &Shared, conn: &Conn, sub: &[u8], args: &[&[u8]]) -> Reply {
     match sub {
-        b"list" => list(shared, conn, args),
+        b"list" => list(shared, args),
         b"info" => {
             let clients = lock(&shared.clients);
             let card = clients.get(&conn.number);
-            Reply::text(card.map(|card| line(conn.number, card, "client|info")).unwrap_or_default())
+            Reply::Verbatim(card.map(|card| line(conn.number, card)).unwrap_or_default())
+        }
+        b"pause" => pause(shared, args),
+        b"unpause" => {
+            tell_resumed(shared);
+            Reply::Ok
         }
         _ => kill(shared, conn, args),
     }
 }
 
-fn list(shared: &Shared, conn: &Conn, args: &[&[u8]]) -> Reply {
+fn list(shared: &Shared, args: &[&[u8]]) -> Reply {
     let filter = match args {
         [] => Filter::default(),
-        [word, kind] if word.eq_ignore_ascii_case(b"type") => match Filter::of_type(kind) {
-            Ok(filter) => filter,
+        [word, kind] if word.eq_ignore_ascii_case(b"type") => match Kind::parse(kind) {
+            Ok(kind) => Filter { kind: Some(kind), ..Filter::default() },
             Err(refused) => return refused,
         },
         [word, ids @ ..] if word.eq_ignore_ascii_case(b"id") && !ids.is_empty() => {
@@ -37,36 +43,66 @@ fn list(shared: &Shared, conn: &Conn, args: &[&[u8]]) -> Reply {
     };
     let clients = lock(&shared.clients);
     let wanted = clients.iter().filter(|(number, card)| filter.takes(**number, card));
-    let lines =
-        wanted.map(|(number, card)| line(*number, card, if *number == conn.number { "client|list" } else { "" }));
-    Reply::text(lines.collect::<String>())
+    Reply::Verbatim(wanted.map(|(number, card)| line(*number, card)).collect())
 }
 
-/// A client's line. `running` is what it runs at this moment, or empty.
-fn line(number: u64, card: &Card, running: &str) -> String {
+/// CLIENT PAUSE timeout_ms [WRITE|ALL]
+fn pause(shared: &Shared, args: &[&[u8]]) -> Reply {
+    let all = match args {
+        [_] => true,
+        [_, mode] if mode.eq_ignore_ascii_case(b"all") => true,
+        [_, mode] if mode.eq_ignore_ascii_case(b"write") => false,
+        [_, _] => return error("ERR CLIENT PAUSE mode must be WRITE or ALL"),
+        _ => return error("ERR unknown subcommand or wrong number of arguments for 'pause'. Try CLIENT HELP."),
+    };
+    let ms: Option<i64> = std::str::from_utf8(args[0]).ok().and_then(|text| text.parse().ok());
+    match ms.map(u64::try_from) {
+        None => error("ERR timeout is not an integer or out of range"),
+        Some(Err(_)) => error("ERR timeout is negative"),
+        Some(Ok(ms)) => {
+            shared.pause.begin(clock::boot(), ms, all);
+            Reply::Ok
+        }
+    }
+}
+
+/// A client's line.
+fn line(number: u64, card: &Card) -> String {
     let (seen, now) = (card.vitals.see(), clock::boot());
     let seconds = |since: Instant| now.since_ns(since) / 1_000_000_000;
-    let queued = seen.queued.map_or("-1".to_owned(), |count| count.to_string());
-    let last = seen.command.and_then(|id| data::command::by_id(u64::from(id))).map_or("NULL", |row| row.name);
+    let signed = |value: Option<u64>| value.map_or("-1".to_owned(), |count| count.to_string());
+    let command = seen.command.and_then(|id| data::command::by_id(u64::from(id)));
+    let command = command.map_or("NULL".to_owned(), |row| containers::full_name(row, seen.sub));
+    let [channels, patterns, shard_channels] = seen.subscriptions;
+    let total_bytes = seen.input_bytes + seen.input_room_bytes + seen.output_room_bytes + seen.shared_bytes;
     format!(
-        "id={number} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={queued} \
-         qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r cmd={} \
-         user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
+        "id={number} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={channels} psub={patterns} \
+         ssub={shard_channels} multi={} qbuf={} qbuf-free={} argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll={} omem={} \
+         tot-mem={total_bytes} events={} cmd={command} user=default redir={} resp={} lib-name={} lib-ver={} tot-net-in={} \
+         tot-net-out={}\n",
         card.addr,
         card.laddr,
         card.descriptor,
         String::from_utf8_lossy(&card.name),
         seconds(card.since),
         seconds(seen.active_at),
-        if seen.queued.is_some() { "x" } else { "N" },
+        seen.flags,
         seen.db,
+        signed(seen.queued),
         seen.input_bytes,
+        seen.input_room_bytes,
+        seen.output_room_bytes,
         seen.output_bytes,
-        seen.buffer_bytes,
-        if running.is_empty() { last } else { running },
+        seen.output_bytes,
+        seen.shared_count,
+        seen.shared_bytes,
+        if seen.output_bytes + seen.shared_bytes > 0 { "rw" } else { "r" },
+        signed(seen.redirect),
         seen.resp,
         String::from_utf8_lossy(&card.lib_name),
         String::from_utf8_lossy(&card.lib_ver),
+        seen.read_bytes,
+        seen.written_bytes,
     )
 }
 
@@ -77,26 +113,40 @@ struct Filter {
     addr: Option<String>,
     laddr: Option<String>,
     not: Option<u64>,
-    /// A type was asked for that no client here is of.
-    nobody: bool,
+    kind: Option<Kind>,
+}
+
+/// Types of clients as Redis has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    Pubsub,
+    /// Of another server: nobody here is.
+    Server,
+}
+
+impl Kind {
+    fn parse(word: &[u8]) -> Result<Self, Reply> {
+        match word.to_ascii_lowercase().as_slice() {
+            b"normal" => Ok(Self::Normal),
+            b"pubsub" => Ok(Self::Pubsub),
+            b"master" | b"slave" | b"replica" => Ok(Self::Server),
+            _ => Err(error(&format!("ERR Unknown client type '{}'", String::from_utf8_lossy(word)))),
+        }
+    }
+
+    fn of(card: &Card) -> Self {
+        if card.vitals.see().flags.subscribed { Self::Pubsub } else { Self::Normal }
+    }
 }
 
 impl Filter {
     fn takes(&self, number: u64, card: &Card) -> bool {
-        !self.nobody
-            && self.not != Some(number)
+        self.not != Some(number)
+            && self.kind.is_none_or(|kind| kind == Kind::of(card))
             && self.ids.as_ref().is_none_or(|ids| ids.contains(&number))
             && self.addr.as_ref().is_none_or(|addr| *addr == card.addr.to_string())
             && self.laddr.as_ref().is_none_or(|laddr| *laddr == card.laddr.to_string())
-    }
-
-    /// By a type of client as Redis has them: all clients here are normal ones.
-    fn of_type(kind: &[u8]) -> Result<Self, Reply> {
-        match kind.to_ascii_lowercase().as_slice() {
-            b"normal" => Ok(Self::default()),
-            b"master" | b"slave" | b"replica" | b"pubsub" => Ok(Self { nobody: true, ..Self::default() }),
-            _ => Err(error(&format!("ERR Unknown client type '{}'", String::from_utf8_lossy(kind)))),
-        }
     }
 
     /// The filters of CLIENT KILL by the client `own`.
@@ -105,12 +155,13 @@ impl Filter {
         for pair in args.chunks(2) {
             let [name, value] = pair else { return Err(Reply::Error(Refused::Syntax)) };
             let text = String::from_utf8_lossy(value).into_owned();
+            // As in Redis, the last filter of a kind counts.
             match (name.to_ascii_lowercase().as_slice(), text.to_ascii_lowercase().as_str()) {
                 (b"id", _) => match number(value) {
                     Some(id) if id > 0 => filter.ids = Some(vec![id]),
                     _ => return Err(error("ERR client-id should be greater than 0")),
                 },
-                (b"type", _) => filter.nobody |= Self::of_type(value)?.nobody,
+                (b"type", _) => filter.kind = Some(Kind::parse(value)?),
                 (b"addr", _) => filter.addr = Some(text),
                 (b"laddr", _) => filter.laddr = Some(text),
                 (b"user", "default") | (b"skipme", "yes") => {}

@@ -4,8 +4,10 @@
 //! The texts are those of Redis 7.0.
 
 use super::error;
+use crate::lane::tell_listening;
 use crate::log::{self, Level};
 use crate::meters::totals::Totals;
+use crate::settings::Notified;
 use crate::shared::{Shared, lock};
 use data::{Refused, Reply};
 
@@ -31,6 +33,8 @@ enum Kind {
         words: &'static [&'static str],
         set: fn(&Shared, &str),
     },
+    /// What it takes it knows by itself.
+    Own(fn(&str) -> Result<Change, String>),
 }
 
 /// All knobs, by name.
@@ -39,6 +43,16 @@ const KNOBS: &[Knob] = &[
     fixed("appendonly", |_| "yes".to_owned()),
     fixed("bind", |_| "127.0.0.1".to_owned()),
     busy("busy-reply-threshold"),
+    Knob {
+        name: "client-output-buffer-limit",
+        get: |shared| super::output_limits::show(&shared.settings),
+        kind: Kind::Own(|value| {
+            let limits = super::output_limits::parse(value)?;
+            Ok(Box::new(move |shared| {
+                limits.iter().for_each(|(class, limit)| shared.settings.set_output_limit(*class, *limit));
+            }))
+        }),
+    },
     fixed("databases", |_| base::limits::DATABASE_COUNT.to_string()),
     fixed("dir", |shared| shared.dir.display().to_string()),
     Knob {
@@ -53,6 +67,17 @@ const KNOBS: &[Knob] = &[
     Knob { name: "maxclients", get: |shared| shared.settings.clients_max().to_string(), kind: Kind::Clients },
     fixed("maxmemory", |_| "0".to_owned()),
     fixed("maxmemory-policy", |_| "noeviction".to_owned()),
+    Knob {
+        name: "notify-keyspace-events",
+        get: |shared| shared.settings.notified().to_string(),
+        kind: Kind::Own(|value| {
+            let notified = Notified::parse(value).ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
+            Ok(Box::new(move |shared| {
+                shared.settings.set_notified(notified);
+                tell_listening(shared, None);
+            }))
+        }),
+    },
     Knob {
         name: "output-timeout",
         get: |shared| shared.settings.output_timeout_s().to_string(),
@@ -119,6 +144,15 @@ const KNOBS: &[Knob] = &[
             least: 0,
             most: i32::MAX as i64,
             set: |shared, seconds| shared.settings.set_timeout_s(seconds.unsigned_abs()),
+        },
+    },
+    Knob {
+        name: "tracking-table-max-keys",
+        get: |shared| shared.settings.tracked_keys_max().to_string(),
+        kind: Kind::Integer {
+            least: 0,
+            most: i64::MAX,
+            set: |shared, count| shared.settings.set_tracked_keys_max(count.unsigned_abs()),
         },
     },
 ];
@@ -209,6 +243,7 @@ impl Kind {
                 }
                 Ok(Box::new(move |shared| shared.settings.set_clients_max(number)))
             }
+            Self::Own(parse) => parse(value),
             Self::Word { words, set } => {
                 let word = words.iter().find(|word| word.eq_ignore_ascii_case(value));
                 let word =

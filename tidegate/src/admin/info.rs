@@ -2,7 +2,7 @@
 
 use crate::meters::text::seconds;
 use crate::meters::totals::Totals;
-use crate::meters::{Process, Sums, process};
+use crate::meters::{LaneMeters, Process, Sums, process};
 use crate::shared::{Endpoint, Phase, Shared, lock};
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -76,7 +76,9 @@ fn clients(shared: &Shared) -> Lines {
         ("connected_clients", &clients.len()),
         ("client_recent_max_input_buffer", &seen.iter().map(|one| one.input_bytes).max().unwrap_or(0)),
         ("client_recent_max_output_buffer", &seen.iter().map(|one| one.output_bytes).max().unwrap_or(0)),
-        ("blocked_clients", &0),
+        ("blocked_clients", &seen.iter().filter(|one| one.flags.blocked).count()),
+        ("tracking_clients", &shared.trackers.load(Ordering::Relaxed)),
+        ("pubsub_clients", &seen.iter().filter(|one| one.flags.subscribed).count()),
     ])
 }
 
@@ -130,11 +132,19 @@ fn persistence(shared: &Shared) -> Lines {
 
 fn stats(shared: &Shared) -> Lines {
     let totals = Totals::since_reset(shared);
+    let sum = |of: fn(&LaneMeters) -> u64| shared.meters.lanes.iter().map(of).sum::<u64>();
     lines(&[
         ("total_connections_received", &totals.accepted),
         ("total_commands_processed", &totals.calls()),
         ("rejected_connections", &totals.refused),
         ("total_error_replies", &totals.errors()),
+        ("pubsub_channels", &sum(|lane| lane.topics[0].get())),
+        ("pubsub_patterns", &sum(|lane| lane.topics[1].get())),
+        ("pubsubshard_channels", &sum(|lane| lane.topics[2].get())),
+        ("tracking_total_keys", &sum(|lane| lane.tracked_keys.get())),
+        ("tracking_total_items", &sum(|lane| lane.tracked_items.get())),
+        ("tracking_total_prefixes", &sum(|lane| lane.tracked_prefixes.get())),
+        ("client_output_buffer_limit_disconnections", &sum(|lane| lane.slow_clients.get())),
         ("lane_turns", &shared.meters.lanes.iter().map(|lane| lane.turns.get()).sum::<u64>()),
     ])
 }

@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod info;
+mod output_limits;
 pub mod slowlog;
 
 use crate::lane::Conn;
@@ -22,6 +23,7 @@ pub fn run(shared: &Shared, conn: &Conn, command: &Command, args: &[&[u8]]) -> R
         ("config", sub) => config::config(shared, sub, rest),
         ("client", sub) => client::client(shared, conn, sub, rest),
         ("slowlog", sub) => slowlog::slowlog(shared, sub, rest),
+        ("monitor", _) => error("ERR MONITOR isn't allowed for DENY BLOCKING client"),
         ("debug", b"sleep") => error("ERR DEBUG SLEEP delays its connection, which a transaction is no place for"),
         ("debug", b"error") if args.len() == 3 => error(&String::from_utf8_lossy(args[2])),
         _ => error(&format!(

@@ -29,6 +29,8 @@ pub enum Task {
         lane: LaneId,
         step: SnapshotStep,
     },
+    /// A lane was asked for snapshots and had nothing to save yet.
+    NothingToSave,
     /// Another node has said what life it leads: one that comes back with another has lost its disk.
     Remember {
         node: NodeId,
@@ -57,6 +59,10 @@ struct Keeper {
     not_before: Instant,
     /// True from the request for snapshots until the log has been given back.
     asked: bool,
+    /// One of them was given up.
+    failed: bool,
+    /// Since then, finished ones have let segments or older snapshots go.
+    gave: bool,
     fullness: Fullness,
 }
 
@@ -78,6 +84,8 @@ struct Writing {
 }
 
 const SNAPSHOT_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// After one failed and others made room, or when there was nothing to save.
+const SNAPSHOT_RETRY_SOON: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs until told to stop.
@@ -100,6 +108,8 @@ pub fn run(
         shard_count,
         snapshot_after_bytes,
         asked: false,
+        failed: false,
+        gave: false,
         fullness: Fullness::Roomy,
         looked: Instant::now(),
         not_before: Instant::now(),
@@ -107,6 +117,7 @@ pub fn run(
     loop {
         match tasks.recv_timeout(LOOK_EVERY) {
             Ok(Task::Snapshot { lane, step }) => keeper.on_step(lane, step),
+            Ok(Task::NothingToSave) => keeper.on_nothing_to_save(),
             Ok(Task::Drop(garbage)) => drop(garbage),
             Ok(Task::Remember { node, life }) => keeper.remember(node, life),
             Ok(Task::Roster(roster)) => keeper.write_roster(&roster),
@@ -160,6 +171,8 @@ impl Keeper {
                         &[("shard", &shard), ("index", &mark.index), ("bytes", &bytes), ("ms", &took.as_millis())];
                     log::info("keeper", "a snapshot is finished", fields);
                     self.durable.insert(shard, mark.clone());
+                    // At once: the next one may need the room.
+                    self.gave |= self.give_back();
                     self.answer(lane, shard, SnapshotNews::Finished { mark });
                 }
                 (shard, finished)
@@ -186,11 +199,20 @@ impl Keeper {
             if let Some(Err(error)) = self.writing.remove(&shard).map(|given_up| given_up.writer.abort()) {
                 log::warn("keeper", "what was written of a snapshot could not be removed", &[("error", &error)]);
             }
-            self.asked = false;
-            self.not_before = Instant::now() + SNAPSHOT_RETRY_AFTER;
+            self.failed = true;
             self.answer(lane, shard, SnapshotNews::Failed);
-        } else if self.asked && self.writing.is_empty() && self.durable.len() == usize::from(self.shard_count) {
-            self.give_back();
+        }
+        if self.asked && self.writing.is_empty() {
+            self.end_round();
+        }
+    }
+
+    /// The last snapshot that was asked for is written or given up.
+    fn end_round(&mut self) {
+        self.asked = false;
+        let gave = std::mem::take(&mut self.gave);
+        if std::mem::take(&mut self.failed) {
+            self.not_before = Instant::now() + if gave { SNAPSHOT_RETRY_SOON } else { SNAPSHOT_RETRY_AFTER };
         }
     }
 
@@ -251,7 +273,10 @@ impl Keeper {
         let mut short = None;
         let wanted = || lock(self.journal.wal()).spare_wanted(ROOM_BYTES_WANTED);
         while let Some(spare) = wanted() {
-            match spare.make() {
+            // While there is room, what the lanes write goes first.
+            let hurry = lock(self.journal.wal()).room_bytes() < ROOM_BYTES_WANTED / 2;
+            let pause = || std::thread::sleep(if hurry { Duration::ZERO } else { ZEROS_PAUSE });
+            match spare.make(pause) {
                 Ok(spare) => lock(self.journal.wal()).add_spare(spare),
                 Err(error @ StorageError::NoSpace { .. }) => {
                     short = Some(error);
@@ -294,22 +319,37 @@ impl Keeper {
         }
     }
 
-    fn give_back(&mut self) {
-        self.asked = false;
+    /// The log may be long before anything of it is applied: it is asked again soon.
+    fn on_nothing_to_save(&mut self) {
+        if self.asked && self.writing.is_empty() {
+            self.asked = false;
+            self.not_before = Instant::now() + SNAPSHOT_RETRY_SOON;
+        }
+    }
+
+    /// Gives the log's segments back that all snapshots cover, and the snapshots that have a newer one; true if there may have been
+    /// any.
+    fn give_back(&self) -> bool {
+        if self.durable.len() < usize::from(self.shard_count) {
+            return false;
+        }
         let reclaimed = lock(self.journal.wal()).reclaim(&self.durable);
         match reclaimed {
             Ok(_) => {}
             Err(error @ StorageError::NoSpace { .. }) => {
-                return log::warn("keeper", "log space could not be given back", &[("error", &error)]);
+                log::warn("keeper", "log space could not be given back", &[("error", &error)]);
+                return false;
             }
             Err(error) => crate::dev::die(&error.to_string()),
         }
+        // The log names the newer ones now: a start looks for no other.
         for (shard, mark) in &self.durable {
             if let Err(error) = storage::remove_older(&self.disk, *shard, mark.index) {
                 // They are of no use any more, and the next snapshot removes them.
                 log::warn("keeper", "older snapshots could not be removed", &[("shard", shard), ("error", &error)]);
             }
         }
+        true
     }
 }
 
@@ -333,5 +373,7 @@ pub fn read_roster(disk: &RealDisk) -> Result<Option<Roster>, Box<dyn Error>> {
 const ROSTER: &str = "roster";
 pub const LIFE_OF: &str = "life-of-";
 const PIECE_BYTES: usize = 256 * 1024;
+/// Between pieces of a spare segment: some 100 MiB/s, which leaves a disk free for others' syncs.
+const ZEROS_PAUSE: Duration = Duration::from_millis(2);
 /// How fast a snapshot is written while the log is not twice as long as it should be.
 const PACE_BYTES_PER_S: u64 = 128 * 1024 * 1024;

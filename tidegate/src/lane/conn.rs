@@ -1,11 +1,17 @@
 //! One client connection: its socket, its session, and the bytes on their way in and out.
+//!
+//! What is for one client alone is made in its own buffer. Large pushes, which may be for many, stand in a queue before that
+//! buffer, and their bytes are shared: a megabyte to ten thousand clients is in memory once.
 
-use crate::clients::{Seen, Vitals};
+use crate::clients::{Flags, Seen, Vitals};
 use crate::meters::Asked;
+use crate::settings::OutputClass;
 use crate::shared::Endpoint;
 use base::limits::OUT_BYTES_SOFT;
 use base::{ClientId, Instant};
-use edge::Session;
+use bytes::Bytes;
+use data::command::pubsub::Topic;
+use edge::{Mode, Push, Session};
 use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -28,6 +34,12 @@ pub struct Conn {
     pub out: Vec<u8>,
     /// Bytes of `out` that are written already.
     pub written: usize,
+    /// What goes out before `out`; of the first, as much is written as `queue_written` says.
+    queue: VecDeque<Bytes>,
+    queue_written: usize,
+    queue_bytes: usize,
+    /// Since when it has owed its client more than the soft limit.
+    pub over_since: Option<Instant>,
     pub queued_flush: bool,
     /// It waits for its next turn.
     pub queued_turn: bool,
@@ -42,6 +54,10 @@ pub struct Conn {
     pub vitals: Arc<Vitals>,
     /// DEBUG SLEEP runs: nothing more is served before it is over.
     pub asleep: bool,
+    /// CLIENT PAUSE holds the next command back.
+    pub paused: bool,
+    /// What MULTI has queued, for those who monitor.
+    pub queued_lines: Vec<Bytes>,
     /// The client has sent its last byte: behind what there is to read comes the end, and no event of its own.
     pub hung_up: bool,
     pub idle: Idle,
@@ -92,6 +108,10 @@ impl Conn {
             need_bytes: 0,
             out: Vec::new(),
             written: 0,
+            queue: VecDeque::new(),
+            queue_written: 0,
+            queue_bytes: 0,
+            over_since: None,
             queued_flush: false,
             queued_turn: false,
             blocked: false,
@@ -100,6 +120,8 @@ impl Conn {
             waiting: VecDeque::new(),
             vitals: Arc::default(),
             asleep: false,
+            paused: false,
+            queued_lines: Vec::new(),
             hung_up: false,
             idle: Idle::default(),
         }
@@ -157,11 +179,31 @@ impl Conn {
         (servable || self.readable) && self.may_go_on()
     }
 
+    /// Gives the client something that it has not asked for.
+    pub fn push(&mut self, push: &Push) {
+        let Some(bytes) = self.session.push(push) else { return };
+        if bytes.len() < SHARED_BYTES_MIN {
+            return self.out.extend_from_slice(&bytes);
+        }
+        if self.written < self.out.len() {
+            let before = Bytes::from(std::mem::take(&mut self.out)).slice(self.written..);
+            self.enqueue(before);
+        }
+        self.out.clear();
+        self.written = 0;
+        self.enqueue(bytes);
+    }
+
+    fn enqueue(&mut self, bytes: Bytes) {
+        self.queue_bytes += bytes.len();
+        self.queue.push_back(bytes);
+    }
+
     /// Writes what it can and what is fair, and has more made of the replies that wait for it.
     pub fn flush(&mut self) -> Flushed {
         let mut left = TURN_OUT_BYTES;
         loop {
-            if self.written == self.out.len() {
+            if self.queue.is_empty() && self.written == self.out.len() {
                 self.out.clear();
                 self.written = 0;
                 self.session.go_on(&mut self.out);
@@ -175,18 +217,35 @@ impl Conn {
             if left == 0 {
                 return Flushed::Enough;
             }
-            let end = self.out.len().min(self.written + left);
-            match self.stream.write(&self.out[self.written..end]) {
+            let (bytes, from) = match self.queue.front() {
+                Some(first) => (&first[..], self.queue_written),
+                None => (&self.out[..], self.written),
+            };
+            let end = bytes.len().min(from + left);
+            match self.stream.write(&bytes[from..end]) {
                 Ok(0) => return Flushed::Gone,
                 Ok(n) => {
-                    self.written += n;
-                    self.idle.written_bytes += n as u64;
+                    self.wrote(n);
                     left -= n;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Flushed::Full,
                 Err(_) => return Flushed::Gone,
             }
+        }
+    }
+
+    fn wrote(&mut self, n: usize) {
+        self.idle.written_bytes += n as u64;
+        let Some(first) = self.queue.front() else {
+            self.written += n;
+            return;
+        };
+        self.queue_written += n;
+        if self.queue_written == first.len() {
+            self.queue_bytes -= first.len();
+            self.queue_written = 0;
+            self.queue.pop_front();
         }
     }
 
@@ -205,16 +264,45 @@ impl Conn {
 
     /// Lets other threads see how the connection stands.
     pub fn note_vitals(&self, now: Instant) {
+        let session = &self.session;
+        let subscriptions = [Topic::Channel, Topic::Pattern, Topic::Shard].map(|topic| session.subscriptions(topic));
         self.vitals.note(&Seen {
             active_at: now,
             input_bytes: self.unserved() as u64,
-            output_bytes: self.unwritten() as u64,
-            buffer_bytes: (self.inbuf.capacity() + self.out.capacity()) as u64,
-            queued: self.session.queued().map(|count| count as u64),
-            command: self.session.last().0.map(|command| command.id),
-            db: self.session.db(),
-            resp: self.session.resp(),
+            input_room_bytes: (self.inbuf.capacity() - self.inbuf.len()) as u64,
+            output_bytes: (self.out.len() - self.written) as u64,
+            output_room_bytes: self.out.capacity() as u64,
+            shared_count: self.queue.len() as u64,
+            shared_bytes: (self.queue_bytes - self.queue_written + session.unsent_bytes()) as u64,
+            queued: session.queued().map(|count| count as u64),
+            command: session.last().0.map(|command| command.id),
+            sub: session.last_sub(),
+            db: session.db(),
+            resp: session.resp(),
+            subscriptions: subscriptions.map(|count| count as u64),
+            redirect: session.tracking().map(|tracking| tracking.redirect),
+            flags: self.flags(),
+            read_bytes: self.idle.read_bytes,
+            written_bytes: self.idle.written_bytes,
         });
+    }
+
+    /// What CLIENT LIST shows by letters.
+    fn flags(&self) -> Flags {
+        let (tracking, (no_evict, no_touch)) = (self.session.tracking(), self.session.wishes());
+        Flags {
+            monitors: self.session.monitors(),
+            subscribed: self.session.is_subscribed(),
+            multi: self.session.queued().is_some(),
+            blocked: self.asleep || self.paused,
+            tracks: tracking.is_some(),
+            redirect_broken: tracking.is_some_and(|one| one.broken),
+            broadcast: tracking.is_some_and(|one| matches!(one.mode, Mode::Broadcast(_))),
+            closing: self.closing,
+            readonly: self.session.cluster().is_some_and(|view| view.readonly),
+            no_evict,
+            no_touch,
+        }
     }
 
     /// The request that a reply belongs to, unless it was answered at once.
@@ -225,16 +313,29 @@ impl Conn {
 
     /// True while the next request may be served.
     pub fn may_go_on(&self) -> bool {
-        let stopped = self.closing || self.blocked || self.asleep;
+        let stopped = self.closing || self.blocked || self.asleep || self.paused;
         !stopped && self.out.len() <= OUT_BYTES_SOFT && self.session.pending() <= PENDING_MAX && !self.session.holds()
     }
 
     /// Bytes that the client has not yet taken.
     pub fn unwritten(&self) -> usize {
-        self.out.len() - self.written
+        self.queue_bytes - self.queue_written + self.out.len() - self.written
+    }
+
+    /// Which limit holds for what it is owed.
+    pub fn output_class(&self) -> OutputClass {
+        let pushed = self.session.is_subscribed() || self.session.tracking().is_some() || self.session.monitors();
+        if pushed { OutputClass::Pubsub } else { OutputClass::Normal }
+    }
+
+    /// The same, with what waits for the end of a reply.
+    pub fn owed_bytes(&self) -> usize {
+        self.unwritten() + self.session.unsent_bytes()
     }
 }
 
+/// Smaller pushes are copied to where the replies stand: a part of its own would cost a system call more.
+const SHARED_BYTES_MIN: usize = 16 * 1024;
 /// One connection's share of a turn's writing.
 const TURN_OUT_BYTES: usize = 128 * 1024;
 /// An idle connection keeps no more buffer than this.

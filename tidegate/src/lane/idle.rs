@@ -17,7 +17,14 @@ impl Driver {
         let (silent_max, stuck_max) = (self.shared.settings.timeout_s(), self.shared.settings.output_timeout_s());
         for place in 0..self.conns.places.len() {
             let Some(conn) = self.conns.get_mut(place) else { continue };
+            let over = conn.over_since.is_some();
             let (silent, stuck) = conn.look();
+            if over && self.drop_if_slow(place, now) {
+                continue;
+            }
+            let Some(conn) = self.conns.get_mut(place) else { continue };
+            // Who listens has nothing to say.
+            let silent = if conn.session.is_subscribed() || conn.session.monitors() { 0 } else { silent };
             if stuck_max > 0 && stuck >= stuck_max {
                 let fields: log::Fields<'_> = &[("client", &conn.number), ("seconds", &stuck)];
                 log::warn("lane", "a client that doesn't read its replies was dropped (output-timeout)", fields);

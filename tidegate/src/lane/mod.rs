@@ -3,17 +3,26 @@
 //! One thread, one readiness loop, no lock on the way of a request. After a busy turn the loop polls some times before
 //! it blocks: else every client would pay for a wake-up.
 
+mod caches;
+pub use caches::{Keys, tell_listening};
 mod cluster;
 mod conn;
 pub use conn::Conn;
+mod guests;
 mod idle;
 mod leave;
+mod monitor;
+mod pause;
+pub use pause::{Pause, tell_resumed};
 mod peers;
+mod publish;
 mod scripts;
 mod serve;
 mod slow;
-pub use slow::Mark;
+use caches::Trackers;
+use monitor::Monitors;
 pub use scripts::STACK_BYTES;
+pub use slow::Mark;
 use slow::Slow;
 
 use crate::clock;
@@ -66,6 +75,10 @@ pub struct Driver {
     /// When the writes of a batch began to run, until their replies are delivered.
     ran_from: Option<Instant>,
     sleepers: Vec<Sleeper>,
+    /// Connections that CLIENT PAUSE holds back.
+    paused: Vec<ClientId>,
+    trackers: Trackers,
+    monitors: Monitors,
     /// When idle connections were looked for.
     looked_at: Instant,
     /// The links to other nodes, if there are any.
@@ -144,6 +157,9 @@ impl Driver {
             slow: Slow::new(),
             ran_from: None,
             sleepers: Vec::new(),
+            paused: Vec::new(),
+            trackers: Trackers::default(),
+            monitors: Monitors::default(),
             looked_at: clock::boot(),
             peers: None,
             neighbours: None,
@@ -219,7 +235,7 @@ impl Driver {
             return Some(Duration::ZERO);
         }
         let sleeper = self.sleepers.iter().map(Sleeper::due).min();
-        let deadline = self.out.next_deadline.into_iter().chain(sleeper).min();
+        let deadline = self.out.next_deadline.into_iter().chain(sleeper).chain(self.pause_ends()).min();
         let core = deadline.map(|at| Duration::from_nanos(at.since_ns(clock::boot())));
         let peers = self.peers.as_ref().map(|_| self.peers_at.saturating_duration_since(std::time::Instant::now()));
         core.into_iter().chain(peers).min()
@@ -233,6 +249,7 @@ impl Driver {
                 self.accept();
             }
             self.lane.set_script_times(self.shared.settings.script_times());
+            self.lane.set_full(self.shared.disk_full.load(Ordering::Relaxed) && !self.lane.is_alone());
             self.lane.on_timer(now, &mut self.out);
             self.tell();
             self.look_at_idle(now.boot);
@@ -240,6 +257,7 @@ impl Driver {
         if !self.sleepers.is_empty() {
             self.wake_sleepers(now.boot);
         }
+        self.look_at_paused(now.boot);
         self.on_peer_time();
         if self.snapshotting {
             let waiting = self.mailbox().snapshot_backlog.waiting();
@@ -261,6 +279,8 @@ impl Driver {
             self.deliver(ran_ns);
             self.send_all();
             self.send_to_peers();
+            self.tell_again();
+            self.tell_heard();
             for step in std::mem::take(&mut self.out.snapshots) {
                 self.hand_to_keeper(step);
             }
@@ -281,6 +301,8 @@ impl Driver {
             now = clock::now();
         }
         self.turn.end(now.boot, &self.shared.meters.lanes[usize::from(self.id.0)]);
+        self.tell_lines();
+        self.bound_caches();
         self.flush_all(now.boot);
     }
 
@@ -333,14 +355,19 @@ impl Driver {
         for input in inputs.drain(..) {
             match input {
                 Input::Accepted(endpoint, stream) => self.admit(endpoint, stream),
-                Input::Lane(message) => self.lane.on_lane_message(now, message, &mut self.out),
+                Input::Lane(message) => {
+                    self.lane.on_lane_message(now, message, &mut self.out);
+                    self.deliver_messages();
+                }
                 Input::Persisted(released) => {
                     self.ran_from = Some(now.boot);
                     self.release(now, released);
                 }
                 Input::Snapshot { shard, news } => self.lane.on_snapshot_news(now, shard, news, &mut self.out),
                 Input::BeginSnapshots => {
-                    self.lane.begin_snapshots(&mut self.out);
+                    if self.lane.begin_snapshots(&mut self.out) == 0 && !self.snapshotting {
+                        self.ask_keeper(Task::NothingToSave);
+                    }
                     self.snapshotting = true;
                 }
                 Input::Batch(batch) => {
@@ -349,6 +376,12 @@ impl Driver {
                     self.snapshotting = true;
                 }
                 Input::Kill(client) => self.kill(client),
+                Input::Heard(heard) => self.on_heard(&heard),
+                Input::Invalidate { client, keys } => self.take_invalidation(client, &keys),
+                Input::Listen => self.follow_listening(),
+                Input::Lines(lines) => self.on_lines(&lines),
+                // The paused are looked at each time.
+                Input::Resumed => {}
                 Input::Stop => self.begin_leaving(now),
             }
         }
@@ -496,6 +529,10 @@ impl Conns {
         let handle = ClientId((self.generation << PLACE_BITS) | place as u64);
         self.places[place] = Some(Box::new(make(handle)));
         place
+    }
+
+    fn get(&self, place: usize) -> Option<&Conn> {
+        self.places.get(place)?.as_deref()
     }
 
     fn get_mut(&mut self, place: usize) -> Option<&mut Conn> {

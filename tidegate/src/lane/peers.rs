@@ -58,7 +58,10 @@ impl Driver {
         let now = clock::now();
         for event in events {
             match event {
-                Event::Message { peer, message } => self.lane.on_peer(now, peer, message, &mut self.out),
+                Event::Message { peer, message } => {
+                    self.lane.on_peer(now, peer, message, &mut self.out);
+                    self.deliver_messages();
+                }
                 Event::Up { peer, life } => {
                     self.neighbours.iter_mut().for_each(|all| all.on_up(peer));
                     log::info("peers", "a node is linked", &[("node", &format!("{:016x}", peer.0))]);
@@ -109,8 +112,17 @@ impl Driver {
             // Raft sends again what a missing link loses.
             peers.put(envelope.to, &PeerMessage::Raft { shard: envelope.shard, message: envelope.message });
         }
+        let meters = &self.shared.meters.lanes[usize::from(self.id.0)];
         let mut unreached = Vec::new();
-        for (to, message) in self.out.peers.drain(..) {
+        for (to, message) in std::mem::take(&mut self.out.peers) {
+            if let PeerMessage::Everywhere { number, .. } = &message
+                && peers.backlog_bytes(to) > MESSAGES_BACKLOG_MAX
+            {
+                // Nobody is owed a message; what replicas tell each other goes first.
+                meters.unsent_messages.add(1);
+                self.lane.on_unasked(to, *number, &mut self.out);
+                continue;
+            }
             if !peers.put(to, &message) && matches!(message, PeerMessage::Ask { .. }) && !unreached.contains(&to) {
                 unreached.push(to);
             }
@@ -120,3 +132,6 @@ impl Driver {
         self.on_peer_events(events);
     }
 }
+
+/// Clients' messages for a node whose link has more than this to send are dropped.
+const MESSAGES_BACKLOG_MAX: usize = 32 * 1024 * 1024;

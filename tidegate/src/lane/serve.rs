@@ -1,70 +1,27 @@
 //! Serving connections: bytes in, requests to the core, replies out.
 
-use super::Driver;
-use super::Sleeper;
+use super::caches::Trackers;
 use super::conn::{Conn, Flushed, Taken};
+use super::monitor::Monitors;
+use super::pause::{Paused, must_wait};
+use super::publish::listen;
 use super::slow::{Mark, Slow};
+use super::{Conns, Driver, Sleeper};
 use crate::admin::slowlog;
-use crate::clients::Card;
 use crate::journal::Journal;
 use crate::meters::{LaneMeters, Turn};
-use crate::shared::{Endpoint, Shared, lock};
-use crate::{admin, clock, log};
-use base::{ClientId, Instant};
+use crate::shared::Shared;
+use crate::{admin, clock};
+use base::{ClientId, Instant, LaneId};
 use data::keyspace::NEAR_MAX;
 use data::{Command, Reply};
-use edge::{Call, ExecCall, Fate, Session, SessionConfig, Step};
-use mio::{Interest, Token};
+use edge::{Call, EverywhereCall, ExecCall, Fate, Listens, Step, Tracking};
 use node::{Lane, Now, Outbox, Queued, Request, Transaction};
 use smallvec::SmallVec;
-use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl Driver {
-    /// A new connection of this lane.
-    pub(super) fn admit(&mut self, endpoint: Endpoint, stream: std::net::TcpStream) {
-        let (Ok(addr), Ok(laddr)) = (stream.peer_addr(), stream.local_addr()) else {
-            self.mailbox().clients.fetch_sub(1, Ordering::Relaxed);
-            return;
-        };
-        if let Err(error) = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)) {
-            log::warn("lane", "a connection can't be set up", &[("addr", &addr), ("error", &error)]);
-            self.mailbox().clients.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
-        let number = self.shared.next_client.fetch_add(1, Ordering::Relaxed) + 1;
-        self.shared.accepted.fetch_add(1, Ordering::Relaxed);
-        let cluster = (endpoint == Endpoint::Cluster).then(|| self.shared.map.load_full());
-        let config = SessionConfig { requirepass: self.shared.requirepass.clone(), cluster };
-        let session = Session::new(ClientId(number), config);
-        let stream = mio::net::TcpStream::from_std(stream);
-        let place = self.conns.insert(|handle| Conn::new(handle, number, stream, session));
-        let conn = self.conns.get_mut(place).expect("it was just put there");
-        let (handle, vitals, now) = (conn.handle, conn.vitals.clone(), clock::boot());
-        conn.note_vitals(now);
-        let descriptor = conn.stream.as_raw_fd();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut conn.stream, Token(place), interest) {
-            log::warn("lane", "a connection can't be polled", &[("addr", &addr), ("error", &error)]);
-            self.close(place);
-            return;
-        }
-        let card = Card {
-            lane: usize::from(self.id.0),
-            handle,
-            addr,
-            laddr,
-            since: now,
-            name: Vec::new(),
-            lib_name: Vec::new(),
-            lib_ver: Vec::new(),
-            descriptor,
-            vitals,
-        };
-        lock(&self.shared.clients).insert(number, card);
-    }
-
     /// A readiness event of a connection.
     pub(super) fn on_ready(&mut self, place: usize, event: &mio::event::Event) {
         let Some(conn) = self.conns.get_mut(place) else { return };
@@ -108,7 +65,7 @@ impl Driver {
         self.queue_turn(place);
     }
 
-    fn queue_turn(&mut self, place: usize) {
+    pub(super) fn queue_turn(&mut self, place: usize) {
         let wants = |conn: &&mut Conn| !conn.queued_turn && conn.wants_turn();
         if let Some(conn) = self.conns.get_mut(place).filter(wants).filter(|_| !self.stopping) {
             conn.queued_turn = true;
@@ -164,80 +121,64 @@ impl Driver {
         self.show_map(place);
         let (mut at, mut left) = (0, TURN_COST);
         loop {
-            let (used, inline) = self.serve_frames(place, &bytes[at..], &mut left);
+            let (used, mut next) = self.serve_frames(place, &bytes[at..], &mut left);
             at += used;
-            let Some((frame, line_bytes)) = inline else { return at };
-            // What can't be served now stays a line.
-            if self.serve_frames(place, &frame, &mut left).0 == 0 {
-                return at;
+            if let Next::Inline(frame, line_bytes) = next {
+                let (used, behind) = self.serve_frames(place, &frame, &mut left);
+                if used == 0 {
+                    // What can't be served now stays a line.
+                    return at;
+                }
+                at += line_bytes;
+                next = if let Next::Done = behind { continue } else { behind };
             }
-            at += line_bytes;
+            match next {
+                Next::Everywhere(call) => left = left.saturating_sub(self.everywhere(place, call)),
+                Next::Done | Next::More | Next::Inline(..) => return at,
+            }
         }
     }
 
-    /// Serves frames up to an inline command, which it gives back as the frame that means the same, and the bytes it
-    /// has as a line.
-    fn serve_frames(&mut self, place: usize, bytes: &[u8], left: &mut usize) -> (usize, Option<(Vec<u8>, usize)>) {
-        let Driver { conns, lane, out, shared, flush, id, journal, turn, slow, sleepers, .. } = self;
-        let Some(conn) = conns.get_mut(place) else { return (bytes.len(), None) };
-        let now = clock::now();
-        turn.begin(now.boot);
-        let meters = &shared.meters.lanes[usize::from(id.0)];
-        let slower_than_ns = shared.settings.slower_than_ns();
-        let mut core = Core { lane, out, shared, meters, turn, slow, slower_than_ns, now };
-        let (mut used, mut inline) = (0, None);
+    /// Serves frames up to one that is not for the connection's part of the lane alone.
+    fn serve_frames(&mut self, place: usize, bytes: &[u8], left: &mut usize) -> (usize, Next) {
+        let (mut core, conns, flush) = self.core(clock::now());
+        let Some(conn) = conns.get_mut(place) else { return (bytes.len(), Next::Done) };
+        let (mut used, mut next) = (0, Next::Done);
         let mut calls: Calls<'_> = SmallVec::new();
         conn.need_bytes = 0;
-        while used < bytes.len() && *left > 0 && conn.may_go_on() {
+        while used < bytes.len() && *left > 0 && conn.may_go_on() && !core.holds_back(conn, &bytes[used..]) {
             let mut taken = 0;
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);
             if let Step::Inline(frame) = step {
-                inline = Some((frame, taken));
+                next = Next::Inline(frame, taken);
                 break;
+            }
+            if core.monitored {
+                core.monitors.show(conn, &step, &bytes[used..used + taken]);
             }
             used += taken;
             *left = left.saturating_sub(cost(&step));
-            let step = match step {
-                Step::Request(call) if no_room(journal, call.command, &call.args) => {
+            if let Step::Request(call) = step {
+                if core.no_room(call.command, &call.args) {
                     core.refuse_full(conn, call.command, call.seq);
                     continue;
                 }
-                Step::Request(call) => {
-                    calls.push(call);
-                    if calls.len() == NEAR_MAX {
-                        core.requests(conn, &mut calls);
-                    }
-                    continue;
+                calls.push(call);
+                if calls.len() == NEAR_MAX {
+                    core.requests(conn, &mut calls);
                 }
-                other => other,
-            };
+                continue;
+            }
             core.requests(conn, &mut calls);
-            match step {
-                Step::Exec(exec) => core.transaction(conn, exec, journal),
-                Step::Admin(call) => match admin::pause(call.command, &call.args) {
-                    Some(pause) => sleepers.push(core.sleep(conn, &call, pause)),
-                    None => core.admin(conn, &call),
-                },
-                Step::Answered => {
-                    core.count_answered(conn);
-                    admin::note_session(shared, conn);
-                }
-                Step::NeedMore { need_at_least } => {
-                    conn.need_bytes = need_at_least;
-                    break;
-                }
-                Step::Blocked => conn.blocked = true,
-                Step::Close => {
-                    core.count_answered(conn);
-                    conn.closing = true;
-                }
-                Step::Request(_) | Step::Inline(_) => unreachable!("these were taken above"),
+            next = core.take(conn, step);
+            if !matches!(next, Next::Done) {
+                break;
             }
         }
         core.requests(conn, &mut calls);
         if !conn.waiting.is_empty() {
             // Others see what it waits for; what is answered is noted when it is written.
-            conn.note_vitals(now.boot);
+            conn.note_vitals(core.now.boot);
         }
         if conn.closing {
             used = bytes.len();
@@ -245,13 +186,38 @@ impl Driver {
         if !conn.out.is_empty() || conn.closing {
             conn.queue_flush(place, flush);
         }
-        (used, inline)
+        (used, next)
+    }
+
+    /// What serves requests, beside the connections.
+    fn core(&mut self, now: Now) -> (Core<'_>, &mut Conns, &mut Vec<usize>) {
+        self.turn.begin(now.boot);
+        let core = Core {
+            lane: &mut self.lane,
+            out: &mut self.out,
+            shared: &self.shared,
+            id: self.id,
+            journal: &self.journal,
+            trackers: &mut self.trackers,
+            monitors: &mut self.monitors,
+            monitored: self.shared.monitors.load(Ordering::Relaxed) > 0,
+            paused: &mut self.paused,
+            pause: self.shared.pause.now(now.boot),
+            sleepers: &mut self.sleepers,
+            meters: &self.shared.meters.lanes[usize::from(self.id.0)],
+            turn: &mut self.turn,
+            slow: &mut self.slow,
+            slower_than_ns: self.shared.settings.slower_than_ns(),
+            now,
+        };
+        (core, &mut self.conns, &mut self.flush)
     }
 
     /// Gives all replies of the outbox to their sessions. `ran_ns` is how long the writes among them ran.
     pub(super) fn deliver(&mut self, ran_ns: Option<u64>) {
         let slow_ns = ran_ns.filter(|ran| self.shared.settings.slower_than_ns().is_some_and(|least| *ran >= least));
         let mut slow_left = slow_ns.map_or(0, |_| self.shared.settings.slow_entries_max());
+        let mut due = Vec::new();
         for (client, seq, reply) in std::mem::take(&mut self.out.replies) {
             let Some(place) = self.conns.place_of(client) else { continue };
             let Some(conn) = self.conns.get_mut(place) else { continue };
@@ -263,6 +229,13 @@ impl Driver {
             }
             conn.session.on_reply(seq, reply, &mut conn.out);
             conn.queue_flush(place, &mut self.flush);
+            due.extend(conn.session.take_due().into_iter().map(|call| (place, call)));
+        }
+        if !due.is_empty() {
+            for (place, call) in due {
+                self.ask_everywhere(place, call);
+            }
+            self.deliver(None);
         }
     }
 
@@ -295,6 +268,10 @@ impl Driver {
                 self.close(place);
                 continue;
             }
+            if flushed != Flushed::All && self.drop_if_slow(place, now) {
+                continue;
+            }
+            let Some(conn) = self.conns.get_mut(place) else { continue };
             if flushed == Flushed::Enough {
                 conn.queue_flush(place, &mut self.flush);
             }
@@ -305,23 +282,6 @@ impl Driver {
         }
         if self.flush.is_empty() {
             self.flush = places;
-        }
-    }
-
-    /// Ends a connection.
-    pub(super) fn close(&mut self, place: usize) {
-        let Some(mut conn) = self.conns.remove(place) else { return };
-        let _ = self.poll.registry().deregister(&mut conn.stream);
-        lock(&self.shared.clients).remove(&conn.number);
-        self.mailbox().clients.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// CLIENT KILL of a connection of this lane, which may be the one that asked: it still gets its answer.
-    pub(super) fn kill(&mut self, client: ClientId) {
-        if let Some(place) = self.conns.place_of(client) {
-            // What it gets of its answer is all it gets.
-            self.conns.get_mut(place).map(Conn::flush);
-            self.close(place);
         }
     }
 }
@@ -343,11 +303,31 @@ fn cost(step: &Step<'_>) -> usize {
 /// Requests of one connection that are given to the core together.
 type Calls<'a> = SmallVec<[Call<'a>; NEAR_MAX]>;
 
+/// What ends a batch of frames, beside their number.
+enum Next {
+    Done,
+    /// More bytes must come first.
+    More,
+    /// An inline command, as the frame that means the same, and the bytes that it has as a line.
+    Inline(Vec<u8>, usize),
+    /// A message that other connections of the lane may get.
+    Everywhere(EverywhereCall),
+}
+
 /// The core, with what counts its requests.
 pub(super) struct Core<'a> {
     pub(super) lane: &'a mut Lane,
     pub(super) out: &'a mut Outbox,
     pub(super) shared: &'a Shared,
+    pub(super) id: LaneId,
+    journal: &'a Journal,
+    pub(super) trackers: &'a mut Trackers,
+    monitors: &'a mut Monitors,
+    /// Somebody on this node monitors.
+    monitored: bool,
+    paused: &'a mut Vec<ClientId>,
+    pause: Paused,
+    sleepers: &'a mut Vec<Sleeper>,
     meters: &'a LaneMeters,
     turn: &'a mut Turn,
     slow: &'a mut Slow,
@@ -356,6 +336,56 @@ pub(super) struct Core<'a> {
 }
 
 impl Core<'_> {
+    /// True if what stands at the front of the input must wait for the end of CLIENT PAUSE.
+    fn holds_back(&mut self, conn: &mut Conn, bytes: &[u8]) -> bool {
+        if self.pause == Paused::Nothing || !must_wait(self.pause, conn, bytes) {
+            return false;
+        }
+        conn.paused = true;
+        self.paused.push(conn.handle);
+        conn.note_vitals(self.now.boot);
+        true
+    }
+
+    /// What a session asks for, unless that is a request for the core.
+    fn take(&mut self, conn: &mut Conn, step: Step<'_>) -> Next {
+        match step {
+            Step::Exec(exec) => self.transaction(conn, exec),
+            Step::Admin(call) => match admin::pause(call.command, &call.args) {
+                Some(pause) => {
+                    let sleeper = self.sleep(conn, &call, pause);
+                    self.sleepers.push(sleeper);
+                }
+                None => self.admin(conn, &call),
+            },
+            Step::Answered => {
+                self.count_answered(conn);
+                admin::note_session(self.shared, conn);
+            }
+            Step::Everywhere(call) => return Next::Everywhere(call),
+            Step::Listens(changes) => {
+                self.count_answered(conn);
+                listen(self.lane, self.meters, conn, &changes);
+            }
+            Step::Reset { listens, tracking } => {
+                self.count_answered(conn);
+                self.reset(conn, &listens, tracking.as_deref());
+                admin::note_session(self.shared, conn);
+            }
+            Step::NeedMore { need_at_least } => {
+                conn.need_bytes = need_at_least;
+                return Next::More;
+            }
+            Step::Blocked => conn.blocked = true,
+            Step::Close => {
+                self.count_answered(conn);
+                conn.closing = true;
+            }
+            Step::Request(_) | Step::Inline(_) => unreachable!("these are taken before"),
+        }
+        Next::Done
+    }
+
     /// Gives requests to the core, once what all of them will read has been brought near.
     fn requests(&mut self, conn: &mut Conn, calls: &mut Calls<'_>) {
         if calls.len() > 1 {
@@ -370,9 +400,6 @@ impl Core<'_> {
 
     /// A command for the core. What it answers at once is encoded while it is warm.
     fn request(&mut self, conn: &mut Conn, call: &Call<'_>) {
-        if call.command.is_write() && self.shared.disk_full.load(Ordering::Relaxed) {
-            return self.refuse_full(conn, call.command, call.seq);
-        }
         let request = Request {
             client: conn.handle,
             seq: call.seq,
@@ -381,6 +408,7 @@ impl Core<'_> {
             command: call.command,
             args: &call.args,
         };
+        self.note_call(conn, call);
         let begun = self.slow.times(call.command, call.args.len(), self.slower_than_ns).then(clock::boot);
         match conn.session.cluster() {
             None => self.lane.on_request(self.now, request, self.out),
@@ -408,7 +436,7 @@ impl Core<'_> {
         }
     }
 
-    fn transaction(&mut self, conn: &mut Conn, exec: ExecCall, journal: &Journal) {
+    fn transaction(&mut self, conn: &mut Conn, exec: ExecCall) {
         let admin = exec.admin.iter().map(|(at, one)| {
             let args: Vec<&[u8]> = one.args.iter().map(Vec::as_slice).collect();
             (*at, admin::run(self.shared, conn, one.command, &args))
@@ -417,10 +445,11 @@ impl Core<'_> {
         conn.session.on_exec_admin(exec.seq, replies);
         let id = conn.session.last().0.map_or(0, |exec| exec.id);
         let bytes = exec.commands.iter().flat_map(|one| &one.args).map(|arg| arg.len() as u64).sum();
-        if self.shared.disk_full.load(Ordering::Relaxed) || !journal.lets_in(bytes) {
+        if self.is_refused_room(bytes) {
             self.meters.command(id).rejected.add(1);
             return conn.session.on_reply(exec.seq, admin::disk_full(), &mut conn.out);
         }
+        self.note_exec(conn, &exec);
         let inner = exec.commands.iter().chain(exec.admin.iter().map(|(_, one)| one)).map(|one| one.command.id);
         let mark = self.slower_than_ns.map(|_| self.slow.mark(&[b"EXEC"]));
         conn.waiting.push_back(self.turn.asked(exec.seq, id, mark, inner.collect()));
@@ -428,6 +457,21 @@ impl Core<'_> {
         let ExecCall { seq, once, watched, .. } = exec;
         let transaction = Transaction { client: conn.handle, seq, once, watched, commands: queued.collect() };
         self.lane.on_transaction(self.now, transaction, self.out);
+    }
+
+    /// True for a write that the log has no room for.
+    fn no_room(&mut self, command: &Command, args: &[&[u8]]) -> bool {
+        command.is_write() && self.is_refused_room(args.iter().map(|arg| arg.len() as u64).sum())
+    }
+
+    /// True if so many bytes can't be let in. A node with others beside it lets them lead, and goes on.
+    fn is_refused_room(&mut self, bytes: u64) -> bool {
+        if !self.shared.disk_full.load(Ordering::Relaxed) && self.journal.lets_in(bytes) {
+            return false;
+        }
+        let alone = self.lane.is_alone();
+        self.lane.set_full(!alone);
+        alone
     }
 
     /// A write that the disk has no room for.
@@ -440,10 +484,25 @@ impl Core<'_> {
     fn admin(&mut self, conn: &mut Conn, call: &Call<'_>) {
         conn.note_vitals(self.now.boot);
         let begun = clock::boot();
-        let reply = admin::run(self.shared, conn, call.command, &call.args);
+        let sub = call.args.get(1).map(|word| word.to_ascii_lowercase());
+        let reply = match (call.command.name, sub.as_deref()) {
+            ("client", Some(b"tracking")) => self.track(conn, &call.args),
+            ("monitor", _) => {
+                self.monitors.begin(self.shared, conn);
+                Reply::Ok
+            }
+            _ => admin::run(self.shared, conn, call.command, &call.args),
+        };
         self.count(call.command.id, &reply);
         self.note_if_slow(conn, &call.args, clock::boot().since_ns(begun));
         conn.session.on_reply(call.seq, reply, &mut conn.out);
+    }
+
+    /// RESET: what the lane knows of the connection is forgotten.
+    fn reset(&mut self, conn: &Conn, listens: &[Listens], tracking: Option<&Tracking>) {
+        listen(self.lane, self.meters, conn, listens);
+        self.trackers.follow((&mut *self.lane, self.shared, self.id), conn.handle, tracking, None);
+        self.monitors.end(self.shared, conn);
     }
 
     /// DEBUG SLEEP: the connection, and nobody else, waits.
@@ -484,11 +543,6 @@ impl Core<'_> {
             }
         }
     }
-}
-
-/// True for a write that the log has no room for.
-fn no_room(journal: &Journal, command: &Command, args: &[&[u8]]) -> bool {
-    command.is_write() && !journal.lets_in(args.iter().map(|arg| arg.len() as u64).sum())
 }
 
 /// The reply to a request that had to wait has come.

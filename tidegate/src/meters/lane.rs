@@ -20,6 +20,16 @@ pub struct LaneMeters {
     /// Of links to other nodes: see [`crate::peers::Counts`].
     pub strangers: Gauge,
     pub peers_misbehaved: Gauge,
+    /// Messages that were not sent to another node, for its link is too far behind.
+    pub unsent_messages: Counter,
+    /// Clients that were dropped for they read too slowly.
+    pub slow_clients: Counter,
+    /// Channels, patterns and shard channels that clients of the lane listen to.
+    pub topics: [Gauge; 3],
+    /// Of the caches of its clients.
+    pub tracked_keys: Gauge,
+    pub tracked_items: Gauge,
+    pub tracked_prefixes: Gauge,
 }
 
 /// The counts of one command.
@@ -42,6 +52,12 @@ impl LaneMeters {
             keyspace_bytes: Gauge::default(),
             strangers: Gauge::default(),
             peers_misbehaved: Gauge::default(),
+            unsent_messages: Counter::default(),
+            slow_clients: Counter::default(),
+            topics: Default::default(),
+            tracked_keys: Gauge::default(),
+            tracked_items: Gauge::default(),
+            tracked_prefixes: Gauge::default(),
         }
     }
 

@@ -54,6 +54,8 @@ fn peers(page: &mut Page, shared: &Shared) {
     page.counter("tidegate_peer_strangers_total", about).value(sum(|lane| lane.strangers.get()));
     let about = "Links to other nodes that were ended for what came over them.";
     page.counter("tidegate_peers_misbehaved_total", about).value(sum(|lane| lane.peers_misbehaved.get()));
+    let about = "Messages that clients published and that were not sent to a node whose link was too far behind.";
+    page.counter("tidegate_messages_unsent_total", about).value(sum(|lane| lane.unsent_messages.get()));
 }
 
 fn connections(page: &mut Page, shared: &Shared) {
@@ -67,6 +69,17 @@ fn connections(page: &mut Page, shared: &Shared) {
     let about = "Client connections refused for there were too many.";
     page.counter("tidegate_connections_refused_total", about).value(shared.refused.load(Ordering::Relaxed));
     page.gauge("tidegate_connection_buffer_bytes", "Memory of the connections' buffers.").value(buffers);
+    let sum = |of: fn(&LaneMeters) -> u64| shared.meters.lanes.iter().map(of).sum::<u64>();
+    let about = "Clients dropped for they were owed more than client-output-buffer-limit allows.";
+    page.counter("tidegate_slow_clients_total", about).value(sum(|lane| lane.slow_clients.get()));
+    let about = "What clients of the node listen to, by kind; a name counts once for each lane.";
+    let mut topics = page.gauge("tidegate_subscriptions", about);
+    for (at, kind) in ["channels", "patterns", "shard_channels"].into_iter().enumerate() {
+        let count: u64 = shared.meters.lanes.iter().map(|lane| lane.topics[at].get()).sum();
+        topics.labelled("kind", kind, count);
+    }
+    let about = "Keys that are remembered for the caches of clients.";
+    page.gauge("tidegate_tracked_keys", about).value(sum(|lane| lane.tracked_keys.get()));
 }
 
 fn lanes(page: &mut Page, shared: &Shared) {

@@ -14,7 +14,7 @@ pub const PROOF_BYTES: usize = 32;
 
 const MAGIC: [u8; 8] = *b"TIDEPEER";
 /// Raised when peers would misunderstand each other.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// Who speaks to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

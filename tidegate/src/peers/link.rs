@@ -85,7 +85,9 @@ impl std::fmt::Display for Broken {
 
 const HEAD_BYTES: usize = 8;
 /// A frame holds a turn's messages; one entry of the largest size fits.
-const FRAME_BYTES_MAX: usize = ENTRY_BYTES_MAX + MIB;
+const FRAME_BYTES_MAX: usize = ENTRY_BYTES_MAX + 4 * MIB;
+/// A frame that has grown beyond this is closed, and another begun.
+const FRAME_BYTES_SOFT: usize = MIB;
 /// Frames that wait for a peer; a link that is this far behind is given up, since Raft sends again what counts.
 const OUT_BYTES_MAX: usize = FRAME_BYTES_MAX + 64 * MIB;
 pub const READ_BYTES: usize = 64 * 1024;
@@ -134,8 +136,16 @@ impl Link {
         self.theirs.map(|hello| hello.life)
     }
 
-    /// Puts a message into the turn's frame.
+    /// What the peer has not taken yet.
+    pub fn backlog_bytes(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    /// Puts a message into the turn's frame, or into the next one if that is large already.
     pub fn put(&mut self, message: &PeerMessage) {
+        if self.frame.is_some_and(|at| self.out.len() - at > FRAME_BYTES_SOFT) {
+            self.close_frame();
+        }
         if self.frame.is_none() {
             self.frame = Some(self.out.len());
             self.out.extend_from_slice(&[0; HEAD_BYTES]);
@@ -143,15 +153,19 @@ impl Link {
         message.encode(&mut self.out);
     }
 
+    /// Gives the turn's frame its head.
+    fn close_frame(&mut self) {
+        let Some(at) = self.frame.take() else { return };
+        let body = &self.out[at + HEAD_BYTES..];
+        let len = u32::try_from(body.len()).expect("a frame is closed before it is large, and no message is larger");
+        let crc = crc32c::crc32c(body);
+        self.out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+        self.out[at + 4..at + HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
+    }
+
     /// Closes the turn's frame and writes what the socket takes.
     pub fn flush(&mut self) -> Result<(), Broken> {
-        if let Some(at) = self.frame.take() {
-            let body = &self.out[at + HEAD_BYTES..];
-            let (len, crc) = (u32::try_from(body.len()), crc32c::crc32c(body));
-            let len = len.map_err(|_| Broken::Slow)?;
-            self.out[at..at + 4].copy_from_slice(&len.to_le_bytes());
-            self.out[at + 4..at + HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
-        }
+        self.close_frame();
         while self.written < self.out.len() {
             match self.stream.write(&self.out[self.written..]) {
                 Ok(0) => return Err(Broken::Closed),

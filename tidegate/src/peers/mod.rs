@@ -161,6 +161,11 @@ impl Peers {
         true
     }
 
+    /// What a node has not taken of what it is sent.
+    pub fn backlog_bytes(&self, to: NodeId) -> usize {
+        self.up.get(&to).and_then(|at| self.links[*at].as_ref()).map_or(0, Link::backlog_bytes)
+    }
+
     /// Sends the frames of this turn.
     pub fn flush(&mut self, registry: &Registry, events: &mut Vec<Event>) {
         for at in self.up.values().copied().collect::<Vec<_>>() {

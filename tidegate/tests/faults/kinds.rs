@@ -89,6 +89,8 @@ impl Kind {
             Self::FullDisk => {
                 nodes.disk.fill();
                 press(nodes, pace);
+                // The others have room: they lead now, and the full node's clients write through them.
+                nodes.await_service();
                 pace.wait(hold);
                 nodes.disk.free();
             }

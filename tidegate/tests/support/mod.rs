@@ -200,7 +200,7 @@ fn field(line: &str, name: &str) -> Option<String> {
     line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(str::to_string)
 }
 
-/// A reply of RESP2.
+/// A reply, or what comes unasked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     Simple(String),
@@ -208,7 +208,10 @@ pub enum Reply {
     Integer(i64),
     Bulk(Vec<u8>),
     Null,
+    /// Sets and maps of RESP3 too, a map's keys before their values.
     Array(Vec<Reply>),
+    /// What RESP3 shows as unasked.
+    Push(Vec<Reply>),
 }
 
 impl Reply {
@@ -275,7 +278,17 @@ impl Client {
             "-" => Reply::Error(rest.into()),
             ":" => Reply::Integer(number()?),
             "$" => usize::try_from(number()?).map_or(Ok(Reply::Null), |length| self.bulk(length))?,
-            "*" => usize::try_from(number()?).map_or(Ok(Reply::Null), |count| self.array(count))?,
+            "*" | "~" => usize::try_from(number()?).map_or(Ok(Reply::Null), |count| self.array(count))?,
+            "%" => self.array(usize::try_from(number()?).unwrap_or(0) * 2)?,
+            ">" => match self.array(usize::try_from(number()?).unwrap_or(0))? {
+                Reply::Array(items) => Reply::Push(items),
+                other => other,
+            },
+            "_" => Reply::Null,
+            "=" => match self.bulk(usize::try_from(number()?).unwrap_or(0))? {
+                Reply::Bulk(text) => Reply::Bulk(text[b"txt:".len()..].to_vec()),
+                other => other,
+            },
             _ => return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, line)),
         })
     }

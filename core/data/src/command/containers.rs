@@ -16,18 +16,25 @@ pub struct Sub {
     pub help: &'static [&'static str],
 }
 
-/// Checks the subcommand of a call, if its command has any; `args` with the name.
-pub fn check(command: &Command, args: &[&[u8]]) -> Result<(), Refused> {
-    let Some(Container { subs, .. }) = of(command) else { return Ok(()) };
-    let Some(word) = args.get(1) else { return Ok(()) };
-    let Some(sub) = subs.iter().find(|sub| word.eq_ignore_ascii_case(sub.name.as_bytes())) else {
+/// Checks the subcommand of a call, if its command has any, and tells its place among them; `args` with the name.
+pub fn check(command: &Command, args: &[&[u8]]) -> Result<Option<usize>, Refused> {
+    let Some(Container { subs, .. }) = of(command) else { return Ok(None) };
+    let Some(word) = args.get(1) else { return Ok(None) };
+    let Some(at) = subs.iter().position(|sub| word.eq_ignore_ascii_case(sub.name.as_bytes())) else {
         let word = String::from_utf8_lossy(&word[..word.len().min(128)]);
         let name = command.name.to_uppercase();
         return Err(Refused::Text(format!("ERR unknown subcommand '{word}'. Try {name} HELP.")));
     };
-    let wanted = usize::from(sub.arity.unsigned_abs());
-    let fits = if sub.arity < 0 { args.len() >= wanted } else { args.len() == wanted };
-    if fits { Ok(()) } else { Err(Refused::Arity(format!("{}|{}", command.name, sub.name))) }
+    let wanted = usize::from(subs[at].arity.unsigned_abs());
+    let fits = if subs[at].arity < 0 { args.len() >= wanted } else { args.len() == wanted };
+    if fits { Ok(Some(at)) } else { Err(Refused::Arity(format!("{}|{}", command.name, subs[at].name))) }
+}
+
+/// The name of a command with its subcommand, which stands at a place among them if there is one: "client|list".
+#[must_use]
+pub fn full_name(command: &Command, sub: Option<usize>) -> String {
+    let sub = sub.and_then(|at| of(command)?.subs.get(at));
+    sub.map_or_else(|| command.name.to_owned(), |sub| format!("{}|{}", command.name, sub.name))
 }
 
 /// What HELP of a command answers.
@@ -66,11 +73,17 @@ pub(super) const fn sub(name: &'static str, arity: i16, help: &'static [&'static
 
 pub(super) const HELP: Sub = sub("help", 2, &["HELP", "    Prints this help."]);
 
-static CONTAINERS: [Container; 8] = [
+static CONTAINERS: [Container; 11] = [
     Container {
         id: 407,
         head: "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         subs: &[
+            sub(
+                "caching",
+                3,
+                &["CACHING (YES|NO)", "    Track the keys of the next command, or not, in OPTIN or OPTOUT mode."],
+            ),
+            sub("getredir", 2, &["GETREDIR", "    Return the ID of the client that gets this one's invalidations."]),
             sub("getname", 2, &["GETNAME", "    Return the name of the current connection."]),
             sub("id", 2, &["ID", "    Return the ID of the current connection."]),
             sub("info", 2, &["INFO", "    Return information about the current client connection."]),
@@ -85,6 +98,25 @@ static CONTAINERS: [Container; 8] = [
                 ],
             ),
             sub("list", -2, &["LIST [TYPE <type> | ID <id> ...]", "    Return information about client connections."]),
+            sub(
+                "pause",
+                -3,
+                &[
+                    "PAUSE <timeout> [WRITE|ALL]",
+                    "    Let the commands of this node's clients wait for <timeout> milliseconds.",
+                ],
+            ),
+            sub("unpause", 2, &["UNPAUSE", "    End CLIENT PAUSE."]),
+            sub(
+                "tracking",
+                -3,
+                &[
+                    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+                    "         [OPTIN] [OPTOUT] [NOLOOP]",
+                    "    Tell this client which of the keys that it has read are changed.",
+                ],
+            ),
+            sub("trackinginfo", 2, &["TRACKINGINFO", "    Return how this client's keys are tracked."]),
             sub("no-evict", 3, &["NO-EVICT (ON|OFF)", "    Accepted; nothing is ever evicted."]),
             sub("no-touch", 3, &["NO-TOUCH (ON|OFF)", "    Accepted; reads leave no trace."]),
             sub("reply", 3, &["REPLY (ON|OFF|SKIP)", "    Control the replies sent to the current connection."]),
@@ -164,6 +196,36 @@ static CONTAINERS: [Container; 8] = [
         id: super::scripts::FUNCTION_ID,
         head: "FUNCTION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         subs: &super::scripts::FUNCTION_SUBS,
+    },
+    Container {
+        id: super::streams::XGROUP_ID,
+        head: "XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &super::streams::XGROUP_SUBS,
+    },
+    Container {
+        id: super::streams::XINFO_ID,
+        head: "XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &super::streams::XINFO_SUBS,
+    },
+    Container {
+        id: super::pubsub::PUBSUB_ID,
+        head: "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &[
+            sub("channels", -2, &["CHANNELS [<pattern>]", "    Return the channels that somebody listens to."]),
+            sub("numpat", 2, &["NUMPAT", "    Return how many patterns somebody listens to."]),
+            sub("numsub", -2, &["NUMSUB [<channel> ...]", "    Return how many clients listen to each channel."]),
+            sub(
+                "shardchannels",
+                -2,
+                &["SHARDCHANNELS [<pattern>]", "    Return the shard channels that somebody listens to."],
+            ),
+            sub(
+                "shardnumsub",
+                -2,
+                &["SHARDNUMSUB [<shardchannel> ...]", "    Return how many clients listen to each shard channel."],
+            ),
+            HELP,
+        ],
     },
     Container {
         id: super::cluster::CLUSTER_ID,

@@ -2,6 +2,7 @@
 
 use super::strings::integer;
 use super::{Command, Keys, Outcome, Run};
+use crate::keyspace::Class;
 use crate::{Context, Keyspace, Refused, Reply, Watched};
 use base::{ShardId, Stamp};
 
@@ -142,7 +143,14 @@ pub static COMMANDS: &[Command] = &[
 ];
 
 fn del(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
-    Ok(Reply::count(args[1..].iter().filter(|key| keyspace.remove(cx, key)).count()))
+    let mut removed = 0;
+    for key in &args[1..] {
+        if keyspace.remove(cx, key) {
+            keyspace.notify(cx.db, Class::Generic, "del", key);
+            removed += 1;
+        }
+    }
+    Ok(Reply::count(removed))
 }
 
 fn exists(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
@@ -190,7 +198,27 @@ pub(super) fn expire_at(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], a
     let options = ExpireOptions::parse(&args[3..])?;
     let Some(live) = keyspace.get(cx, args[1]) else { return Ok(Reply::Int(0)) };
     let allowed = options.allow(live.expire_at, at);
-    Ok(Reply::Int(i64::from(allowed && keyspace.set_expiry(cx, args[1], Some(at)))))
+    if allowed {
+        set_expiry(keyspace, cx, args[1], at);
+    }
+    Ok(Reply::Int(i64::from(allowed)))
+}
+
+/// Lets a live key expire; at once, if the time has passed.
+pub(super) fn set_expiry(keyspace: &mut Keyspace, cx: &Context, key: &[u8], at: Stamp) {
+    keyspace.set_expiry(cx, key, Some(at));
+    let event = if keyspace.contains(cx, key) { "expire" } else { "del" };
+    keyspace.notify(cx.db, Class::Generic, event, key);
+}
+
+/// Takes the expiry of a key away; false if it has none.
+pub(super) fn clear_expiry(keyspace: &mut Keyspace, cx: &Context, key: &[u8]) -> bool {
+    let expires = keyspace.get(cx, key).is_some_and(|live| live.expire_at.is_some());
+    if expires {
+        keyspace.set_expiry(cx, key, None);
+        keyspace.notify(cx.db, Class::Generic, "persist", key);
+    }
+    expires
 }
 
 /// NX, XX, GT and LT.
@@ -240,8 +268,7 @@ impl ExpireOptions {
 }
 
 fn persist(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
-    let expires = keyspace.get(cx, args[1]).is_some_and(|live| live.expire_at.is_some());
-    Ok(Reply::Int(i64::from(expires && keyspace.set_expiry(cx, args[1], None))))
+    Ok(Reply::Int(i64::from(clear_expiry(keyspace, cx, args[1]))))
 }
 
 fn watch(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
@@ -259,7 +286,17 @@ pub(super) fn rename(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> O
         return Err(Refused::NoSuchKey);
     }
     if args[1] != args[2] {
+        notify_of_successor(keyspace, cx, args[2]);
         keyspace.rename(cx, args[1], args[2]);
+        keyspace.notify(cx.db, Class::Generic, "rename_from", args[1]);
+        keyspace.notify(cx.db, Class::Generic, "rename_to", args[2]);
     }
     Ok(Reply::Ok)
+}
+
+/// As in Redis, a key that RENAME or COPY puts in the place of another is a new one.
+pub(super) fn notify_of_successor(keyspace: &mut Keyspace, cx: &Context, to: &[u8]) {
+    if keyspace.contains(cx, to) {
+        keyspace.notify(cx.db, Class::New, "new", to);
+    }
 }

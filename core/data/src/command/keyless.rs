@@ -112,7 +112,9 @@ pub fn read(scatter: Scatter, keyspace: &Keyspace, cx: &Context, args: &[&[u8]],
         }
         Scatter::Scan => scan(keyspace, cx, args),
         Scatter::Function => super::scripts::look(keyspace, args),
-        Scatter::FlushDb | Scatter::FlushAll | Scatter::Script => unreachable!("it stands in the log, or is a script's"),
+        Scatter::FlushDb | Scatter::FlushAll | Scatter::Script => {
+            unreachable!("it stands in the log, or is a script's")
+        }
     }
 }
 

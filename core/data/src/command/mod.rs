@@ -9,27 +9,35 @@ pub mod containers;
 pub mod docs;
 pub mod dump;
 pub mod fill;
+mod float;
 pub mod generic;
 pub mod geo;
 pub mod glob;
 pub mod hashes;
 pub mod hyperloglog;
 pub mod keyless;
+pub mod lcs;
 pub mod lists;
 pub mod memory;
 pub mod nodes;
 pub mod object;
+mod picks;
 pub mod places;
 pub mod prefix;
 pub mod pubsub;
 pub mod ranges;
+mod scans;
 pub mod scripts;
 pub mod server;
+pub mod set_algebra;
 pub mod sets;
 pub mod sort;
 pub mod streams;
 pub mod strings;
 pub mod zsets;
+
+#[cfg(test)]
+mod tests;
 
 use crate::{Context, Keyspace, Refused, Reply};
 use smallvec::SmallVec;
@@ -91,6 +99,8 @@ pub enum Run {
     Session,
     /// The node's business: the binary answers (INFO, CONFIG, CLIENT LIST, ..).
     Node,
+    /// Asks every lane of every node for what its clients listen to: see [`pubsub::Everywhere`].
+    Everywhere,
 }
 
 /// Commands without keys that concern every shard.
@@ -190,6 +200,12 @@ impl Command {
         if self.arity < 0 { argc >= wanted } else { argc == wanted }
     }
 
+    /// True if it is flagged as one that only reads: what it reads, clients may keep.
+    #[must_use]
+    pub fn is_readonly(&self) -> bool {
+        self.flags.split(' ').any(|flag| flag == "readonly")
+    }
+
     /// True if it goes through the log.
     #[must_use]
     pub fn is_write(&self) -> bool {
@@ -197,14 +213,14 @@ impl Command {
             Run::Write(_) | Run::Prefix(_) => true,
             Run::Scatter(scatter) => scatter.may_write(),
             Run::Script(script) => script.access == scripts::Access::Any,
-            Run::Read(_) | Run::Session | Run::Node => false,
+            Run::Read(_) | Run::Session | Run::Node | Run::Everywhere => false,
         }
     }
 }
 
 /// All commands.
 pub fn all() -> impl Iterator<Item = &'static Command> {
-    FAMILIES.into_iter().flatten()
+    FAMILIES.iter().copied().flatten()
 }
 
 /// The row of a command by its name in any case.
@@ -233,9 +249,10 @@ pub fn by_id(id: u64) -> Option<&'static Command> {
 type Index<const N: usize> = [Option<&'static Command>; N];
 
 /// The tables of all families.
-const FAMILIES: [&[Command]; 24] = [
+const FAMILIES: &[&[Command]] = &[
     strings::COMMANDS,
     ranges::COMMANDS,
+    lcs::COMMANDS,
     generic::COMMANDS,
     places::COMMANDS,
     object::COMMANDS,
@@ -245,11 +262,20 @@ const FAMILIES: [&[Command]; 24] = [
     cluster::COMMANDS,
     nodes::COMMANDS,
     lists::COMMANDS,
+    lists::inside::COMMANDS,
     hashes::COMMANDS,
     sets::COMMANDS,
-    zsets::COMMANDS,
+    set_algebra::COMMANDS,
+    zsets::add::COMMANDS,
+    zsets::read::COMMANDS,
+    zsets::range::COMMANDS,
+    zsets::pop::COMMANDS,
+    zsets::remove::COMMANDS,
+    zsets::combine::COMMANDS,
+    zsets::walk::COMMANDS,
     streams::COMMANDS,
     geo::COMMANDS,
+    geo::search::COMMANDS,
     bits::COMMANDS,
     hyperloglog::COMMANDS,
     sort::COMMANDS,
@@ -312,20 +338,4 @@ const fn ids() -> Index<ID_MAX> {
         family += 1;
     }
     index
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_is_found_by_its_name_in_any_case_and_by_its_id() {
-        for row in all() {
-            let upper = row.name.to_uppercase();
-            assert_eq!(find(upper.as_bytes()).map(|found| found.id), Some(row.id), "{}", row.name);
-            assert_eq!(by_id(u64::from(row.id)).map(|found| found.name), Some(row.name));
-            assert_eq!(row.name, row.name.to_lowercase());
-        }
-        assert!(find(b"no-such-command").is_none() && find(&[b'x'; 100]).is_none() && by_id(9999).is_none());
-    }
 }

@@ -1,6 +1,7 @@
 //! OBJECT: how the value of a key is held.
 
 use super::{Command, Keys, Outcome, Run, containers};
+use crate::keyspace::Value;
 use crate::{Context, Keyspace, Refused, Reply};
 
 /// The rows of this family; ids 240 to 249.
@@ -21,7 +22,11 @@ fn object(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let Some(key) = args.get(2) else { return Ok(containers::help(&COMMANDS[0])) };
     let Some(live) = keyspace.get(cx, key) else { return Ok(Reply::Nil) };
     match sub.as_slice() {
-        b"encoding" => Ok(Reply::text(live.value.string().map_or("raw", encoding))),
+        b"encoding" => Ok(Reply::text(match live.value {
+            Value::Other(object) => object.encoding(),
+            Value::Str(bytes) => encoding(bytes),
+            Value::Large(bytes) => encoding(bytes),
+        })),
         b"refcount" => Ok(Reply::Int(1)),
         b"idletime" => Err(Refused::Text(
             "ERR when a key was last read is not kept: a read leaves no trace. SCAN, TTL and INFO may tell what you want"

@@ -1,8 +1,9 @@
 //! Keys that get another name or database, and expiries as points in time.
 
-use super::generic::{ExpireOptions, expire_at, rename};
+use super::generic::{ExpireOptions, expire_at, notify_of_successor, rename};
 use super::strings::integer;
 use super::{Command, Keys, Outcome, Run};
+use crate::keyspace::Class;
 use crate::{Context, Keyspace, Refused, Reply};
 use base::limits::DATABASE_COUNT;
 
@@ -147,7 +148,13 @@ fn copy(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     if !replace && keyspace.contains(&there, args[2]) {
         return Ok(Reply::Int(0));
     }
-    Ok(Reply::Int(i64::from(keyspace.copy(cx, args[1], to_db, args[2]))))
+    if !keyspace.contains(cx, args[1]) {
+        return Ok(Reply::Int(0));
+    }
+    notify_of_successor(keyspace, &there, args[2]);
+    keyspace.copy(cx, args[1], to_db, args[2]);
+    keyspace.notify(to_db, Class::Generic, "copy_to", args[2]);
+    Ok(Reply::Int(1))
 }
 
 fn move_key(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
@@ -160,6 +167,8 @@ fn move_key(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
         return Ok(Reply::Int(0));
     }
     keyspace.remove(cx, args[1]);
+    keyspace.notify(cx.db, Class::Generic, "move_from", args[1]);
+    keyspace.notify(to_db, Class::Generic, "move_to", args[1]);
     Ok(Reply::Int(1))
 }
 

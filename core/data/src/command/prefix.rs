@@ -5,7 +5,7 @@
 //! at fences, then at what was watched, and runs the command last.
 
 use super::scripts::Access;
-use super::{Command, Keys, Run, containers, find};
+use super::{Command, Keys, Run, containers, find, pubsub};
 use crate::Refused;
 use crate::once::Id;
 
@@ -80,6 +80,8 @@ pub fn ends_transaction(args: &[&[u8]]) -> bool {
 pub fn key_positions(command: &Command, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
     let behind = match command.run {
         Run::Prefix(_) => parse(args).ok().map(|call| (call.command.keys, call.at)),
+        // Shard channels go where keys of their names would, and are none.
+        _ if command.group == pubsub::GROUP => None,
         _ => Some((command.keys, 0)),
     };
     let found = behind.map(|(keys, at)| keys.positions(&args[at..]).map(move |key| key + at));
@@ -100,7 +102,7 @@ fn may_follow(command: &Command) -> Result<(), Refused> {
         Run::Write(_) | Run::Scatter(_) => Err(Refused::Text(format!(
             "ERR ONCE needs a command with a key, whose shard keeps the outcome; '{name}' has none: send it without ONCE"
         ))),
-        Run::Session | Run::Node | Run::Prefix(_) => Err(Refused::Text(format!(
+        Run::Session | Run::Node | Run::Everywhere | Run::Prefix(_) => Err(Refused::Text(format!(
             "ERR ONCE can't stand before '{name}': it takes commands that change keys, and EXEC"
         ))),
     }

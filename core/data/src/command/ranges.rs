@@ -1,8 +1,9 @@
 //! Parts of strings, floats in strings, and GETEX.
 
+use super::generic::{clear_expiry, set_expiry};
 use super::strings::{check_length, expiry, integer};
 use super::{Command, Keys, Outcome, Run};
-use crate::keyspace::Ttl;
+use crate::keyspace::{Class, Ttl};
 use crate::{Context, Keyspace, Refused, Reply};
 
 /// The rows of this family; ids 130 to 149.
@@ -69,16 +70,12 @@ fn getex(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     // As in Redis, the time is looked at only where there is a value.
     let Some(live) = keyspace.get(cx, args[1]) else { return Ok(Reply::Nil) };
     let value = Reply::Bulk(live.value.blob()?);
-    let expires = live.expire_at.is_some();
     match change {
         Change::None => {}
-        Change::Persist if !expires => {}
-        Change::Persist => {
-            keyspace.set_expiry(cx, args[1], None);
-        }
+        Change::Persist => drop(clear_expiry(keyspace, cx, args[1])),
         Change::To { unit, number } => {
             let at = expiry(cx, &unit.to_ascii_lowercase(), number, "getex")?;
-            keyspace.set_expiry(cx, args[1], Some(at));
+            set_expiry(keyspace, cx, args[1], at);
         }
     }
     Ok(value)
@@ -144,25 +141,30 @@ fn setrange(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     value[offset..end].copy_from_slice(args[3]);
     let len = value.len();
     keyspace.set_owned(cx, args[1], value, Ttl::Keep);
+    keyspace.notify(cx.db, Class::String, "setrange", args[1]);
     Ok(Reply::count(len))
 }
 
 fn incrbyfloat(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let old = keyspace.string(cx, args[1])?.unwrap_or(b"0");
-    let text = match (decimal(old), decimal(args[2])) {
-        // Decimals are added as decimals: 10.5 + 0.1 is 10.6, not the nearest sum of two binary fractions.
-        (Some(old), Some(by)) => shown(old + by),
-        _ => {
-            let new = float(old)? + float(args[2])?;
-            if !new.is_finite() {
-                return Err(Refused::NotFinite);
-            }
-            let text = format!("{new:.17}");
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
-    };
+    let text = sum_of_floats(old, args[2])?;
     keyspace.set_string(cx, args[1], text.as_bytes(), Ttl::Keep);
+    keyspace.notify(cx.db, Class::String, "incrbyfloat", args[1]);
     Ok(Reply::bulk(text.as_bytes()))
+}
+
+/// The sum of two numbers, as Redis prints it.
+pub(super) fn sum_of_floats(old: &[u8], by: &[u8]) -> Result<String, Refused> {
+    if let (Some(old), Some(by)) = (decimal(old), decimal(by)) {
+        // Decimals are added as decimals: 10.5 + 0.1 is 10.6, not the nearest sum of two binary fractions.
+        return Ok(shown(old + by));
+    }
+    let new = float(old)? + float(by)?;
+    if !new.is_finite() {
+        return Err(Refused::NotFinite);
+    }
+    let text = format!("{new:.17}");
+    Ok(text.trim_end_matches('0').trim_end_matches('.').to_owned())
 }
 
 /// Digits behind the point that are kept, as many as Redis prints.
@@ -201,7 +203,7 @@ fn shown(value: i128) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn float(text: &[u8]) -> Result<f64, Refused> {
+pub(super) fn float(text: &[u8]) -> Result<f64, Refused> {
     let parsed: Option<f64> = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     parsed.filter(|value| !value.is_nan()).ok_or(Refused::NotAFloat)
 }

@@ -60,7 +60,10 @@ pub(super) static SCRIPT_SUBS: [Sub; 6] = [
     sub_row(
         "exists",
         -3,
-        &["EXISTS <sha1> [<sha1> ...]", "    Return information about the existence of the scripts in the script cache."],
+        &[
+            "EXISTS <sha1> [<sha1> ...]",
+            "    Return information about the existence of the scripts in the script cache.",
+        ],
     ),
     sub_row("flush", -2, &["FLUSH [ASYNC|SYNC]", "    Flush the Lua scripts cache, on all nodes."]),
     sub_row("kill", 2, &["KILL", "    Kill the currently executing Lua script: nothing of it takes effect."]),
@@ -72,10 +75,7 @@ pub(super) static FUNCTION_SUBS: [Sub; 9] = [
     sub_row(
         "load",
         -3,
-        &[
-            "LOAD [REPLACE] <FUNCTION CODE>",
-            "    Create a new library with the given library name and code.",
-        ],
+        &["LOAD [REPLACE] <FUNCTION CODE>", "    Create a new library with the given library name and code."],
     ),
     sub_row("delete", 3, &["DELETE <LIBRARY NAME>", "    Delete the given library."]),
     sub_row(
@@ -167,11 +167,8 @@ const fn call(
 pub fn arguments<'a>(kind: Kind, args: &'a [&'a [u8]]) -> Result<(&'a [&'a [u8]], &'a [&'a [u8]]), Refused> {
     let text = |text: &str| Refused::Text(text.to_owned());
     let count = super::strings::integer(args[2]);
-    let count = if kind == Kind::Function {
-        count.map_err(|_| text("ERR Bad number of keys provided"))?
-    } else {
-        count?
-    };
+    let count =
+        if kind == Kind::Function { count.map_err(|_| text("ERR Bad number of keys provided"))? } else { count? };
     let rest = &args[3..];
     match usize::try_from(count) {
         Err(_) => Err(text("ERR Number of keys can't be negative")),

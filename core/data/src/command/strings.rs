@@ -1,7 +1,7 @@
 //! Strings.
 
 use super::{Command, Keys, Outcome, Run};
-use crate::keyspace::Ttl;
+use crate::keyspace::{Class, Ttl};
 use crate::{Context, Keyspace, Refused, Reply};
 use base::Stamp;
 use base::limits::STRING_BYTES_MAX;
@@ -217,13 +217,22 @@ fn set(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
         Must::BeAway => !keyspace.contains(cx, args[1]),
     };
     if allowed {
-        keyspace.set_string(cx, args[1], args[2], options.ttl.unwrap_or(Ttl::Clear));
+        put(keyspace, cx, args[1], args[2], options.ttl.unwrap_or(Ttl::Clear));
     }
     Ok(match (options.get, allowed) {
         (true, _) => former,
         (false, true) => Reply::Ok,
         (false, false) => Reply::Nil,
     })
+}
+
+/// Sets a key to a string, and says so.
+fn put(keyspace: &mut Keyspace, cx: &Context, key: &[u8], value: &[u8], ttl: Ttl) {
+    keyspace.set_string(cx, key, value, ttl);
+    keyspace.notify(cx.db, Class::String, "set", key);
+    if let Ttl::At(_) = ttl {
+        keyspace.notify(cx.db, Class::Generic, "expire", key);
+    }
 }
 
 fn set_options(cx: &Context, mut rest: &[&[u8]]) -> Result<SetOptions, Refused> {
@@ -286,7 +295,7 @@ fn mset(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
         return Err(Refused::Arity("mset".to_owned()));
     }
     for pair in args[1..].chunks_exact(2) {
-        keyspace.set_string(cx, pair[0], pair[1], Ttl::Clear);
+        put(keyspace, cx, pair[0], pair[1], Ttl::Clear);
     }
     Ok(Reply::Ok)
 }
@@ -304,7 +313,7 @@ fn msetnx(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
 fn setnx(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let free = !keyspace.contains(cx, args[1]);
     if free {
-        keyspace.set_string(cx, args[1], args[2], Ttl::Clear);
+        put(keyspace, cx, args[1], args[2], Ttl::Clear);
     }
     Ok(Reply::Int(i64::from(free)))
 }
@@ -315,6 +324,7 @@ fn append(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let mut value = keyspace.take_string(cx, args[1])?;
     value.extend_from_slice(args[2]);
     keyspace.set_owned(cx, args[1], value, Ttl::Keep);
+    keyspace.notify(cx.db, Class::String, "append", args[1]);
     Ok(Reply::count(len))
 }
 
@@ -344,29 +354,32 @@ fn add(keyspace: &mut Keyspace, cx: &Context, key: &[u8], by: i64) -> Outcome {
     let old = keyspace.string(cx, key)?.map_or(Ok(0), integer)?;
     let new = old.checked_add(by).ok_or(Refused::Overflow)?;
     keyspace.set_string(cx, key, new.to_string().as_bytes(), Ttl::Keep);
+    keyspace.notify(cx.db, Class::String, "incrby", key);
     Ok(Reply::Int(new))
 }
 
 fn getdel(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let value = get(keyspace, cx, args)?;
-    keyspace.remove(cx, args[1]);
+    if keyspace.remove(cx, args[1]) {
+        keyspace.notify(cx.db, Class::Generic, "del", args[1]);
+    }
     Ok(value)
 }
 
 fn getset(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let value = get(keyspace, cx, args)?;
-    keyspace.set_string(cx, args[1], args[2], Ttl::Clear);
+    put(keyspace, cx, args[1], args[2], Ttl::Clear);
     Ok(value)
 }
 
 fn setex(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let at = expiry(cx, b"ex", args[2], "setex")?;
-    keyspace.set_string(cx, args[1], args[3], Ttl::At(at));
+    put(keyspace, cx, args[1], args[3], Ttl::At(at));
     Ok(Reply::Ok)
 }
 
 fn psetex(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let at = expiry(cx, b"px", args[2], "psetex")?;
-    keyspace.set_string(cx, args[1], args[3], Ttl::At(at));
+    put(keyspace, cx, args[1], args[3], Ttl::At(at));
     Ok(Reply::Ok)
 }

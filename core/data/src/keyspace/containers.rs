@@ -74,7 +74,7 @@ impl Keyspace {
         if gone {
             self.take(cx.db, key);
         } else if changed == Changed::Yes {
-            self.touch(cx.db, address, key);
+            self.touch(address, key);
         }
         Ok(Some(told))
     }

@@ -5,6 +5,7 @@
 //! goes through [`Keyspace::put`] or [`Keyspace::take`], so WATCH, expiry and snapshots can't be forgotten.
 
 mod containers;
+mod edit;
 mod expiry;
 pub mod item;
 pub mod items;
@@ -36,7 +37,7 @@ use table::{Place, Table, Tag};
 pub use containers::{Absent, Changed};
 pub use expiry::Ttl;
 pub use near::{Lookup, NEAR_MAX, bring_near};
-pub use notices::{Class, Listening, Notice};
+pub use notices::{Change, Changes, Class, Listening, Notice};
 pub use snapshot::LoadError;
 pub(crate) use undo::Savepoint;
 pub use walk::ScanPage;
@@ -204,6 +205,13 @@ impl Keyspace {
         SipHasher13::new_with_keys(self.seed.0, self.seed.1)
     }
 
+    /// A secret that keys the indexes of large containers, so that nobody can choose members that meet there. It decides
+    /// nothing that can be seen.
+    #[must_use]
+    pub fn index_seed(&self) -> u64 {
+        self.seed.0.rotate_left(32) ^ self.seed.1
+    }
+
     /// Time passes: called once per log entry, before its commands.
     pub fn advance(&mut self, stamp: Stamp, index: Index) {
         assert!(stamp >= self.applied.0, "a stamp never goes back");
@@ -214,6 +222,14 @@ impl Keyspace {
     /// The live key `key`, or nothing. On a read at a time that no entry has reached, asks for a Tick.
     #[must_use]
     pub fn get(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
+        let found = self.find_live(cx, key);
+        if found.is_none() && !cx.tick_needed.get() {
+            self.heard.missed(cx.db, key);
+        }
+        found
+    }
+
+    fn find_live(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
         let address = self.address(cx.db, key);
         let table = self.table(cx.db, address.slot)?;
         let items = &self.dbs[usize::from(cx.db)].items;
@@ -252,7 +268,7 @@ impl Keyspace {
             Ttl::At(stamp) => Some(stamp),
             Ttl::Keep => self.get(cx, key).and_then(|live| live.expire_at),
         };
-        self.put(cx.db, key, NewValue::Object(Object::Str(Bytes::from(value))), expire_at);
+        self.put(cx.db, key, NewValue::Object(Bytes::from(value).into()), expire_at);
     }
 
     /// Takes the string at `key` for change; give it back by [`Keyspace::set_owned`] with [`Ttl::Keep`]. A large
@@ -308,7 +324,7 @@ impl Keyspace {
                 self.put(to_db, to, NewValue::Str(&bytes), expire_at);
             }
             Value::Large(bytes) => {
-                let shared = Object::Str(bytes.clone());
+                let shared = Object::from(bytes.clone());
                 self.put(to_db, to, NewValue::Object(shared), expire_at);
             }
             Value::Other(object) => {
@@ -397,7 +413,7 @@ impl Keyspace {
         let objects = &mut self.dbs[usize::from(db)].objects;
         match value {
             NewValue::Str(bytes) if bytes.len() <= INLINE_STRING_BYTES_MAX => Body::Str(bytes),
-            NewValue::Str(bytes) => Body::Object(objects.insert(Object::Str(Bytes::copy_from_slice(bytes)))),
+            NewValue::Str(bytes) => Body::Object(objects.insert(Bytes::copy_from_slice(bytes).into())),
             NewValue::Object(object) => Body::Object(objects.insert(object)),
         }
     }
@@ -412,7 +428,7 @@ impl Keyspace {
         self.keep_first(db, key, Some(item));
         let done = item::overwrite(self.dbs[usize::from(db)].items.get_mut(item), bytes);
         if done {
-            self.touch(db, address, key);
+            self.touch(address, key);
         }
         done
     }
@@ -431,7 +447,7 @@ impl Keyspace {
             self.keep_first(db, key, self.place(db, address, key));
         }
         self.lay(db, address, key, body, expire_at, keep);
-        self.touch(db, address, key);
+        self.touch(address, key);
     }
 
     /// The same without a trace: the change doesn't count as one.
@@ -451,7 +467,9 @@ impl Keyspace {
             Place::Found(at) => {
                 let old = self.dbs[home].tables[slot].item(at);
                 self.save_first(db, old);
-                self.forget(db, address, old, keep);
+                if self.forget(db, address, old, keep) == Was::Dead {
+                    self.notify(db, Class::New, "new", key);
+                }
                 let Db { tables, items, item_bytes, .. } = &mut self.dbs[home];
                 let item = items.resize(old, size);
                 let bytes = items.get_mut(item);
@@ -467,6 +485,7 @@ impl Keyspace {
                 item::write(bytes, key, body, expire_at, epoch);
                 tables[slot].insert(items, address.tag, at, item);
                 *len += 1;
+                self.notify(db, Class::New, "new", key);
             }
         }
         if let Some(at) = expire_at {
@@ -487,7 +506,7 @@ impl Keyspace {
             self.keep_first(db, key, Some(item));
         }
         if self.pull(db, address, key, keep) {
-            self.touch(db, address, key);
+            self.touch(address, key);
         }
     }
 
@@ -504,27 +523,33 @@ impl Keyspace {
         true
     }
 
-    /// Frees what an item that leaves its table holds besides its own bytes.
-    fn forget(&mut self, db: u8, address: Address, old: ItemId, keep: KeepObject) {
+    /// Frees what an item that leaves its table holds besides its own bytes. If it is dead, that is said now.
+    fn forget(&mut self, db: u8, address: Address, old: ItemId, keep: KeepObject) -> Was {
         let home = &mut self.dbs[usize::from(db)];
         let old = home.items.get(old);
         home.item_bytes -= old.len();
         let old = item::view(old);
+        let was = if old.expire_at.is_some_and(|at| at <= self.applied.0) { Was::Dead } else { Was::Alive };
+        if was == Was::Dead {
+            self.heard.notify(db, Class::Expired, "expired", old.key);
+        }
         let object = if let (Body::Object(number), KeepObject::No) = (old.body, keep) { Some(number) } else { None };
-        if let Some(at) = old.expire_at {
+        let expire_at = old.expire_at;
+        if let Some(at) = expire_at {
             home.expiry.remove(at, address.slot, address.tag);
             home.expiring -= 1;
         }
         if let Some(object) = object.map(|number| home.objects.remove(number)).filter(Object::is_large) {
             self.garbage.push(Garbage(Waste::Object(object)));
         }
+        was
     }
 
-    fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
+    fn touch(&mut self, address: Address, key: &[u8]) {
         self.keep_bucket(address.bucket);
         self.revision += 1;
         self.watch[address.bucket as usize] = self.revision;
-        self.heard.changed(db, key);
+        self.heard.changed(key);
     }
 
     fn reserve(&mut self, db: u8) {
@@ -565,6 +590,13 @@ impl Keyspace {
 enum NewValue<'a> {
     Str(&'a [u8]),
     Object(Object),
+}
+
+/// What an item was that left its table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Was {
+    Alive,
+    Dead,
 }
 
 /// Whether the object of a replaced item goes on living in its successor.

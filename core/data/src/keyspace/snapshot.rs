@@ -111,7 +111,7 @@ impl Cut {
                 put_varint(&mut self.small, bytes.len() as u64);
                 self.out_bytes += self.small.len() - before + bytes.len();
                 self.flush_small();
-                self.out.push_back(Piece::Bytes(bytes.clone(), false));
+                self.out.push_back(Piece::Bytes(bytes.as_ref().clone(), false));
                 return;
             }
             (_, Some(object)) if object.bytes() > PIECE_BYTES => {

@@ -331,7 +331,9 @@ fn least_bytes(reply: &Reply, sum: usize) -> usize {
         Reply::Bulk(blob) => sum + blob.as_bytes().len(),
         Reply::Verbatim(text) => sum + text.len(),
         Reply::Array(items) | Reply::Set(items) => all(items),
-        Reply::Map(pairs) => pairs.iter().fold(sum, |sum, (key, value)| least_bytes(value, least_bytes(key, sum))),
+        Reply::Map(pairs) | Reply::Couples(pairs) | Reply::Pairs(pairs) => {
+            pairs.iter().fold(sum, |sum, (key, value)| least_bytes(value, least_bytes(key, sum)))
+        }
         _ => sum,
     }
 }

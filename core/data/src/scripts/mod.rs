@@ -172,9 +172,8 @@ impl Scripts {
         if former.is_some() && !replace {
             return Err(Refused::Text(format!("ERR Library '{}' already exists", shown(&library.name))));
         }
-        let taken = |function: &&Function| {
-            self.functions.get(&function.name).is_some_and(|owner| *owner != library.name)
-        };
+        let taken =
+            |function: &&Function| self.functions.get(&function.name).is_some_and(|owner| *owner != library.name);
         if let Some(function) = library.functions.iter().find(taken) {
             return Err(Refused::Text(format!("ERR Function {} already exists", shown(&function.name))));
         }

@@ -1,60 +1,111 @@
-//! Hashes.
+//! Hashes: fields and their values.
 
-use super::{Container, kind};
-use base::codec::{DecodeError, Reader, put_bytes, put_varint};
+use super::dense::{Dense, Members};
+use super::{Container, Word, kind};
+use base::codec::{DecodeError, Reader};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
-
-/// A member and what belongs to it.
-type Member = (Box<[u8]>, Box<[u8]>);
+use std::ops::Range;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Hash {
-    members: Vec<Member>,
-    bytes: usize,
+    fields: Dense<2>,
+    /// It has outgrown what Redis keeps in a listpack, at some time: then OBJECT ENCODING and HSCAN tell.
+    grown: bool,
+}
+
+const _: () = assert!(size_of::<Hash>() == 32, "each small hash pays for it");
+
+/// Redis' `hash-max-listpack-entries` and `hash-max-listpack-value`, as they are by default.
+const LISTPACK_COUNT_MAX: usize = 128;
+const LISTPACK_BYTES_MAX: usize = 64;
+
+/// What stands before the image.
+const LISTPACK: u8 = 0;
+const HASHTABLE: u8 = 1;
+
+impl Hash {
+    /// The value of a field.
+    #[must_use]
+    pub fn get(&self, field: &[u8]) -> Option<Word<'_>> {
+        self.fields.get(Word::of(field)).map(|[_, value]| value)
+    }
+
+    /// True if it has the field.
+    #[must_use]
+    pub fn contains(&self, field: &[u8]) -> bool {
+        self.fields.find(Word::of(field)).is_some()
+    }
+
+    /// Sets a field; true if it is new. `seed` is [`crate::Keyspace::index_seed`].
+    pub fn set(&mut self, field: &[u8], value: &[u8], seed: u64) -> bool {
+        let new = self.fields.put(&[Word::of(field), Word::of(value)], seed);
+        let longest = field.len().max(value.len());
+        self.grown |= longest > LISTPACK_BYTES_MAX || self.fields.len() > LISTPACK_COUNT_MAX;
+        new
+    }
+
+    /// Removes a field; true if it was there.
+    pub fn remove(&mut self, field: &[u8]) -> bool {
+        self.fields.remove(Word::of(field))
+    }
+
+    /// The fields and values at these places of its order, which the commands alone decide.
+    pub fn fields(&self, range: Range<usize>) -> impl ExactSizeIterator<Item = (Word<'_>, Word<'_>)> {
+        let members: Members<'_, 2> = self.fields.members(range);
+        members.map(|[field, value]| (field, value))
+    }
+
+    /// The name that OBJECT ENCODING tells.
+    #[must_use]
+    pub fn encoding(&self) -> &'static str {
+        if self.grown { "hashtable" } else { "listpack" }
+    }
+
+    /// True if a scan returns all at once, as in Redis.
+    #[must_use]
+    pub fn scans_at_once(&self) -> bool {
+        !self.grown
+    }
 }
 
 impl Container for Hash {
     kind!(Hash);
 
     fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.fields.is_empty()
     }
 
     fn len(&self) -> usize {
-        self.members.len()
+        self.fields.len()
     }
 
     fn bytes(&self) -> usize {
-        self.bytes
+        size_of::<Self>() + self.fields.bytes()
     }
 
     fn digest(&self, hasher: &mut SipHasher13) {
-        for (member, value) in &self.members {
-            hasher.write_usize(member.len());
-            hasher.write(member);
-            hasher.write_usize(value.len());
-            hasher.write(value);
-        }
+        hasher.write_u8(u8::from(self.grown));
+        self.fields.digest(hasher);
     }
 
-    fn encode_part(&self, _part: usize, out: &mut Vec<u8>) -> bool {
-        put_varint(out, self.members.len() as u64);
-        for (member, value) in &self.members {
-            put_bytes(out, member);
-            put_bytes(out, value);
+    fn encode_part(&self, part: usize, out: &mut Vec<u8>) -> bool {
+        if part == 0 {
+            out.push(if self.grown { HASHTABLE } else { LISTPACK });
         }
-        false
+        self.fields.encode_part(part, out)
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut new = Self::default();
-        for _ in 0..reader.varint()? {
-            let (member, value) = (reader.bytes()?, reader.bytes()?);
-            new.bytes += member.len() + value.len();
-            new.members.push((member.into(), value.into()));
-        }
-        Ok(new)
+        let grown = match reader.u8()? {
+            LISTPACK => false,
+            HASHTABLE => true,
+            other => return Err(DecodeError::Unknown(u64::from(other))),
+        };
+        let fields = Dense::decode(reader)?;
+        let short = |word: Word<'_>| word.len() <= LISTPACK_BYTES_MAX;
+        let fits = || fields.len() <= LISTPACK_COUNT_MAX && fields.members(0..fields.len()).flatten().all(short);
+        if grown || fits() { Ok(Self { fields, grown }) } else { Err(DecodeError::Overlong) }
     }
 }

@@ -4,6 +4,7 @@
 //! chance picks the same member on every replica. To clone one is cheap: its members stand in shared chunks that are copied
 //! when they change. That is how a snapshot and a script keep the state of before.
 
+mod dense;
 pub mod hash;
 pub mod list;
 pub mod set;
@@ -12,8 +13,9 @@ pub mod zset;
 
 use base::codec::{DecodeError, Reader, put_varint};
 use bytes::Bytes;
+pub use dense::Word;
 pub use hash::Hash;
-pub use list::List;
+pub use list::{End, List};
 pub use set::Set;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -54,12 +56,20 @@ pub trait Container: Clone + Default + std::fmt::Debug + Into<Object> {
 /// A value that stands apart from its key.
 #[derive(Clone, Debug)]
 pub enum Object {
-    Str(Bytes),
+    Str(Box<Bytes>),
     List(Box<List>),
     Hash(Box<Hash>),
     Set(Box<Set>),
     Zset(Box<Zset>),
     Stream(Box<Stream>),
+}
+
+const _: () = assert!(size_of::<Option<Object>>() == 16, "each key of a small container pays for it");
+
+impl From<Bytes> for Object {
+    fn from(bytes: Bytes) -> Self {
+        Self::Str(Box::new(bytes))
+    }
 }
 
 /// Runs `$body` with `$inner` bound to the container of an [`Object`], or `$string` for a string.
@@ -97,6 +107,19 @@ impl Object {
             Self::Hash(_) => "hash",
             Self::Set(_) => "set",
             Self::Zset(_) => "zset",
+            Self::Stream(_) => "stream",
+        }
+    }
+
+    /// The name that OBJECT ENCODING tells: what Redis would hold it as, since clients ask.
+    #[must_use]
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Self::Str(_) => "raw",
+            Self::List(_) => "quicklist",
+            Self::Hash(inner) => inner.encoding(),
+            Self::Set(inner) => inner.encoding(),
+            Self::Zset(inner) => inner.encoding(),
             Self::Stream(_) => "stream",
         }
     }
@@ -164,7 +187,7 @@ impl Object {
     /// Reads an image back.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match reader.u8()? {
-            STR => Self::Str(Bytes::copy_from_slice(reader.bytes()?)),
+            STR => Bytes::copy_from_slice(reader.bytes()?).into(),
             LIST => List::decode(reader)?.into(),
             SET => Set::decode(reader)?.into(),
             ZSET => Zset::decode(reader)?.into(),

@@ -1,14 +1,14 @@
-//! CLIENT, as far as it concerns one connection alone: names, and whether replies are sent.
+//! CLIENT, as far as it concerns one connection alone: names, whether replies are sent, and what it says of its cache.
 //!
 //! The table of subcommands has checked names and numbers of arguments before.
 
-use super::session::{Muted, Session, error, lower};
+use super::session::{Kind, Muted, Session, error, lower};
 use data::{Command, Refused, Reply};
 
 /// True for a call of CLIENT that the binary answers, for it concerns other connections.
 pub(super) fn is_for_node(command: &Command, args: &[Vec<u8>]) -> bool {
     let sub = args.get(1).map(|word| lower(word)).unwrap_or_default();
-    command.name == "client" && matches!(sub.as_str(), "info" | "kill" | "list" | "help")
+    command.name == "client" && matches!(sub.as_str(), "info" | "kill" | "list" | "pause" | "unpause" | "help")
 }
 
 impl Session {
@@ -25,7 +25,11 @@ impl Session {
                 Some(error("ERR Client names cannot contain spaces, newlines or special characters."))
             }
             ("setinfo", [_, _, attribute, value]) => Some(self.set_info(&lower(attribute), value)),
-            ("no-touch" | "no-evict", [_, _, on]) if matches!(lower(on).as_str(), "on" | "off") => Some(Reply::Ok),
+            ("no-touch", [_, _, on]) => Some(switch(on, &mut self.no_touch)),
+            ("no-evict", [_, _, on]) => Some(switch(on, &mut self.no_evict)),
+            ("caching", [_, _, word]) => Some(self.caching(word)),
+            ("getredir", [_, _]) => Some(self.redirect()),
+            ("trackinginfo", [_, _]) => Some(self.tracking_info()),
             ("reply", [_, _, mode]) => match lower(mode).as_str() {
                 "on" => {
                     self.muted = Muted::No;
@@ -38,14 +42,13 @@ impl Session {
                 "skip" => {
                     // This command is silent itself, and so is the next.
                     self.muted = Muted::Yes;
-                    let seq = self.open(false, false);
+                    let seq = self.open(Kind::Plain);
                     self.on_reply(seq, Reply::Ok, &mut Vec::new());
                     self.muted = Muted::Next;
                     None
                 }
                 _ => Some(Reply::Error(Refused::Syntax)),
             },
-            ("no-touch" | "no-evict", [_, _, _]) => Some(Reply::Error(Refused::Syntax)),
             _ => None,
         }
     }
@@ -61,6 +64,15 @@ impl Session {
         }
         Reply::Ok
     }
+}
+
+fn switch(word: &[u8], to: &mut bool) -> Reply {
+    match lower(word).as_str() {
+        "on" => *to = true,
+        "off" => *to = false,
+        _ => return Reply::Error(Refused::Syntax),
+    }
+    Reply::Ok
 }
 
 pub(super) fn printable(name: &[u8]) -> bool {

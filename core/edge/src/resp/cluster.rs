@@ -2,7 +2,8 @@
 //!
 //! On the routing endpoint the same commands say that there is no cluster, as a Redis that stands alone does.
 
-use super::session::{QueuedCall, Session, SessionConfig, error};
+use super::session::{Session, SessionConfig, error};
+use super::step::QueuedCall;
 use crate::cluster::check::Alone;
 use crate::cluster::{Map, Place, View};
 use data::{Command, Refused, Reply};

@@ -61,9 +61,35 @@ impl Leaving {
                 length(b'*', items.len(), out);
                 self.lists.push(items.into_iter());
             }
+            Reply::Set(items) => {
+                length(if self.proto == Proto::Two { b'*' } else { b'~' }, items.len(), out);
+                self.lists.push(items.into_iter());
+            }
+            Reply::Map(pairs) => {
+                map_length(pairs.len(), self.proto, out);
+                self.lists.push(flat(pairs));
+            }
+            Reply::Couples(pairs) if self.proto == Proto::Two => {
+                length(b'*', pairs.len() * 2, out);
+                self.lists.push(flat(pairs));
+            }
+            Reply::Pairs(pairs) if self.proto == Proto::Two => {
+                length(b'*', pairs.len(), out);
+                let pairs: Vec<Reply> = pairs.into_iter().map(|(key, value)| Reply::Array(vec![key, value])).collect();
+                self.lists.push(pairs.into_iter());
+            }
+            Reply::Pairs(pairs) => {
+                length(b'%', pairs.len(), out);
+                let parts: Vec<Reply> = pairs.into_iter().flat_map(<[Reply; 2]>::from).collect();
+                self.lists.push(parts.into_iter());
+            }
             reply => encode(&reply, self.proto, out),
         }
     }
+}
+
+fn flat(pairs: Vec<(Reply, Reply)>) -> std::vec::IntoIter<Reply> {
+    pairs.into_iter().flat_map(|(first, second)| [first, second]).collect::<Vec<_>>().into_iter()
 }
 
 /// Appends `reply` to `out`.
@@ -82,7 +108,8 @@ pub fn encode(reply: &Reply, proto: Proto, out: &mut Vec<u8>) {
         Reply::Nil if proto == Proto::Two => out.extend_from_slice(b"$-1\r\n"),
         Reply::NilArray if proto == Proto::Two => out.extend_from_slice(b"*-1\r\n"),
         Reply::Nil | Reply::NilArray => out.extend_from_slice(b"_\r\n"),
-        Reply::Double(value) => double(*value, proto, out),
+        Reply::Double(value) => number(&Reply::digits(*value), proto, out),
+        Reply::Decimal(value) => number(&Reply::plain(*value), proto, out),
         Reply::Bool(value) => match (proto, value) {
             (Proto::Two, true) => out.extend_from_slice(b":1\r\n"),
             (Proto::Two, false) => out.extend_from_slice(b":0\r\n"),
@@ -94,17 +121,41 @@ pub fn encode(reply: &Reply, proto: Proto, out: &mut Vec<u8>) {
         Reply::Array(items) => list(b'*', items, proto, out),
         Reply::Set(items) => list(if proto == Proto::Two { b'*' } else { b'~' }, items, proto, out),
         Reply::Map(pairs) => {
-            match proto {
-                Proto::Two => length(b'*', pairs.len() * 2, out),
-                Proto::Three => length(b'%', pairs.len(), out),
-            }
+            map_length(pairs.len(), proto, out);
             for (key, value) in pairs {
+                encode(key, proto, out);
+                encode(value, proto, out);
+            }
+        }
+        Reply::Couples(pairs) => {
+            length(b'*', if proto == Proto::Two { pairs.len() * 2 } else { pairs.len() }, out);
+            for (first, second) in pairs {
+                if proto == Proto::Three {
+                    length(b'*', 2, out);
+                }
+                encode(first, proto, out);
+                encode(second, proto, out);
+            }
+        }
+        Reply::Pairs(pairs) => {
+            length(if proto == Proto::Two { b'*' } else { b'%' }, pairs.len(), out);
+            for (key, value) in pairs {
+                if proto == Proto::Two {
+                    length(b'*', 2, out);
+                }
                 encode(key, proto, out);
                 encode(value, proto, out);
             }
         }
         Reply::Error(refused) => line(b'-', refused.to_string().as_bytes(), out),
         Reply::Watched(_) => out.extend_from_slice(b"+OK\r\n"),
+    }
+}
+
+fn map_length(count: usize, proto: Proto, out: &mut Vec<u8>) {
+    match proto {
+        Proto::Two => length(b'*', count * 2, out),
+        Proto::Three => length(b'%', count, out),
     }
 }
 
@@ -161,12 +212,7 @@ fn int(kind: u8, n: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn double(value: f64, proto: Proto, out: &mut Vec<u8>) {
-    let text = match value {
-        v if v.is_nan() => "nan".to_owned(),
-        v if v.is_infinite() => if v > 0.0 { "inf" } else { "-inf" }.to_owned(),
-        v => v.to_string(),
-    };
+fn number(text: &str, proto: Proto, out: &mut Vec<u8>) {
     match proto {
         Proto::Two => bulk(text.as_bytes(), out),
         Proto::Three => line(b',', text.as_bytes(), out),
@@ -194,8 +240,13 @@ mod tests {
         expect(Reply::Int(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n");
         expect(Reply::bulk(b"abc"), "$3\r\nabc\r\n", "$3\r\nabc\r\n");
         expect(Reply::Double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n");
+        expect(Reply::Decimal(0.1), "$19\r\n0.10000000000000001\r\n", ",0.10000000000000001\r\n");
+        expect(Reply::Decimal(-0.0), "$1\r\n0\r\n", ",0\r\n");
         expect(Reply::Bool(true), ":1\r\n", "#t\r\n");
         expect(Reply::Map(vec![(Reply::Int(1), Reply::Ok)]), "*2\r\n:1\r\n+OK\r\n", "%1\r\n:1\r\n+OK\r\n");
+        let couples = Reply::Couples(vec![(Reply::Int(1), Reply::Ok)]);
+        expect(couples, "*2\r\n:1\r\n+OK\r\n", "*1\r\n*2\r\n:1\r\n+OK\r\n");
+        expect(Reply::Pairs(vec![(Reply::Int(1), Reply::Ok)]), "*1\r\n*2\r\n:1\r\n+OK\r\n", "%1\r\n:1\r\n+OK\r\n");
         expect(Reply::Set(vec![Reply::Int(1)]), "*1\r\n:1\r\n", "~1\r\n:1\r\n");
         expect(Reply::Verbatim("a".into()), "$1\r\na\r\n", "=5\r\ntxt:a\r\n");
         let error = Reply::Error(data::Refused::Text("ERR a\r\nb".into()));

@@ -2,7 +2,12 @@
 
 mod client;
 mod cluster;
+mod connection;
 pub mod encode;
 pub mod parse;
+pub mod push;
 pub mod session;
+pub mod step;
+pub mod subscribe;
+pub mod tracking;
 mod transaction;

@@ -4,15 +4,18 @@
 //! answer back. Answers leave in the order of the requests, whatever order they come in. What concerns the connection
 //! alone is answered here: HELLO, AUTH, SELECT, CLIENT SETNAME, MULTI and the like.
 
-use super::client::printable;
 use super::encode::{Leaving, Proto};
 use super::parse::{self, Args, Invalid, Parsed, Progress, Trust, words};
+use super::step::{Call, EverywhereCall, Fate, Step};
+use super::subscribe::Subscriptions;
+use super::tracking::{Again, Tracking};
 use super::transaction::{Merge, Transaction};
 use crate::cluster::{Map, Place, View};
 use base::ClientId;
-use base::limits::{DATABASE_COUNT, OUT_BYTES_SOFT};
+use base::limits::OUT_BYTES_SOFT;
+use bytes::Bytes;
 use data::command::containers;
-use data::once::OwnedId;
+use data::command::pubsub::{Everywhere, listens};
 use data::{Command, Refused, Reply, Run, Watched, command};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,10 +32,10 @@ pub struct SessionConfig {
 #[derive(Debug)]
 pub struct Session {
     pub(super) id: ClientId,
-    config: SessionConfig,
+    pub(super) config: SessionConfig,
     pub(super) proto: Proto,
     pub(super) db: u8,
-    authenticated: bool,
+    pub(super) authenticated: bool,
     /// On the cluster endpoint.
     pub(super) cluster: Option<View>,
     pub(super) name: Vec<u8>,
@@ -42,6 +45,8 @@ pub struct Session {
     pub(super) watched: Vec<Watched>,
     /// What is to be put between the replies of EXECs in flight.
     pub(super) merges: VecDeque<Merge>,
+    /// What transactions that are committed have for every lane.
+    pub(super) due: Vec<EverywhereCall>,
     watches_in_flight: usize,
     next_seq: u64,
     pending: VecDeque<Slot>,
@@ -49,23 +54,26 @@ pub struct Session {
     leaving: Leaving,
     writes_pending: usize,
     pub(super) muted: Muted,
+    /// How many of the pending are for every lane: their order is kept wherever they go.
+    everywhere_pending: usize,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) tracking: Option<Box<Tracking>>,
+    /// The last request whose answer the client may keep.
+    pub(super) last_read: Option<u64>,
+    pub(super) again: Vec<Again>,
+    /// Pushes that wait for the end of a reply.
+    pub(super) unsent: VecDeque<Bytes>,
+    pub(super) unsent_bytes: usize,
+    /// It gets the lines of MONITOR.
+    pub(super) monitors: bool,
+    pub(super) no_evict: bool,
+    pub(super) no_touch: bool,
     /// Of the frame at the front, which is not all there.
     progress: Progress,
     /// The last frame's command, if it named one, and how it fared here.
     last: (Option<&'static Command>, Fate),
-}
-
-/// How the last command of a connection fared at the edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It was answered here, or handed out.
-    Ran,
-    /// It was answered here by an error.
-    Failed,
-    /// It waits for EXEC.
-    Queued,
-    /// It was refused before it could run.
-    Refused,
+    /// Its subcommand's place, if it has one.
+    last_sub: Option<usize>,
 }
 
 /// A request whose answer has not left yet.
@@ -74,9 +82,17 @@ struct Slot {
     reply: Option<Reply>,
     /// What the client spoke when it asked.
     proto: Proto,
-    write: bool,
-    watch: bool,
+    kind: Kind,
     silent: bool,
+}
+
+/// What a pending request is, as far as later ones must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Plain,
+    Write,
+    Watch,
+    Everywhere,
 }
 
 /// CLIENT REPLY.
@@ -85,68 +101,6 @@ pub(super) enum Muted {
     No,
     Next,
     Yes,
-}
-
-/// What the driver must do next.
-#[derive(Debug)]
-pub enum Step<'a> {
-    /// For the core; its reply comes back by [`Session::on_reply`].
-    Request(Call<'a>),
-    /// A whole transaction for the core.
-    Exec(ExecCall),
-    /// For the binary itself.
-    Admin(Call<'a>),
-    /// An inline command: feed these bytes, which mean the same, to `step` before going on.
-    Inline(Vec<u8>),
-    /// Done already.
-    Answered,
-    /// Call again when at least so many bytes are there.
-    NeedMore { need_at_least: usize },
-    /// Call again after the next reply: EXEC waits for WATCH's answer.
-    Blocked,
-    /// Write what is there and close.
-    Close,
-}
-
-/// A command of this client.
-#[derive(Debug)]
-pub struct Call<'a> {
-    pub seq: u64,
-    pub db: u8,
-    /// True if a write of this client is unanswered.
-    pub joins: bool,
-    pub command: &'static Command,
-    pub args: Args<'a>,
-    pub place: Place,
-}
-
-/// EXEC.
-#[derive(Debug)]
-pub struct ExecCall {
-    pub seq: u64,
-    /// The id that covers it: it takes effect once.
-    pub once: Option<OwnedId>,
-    pub watched: Vec<Watched>,
-    pub commands: Vec<QueuedCall>,
-    /// Commands for the binary, with their positions: their replies go to [`Session::on_exec_admin`] before the core's.
-    pub admin: Vec<(usize, QueuedCall)>,
-}
-
-/// A command queued by MULTI.
-#[derive(Clone, Debug)]
-pub struct QueuedCall {
-    pub db: u8,
-    pub command: &'static Command,
-    pub args: Vec<Vec<u8>>,
-}
-
-impl<'a> Call<'a> {
-    /// The database and the first key, if the command has one.
-    #[must_use]
-    pub fn first_key(&self) -> Option<(u8, &'a [u8])> {
-        let at = self.command.keys.positions(&self.args).next()?;
-        Some((self.db, self.args[at]))
-    }
 }
 
 impl Session {
@@ -167,14 +121,26 @@ impl Session {
             transaction: None,
             watched: Vec::new(),
             merges: VecDeque::new(),
+            due: Vec::new(),
             watches_in_flight: 0,
             next_seq: 0,
             pending: VecDeque::new(),
             leaving: Leaving::default(),
             writes_pending: 0,
             muted: Muted::No,
+            everywhere_pending: 0,
+            subscriptions: Subscriptions::default(),
+            tracking: None,
+            last_read: None,
+            again: Vec::new(),
+            unsent: VecDeque::new(),
+            unsent_bytes: 0,
+            monitors: false,
+            no_evict: false,
+            no_touch: false,
             progress: Progress::default(),
             last: (None, Fate::Ran),
+            last_sub: None,
         }
     }
 
@@ -210,7 +176,13 @@ impl Session {
     /// The answer to the request `seq`. What may leave now goes to `out`, unless that holds too much already: then it
     /// is kept until [`Session::go_on`].
     pub fn on_reply(&mut self, seq: u64, reply: Reply, out: &mut Vec<u8>) {
-        let head = self.next_seq - self.pending.len() as u64;
+        let (seq, reply) = if self.merges.is_empty() {
+            (seq, reply)
+        } else {
+            let Some(merged) = self.merge_everywhere(seq, reply) else { return };
+            merged
+        };
+        let head = self.head();
         let Some(at) = seq.checked_sub(head).and_then(|at| usize::try_from(at).ok()) else { return };
         if self.pending.get(at).is_none_or(|slot| slot.reply.is_some()) {
             return;
@@ -225,10 +197,26 @@ impl Session {
 
     /// Makes more of the replies that were kept: the client has taken some.
     pub fn go_on(&mut self, out: &mut Vec<u8>) {
-        while self.leaving.go_on(out) && out.len() <= OUT_BYTES_SOFT {
+        while self.leaving.go_on(out) {
+            if !self.unsent.is_empty() {
+                self.release_unsent(out);
+            }
+            if out.len() > OUT_BYTES_SOFT {
+                return;
+            }
             let Some(reply) = self.pending.front_mut().and_then(|slot| slot.reply.take()) else { return };
             self.leave(reply, out);
         }
+    }
+
+    /// True if no reply is half made: what is pushed may stand here.
+    pub(super) fn is_between_replies(&self) -> bool {
+        self.leaving.is_made()
+    }
+
+    /// The number of the first request whose answer has not left, or that of the next request.
+    pub(super) fn head(&self) -> u64 {
+        self.next_seq - self.pending.len() as u64
     }
 
     /// True if replies are kept because the client hasn't taken those before them.
@@ -279,6 +267,41 @@ impl Session {
         self.last
     }
 
+    /// The name of the last command, with that of its subcommand.
+    #[must_use]
+    pub fn last_sub(&self) -> Option<usize> {
+        self.last_sub
+    }
+
+    /// What CLIENT NO-EVICT and NO-TOUCH have said.
+    #[must_use]
+    pub fn wishes(&self) -> (bool, bool) {
+        (self.no_evict, self.no_touch)
+    }
+
+    /// True while a key that was watched may have changed.
+    #[must_use]
+    pub fn watches(&self) -> bool {
+        !self.watched.is_empty()
+    }
+
+    /// True if it gets the lines of MONITOR.
+    #[must_use]
+    pub fn monitors(&self) -> bool {
+        self.monitors
+    }
+
+    /// It gets them from now on, and can't ask for keys any more.
+    pub fn begin_monitor(&mut self) {
+        self.monitors = true;
+    }
+
+    /// True if MULTI has queued a command of a kind.
+    #[must_use]
+    pub fn queued_any(&self, is: impl Fn(&Command) -> bool) -> bool {
+        self.transaction.as_ref().is_some_and(|all| all.queued().iter().any(|one| is(one.command)))
+    }
+
     /// How many commands MULTI has queued; nothing outside of MULTI.
     #[must_use]
     pub fn queued(&self) -> Option<usize> {
@@ -288,22 +311,30 @@ impl Session {
     /// Answers in order, at once.
     pub(super) fn answer<'a>(&mut self, reply: Reply, out: &mut Vec<u8>) -> Step<'a> {
         self.last.1 = if matches!(reply, Reply::Error(_)) { Fate::Failed } else { Fate::Ran };
-        let seq = self.open(false, false);
+        let seq = self.open(Kind::Plain);
         self.on_reply(seq, reply, out);
         Step::Answered
     }
 
     /// Opens the slot of a request.
-    pub(super) fn open(&mut self, write: bool, watch: bool) -> u64 {
+    pub(super) fn open(&mut self, kind: Kind) -> u64 {
         let silent = self.muted != Muted::No;
         if self.muted == Muted::Next {
             self.muted = Muted::No;
         }
-        self.pending.push_back(Slot { reply: None, proto: self.proto, write, watch, silent });
-        self.writes_pending += usize::from(write);
-        self.watches_in_flight += usize::from(watch);
+        self.pending.push_back(Slot { reply: None, proto: self.proto, kind, silent });
+        self.count_of(kind).into_iter().for_each(|count| *count += 1);
         self.next_seq += 1;
         self.next_seq - 1
+    }
+
+    fn count_of(&mut self, kind: Kind) -> Option<&mut usize> {
+        match kind {
+            Kind::Plain => None,
+            Kind::Write => Some(&mut self.writes_pending),
+            Kind::Watch => Some(&mut self.watches_in_flight),
+            Kind::Everywhere => Some(&mut self.everywhere_pending),
+        }
     }
 
     /// True while WATCH has not been answered.
@@ -312,7 +343,7 @@ impl Session {
     }
 
     fn leave(&mut self, reply: Reply, out: &mut Vec<u8>) {
-        let head = self.next_seq - self.pending.len() as u64;
+        let head = self.head();
         let slot = self.pending.pop_front().expect("a reply has a request");
         let reply = match self.merges.pop_front_if(|merge| merge.seq == head) {
             Some(merge) => {
@@ -323,8 +354,7 @@ impl Session {
             }
             None => reply,
         };
-        self.writes_pending -= usize::from(slot.write);
-        self.watches_in_flight -= usize::from(slot.watch);
+        self.count_of(slot.kind).into_iter().for_each(|count| *count -= 1);
         if let Reply::Watched(watched) = &reply {
             self.watched.extend_from_slice(watched);
         }
@@ -343,7 +373,7 @@ impl Session {
             // An EXEC in flight may select a database, or not, if WATCH aborts it.
             return Step::Blocked;
         }
-        self.last = (command::find(args[0]), Fate::Ran);
+        (self.last, self.last_sub) = ((command::find(args[0]), Fate::Ran), None);
         let Some(command) = self.last.0 else {
             if is_http(args[0]) {
                 return Step::Close;
@@ -357,27 +387,48 @@ impl Session {
             }
             return self.refuse(Refused::Arity(command.name.to_owned()), out);
         }
-        if let Err(refused) = containers::check(command, &args) {
-            return self.refuse(refused, out);
+        match self.admit(command, &args) {
+            Ok(place) => self.admitted(command, args, place, out),
+            Err(refused) => self.refuse(refused, out),
         }
+    }
+
+    /// Where a command runs, unless this connection may not run it.
+    fn admit(&mut self, command: &'static Command, args: &[&[u8]]) -> Result<Place, Refused> {
+        self.last_sub = containers::check(command, args)?;
         if !self.authenticated && !matches!(command.name, "auth" | "hello" | "quit" | "reset") {
-            return self.refuse(Refused::Text("NOAUTH Authentication required.".to_owned()), out);
+            return Err(Refused::Text("NOAUTH Authentication required.".to_owned()));
         }
-        let place = match self.place(command, &args) {
-            Ok(place) => place,
-            Err(refused) => return self.refuse(refused, out),
-        };
-        if self.transaction.is_some()
+        let place = self.place(command, args)?;
+        if self.monitors && touches_keys(command) {
+            return Err(Refused::Text("ERR Replica can't interact with the keyspace".to_owned()));
+        }
+        self.check_listening(command, self.last_sub)?;
+        Ok(place)
+    }
+
+    fn admitted<'a>(&mut self, command: &'static Command, args: Args<'a>, place: Place, out: &mut Vec<u8>) -> Step<'a> {
+        let step = if self.transaction.is_some()
             && !matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset" | "once")
         {
             let step = self.queue(command, &args, out);
             self.last.1 = Fate::Queued;
-            return step;
+            step
+        } else {
+            self.run(command, args, place, out)
+        };
+        if self.tracking.is_some() && !matches!(step, Step::Blocked) {
+            self.forget_caching(command);
         }
+        step
+    }
+
+    fn run<'a>(&mut self, command: &'static Command, args: Args<'a>, place: Place, out: &mut Vec<u8>) -> Step<'a> {
         match command.run {
             Run::Session => self.session_command(command, args, out),
             Run::Node => Step::Admin(self.call(command, args, place)),
             Run::Prefix(_) => self.prefixed(command, args, place, out),
+            Run::Everywhere => self.everywhere(command, &args, out),
             Run::Read(_) | Run::Write(_) | Run::Scatter(_) | Run::Script(_) => {
                 if command.name == "watch" && self.transaction.is_some() {
                     return self.answer(error("ERR WATCH inside MULTI is not allowed"), out);
@@ -392,8 +443,26 @@ impl Session {
 
     pub(super) fn call<'a>(&mut self, command: &'static Command, args: Args<'a>, place: Place) -> Call<'a> {
         let joins = self.writes_pending > 0;
-        let seq = self.open(command.is_write(), command.name == "watch");
-        Call { seq, db: self.db, joins, command, args, place }
+        let kind = match command.run {
+            _ if command.name == "watch" => Kind::Watch,
+            _ if command.is_write() => Kind::Write,
+            _ => Kind::Plain,
+        };
+        let seq = self.open(kind);
+        let noted = self.tracking.is_some() && self.note_read(command, seq);
+        Call { seq, db: self.db, joins, noted, command, args, place }
+    }
+
+    /// A message, or a question about those who listen: it waits until all earlier commands are answered, but for those of
+    /// its own kind, which stay in order by themselves.
+    fn everywhere<'a>(&mut self, command: &'static Command, args: &[&[u8]], out: &mut Vec<u8>) -> Step<'a> {
+        if self.pending.len() > self.everywhere_pending {
+            return Step::Blocked;
+        }
+        match Everywhere::parse(command, args) {
+            Ok(what) => Step::Everywhere(EverywhereCall { seq: self.open(Kind::Everywhere), what }),
+            Err(reply) => self.answer(reply, out),
+        }
     }
 
     /// An error that also spoils an open transaction.
@@ -417,9 +486,12 @@ impl Session {
             }
             "reset" if self.watching() => Step::Blocked,
             "reset" => {
+                let tracking = self.stop_tracking();
                 self.reset();
-                self.answer(Reply::Simple("RESET"), out)
+                self.answer(Reply::Simple("RESET"), out);
+                Step::Reset { listens: self.unsubscribe_all(), tracking }
             }
+            _ if listens(command).is_some() => self.subscribe(command, &args, out),
             "quit" => {
                 self.answer(Reply::Ok, out);
                 Step::Close
@@ -434,122 +506,6 @@ impl Session {
             _ => self.transaction_command(command, out),
         }
     }
-
-    /// Runs a command about this connection alone; nothing where the binary must answer, or nobody.
-    pub(super) fn local(&mut self, command: &Command, args: &[&[u8]]) -> Option<Reply> {
-        Some(match command.name {
-            "ping" => match args.get(1) {
-                _ if args.len() > 2 => Reply::Error(Refused::Arity("ping".to_owned())),
-                None => Reply::Simple("PONG"),
-                Some(text) => Reply::bulk(text),
-            },
-            "echo" => Reply::bulk(args[1]),
-            "hello" => self.hello(args),
-            "auth" => self.auth(args),
-            "readonly" | "readwrite" | "asking" => self.route_reads(command),
-            _ => return self.client(args),
-        })
-    }
-
-    fn hello(&mut self, args: &[&[u8]]) -> Reply {
-        let mut proto = self.proto;
-        if let Some(version) = args.get(1) {
-            proto = match *version {
-                b"2" => Proto::Two,
-                b"3" => Proto::Three,
-                other if super::parse::integer(other).is_some() => {
-                    return error("NOPROTO unsupported protocol version");
-                }
-                _ => return error("ERR Protocol version is not an integer or out of range"),
-            };
-        }
-        let (mut rest, mut name) = (args.get(2..).unwrap_or_default(), None);
-        while let Some(option) = rest.first() {
-            match (option.to_ascii_lowercase().as_slice(), rest) {
-                (b"auth", [_, user, password, ..]) => {
-                    if let Reply::Error(refused) = self.authenticate(user, password) {
-                        return Reply::Error(refused);
-                    }
-                    rest = &rest[3..];
-                }
-                (b"setname", [_, given, ..]) => {
-                    name = Some(given.to_vec());
-                    rest = &rest[2..];
-                }
-                _ => {
-                    let option = String::from_utf8_lossy(option);
-                    return error(&format!("ERR Syntax error in HELLO option '{option}'"));
-                }
-            }
-        }
-        if !self.authenticated {
-            return error(
-                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
-                 <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
-                 the same time",
-            );
-        }
-        if let Some(name) = name {
-            if !printable(&name) {
-                return error("ERR Client names cannot contain spaces, newlines or special characters.");
-            }
-            self.name = name;
-        }
-        self.proto = proto;
-        let pair = |key: &str, value: Reply| (Reply::text(key), value);
-        Reply::Map(vec![
-            pair("server", Reply::text("redis")),
-            pair("version", Reply::text("7.0.15")),
-            pair("proto", Reply::Int(i64::from(self.resp()))),
-            pair("id", Reply::Int(i64::try_from(self.id.0).unwrap_or(i64::MAX))),
-            pair("mode", Reply::text(if self.cluster.is_some() { "cluster" } else { "standalone" })),
-            pair("role", Reply::text("master")),
-            pair("modules", Reply::Array(Vec::new())),
-        ])
-    }
-
-    fn auth(&mut self, args: &[&[u8]]) -> Reply {
-        match args {
-            [_, password] if self.config.requirepass.is_none() => {
-                let _ = password;
-                error(
-                    "ERR AUTH <password> called without any password configured for the default user. Are you sure \
-                     your configuration is correct?",
-                )
-            }
-            [_, password] => self.authenticate(b"default", password),
-            [_, user, password] => self.authenticate(user, password),
-            _ => Reply::Error(Refused::Syntax),
-        }
-    }
-
-    fn authenticate(&mut self, user: &[u8], password: &[u8]) -> Reply {
-        let right = self.config.requirepass.as_ref().is_none_or(|wanted| same(wanted, password));
-        if user != b"default" || !right {
-            return error("WRONGPASS invalid username-password pair or user is disabled.");
-        }
-        self.authenticated = true;
-        Reply::Ok
-    }
-
-    pub(super) fn database(number: &[u8]) -> Result<u8, Refused> {
-        let number = super::parse::integer(number).ok_or(Refused::NotAnInteger)?;
-        let number = i32::try_from(number).map_err(|_| Refused::NotAnInt)?;
-        u8::try_from(number).ok().filter(|db| *db < DATABASE_COUNT).ok_or(Refused::DbOutOfRange)
-    }
-
-    fn reset(&mut self) {
-        self.transaction = None;
-        self.watched.clear();
-        self.db = 0;
-        self.proto = Proto::Two;
-        self.name.clear();
-        self.muted = Muted::No;
-        self.authenticated = self.config.requirepass.is_none();
-        if let Some(view) = &mut self.cluster {
-            view.readonly = false;
-        }
-    }
 }
 
 pub(super) fn error(text: &str) -> Reply {
@@ -560,9 +516,10 @@ pub(super) fn lower(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).to_ascii_lowercase()
 }
 
-/// Compares without telling by its time where the first difference is.
-fn same(wanted: &[u8], given: &[u8]) -> bool {
-    wanted.len() == given.len() && wanted.iter().zip(given).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+/// True for what a client that monitors can't do.
+fn touches_keys(command: &Command) -> bool {
+    let publishes = matches!(command.run, Run::Everywhere) && command.name != "pubsub";
+    command.is_readonly() || command.is_write() || publishes
 }
 
 /// A browser that was tricked into sending a form here: it gets no answer, and the commands in the form don't run.

@@ -1,14 +1,17 @@
 //! MULTI, EXEC, DISCARD and UNWATCH on one connection.
 //!
 //! What changes or reads keys goes to the core as one step. Commands about the connection or the node have no place in
-//! a shard's log: they are run when EXEC is, and their replies are put between the core's at their positions.
+//! a shard's log: they are run when EXEC is, and their replies are put between the core's at their positions. Messages leave once
+//! the transaction is committed, and its reply when it is known who got them; a transaction that fails sends none.
 
 use super::client::is_for_node;
 use super::parse::Args;
-use super::session::{ExecCall, QueuedCall, Session, Step, error};
+use super::session::{Kind, Session, error};
+use super::step::{EverywhereCall, ExecCall, QueuedCall, Step};
 use crate::cluster::Place;
 use base::limits::{QUEUED_COMMANDS_MAX, STRING_BYTES_MAX};
 use data::command::prefix;
+use data::command::pubsub::{Everywhere, listens};
 use data::once::Id;
 use data::{Command, Refused, Reply, Run};
 
@@ -29,11 +32,24 @@ pub(super) struct Merge {
     pub(super) seq: u64,
     pub(super) replies: Vec<(usize, Reply)>,
     pub(super) db: u8,
+    /// What is for every lane once the transaction is committed, by position.
+    later: Vec<(usize, Everywhere)>,
+    /// The core's reply, once it is.
+    committed: Option<Reply>,
+    /// Positions whose answers are awaited.
+    awaited: usize,
 }
+
+/// Marks the numbers of calls that transactions make behind their commit: the low bits are positions.
+const BEHIND_EXEC: u64 = 1 << 63;
 
 impl Transaction {
     pub(super) fn len(&self) -> usize {
         self.queued.len()
+    }
+
+    pub(super) fn queued(&self) -> &[QueuedCall] {
+        &self.queued
     }
 
     /// It will not be executed: what is queued is let go.
@@ -43,7 +59,24 @@ impl Transaction {
     }
 }
 
+impl QueuedCall {
+    /// The arguments, as commands take them.
+    #[must_use]
+    pub fn words(&self) -> Args<'_> {
+        self.args.iter().map(Vec::as_slice).collect()
+    }
+}
+
 impl Merge {
+    /// The core's reply, if nothing more is awaited.
+    fn finish(&mut self) -> Option<(u64, Reply)> {
+        if self.awaited > 0 {
+            return None;
+        }
+        self.replies.sort_by_key(|(at, _)| *at);
+        self.committed.take().map(|reply| (self.seq, reply))
+    }
+
     /// The core's replies with the others between them.
     pub(super) fn into_reply(self, reply: Reply) -> Reply {
         let Reply::Array(mut all) = reply else { return reply };
@@ -64,6 +97,12 @@ impl Session {
             return self.answer(error("ERR too many commands in MULTI; EXEC in smaller parts"), out);
         }
         let db = transaction.db;
+        if listens(command).is_some() {
+            let name = command.name.to_uppercase();
+            let why = "its messages would stand among the replies of EXEC: send it outside of MULTI";
+            return self.refuse(Refused::Text(format!("ERR {name} can't stand in MULTI, for {why}")), out);
+        }
+        let transaction = self.transaction.as_mut().expect("the caller looked");
         if let Some(selected) = selected {
             transaction.db = selected;
         }
@@ -153,7 +192,36 @@ impl Session {
         }
     }
 
+    /// A reply while EXECs are in flight: what is for the client of it, if anything is by now.
+    #[cold]
+    pub(super) fn merge_everywhere(&mut self, seq: u64, reply: Reply) -> Option<(u64, Reply)> {
+        if seq & BEHIND_EXEC != 0 {
+            let merge = self.merges.front_mut()?;
+            merge.replies.push((usize::try_from(seq & !BEHIND_EXEC).ok()?, reply));
+            merge.awaited = merge.awaited.checked_sub(1)?;
+            return merge.finish();
+        }
+        let Some(merge) = self.merges.iter_mut().find(|merge| merge.seq == seq) else { return Some((seq, reply)) };
+        if merge.later.is_empty() || !matches!(reply, Reply::Array(_)) {
+            return Some((seq, reply));
+        }
+        merge.committed = Some(reply);
+        merge.awaited = merge.later.len();
+        let numbered = merge.later.drain(..).map(|(at, what)| EverywhereCall { seq: BEHIND_EXEC | at as u64, what });
+        self.due.extend(numbered);
+        None
+    }
+
+    /// What transactions that are committed have for every lane; the answers go to [`Session::on_reply`].
+    pub fn take_due(&mut self) -> Vec<EverywhereCall> {
+        std::mem::take(&mut self.due)
+    }
+
     fn exec<'a>(&mut self, once: Option<Id<'_>>, out: &mut Vec<u8>) -> Step<'a> {
+        let publishes = |one: &QueuedCall| matches!(one.command.run, Run::Everywhere);
+        if self.pending() > 0 && self.transaction.as_ref().is_some_and(|all| all.queued.iter().any(publishes)) {
+            return Step::Blocked;
+        }
         let transaction = self.transaction.take().unwrap_or_default();
         let watched = std::mem::take(&mut self.watched);
         if transaction.spoilt {
@@ -162,32 +230,40 @@ impl Session {
         if let Err(refused) = self.check_transaction(&transaction.queued) {
             return self.answer(Reply::Error(refused), out);
         }
-        let (mut commands, mut admin, mut replies) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut commands, mut admin, mut replies, mut later) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (at, queued) in transaction.queued.into_iter().enumerate() {
             match queued.command.run {
                 Run::Node => admin.push((at, queued)),
                 Run::Session if is_for_node(queued.command, &queued.args) => admin.push((at, queued)),
                 Run::Session => replies.push((at, self.in_exec(&queued))),
-                Run::Read(_) | Run::Write(_) | Run::Scatter(_) | Run::Script(_) => match self.of_cluster_in_exec(&queued) {
-                    Some(reply) => replies.push((at, reply)),
-                    None => commands.push(queued),
+                Run::Everywhere => match Everywhere::parse(queued.command, &queued.words()) {
+                    Ok(what) => later.push((at, what)),
+                    Err(reply) => replies.push((at, reply)),
                 },
+                Run::Read(_) | Run::Write(_) | Run::Scatter(_) | Run::Script(_) => {
+                    match self.of_cluster_in_exec(&queued) {
+                        Some(reply) => replies.push((at, reply)),
+                        None => commands.push(queued),
+                    }
+                }
                 Run::Prefix(_) => unreachable!("prefixes are refused inside MULTI"),
             }
         }
         if once.is_some() && !commands.iter().any(has_key) {
             return self.answer(error(ONCE_WITHOUT_KEY), out);
         }
-        let seq = self.open(true, false);
-        if !replies.is_empty() || !admin.is_empty() {
-            self.merges.push_back(Merge { seq, replies, db: transaction.db });
+        let seq = self.open(Kind::Write);
+        let noted = commands.iter().fold(false, |noted, one| self.note_read(one.command, seq) | noted);
+        if !replies.is_empty() || !admin.is_empty() || !later.is_empty() {
+            let db = transaction.db;
+            self.merges.push_back(Merge { seq, replies, db, later, committed: None, awaited: 0 });
         }
-        Step::Exec(ExecCall { seq, once: once.map(Id::to_owned), watched, commands, admin })
+        Step::Exec(ExecCall { seq, noted, once: once.map(Id::to_owned), watched, commands, admin })
     }
 
     /// A command about the connection, in EXEC.
     fn in_exec(&mut self, queued: &QueuedCall) -> Reply {
-        let args: Args<'_> = queued.args.iter().map(Vec::as_slice).collect();
+        let args = queued.words();
         match queued.command.name {
             "select" => self.select(args[1]).map_or_else(Reply::Error, |_| Reply::Ok),
             "ping" | "echo" | "hello" | "auth" | "client" | "readonly" | "readwrite" | "asking" => {

@@ -282,9 +282,9 @@ fn scan_number(text: &[u8]) -> Option<(f64, usize)> {
     if let [b'0', b'x' | b'X', digits @ ..] = rest {
         let len = digits.iter().take_while(|digit| digit.is_ascii_hexdigit()).count();
         if len > 0 {
-            let value = digits[..len].iter().fold(0.0, |sum, digit| {
-                sum * 16.0 + f64::from(char::from(*digit).to_digit(16).unwrap_or(0))
-            });
+            let value = digits[..len]
+                .iter()
+                .fold(0.0, |sum, digit| sum * 16.0 + f64::from(char::from(*digit).to_digit(16).unwrap_or(0)));
             return Some((signed(value), sign + 2 + len));
         }
     }

@@ -94,7 +94,9 @@ pub(crate) fn register(native: &Native<'_>, settings: &Rc<Settings>) -> Result<(
         number(lua, &settings.precision, &args, "encode_number_precision", (1, 14))
     })?;
     with("encode_keep_buffer", |lua, _, settings, args| flag(lua, &settings.keep_buffer, &args))?;
-    with("encode_invalid_numbers", |lua, _, settings, args| invalid(lua, &settings.encode_invalid, &args, Null::Known))?;
+    with("encode_invalid_numbers", |lua, _, settings, args| {
+        invalid(lua, &settings.encode_invalid, &args, Null::Known)
+    })?;
     with("decode_invalid_numbers", |lua, _, settings, args| {
         invalid(lua, &settings.decode_invalid, &args, Null::Unknown)
     })?;
@@ -120,13 +122,7 @@ fn sparse_array(lua: &Lua, settings: &Settings, args: &MultiValue) -> Result<Mul
     Ok(MultiValue::from_iter([Value::Boolean(settings.sparse_convert.get())].into_iter().chain(numbers)))
 }
 
-fn number(
-    lua: &Lua,
-    cell: &Cell<i64>,
-    args: &MultiValue,
-    name: &str,
-    range: (i64, i64),
-) -> Result<MultiValue> {
+fn number(lua: &Lua, cell: &Cell<i64>, args: &MultiValue, name: &str, range: (i64, i64)) -> Result<MultiValue> {
     number_at(lua, cell, args, 1, name, range)?;
     Ok(one(Value::Number(double(cell.get()))))
 }
