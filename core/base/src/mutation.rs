@@ -66,6 +66,14 @@ pub enum Mutation {
     WaitAnswersForgotten,
     /// Those who wait under a leader wait on under the next one, whether anybody asks for them or not.
     WaitersOutliveLeader,
+    /// Who is served is served twice, and answered once.
+    WaiterServedTwice,
+    /// Who is let go, for he is gone or was unblocked, stays in his line and takes what comes.
+    WaiterLetGoStays,
+    /// Those whose time is over are served all the same.
+    WaitTimeIgnored,
+    /// Snapshots leave those out who wait.
+    WaitersNotInSnapshot,
     /// A leader commits what any one replica holds (R1).
     CommitWithoutQuorum,
     /// A notice of a log that was cut back since counts for the new one (R2).
@@ -104,7 +112,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Rules that one node keeps alone.
-    pub const OF_A_NODE: [Self; 26] = [
+    pub const OF_A_NODE: [Self; 32] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -131,6 +139,12 @@ impl Mutation {
         Self::OnceRunsAgain,
         Self::OnceFloorIgnored,
         Self::OnceNotInSnapshot,
+        Self::NewestWaiterFirst,
+        Self::WaitersServedLater,
+        Self::WaiterServedTwice,
+        Self::WaiterLetGoStays,
+        Self::WaitTimeIgnored,
+        Self::WaitersNotInSnapshot,
     ];
     /// Rules that replicas keep together.
     pub const OF_A_GROUP: [Self; 18] = [

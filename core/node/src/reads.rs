@@ -100,6 +100,9 @@ impl Lane {
             }
             _ => replica.state().read(&cx, queued.command, &args),
         };
+        if reply.is_some() && self.listening.misses {
+            replica.hear_misses(queued.command, out);
+        }
         match reply {
             Some(reply) if goes_on(&waiter, &reply) => self.stand_to_read(now, shard, waiter, out),
             Some(reply) => self.answer(waiter, shard, name_shard(reply, shard), out),
