@@ -3,6 +3,7 @@
 //! A command is a row of [`command::COMMANDS`] with a plain function from the [`keyspace::Keyspace`], a
 //! [`context::Context`] and its arguments to a [`reply::Reply`]; it never sees a connection, a clock or a disk.
 
+mod calls;
 pub mod command;
 pub mod context;
 pub mod keyspace;

@@ -4,13 +4,14 @@
 //! sees the entry and the state, nothing else. A command that is refused changes nothing and is part of the log all the
 //! same, since whether it is refused depends on the state at its place.
 
+pub(crate) use crate::calls::{Call, put_call};
 use crate::command::{self, Command};
 use crate::keyspace::{NEAR_MAX, bring_near};
 use crate::once::{Id, Known};
 use crate::waits::{Caller, How, Patience, WaitId};
 use crate::{Context, Garbage, Keyspace, Refused, Reply, Run, Watched};
-use base::codec::{DecodeError, Reader, put_bytes, put_varint};
-use base::limits::{DATABASE_COUNT, EXPIRED_PER_ENTRY_MAX};
+use base::codec::{DecodeError, Reader, put_varint};
+use base::limits::EXPIRED_PER_ENTRY_MAX;
 use base::mutation::{self, Mutation};
 use base::{Index, Stamp};
 use bytes::Bytes;
@@ -187,16 +188,6 @@ impl EntryWriter {
 
     fn put_call(&mut self, db: u8, command: &Command, args: &[&[u8]]) {
         put_call(&mut self.body, db, command, args);
-    }
-}
-
-/// Appends a call.
-pub(crate) fn put_call(out: &mut Vec<u8>, db: u8, command: &Command, args: &[&[u8]]) {
-    out.push(db);
-    put_varint(out, u64::from(command.id));
-    put_varint(out, args.len() as u64);
-    for arg in args {
-        put_bytes(out, arg);
     }
 }
 
@@ -562,46 +553,4 @@ fn skip_wait(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
     }
     Patience::decode(reader)?;
     Ok(())
-}
-
-/// One command of an entry.
-pub(crate) struct Call<'a> {
-    pub(crate) db: u8,
-    pub(crate) command: &'static Command,
-    pub(crate) args: SmallVec<[&'a [u8]; 4]>,
-}
-
-impl<'a> Call<'a> {
-    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, BadEntry> {
-        let db = reader.u8()?;
-        if db >= DATABASE_COUNT {
-            return Err(DecodeError::Unknown(u64::from(db)).into());
-        }
-        let id = reader.varint()?;
-        let command = command::by_id(id).ok_or(DecodeError::Unknown(id))?;
-        let argc = reader.len()?;
-        let mut args = SmallVec::new();
-        for _ in 0..argc {
-            args.push(reader.bytes()?);
-        }
-        if !command.accepts(args.len()) {
-            return Err(DecodeError::Unknown(args.len() as u64).into());
-        }
-        Ok(Self { db, command, args })
-    }
-
-    fn fingerprint(&self, hasher: &mut impl Hasher) {
-        hasher.write_u8(self.db);
-        hasher.write_u16(self.command.id);
-        hasher.write_u64(self.args.len() as u64);
-        for arg in self.args.iter().skip(1) {
-            hasher.write_u64(arg.len() as u64);
-            hasher.write(arg);
-        }
-    }
-
-    fn first_key(&self) -> Option<(u8, &'a [u8])> {
-        let at = self.command.keys.positions(&self.args).next()?;
-        Some((self.db, self.args[at]))
-    }
 }

@@ -22,6 +22,18 @@ pub static COMMANDS: &[Command] = &[
     row("bzpopmin", 825, -3, "write noscript fast blocking", Keys::ALL_BUT_LAST, Run::Write(bzpopmin), ZSET, "5.0.0"),
     row("bzpopmax", 826, -3, "write noscript fast blocking", Keys::ALL_BUT_LAST, Run::Write(bzpopmax), ZSET, "5.0.0"),
     row("bzmpop", 827, -5, "write blocking movablekeys", COUNTED, Run::Write(bzmpop), ZSET, "7.0.0"),
+    // It never waits: what it waits for in Redis is so whenever a reply leaves here.
+    Command {
+        name: "wait",
+        id: 828,
+        arity: 3,
+        flags: "noscript",
+        keys: Keys::NONE,
+        run: Run::Node,
+        summary: "Returns how many other nodes have the earlier writes of the connection on disk, at least.",
+        group: "generic",
+        since: "3.0.0",
+    },
 ];
 
 const ZSET: &str = "sorted-set";
