@@ -258,9 +258,9 @@ impl Replica {
         let origin = Origin::Lane(asker.lane);
         let number = self.waiting.of(origin, asker.client, asker.seq);
         let call = number.and_then(|number| self.waiting.get_mut(number)).filter(|call| call.is_with(from));
-        let waits = |args: &[Vec<u8>], command| {
+        let waits = |args: &[Vec<u8>], command: &data::Command| {
             let args: SmallVec<[&[u8]; 8]> = args.iter().map(Vec::as_slice).collect();
-            blocking::wish(command, &args).is_some()
+            command.accepts(args.len()) && blocking::wish(command, &args).is_some()
         };
         if let Some(call) = call.filter(|call| waits(&args, call.queued.command)) {
             call.queued.args = args;
