@@ -3,7 +3,7 @@
 //! An unknown subcommand is refused where an unknown command is, before it runs or is queued by MULTI. DEBUG is not
 //! here: in Redis too it reads its words by itself.
 
-use super::{Command, ID_MAX};
+use super::{Command, ID_MAX, memory};
 use crate::{Refused, Reply};
 
 /// A subcommand.
@@ -73,7 +73,27 @@ pub(super) const fn sub(name: &'static str, arity: i16, help: &'static [&'static
 
 pub(super) const HELP: Sub = sub("help", 2, &["HELP", "    Prints this help."]);
 
-static CONTAINERS: [Container; 9] = [
+static CONTAINERS: [Container; 13] = [
+    Container {
+        id: 800,
+        head: "MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &memory::subs::MEMORY,
+    },
+    Container {
+        id: 802,
+        head: "LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &memory::subs::LATENCY,
+    },
+    Container {
+        id: 815,
+        head: "MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &memory::subs::MODULE,
+    },
+    Container {
+        id: 816,
+        head: "ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &memory::subs::ACL,
+    },
     Container {
         id: 407,
         head: "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -133,7 +153,22 @@ static CONTAINERS: [Container; 9] = [
             sub("docs", -2, &["DOCS [<command-name> ...]", "    Return documentation of commands."]),
             sub("getkeys", -3, &["GETKEYS <full-command>", "    Return the keys from a full command."]),
             sub("info", -2, &["INFO [<command-name> ...]", "    Return details about commands."]),
-            sub("list", -2, &["LIST", "    Return the names of all commands."]),
+            sub(
+                "getkeysandflags",
+                -3,
+                &[
+                    "GETKEYSANDFLAGS <full-command>",
+                    "    Return the keys from a full command, and what it does to each.",
+                ],
+            ),
+            sub(
+                "list",
+                -2,
+                &[
+                    "LIST [FILTERBY (MODULE <module-name> | ACLCAT <category> | PATTERN <pattern>)]",
+                    "    Return the names of all commands, or of some.",
+                ],
+            ),
             HELP,
         ],
     },
@@ -162,7 +197,7 @@ static CONTAINERS: [Container; 9] = [
                 &["ENCODING <key>", "    Return the kind of internal representation of the value of <key>."],
             ),
             sub("freq", 3, &["FREQ <key>", "    Refused: how often keys are read is not counted."]),
-            sub("idletime", 3, &["IDLETIME <key>", "    Refused: when keys were last read is not kept."]),
+            sub("idletime", 3, &["IDLETIME <key>", "    Always 0: when keys were last read is not kept."]),
             sub("refcount", 3, &["REFCOUNT <key>", "    Return the number of references of the value of <key>."]),
             HELP,
         ],

@@ -22,21 +22,24 @@ fn object(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let Some(key) = args.get(2) else { return Ok(containers::help(&COMMANDS[0])) };
     let Some(live) = keyspace.get(cx, key) else { return Ok(Reply::Nil) };
     match sub.as_slice() {
-        b"encoding" => Ok(Reply::text(match live.value {
-            Value::Other(object) => object.encoding(),
-            Value::Str(bytes) => encoding(bytes),
-            Value::Large(bytes) => encoding(bytes),
-        })),
+        b"encoding" => Ok(Reply::text(encoding_of(live.value))),
         b"refcount" => Ok(Reply::Int(1)),
-        b"idletime" => Err(Refused::Text(
-            "ERR when a key was last read is not kept: a read leaves no trace. SCAN, TTL and INFO may tell what you want"
-                .to_owned(),
-        )),
+        // A read leaves no trace here: for all that is known, the key is read now.
+        b"idletime" => Ok(Reply::Int(0)),
         _ => Err(Refused::Text(
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
              between policies at runtime LRU and LFU data will take some time to adjust."
                 .to_owned(),
         )),
+    }
+}
+
+/// What Redis would hold a value as.
+pub(super) fn encoding_of(value: Value<'_>) -> &'static str {
+    match value {
+        Value::Other(object) => object.encoding(),
+        Value::Str(bytes) => encoding(bytes),
+        Value::Large(bytes) => encoding(bytes),
     }
 }
 

@@ -365,6 +365,20 @@ impl Keyspace {
         self.dbs.iter().map(|db| db.item_bytes + db.objects.bytes).sum()
     }
 
+    /// Bytes of memory that a live key and its value take: its place in the table, its item, and what stands apart.
+    #[must_use]
+    pub fn footprint(&self, cx: &Context, key: &[u8]) -> Option<usize> {
+        self.get(cx, key)?;
+        let item = self.place(cx.db, self.address(cx.db, key), key)?;
+        let home = &self.dbs[usize::from(cx.db)];
+        let stored = home.items.get(item);
+        let apart = match item::view(stored).body {
+            Body::Str(_) => 0,
+            Body::Object(number) => size_of::<Object>() + home.objects.get(number).bytes(),
+        };
+        Some(table::PLACE_BYTES + stored.len() + apart)
+    }
+
     /// What WATCH remembers of a key: its bucket and the revision of the last change of any key of the bucket.
     #[must_use]
     pub fn watched(&self, db: u8, key: &[u8]) -> (u32, u64) {

@@ -26,6 +26,9 @@ struct Occupant {
     item: ItemId,
 }
 
+/// What a key takes in its table.
+pub const PLACE_BYTES: usize = size_of::<Occupant>();
+
 /// Where a key stands, or where it would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
