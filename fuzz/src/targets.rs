@@ -149,6 +149,17 @@ pub fn valid_snapshot_body(rng: &mut Rng) -> Vec<u8> {
         let (key, value) = (at.to_string(), "v".repeat(usize::try_from(rng.below(4000)).expect("small")));
         writer.command(0, set, &[b"set", key.as_bytes(), value.as_bytes(), b"px", b"5000"]);
     }
+    for (name, before, behind) in
+        [("rpush", None, None), ("sadd", None, None), ("hset", None, Some("7")), ("zadd", Some("1.5"), None)]
+    {
+        let command = command::find(name.as_bytes()).expect("a command that fills a value");
+        for at in 0..rng.below(200) {
+            let word = if rng.one_in(2) { at.to_string() } else { "w".repeat(usize::try_from(at).expect("small")) };
+            let words = [Some(name), Some(name), before, Some(word.as_str()), behind];
+            let args: Vec<&[u8]> = words.into_iter().flatten().map(str::as_bytes).collect();
+            writer.command(0, command, &args);
+        }
+    }
     state.apply(Index(2), &writer.finish(Stamp(2000)), |_| {}).expect("the second entry");
     let keyspace = state.cut();
     keyspace.begin_cut();

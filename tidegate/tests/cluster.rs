@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::{ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::cluster::{Cluster, First, NODES, free_ports};
+use support::cluster::{Cluster, First, NODES, hold_ports};
 use support::{Client, Folder, Reply};
 
 #[test]
@@ -347,7 +347,7 @@ fn strangers_on_the_peer_port_are_closed_and_harm_nobody() {
 fn local_runs_a_cluster_and_ends_it() {
     let folder = Folder::new("cluster-local");
     for _ in 0..20 {
-        let [base, ..] = free_ports();
+        let ([base, ..], _) = hold_ports();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["local", "--nodes", "3", "--port", &base.min(64_000).to_string(), "--dir"])
             .arg(folder.path().join(base.to_string()))

@@ -97,7 +97,17 @@ impl<'a> Reader<'a> {
     }
 
     /// A LEB128 number.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
+        // Most numbers are small.
+        if let [small @ 0..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*small));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;

@@ -37,13 +37,7 @@ impl Model {
             "get" => bulk_or_nil(value(self)),
             "set" => self.do_set(now, db, words),
             "setnx" => self.do_setnx(now, db, words),
-            "setex" | "psetex" => match deadline(now, if name == "setex" { b"ex" } else { b"px" }, words[2]) {
-                Ok(at) => {
-                    self.set(db, key, words[3], Some(at));
-                    Answer::ok()
-                }
-                Err(answer) => answer.for_command(name),
-            },
+            "setex" | "psetex" => self.do_setex(name, now, db, words),
             "getset" => {
                 let old = bulk_or_nil(value(self));
                 self.set(db, key, words[2], None);
@@ -93,6 +87,16 @@ impl Model {
             "lcs" => self.lcs(now, db, words),
             _ => return None,
         })
+    }
+
+    fn do_setex(&mut self, name: &str, now: u64, db: u8, words: &[&[u8]]) -> Answer {
+        match deadline(now, if name == "setex" { b"ex" } else { b"px" }, words[2]) {
+            Ok(at) => {
+                self.set(db, words[1], words[3], Some(at));
+                Answer::ok()
+            }
+            Err(answer) => answer.for_command(name),
+        }
     }
 
     fn do_set(&mut self, now: u64, db: u8, words: &[&[u8]]) -> Answer {

@@ -129,5 +129,6 @@ fn told(reply: Reply) -> history::Reply {
         Reply::Bulk(bytes) => history::Reply::text(bytes),
         Reply::Null => history::Reply::Nil,
         Reply::Array(replies) => history::Reply::List(replies.into_iter().map(told).collect()),
+        Reply::Push(parts) => unreachable!("nobody subscribes here: {parts:?}"),
     }
 }

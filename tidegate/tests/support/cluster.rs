@@ -1,8 +1,9 @@
 //! A cluster of three real nodes, by their configuration files: each can be killed, stopped and started again.
 
 use super::Client;
+use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ const SHARDS: u64 = 8;
 pub struct Cluster {
     /// RESP, admin, peers, cluster.
     pub ports: Vec<[u16; PORTS]>,
+    /// Keep the ports ours while no node listens.
+    held: Vec<Socket>,
     pub files: Vec<PathBuf>,
     pub children: Vec<Option<Child>>,
     /// Given to nodes that are started from now on.
@@ -35,25 +38,19 @@ pub enum First {
 impl Cluster {
     /// A fresh cluster whose shards all have leaders.
     pub fn start(folder: &Path) -> Self {
-        // A port that is free now may be taken by another test before the node binds it: then others are tried.
-        for attempt in 0..10 {
-            if let Some(cluster) = Self::try_start(&folder.join(attempt.to_string())) {
-                return cluster;
-            }
-        }
-        panic!("no free ports were found")
-    }
-
-    fn try_start(folder: &Path) -> Option<Self> {
-        let ports: Vec<[u16; PORTS]> = (0..NODES).map(|_| free_ports()).collect();
+        let (ports, held): (Vec<_>, Vec<_>) = (0..NODES).map(|_| hold_ports()).unzip();
         let files = (0..NODES).map(|at| write_config(folder, at, ports[at], &ports)).collect();
-        let mut cluster = Self { ports, files, children: Vec::new(), options: Vec::new(), ready_in: Duration::ZERO };
+        let held = held.into_iter().flatten().collect();
+        let mut cluster =
+            Self { ports, held, files, children: Vec::new(), options: Vec::new(), ready_in: Duration::ZERO };
         let begun = Instant::now();
         let children: Vec<Child> = (0..NODES).map(|at| cluster.spawn(at, First::Bootstrap)).collect();
         cluster.children = children.into_iter().map(Some).collect();
-        let ready = (0..NODES).all(|at| cluster.await_ready(at));
+        for at in 0..NODES {
+            cluster.must_be_ready(at);
+        }
         cluster.ready_in = begun.elapsed();
-        ready.then_some(cluster)
+        cluster
     }
 
     pub fn spawn(&self, at: usize, first: First) -> Child {
@@ -79,32 +76,30 @@ impl Cluster {
 
     pub fn restart(&mut self, at: usize) {
         self.children[at] = Some(self.spawn(at, First::No));
-        assert!(self.await_ready(at), "node {at} came back");
+        self.must_be_ready(at);
+    }
+
+    fn must_be_ready(&mut self, at: usize) {
+        if !self.await_ready(at) {
+            let log = std::fs::read_to_string(self.files[at].with_extension("log"));
+            panic!("node {at} ended before it was ready; its log:\n{}", log.unwrap_or_default());
+        }
     }
 
     /// Starts a node that is in no file but its own, and waits until it can be asked for its status.
     pub fn join(&mut self) -> usize {
         let at = self.ports.len();
         let folder = self.files[0].parent().expect("a file has a folder").to_owned();
-        for _ in 0..10 {
-            let mine = free_ports();
-            let file = write_config(&folder, at, mine, &self.ports);
-            self.ports.push(mine);
-            self.files.push(file);
-            self.children.push(Some(self.spawn(at, First::Join)));
-            let deadline = Instant::now() + Duration::from_secs(30);
-            while Instant::now() < deadline
-                && self.children[at].as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
-            {
-                if super::http(&self.admin(at), "GET /status HTTP/1.1\r\nhost: a\r\n\r\n").is_some() {
-                    return at;
-                }
-            }
-            self.children.pop();
-            self.files.pop();
-            self.ports.pop();
+        let (mine, held) = hold_ports();
+        self.files.push(write_config(&folder, at, mine, &self.ports));
+        self.ports.push(mine);
+        self.held.extend(held);
+        self.children.push(Some(self.spawn(at, First::Join)));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while super::http(&self.admin(at), "GET /status HTTP/1.1\r\nhost: a\r\n\r\n").is_none() {
+            assert!(Instant::now() < deadline, "node {at} can be asked for its status");
         }
-        panic!("no free ports were found")
+        at
     }
 
     pub fn kill(&mut self, at: usize) {
@@ -178,11 +173,19 @@ impl Drop for Cluster {
     }
 }
 
-/// Ports that nobody uses now.
-pub fn free_ports() -> [u16; PORTS] {
-    let listeners: Vec<TcpListener> =
-        (0..PORTS).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    std::array::from_fn(|at| listeners[at].local_addr().expect("it is bound").port())
+/// Ports for a node, and what holds them: sockets that are bound, but don't listen. The system gives such a port to nobody who asks for any,
+/// nor to a connection from here, however long the node is down; a node that asks for this very one gets it.
+pub fn hold_ports() -> ([u16; PORTS], Vec<Socket>) {
+    let held: Vec<Socket> = (0..PORTS).map(|_| hold_port().expect("a free port")).collect();
+    let port = |socket: &Socket| socket.local_addr().ok()?.as_socket().map(|address| address.port());
+    (std::array::from_fn(|at| port(&held[at]).expect("it is bound")), held)
+}
+
+fn hold_port() -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    Ok(socket)
 }
 
 fn write_config(folder: &Path, at: usize, mine: [u16; PORTS], ports: &[[u16; PORTS]]) -> PathBuf {

@@ -72,15 +72,14 @@ fn want(id: &[u8]) -> Result<Want, Refused> {
 
 fn read(entries: &Entries, group: &mut Group, consumer: &[u8], want: Want, call: &Call<'_, '_>, cx: &Context) -> Got {
     let place = group.find(consumer);
-    if matches!(want, Want::New) && entries.log().last().is_none_or(|last| last <= group.last) {
-        if let Some(place) = place {
-            group.see(place, cx.stamp.0);
-        }
+    if let Some(place) = place {
+        group.see(place, cx.stamp.0);
+    }
+    if matches!(want, Want::New) && !entries.has_any_behind(group.last) {
         return Got { entries: None, consumer_made: false };
     }
     let consumer_made = place.is_none();
     let place = place.unwrap_or_else(|| group.add_consumer(consumer, cx.stamp.0));
-    group.see(place, cx.stamp.0);
     let got = match want {
         Want::New => deliver(entries, group, place, call, cx),
         Want::Owed(after) => again(entries, group, place, after, call.count, cx),

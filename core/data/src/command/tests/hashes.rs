@@ -87,8 +87,8 @@ fn fields_are_drawn() {
         hrandfield h 0 => []
         hrandfield h 5 => [a]
         hrandfield h -3 => [a a a]
-        hrandfield h 5 WITHVALUES => [(a 1)]
-        hrandfield h -2 withvalues => [(a 1) (a 1)]
+        hrandfield h 5 WITHVALUES => [a 1]
+        hrandfield h -2 withvalues => [a 1 a 1]
         hrandfield h x => !ERR value is not an integer or out of range
         hrandfield h 1 values => !ERR syntax error
         hrandfield h 1 withvalues x => !ERR syntax error

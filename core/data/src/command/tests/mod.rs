@@ -101,11 +101,7 @@ fn shown(reply: &Reply) -> String {
                 pairs.iter().map(|(key, value)| format!("{}: {}", shown(key), shown(value))).collect();
             format!("{{{}}}", pairs.join(", "))
         }
-        Reply::Couples(pairs) => {
-            let pairs: Vec<String> =
-                pairs.iter().map(|(one, two)| format!("({} {})", shown(one), shown(two))).collect();
-            format!("[{}]", pairs.join(" "))
-        }
+        Reply::Couples(pairs) => many(&pairs.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect::<Vec<_>>()),
         Reply::Error(why) => format!("!{why}"),
         other => format!("{other:?}"),
     }

@@ -162,20 +162,26 @@ impl Chunk {
         self.data.shrink_to_fit();
     }
 
-    /// The live entries, in order.
-    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.raw().filter(|raw| raw.flags & DEAD == 0).map(|raw| self.entry(&raw))
+    /// The live entries from `from` on, in order.
+    pub(super) fn entries(&self, from: Id) -> impl Iterator<Item = Entry<'_>> {
+        self.raw().filter(move |raw| raw.flags & DEAD == 0 && raw.id >= from).map(|raw| self.entry(&raw))
     }
 
-    /// The live entries, the last one first.
-    pub(super) fn entries_back(&self) -> impl Iterator<Item = Entry<'_>> {
-        let all: SmallVec<[Entry<'_>; ENTRY_COUNT_MAX]> = self.entries().collect();
-        all.into_iter().rev()
+    /// The live entries up to `to`, the last one first.
+    pub(super) fn entries_back(&self, to: Id) -> impl Iterator<Item = Entry<'_>> {
+        let live = self.raw().filter(|raw| raw.flags & DEAD == 0 && raw.id <= to);
+        let places: SmallVec<[usize; ENTRY_COUNT_MAX]> = live.map(|raw| raw.at).collect();
+        places.into_iter().rev().filter_map(|at| self.raw_from(at).next()).map(|raw| self.entry(&raw))
+    }
+
+    /// The live entry of an ID.
+    pub(super) fn get(&self, id: Id) -> Option<Entry<'_>> {
+        self.find(id).map(|raw| self.entry(&raw))
     }
 
     /// Deletes a live entry; false if there is none of this ID.
     pub(super) fn remove(&mut self, id: Id) -> bool {
-        let Some(raw) = self.raw().find(|raw| raw.id == id && raw.flags & DEAD == 0) else { return false };
+        let Some(raw) = self.find(id) else { return false };
         let (at, len) = (raw.at, raw.bytes.len());
         self.kill(at, len);
         self.compact();
@@ -278,8 +284,17 @@ impl Chunk {
             && fields.iter().step_by(2).all(|name| names.bytes().is_ok_and(|known| known == *name))
     }
 
+    fn find(&self, id: Id) -> Option<Raw<'_>> {
+        self.raw().find(|raw| raw.id == id && raw.flags & DEAD == 0)
+    }
+
     fn raw(&self) -> impl Iterator<Item = Raw<'_>> {
-        let mut rest = Reader::new(&self.data[self.body..]);
+        self.raw_from(self.body)
+    }
+
+    /// The entries from the one that stands at `at`.
+    fn raw_from(&self, at: usize) -> impl Iterator<Item = Raw<'_>> {
+        let mut rest = Reader::new(&self.data[at..]);
         std::iter::from_fn(move || {
             let before = rest.rest();
             if before.is_empty() {

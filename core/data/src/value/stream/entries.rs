@@ -59,6 +59,12 @@ impl Entries {
         self.log.trim(trim)
     }
 
+    /// True if there are entries behind `id`.
+    #[must_use]
+    pub fn has_any_behind(&self, id: Id) -> bool {
+        id < self.last && id.next().is_some_and(|from| self.log.range(from, Id::MAX).next().is_some())
+    }
+
     /// True if among the entries from `id` on some may have been deleted.
     #[must_use]
     pub fn has_holes_from(&self, id: Id) -> bool {

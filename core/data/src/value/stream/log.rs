@@ -99,7 +99,7 @@ impl Log {
     /// Removes an entry; false if it isn't there.
     pub fn remove(&mut self, id: Id) -> bool {
         let Some((first, chunk)) = self.chunks.floor(id) else { return false };
-        if !chunk.entries().any(|entry| entry.id == id) {
+        if chunk.get(id).is_none() {
             return false;
         }
         self.len -= 1;
@@ -147,20 +147,20 @@ impl Log {
     /// The entry of an ID.
     #[must_use]
     pub fn get(&self, id: Id) -> Option<Entry<'_>> {
-        self.chunks.floor(id)?.1.entries().find(|entry| entry.id == id)
+        self.chunks.floor(id)?.1.get(id)
     }
 
     /// The entries from `from` to `to`, both included.
     pub fn range(&self, from: Id, to: Id) -> impl Iterator<Item = Entry<'_>> {
         let first = self.chunks.floor(from).map_or(from, |(first, _)| first);
-        let entries = self.chunks.from(first).flat_map(|(_, chunk)| chunk.entries());
-        entries.skip_while(move |entry| entry.id < from).take_while(move |entry| entry.id <= to)
+        let entries = self.chunks.from(first).flat_map(move |(_, chunk)| chunk.entries(from));
+        entries.take_while(move |entry| entry.id <= to)
     }
 
     /// The same, the last one first.
     pub fn range_back(&self, from: Id, to: Id) -> impl Iterator<Item = Entry<'_>> {
-        let entries = self.chunks.up_to(to).flat_map(|(_, chunk)| chunk.entries_back());
-        entries.skip_while(move |entry| entry.id > to).take_while(move |entry| entry.id >= from)
+        let entries = self.chunks.up_to(to).flat_map(move |(_, chunk)| chunk.entries_back(to));
+        entries.take_while(move |entry| entry.id >= from)
     }
 
     /// The ID of the first entry.

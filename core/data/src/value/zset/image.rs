@@ -32,6 +32,7 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Zset, DecodeError> {
     let form = reader.u8()?;
     let count = reader.varint()?;
     match form {
+        _ if count == 0 => Err(DecodeError::Overlong),
         SMALL if count <= SMALL_COUNT_MAX as u64 => decode_small(reader, count),
         LARGE => decode_large(reader, count),
         SMALL => Err(DecodeError::Overlong),

@@ -70,9 +70,28 @@ impl<'a> Coded<'a> {
     }
 }
 
+/// How many bytes the member at the front takes.
+pub(super) fn size(bytes: &[u8]) -> Option<usize> {
+    match bytes.first()? {
+        head @ ..0x80 => Some(1 + usize::from(*head) / 2),
+        _ => {
+            let mut reader = Reader::new(bytes);
+            let number = reader.len().ok()?;
+            Some(bytes.len() - reader.rest().len() + number / 2)
+        }
+    }
+}
+
 /// Takes a member off the front, if there is one.
 pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Option<Word<'a>> {
-    let number = reader.len().ok()?;
+    let number = match reader.rest().first()? {
+        // The length of nearly all.
+        head @ ..0x80 => {
+            reader.take(1).ok()?;
+            usize::from(*head)
+        }
+        _ => reader.len().ok()?,
+    };
     let bytes = reader.take(number / 2).ok()?;
     if number % 2 == 0 {
         return Some(Word::Text(bytes));

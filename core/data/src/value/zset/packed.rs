@@ -57,9 +57,7 @@ impl Packed {
             if coded.begins(bytes) {
                 return Entries { bytes: &self.0, at, left: 1 }.next();
             }
-            let mut reader = Reader::new(bytes);
-            let length = reader.len().expect("a chunk is well formed") / 2;
-            at = self.0.len() - reader.rest().len() + length;
+            at = self.0.len() - bytes.len() + member::size(bytes).expect("a chunk is well formed");
         }
         None
     }

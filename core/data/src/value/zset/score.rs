@@ -47,17 +47,28 @@ pub(super) fn read(bytes: &[u8]) -> Option<(f64, usize)> {
     if head < WIDE {
         return Some((f64::from(head), 1));
     }
-    let (scale, n) = (head >> 3 & 0x0f, usize::from(head & 7));
+    let (scale, n) = (head >> 3 & 0x0f, u32::from(head & 7));
+    // Eight bytes are read at once where so many follow.
+    let word = match bytes.get(1..BYTES_MAX) {
+        Some(word) => u64::from_le_bytes(word.try_into().ok()?),
+        None => short_word(bytes.get(1..length(head))?)?,
+    };
     if n == 0 {
-        let score = f64::from_le_bytes(bytes.get(1..BYTES_MAX)?.try_into().ok()?);
+        let score = f64::from_bits(word);
         return (scale == 0 && !score.is_nan()).then_some((score, BYTES_MAX));
     }
-    let digits = bytes.get(1..=n)?;
-    let mut wide = [if digits[n - 1] & 0x80 == 0 { 0 } else { 0xff }; 8];
-    wide[..n].copy_from_slice(digits);
-    let integer = exact(i64::from_le_bytes(wide));
-    let power = TENS.get(usize::from(scale))?;
-    Some((if scale == 0 { integer } else { integer / power }, 1 + n))
+    let above = u64::BITS - 8 * n;
+    let integer = exact((word << above).cast_signed() >> above);
+    let score = if scale == 0 { integer } else { integer / TENS.get(usize::from(scale))? };
+    Some((score, length(head)))
+}
+
+/// Fewer than eight bytes, the rest zero.
+#[cold]
+fn short_word(bytes: &[u8]) -> Option<u64> {
+    let mut word = [0; 8];
+    word.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(u64::from_le_bytes(word))
 }
 
 /// How many bytes the score that begins with `head` takes.

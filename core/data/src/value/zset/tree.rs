@@ -275,5 +275,5 @@ fn join(children: &mut Vec<Child>, leaves: &mut Leaves, at: usize) -> Option<Mov
 }
 
 /// A leaf is split above this, unless it is one member.
-const LEAF_BYTES_MAX: usize = 1024;
+const LEAF_BYTES_MAX: usize = 512;
 const CHILDREN_MAX: usize = 64;
