@@ -13,6 +13,7 @@ pub struct Settings {
     clients_most: AtomicU64,
     slower_than_us: AtomicI64,
     slow_entries_max: AtomicU64,
+    latency_from_ms: AtomicU64,
     clients_max: AtomicU64,
     timeout_s: AtomicU64,
     output_timeout_s: AtomicU64,
@@ -132,6 +133,7 @@ impl Default for Settings {
             clients_most: AtomicU64::new(u64::MAX),
             slower_than_us: AtomicI64::new(10_000),
             slow_entries_max: AtomicU64::new(128),
+            latency_from_ms: AtomicU64::new(0),
             clients_max: AtomicU64::new(10_000),
             timeout_s: AtomicU64::new(0),
             output_timeout_s: AtomicU64::new(60),
@@ -209,6 +211,25 @@ impl Settings {
 
     pub fn set_slow_entries_max(&self, count: u64) {
         self.slow_entries_max.store(count, Ordering::Relaxed);
+    }
+
+    /// What takes at least so long is a sample of LATENCY; nothing is if 0.
+    pub fn latency_from_ms(&self) -> u64 {
+        self.latency_from_ms.load(Ordering::Relaxed)
+    }
+
+    pub fn set_latency_from_ms(&self, ms: u64) {
+        self.latency_from_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// The same in nanoseconds; nothing if no samples are taken.
+    pub fn latency_from_ns(&self) -> Option<u64> {
+        Some(self.latency_from_ms()).filter(|ms| *ms > 0).map(|ms| ms.saturating_mul(1_000_000))
+    }
+
+    /// What takes less is noted neither by the slowlog nor by LATENCY; nothing if both are off.
+    pub fn timed_from_ns(&self) -> Option<u64> {
+        self.slower_than_ns().into_iter().chain(self.latency_from_ns()).min()
     }
 
     /// The most that `clients_max` may be set to.

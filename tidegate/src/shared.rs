@@ -1,5 +1,6 @@
 //! What the threads of a node share: mailboxes, counters and the list of clients.
 
+use crate::admin::latency::Latency;
 use crate::admin::slowlog::Slowlog;
 use crate::cli::Dev;
 use crate::clients::Card;
@@ -180,6 +181,7 @@ pub struct Shared {
     pub monitors: AtomicUsize,
     pub pause: Pause,
     pub slowlog: Mutex<Slowlog>,
+    pub latency: Mutex<Latency>,
     pub meters: Meters,
     /// What CONFIG RESETSTAT has seen: INFO counts from there.
     pub reset_at: Mutex<Totals>,
@@ -233,6 +235,7 @@ impl Shared {
             monitors: AtomicUsize::new(0),
             pause: Pause::default(),
             slowlog: Mutex::default(),
+            latency: Mutex::default(),
             meters: Meters::new(lanes),
             reset_at: Mutex::default(),
             shards: Mutex::default(),

@@ -55,6 +55,15 @@ const KNOBS: &[Knob] = &[
     fixed("databases", |_| base::limits::DATABASE_COUNT.to_string()),
     fixed("dir", |shared| shared.dir.display().to_string()),
     Knob {
+        name: "latency-monitor-threshold",
+        get: |shared| shared.settings.latency_from_ms().to_string(),
+        kind: Kind::Integer {
+            least: 0,
+            most: i64::MAX,
+            set: |shared, ms| shared.settings.set_latency_from_ms(ms.unsigned_abs()),
+        },
+    },
+    Knob {
         name: "loglevel",
         get: |_| Level::current().redis_name().to_owned(),
         kind: Kind::Word {

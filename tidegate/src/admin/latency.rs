@@ -30,6 +30,8 @@ struct Sample {
     took_ms: u64,
 }
 
+/// A call of a command that may be slow, or a batch of writes.
+pub const COMMAND: &str = "command";
 /// A sync of the log.
 pub const SYNC: &str = "aof-fsync-always";
 const SAMPLES_MAX: usize = 160;
@@ -40,7 +42,7 @@ const OCTAVES: std::ops::Range<u32> = 10..38;
 
 /// The event that a call of a command is.
 pub fn event_of(command: &Command) -> &'static str {
-    if command.flags.split(' ').any(|flag| flag == "fast") { "fast-command" } else { "command" }
+    if command.flags.split(' ').any(|flag| flag == "fast") { "fast-command" } else { COMMAND }
 }
 
 /// Keeps what took so long, if that is long.
@@ -73,7 +75,10 @@ fn number(value: u64) -> Reply {
 
 impl Latency {
     fn find(&self, name: &[u8]) -> Option<(&'static str, &Event)> {
-        self.events.iter().find(|(one, _)| name.eq_ignore_ascii_case(one.as_bytes())).map(|(name, event)| (*name, event))
+        self.events
+            .iter()
+            .find(|(one, _)| name.eq_ignore_ascii_case(one.as_bytes()))
+            .map(|(name, event)| (*name, event))
     }
 
     fn latest(&self) -> Reply {
@@ -111,7 +116,11 @@ impl Latency {
             let count = event.samples.len() as u64;
             let sum: u64 = event.samples.iter().map(|sample| sample.took_ms).sum();
             let mean = sum.checked_div(count).unwrap_or(0);
-            let _ = writeln!(text, "{name}: {count} seconds with a sample, {mean} ms on average, {} ms at most.", event.longest_ms);
+            let _ = writeln!(
+                text,
+                "{name}: {count} seconds with a sample, {mean} ms on average, {} ms at most.",
+                event.longest_ms
+            );
             let _ = writeln!(text, "  {}", advice(name));
         }
         text
@@ -120,8 +129,12 @@ impl Latency {
 
 fn advice(event: &str) -> &'static str {
     match event {
-        SYNC => "The disk takes long to sync: see wal_sync_usec_p99 in INFO persistence, and what else writes to that disk.",
-        "fast-command" => "Commands that are fast as a rule were not: large arguments, or a machine that has no CPU to spare.",
+        SYNC => {
+            "The disk takes long to sync: see wal_sync_usec_p99 in INFO persistence, and what else writes to that disk."
+        }
+        "fast-command" => {
+            "Commands that are fast as a rule were not: large arguments, or a machine that has no CPU to spare."
+        }
         _ => "SLOWLOG GET shows which commands were slow; KEYS, large ranges and large values are the usual ones.",
     }
 }
@@ -174,7 +187,8 @@ fn histograms(shared: &Shared, names: &[&[u8]]) -> Reply {
                 before = below;
             }
         }
-        let fields = vec![(Reply::text("calls"), number(one.calls())), (Reply::text("histogram_usec"), Reply::Map(rows))];
+        let fields =
+            vec![(Reply::text("calls"), number(one.calls())), (Reply::text("histogram_usec"), Reply::Map(rows))];
         (Reply::text(name), Reply::Map(fields))
     };
     Reply::Map(ran.map(row).collect())

@@ -108,13 +108,19 @@ fn report(sizes: &Sizes) -> String {
         sizes.clients / MIB,
     );
     let findings = [
-        (sizes.resident_peak / 3 * 2 > sizes.resident, "It was half as large again: free pages may be on their way back to the kernel."),
+        (
+            sizes.resident_peak / 3 * 2 > sizes.resident,
+            "It was half as large again: free pages may be on their way back to the kernel.",
+        ),
         (
             sizes.keyspace > SMALL_BYTES && sizes.resident / 2 > sizes.keyspace,
             "Keys and values are less than half of it: buffers, snapshots that are written, the log's pages, or room that \
              removed keys have left.",
         ),
-        (sizes.clients > SMALL_BYTES && sizes.clients > sizes.resident / 10, "Clients' buffers are a tenth of it: CLIENT LIST shows whose."),
+        (
+            sizes.clients > SMALL_BYTES && sizes.clients > sizes.resident / 10,
+            "Clients' buffers are a tenth of it: CLIENT LIST shows whose.",
+        ),
     ];
     let mut found = findings.into_iter().filter(|(is, _)| *is).peekable();
     if found.peek().is_none() {

@@ -25,9 +25,7 @@ pub fn standing(shared: &Shared, name: &str, args: &[&[u8]]) -> Reply {
             _ => Reply::Error(Refused::Syntax),
         },
         "save" => begin_snapshots(shared, Reply::Ok),
-        "bgrewriteaof" => {
-            begin_snapshots(shared, Reply::Simple("Background append only file rewriting started"))
-        }
+        "bgrewriteaof" => begin_snapshots(shared, Reply::Simple("Background append only file rewriting started")),
         "swapdb" => swap(args[1], args[2]).unwrap_or_else(Reply::Error),
         "failover" => error(
             "ERR FAILOVER isn't done by hand: shards elect their leaders, and those of a node that stops move first; \

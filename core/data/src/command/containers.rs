@@ -37,6 +37,12 @@ pub fn full_name(command: &Command, sub: Option<usize>) -> String {
     sub.map_or_else(|| command.name.to_owned(), |sub| format!("{}|{}", command.name, sub.name))
 }
 
+/// True if a command has subcommands that are known here.
+#[must_use]
+pub fn has(command: &Command) -> bool {
+    of(command).is_some()
+}
+
 /// What HELP of a command answers.
 #[must_use]
 pub fn help(command: &Command) -> Reply {

@@ -237,7 +237,7 @@ pub fn of_call(command: &'static Command, args: &[&[u8]]) -> &'static Command {
     let Some(word) = args.get(1).filter(|_| matches!(command.name, "memory" | "debug")) else { return command };
     let apart = memory::COMMANDS.iter().filter_map(|row| Some((row, row.name.split_once('|')?)));
     let mut named = apart.filter(|(_, (name, sub))| *name == command.name && word.eq_ignore_ascii_case(sub.as_bytes()));
-    named.next().map_or(command, |(row, _)| row)
+    named.next().map(|(row, _)| row).filter(|row| row.accepts(args.len())).unwrap_or(command)
 }
 
 /// The row of a command by the number that log entries carry.

@@ -388,23 +388,24 @@ impl Session {
             return self.refuse(Refused::Arity(command.name.to_owned()), out);
         }
         match self.admit(command, &args) {
-            Ok(place) => self.admitted(command, args, place, out),
+            Ok((command, place)) => self.admitted(command, args, place, out),
             Err(refused) => self.refuse(refused, out),
         }
     }
 
-    /// Where a command runs, unless this connection may not run it.
-    fn admit(&mut self, command: &'static Command, args: &[&[u8]]) -> Result<Place, Refused> {
+    /// The row that runs a call, and where, unless this connection may not run it.
+    fn admit(&mut self, command: &'static Command, args: &[&[u8]]) -> Result<(&'static Command, Place), Refused> {
         self.last_sub = containers::check(command, args)?;
         if !self.authenticated && !matches!(command.name, "auth" | "hello" | "quit" | "reset") {
             return Err(Refused::Text("NOAUTH Authentication required.".to_owned()));
         }
+        let command = command::of_call(command, args);
         let place = self.place(command, args)?;
         if self.monitors && touches_keys(command) {
             return Err(Refused::Text("ERR Replica can't interact with the keyspace".to_owned()));
         }
         self.check_listening(command, self.last_sub)?;
-        Ok(place)
+        Ok((command, place))
     }
 
     fn admitted<'a>(&mut self, command: &'static Command, args: Args<'a>, place: Place, out: &mut Vec<u8>) -> Step<'a> {
