@@ -5,7 +5,7 @@
 //! same, since whether it is refused depends on the state at its place.
 
 use crate::command::{self, Command};
-use crate::keyspace::{NEAR_MAX, bring_near};
+use crate::keyspace::{Among, NEAR_MAX, Victim, bring_near};
 use crate::once::{Id, Known};
 use crate::{Context, Garbage, Keyspace, Refused, Reply, Run, Watched};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
@@ -24,6 +24,10 @@ pub struct ShardState {
     calls: u64,
     /// Its operations, each of which is answered once.
     operations: usize,
+    /// Keys that it evicted.
+    evicted: usize,
+    /// The operation at hand is under an id: its reply is kept.
+    recorded: bool,
 }
 
 /// A log entry in the making: commands are added as they arrive.
@@ -51,6 +55,8 @@ const OP_COMMAND: u8 = 1;
 const OP_EXEC: u8 = 2;
 /// An id, before the operation that it covers.
 const OP_ONCE: u8 = 3;
+/// A key goes because memory runs out: nobody asked for it, and nobody is answered.
+const OP_EVICT: u8 = 16;
 /// The longest head of an entry: version, stamp, kind.
 const HEAD_ROOM: usize = 12;
 /// The year 10889: times to live can be added to it.
@@ -94,6 +100,15 @@ impl EntryWriter {
             self.put_call(db, command, &args);
         }
         self.count += 1;
+    }
+
+    /// Adds a key that goes because memory runs out.
+    pub fn evict(&mut self, victim: &Victim, among: Among) {
+        self.begin();
+        self.body.push(OP_EVICT);
+        self.body.push(u8::from(among == Among::Expiring));
+        self.body.push(victim.db);
+        put_bytes(&mut self.body, &victim.key);
     }
 
     /// Bytes so far.
@@ -167,6 +182,10 @@ pub fn check(index: Index, entry: &[u8]) -> Result<(), BadEntry> {
         KIND_BATCH => {
             while !reader.is_empty() {
                 let mut op = reader.u8()?;
+                if op == OP_EVICT {
+                    read_evict(&mut reader)?;
+                    continue;
+                }
                 if op == OP_ONCE {
                     Id::decode(&mut reader)?;
                     reader.varint()?;
@@ -199,7 +218,7 @@ fn check_operation(op: u8, reader: &mut Reader<'_>) -> Result<(), BadEntry> {
 
 impl Default for ShardState {
     fn default() -> Self {
-        Self { keyspace: Keyspace::new((0, 0)), calls: 0, operations: 0 }
+        Self { keyspace: Keyspace::new((0, 0)), calls: 0, operations: 0, evicted: 0, recorded: false }
     }
 }
 
@@ -207,13 +226,19 @@ impl ShardState {
     /// The state that a snapshot holds.
     #[must_use]
     pub fn with_keyspace(keyspace: Keyspace) -> Self {
-        Self { keyspace, calls: 0, operations: 0 }
+        Self { keyspace, calls: 0, operations: 0, evicted: 0, recorded: false }
     }
 
     /// The keys and values.
     #[must_use]
     pub fn keyspace(&self) -> &Keyspace {
         &self.keyspace
+    }
+
+    /// Keys that the last applied entry evicted.
+    #[must_use]
+    pub fn evicted(&self) -> usize {
+        self.evicted
     }
 
     /// Gives it up: to be dropped where nobody waits.
@@ -229,7 +254,7 @@ impl ShardState {
     /// Applies the committed entry at `index`; one reply for each of its commands goes to `replied`.
     pub fn apply(&mut self, index: Index, entry: &[u8], mut replied: impl FnMut(Reply)) -> Result<(), BadEntry> {
         let mut reader = Reader::new(entry);
-        (self.calls, self.operations) = (0, 0);
+        (self.calls, self.operations, self.evicted) = (0, 0, 0);
         match reader.u8()? {
             APPLY_VERSION => {}
             other => return Err(DecodeError::Unknown(u64::from(other)).into()),
@@ -297,6 +322,10 @@ impl ShardState {
             replied(self.call(stamp, call));
         }
         if calls.len() < NEAR_MAX && !reader.is_empty() {
+            if reader.rest().first() == Some(&OP_EVICT) {
+                reader.u8()?;
+                return self.evict(reader);
+            }
             self.next_operation();
             match reader.u8()? {
                 OP_EXEC => replied(self.transaction(stamp, reader)?),
@@ -304,6 +333,13 @@ impl ShardState {
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
             }
         }
+        Ok(())
+    }
+
+    fn evict(&mut self, reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+        let (among, db, key) = read_evict(reader)?;
+        self.keyspace.begin_operation(None);
+        self.evicted += usize::from(self.keyspace.evict(db, key, among));
         Ok(())
     }
 
@@ -324,10 +360,12 @@ impl ShardState {
             Known::Refused(refused) => return Ok(Reply::Error(refused)),
             Known::No => {}
         }
+        self.recorded = true;
         let reply = match operation.u8()? {
             OP_EXEC => self.transaction(stamp, &mut operation)?,
             _ => self.call(stamp, &Call::read(&mut operation)?),
         };
+        self.recorded = false;
         self.keyspace.outcomes_mut().record(id, fingerprint, &reply, stamp, keep_ms);
         Ok(reply)
     }
@@ -376,7 +414,8 @@ impl ShardState {
     fn call(&mut self, stamp: Stamp, call: &Call<'_>) -> Reply {
         let Call { db, command, args } = call;
         self.calls += 1;
-        let cx = Context::new(*db, stamp).with_chance(self.keyspace.chance() ^ self.calls);
+        let mut cx = Context::new(*db, stamp).with_chance(self.keyspace.chance() ^ self.calls);
+        cx.shared = self.recorded;
         let outcome = match command.run {
             Run::Write(run) => run(&mut self.keyspace, &cx, args),
             Run::Read(run) => run(&self.keyspace, &cx, args),
@@ -388,6 +427,20 @@ impl ShardState {
         self.keyspace.ran(command);
         Reply::from(outcome)
     }
+}
+
+/// A key to be evicted, its database, and among which keys it must be by then.
+fn read_evict<'a>(reader: &mut Reader<'a>) -> Result<(Among, u8, &'a [u8]), BadEntry> {
+    let among = match reader.u8()? {
+        0 => Among::All,
+        1 => Among::Expiring,
+        other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+    };
+    let db = reader.u8()?;
+    if db >= DATABASE_COUNT {
+        return Err(DecodeError::Unknown(u64::from(db)).into());
+    }
+    Ok((among, db, reader.bytes()?))
 }
 
 /// Bucket, revision and death of a key that was watched.

@@ -157,11 +157,11 @@ static CONTAINERS: [Container; 13] = [
         subs: &[
             sub("count", 2, &["COUNT", "    Return the total number of commands."]),
             sub("docs", -2, &["DOCS [<command-name> ...]", "    Return documentation of commands."]),
-            sub("getkeys", -3, &["GETKEYS <full-command>", "    Return the keys from a full command."]),
+            sub("getkeys", -4, &["GETKEYS <full-command>", "    Return the keys from a full command."]),
             sub("info", -2, &["INFO [<command-name> ...]", "    Return details about commands."]),
             sub(
                 "getkeysandflags",
-                -3,
+                -4,
                 &[
                     "GETKEYSANDFLAGS <full-command>",
                     "    Return the keys from a full command, and what it does to each.",
@@ -202,8 +202,12 @@ static CONTAINERS: [Container; 13] = [
                 3,
                 &["ENCODING <key>", "    Return the kind of internal representation of the value of <key>."],
             ),
-            sub("freq", 3, &["FREQ <key>", "    Refused: how often keys are read is not counted."]),
-            sub("idletime", 3, &["IDLETIME <key>", "    Always 0: when keys were last read is not kept."]),
+            sub(
+                "freq",
+                3,
+                &["FREQ <key>", "    Return the counter of the uses of <key>, under a policy that keeps one."],
+            ),
+            sub("idletime", 3, &["IDLETIME <key>", "    Return the seconds since <key> was last used."]),
             sub("refcount", 3, &["REFCOUNT <key>", "    Return the number of references of the value of <key>."]),
             HELP,
         ],

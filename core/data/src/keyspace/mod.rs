@@ -13,6 +13,8 @@ mod notices;
 mod objects;
 mod snapshot;
 pub mod table;
+mod uses;
+mod victims;
 mod walk;
 
 use crate::once::Outcomes;
@@ -36,6 +38,8 @@ pub use containers::{Absent, Changed};
 pub use expiry::Ttl;
 pub use notices::{Change, Changes, Class, Listening, Notice};
 pub use snapshot::LoadError;
+pub use uses::Noted;
+pub use victims::{Among, Batch, Order, Pool, Victim, Wanted};
 pub use walk::ScanPage;
 
 /// Keys and values; see the module.
@@ -53,6 +57,7 @@ pub struct Keyspace {
     cut: snapshot::Cut,
     garbage: Vec<Garbage>,
     heard: notices::Heard,
+    uses: uses::Uses,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +70,8 @@ struct Db {
     expiring: usize,
     /// Bytes of all items, what stands apart from them not among them.
     item_bytes: usize,
+    /// Bytes of the tables.
+    table_bytes: usize,
 }
 
 /// What was taken out and is large: to be dropped where nobody waits for it.
@@ -164,6 +171,7 @@ impl Keyspace {
             cut: snapshot::Cut::default(),
             garbage: Vec::new(),
             heard: notices::Heard::default(),
+            uses: uses::Uses::default(),
         }
     }
 
@@ -231,12 +239,32 @@ impl Keyspace {
         found
     }
 
+    /// The same for questions about a key, which don't count as its use.
+    #[must_use]
+    pub fn look(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
+        let found = self.peek(cx, key);
+        if found.is_none() && !cx.tick_needed.get() {
+            self.heard.missed(cx.db, key);
+        }
+        found
+    }
+
+    /// The same for those who look at how it is held: it is not missed either.
+    #[must_use]
+    pub fn peek(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
+        let item = self.place(cx.db, self.address(cx.db, key), key)?;
+        self.live(cx, self.dbs[usize::from(cx.db)].items.get(item))
+    }
+
     fn find_live(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
         let address = self.address(cx.db, key);
         let table = self.table(cx.db, address.slot)?;
         let items = &self.dbs[usize::from(cx.db)].items;
         let Place::Found(at) = table.find(items, address.tag, key) else { return None };
-        self.live(cx, items.get(table.item(at)))
+        let item = table.item(at);
+        let live = self.live(cx, items.get(item))?;
+        uses::note(&self.uses, items, item, cx.stamp);
+        Some(live)
     }
 
     /// The string at `key`: nothing, or an error if it is of another type.
@@ -368,15 +396,16 @@ impl Keyspace {
     /// Bytes of memory that a live key and its value take: its place in the table, its item, and what stands apart.
     #[must_use]
     pub fn footprint(&self, cx: &Context, key: &[u8]) -> Option<usize> {
-        self.get(cx, key)?;
+        self.peek(cx, key)?;
         let item = self.place(cx.db, self.address(cx.db, key), key)?;
-        let home = &self.dbs[usize::from(cx.db)];
-        let stored = home.items.get(item);
-        let apart = match item::view(stored).body {
-            Body::Str(_) => 0,
-            Body::Object(number) => size_of::<Object>() + home.objects.get(number).bytes(),
-        };
-        Some(table::PLACE_BYTES + stored.len() + apart)
+        Some(self.dbs[usize::from(cx.db)].footprint(item))
+    }
+
+    /// Bytes of memory that keys, values and what finds them take; what counts against a limit. Room that is left in pages
+    /// and what the allocator adds is not among them.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.dbs.iter().map(Db::used_bytes).sum()
     }
 
     /// What WATCH remembers of a key: its bucket and the revision of the last change of any key of the bucket.
@@ -438,6 +467,7 @@ impl Keyspace {
         self.save_first(db, item);
         let done = item::overwrite(self.dbs[usize::from(db)].items.get_mut(item), bytes);
         if done {
+            uses::note(&self.uses, &self.dbs[usize::from(db)].items, item, self.applied.0);
             self.touch(address, key);
         }
         done
@@ -464,19 +494,24 @@ impl Keyspace {
                     self.notify(db, Class::New, "new", key);
                 }
                 let Db { tables, items, item_bytes, .. } = &mut self.dbs[home];
+                let used = self.uses.after(items.use_of(old).get(), self.applied.0);
                 let item = items.resize(old, size);
+                items.use_of(item).set(used);
                 let bytes = items.get_mut(item);
                 *item_bytes += bytes.len();
                 item::write(bytes, key, body, expire_at, epoch);
                 tables[slot].replace(at, item);
             }
             Place::Vacant(at) => {
-                let Db { tables, items, len, item_bytes, .. } = &mut self.dbs[home];
+                let Db { tables, items, len, item_bytes, table_bytes, .. } = &mut self.dbs[home];
                 let item = items.insert(size);
+                items.use_of(item).set(self.uses.of_new(self.applied.0));
                 let bytes = items.get_mut(item);
                 *item_bytes += bytes.len();
                 item::write(bytes, key, body, expire_at, epoch);
+                *table_bytes -= tables[slot].bytes();
                 tables[slot].insert(items, address.tag, at, item);
+                *table_bytes += tables[slot].bytes();
                 *len += 1;
                 self.notify(db, Class::New, "new", key);
             }
@@ -498,7 +533,10 @@ impl Keyspace {
         let Place::Found(at) = table.find(&self.dbs[usize::from(db)].items, address.tag, key) else { return };
         self.save_first(db, table.item(at));
         let home = &mut self.dbs[usize::from(db)];
-        let old = home.tables[usize::from(address.slot.0)].remove(at);
+        let table = &mut home.tables[usize::from(address.slot.0)];
+        home.table_bytes -= table.bytes();
+        let old = table.remove(at);
+        home.table_bytes += table.bytes();
         home.len -= 1;
         self.forget(db, address, old, keep);
         self.dbs[usize::from(db)].items.remove(old);
@@ -537,6 +575,7 @@ impl Keyspace {
         let home = &mut self.dbs[usize::from(db)];
         if home.tables.is_empty() {
             home.tables = std::iter::repeat_with(Table::default).take(usize::from(SLOT_COUNT)).collect();
+            home.table_bytes = size_of_val(&*home.tables);
         }
     }
 
@@ -581,10 +620,28 @@ pub fn bring_near<'a>(lookups: impl Iterator<Item = Lookup<'a>>) {
     for Lookup { table, tag, items } in &lookups {
         let Some(item) = table.likely(*tag) else { continue };
         let stored = items.get(item);
+        black_box(items.use_of(item).get());
         let stored = &stored[..stored.len().min(NEAR_BYTES_MAX)];
         for line in stored.chunks(LINE_BYTES) {
             black_box((line[0], line[line.len() - 1]));
         }
+    }
+}
+
+impl Db {
+    fn used_bytes(&self) -> usize {
+        let beside = self.len * items::BESIDE_BYTES + self.expiring * expiry::ENTRY_BYTES;
+        self.item_bytes + self.table_bytes + self.objects.used_bytes() + beside
+    }
+
+    /// Bytes that an item, its place and what stands apart take.
+    fn footprint(&self, item: ItemId) -> usize {
+        let stored = self.items.get(item);
+        let apart = match item::view(stored).body {
+            Body::Str(_) => 0,
+            Body::Object(number) => size_of::<Object>() + self.objects.get(number).bytes(),
+        };
+        table::PLACE_BYTES + items::BESIDE_BYTES + stored.len() + apart
     }
 }
 

@@ -261,6 +261,7 @@ impl Keyspace {
         }
         keyspace.outcomes = outcomes.done()?;
         keyspace.applied = (stamp, index);
+        keyspace.use_all();
         (keyspace.watch, keyspace.revision) = (watch.into_boxed_slice(), revision);
         if reader.is_empty() { Ok(keyspace) } else { Err(LoadError(DecodeError::Overlong)) }
     }

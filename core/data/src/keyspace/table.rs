@@ -49,6 +49,12 @@ impl Table {
         self.len == 0
     }
 
+    /// Bytes of its places.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.places.len() * PLACE_BYTES
+    }
+
     /// Looks `key` up by its tag.
     #[must_use]
     #[inline]

@@ -80,10 +80,12 @@ fn usage(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     Ok(keyspace.footprint(cx, args[2]).map_or(Reply::Nil, Reply::count))
 }
 
-/// DEBUG OBJECT, in the words that clients take apart. Addresses and times of use are not told.
+/// DEBUG OBJECT, in the words that clients take apart. Addresses are not told.
 fn debug_object(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
-    let live = keyspace.get(cx, args[2]).ok_or(Refused::NoSuchKey)?;
+    let live = keyspace.peek(cx, args[2]).ok_or(Refused::NoSuchKey)?;
     let (encoding, size) = (super::object::encoding_of(live.value), dump::size(live.value));
-    let text = format!("Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{size} lru:0 lru_seconds_idle:0");
+    let idle = keyspace.idle_s(cx, args[2]).filter(|_| !cx.shared).unwrap_or(0);
+    let text =
+        format!("Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{size} lru:0 lru_seconds_idle:{idle}");
     Ok(Reply::text(text))
 }
