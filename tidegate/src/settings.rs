@@ -4,7 +4,7 @@
 //! cache lines.
 
 use data::keyspace::Class;
-use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 /// See the module.
 #[derive(Debug)]
@@ -20,6 +20,11 @@ pub struct Settings {
     replica_staleness_ms: AtomicU64,
     notified: AtomicU16,
     tracked_keys_max: AtomicU64,
+    memory_bytes_max: AtomicU64,
+    memory_policy: AtomicU8,
+    memory_samples: AtomicU64,
+    lfu_log_factor: AtomicU64,
+    lfu_decay_minutes: AtomicU64,
     output_limits: [[AtomicU64; 3]; 3],
 }
 
@@ -140,6 +145,11 @@ impl Default for Settings {
             replica_staleness_ms: AtomicU64::new(1000),
             notified: AtomicU16::new(0),
             tracked_keys_max: AtomicU64::new(1_000_000),
+            memory_bytes_max: AtomicU64::new(0),
+            memory_policy: AtomicU8::new(crate::admin::limit::NO_EVICTION),
+            memory_samples: AtomicU64::new(5),
+            lfu_log_factor: AtomicU64::new(10),
+            lfu_decay_minutes: AtomicU64::new(1),
             output_limits: [[0, 0, 0], [256 * MIB, 64 * MIB, 60], [32 * MIB, 8 * MIB, 60]]
                 .map(|limit| limit.map(AtomicU64::new)),
         }
@@ -165,6 +175,51 @@ impl Settings {
 
     pub fn set_tracked_keys_max(&self, count: u64) {
         self.tracked_keys_max.store(count, Ordering::Relaxed);
+    }
+
+    /// What keys and values may take; no limit if zero.
+    pub fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max.load(Ordering::Relaxed)
+    }
+
+    pub fn set_memory_bytes_max(&self, bytes: u64) {
+        self.memory_bytes_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What goes when they take more: a place in [`crate::admin::limit::POLICIES`].
+    pub fn memory_policy(&self) -> u8 {
+        self.memory_policy.load(Ordering::Relaxed)
+    }
+
+    pub fn set_memory_policy(&self, policy: u8) {
+        self.memory_policy.store(policy, Ordering::Relaxed);
+    }
+
+    /// Keys that are drawn for each that goes.
+    pub fn memory_samples(&self) -> u64 {
+        self.memory_samples.load(Ordering::Relaxed)
+    }
+
+    pub fn set_memory_samples(&self, count: u64) {
+        self.memory_samples.store(count, Ordering::Relaxed);
+    }
+
+    /// How seldom the counter of a key's uses rises.
+    pub fn lfu_log_factor(&self) -> u64 {
+        self.lfu_log_factor.load(Ordering::Relaxed)
+    }
+
+    pub fn set_lfu_log_factor(&self, factor: u64) {
+        self.lfu_log_factor.store(factor, Ordering::Relaxed);
+    }
+
+    /// In how many minutes it sinks by one; never if zero.
+    pub fn lfu_decay_minutes(&self) -> u64 {
+        self.lfu_decay_minutes.load(Ordering::Relaxed)
+    }
+
+    pub fn set_lfu_decay_minutes(&self, minutes: u64) {
+        self.lfu_decay_minutes.store(minutes, Ordering::Relaxed);
     }
 
     /// How much a client of a kind may be owed.

@@ -45,6 +45,8 @@ pub enum Input {
     Listen,
     /// Lines for those who monitor.
     Lines(Vec<Bytes>),
+    /// How much memory there may be, and what is done about more, has changed.
+    Memory,
     /// CLIENT PAUSE is over.
     Resumed,
     Stop,
@@ -260,6 +262,16 @@ impl Shared {
     /// Bytes of all keys and values, as the lanes last told.
     pub fn keyspace_bytes(&self) -> u64 {
         self.meters.lanes.iter().map(|lane| lane.keyspace_bytes.get()).sum()
+    }
+
+    /// What counts against `maxmemory`, as the lanes last told.
+    pub fn used_bytes(&self) -> u64 {
+        self.meters.lanes.iter().map(|lane| lane.used_bytes.get()).sum()
+    }
+
+    /// Keys that went since memory had run out.
+    pub fn evicted(&self) -> u64 {
+        self.meters.lanes.iter().map(|lane| lane.evicted.get()).sum()
     }
 
     /// Where the node is in its life.

@@ -46,6 +46,8 @@ pub enum Mutation {
     ReadBeforeOwnEntry,
     /// A read sees a key until the next entry although its time has come.
     DeadKeysServedUntilNextEntry,
+    /// A leader takes keys out for want of memory without an entry that says so.
+    EvictsWithoutLog,
     /// EXEC does not look at what was watched.
     WatchIgnored,
     /// A read overtakes a write of its own connection.
@@ -125,7 +127,7 @@ impl Mutation {
         Self::OnceNotInSnapshot,
     ];
     /// Rules that replicas keep together.
-    pub const OF_A_GROUP: [Self; 18] = [
+    pub const OF_A_GROUP: [Self; 19] = [
         Self::CommitWithoutQuorum,
         Self::NoticeFromBeforeCut,
         Self::VoteForOlderLog,
@@ -144,6 +146,7 @@ impl Mutation {
         Self::LeaseAcrossVote,
         Self::NowReadBeforeInput,
         Self::LostDiskKeepsName,
+        Self::EvictsWithoutLog,
     ];
 }
 

@@ -251,6 +251,12 @@ impl ShardState {
         &mut self.keyspace
     }
 
+    /// Takes a key out without an entry: what a leader must never do, for the simulator to notice.
+    pub fn evict_unlogged(&mut self, victim: &Victim) {
+        assert!(mutation::on(Mutation::EvictsWithoutLog), "keys go by entries");
+        self.keyspace.evict(victim.db, &victim.key, Among::All);
+    }
+
     /// Applies the committed entry at `index`; one reply for each of its commands goes to `replied`.
     pub fn apply(&mut self, index: Index, entry: &[u8], mut replied: impl FnMut(Reply)) -> Result<(), BadEntry> {
         let mut reader = Reader::new(entry);
@@ -269,9 +275,10 @@ impl ShardState {
                 if mutation::on(Mutation::HiddenChanceInApply) {
                     seed.0 ^= std::ptr::from_ref(self).addr() as u64;
                 }
-                let listening = self.keyspace.listening();
+                let (listening, noted) = (self.keyspace.listening(), self.keyspace.noted_uses());
                 self.keyspace = Keyspace::new(seed);
                 self.keyspace.listen(listening);
+                self.keyspace.note_uses(noted);
                 self.keyspace.advance(stamp, index);
             }
             KIND_BATCH => {

@@ -3,6 +3,7 @@
 use crate::clocks::{Clocks, tell_time};
 use crate::everywhere::Questions;
 use crate::gather::Gathers;
+use crate::memory::{Standing, out_of_memory, transaction_out_of_memory};
 use crate::outbox::{
     LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotWaiting, Transaction,
 };
@@ -68,6 +69,8 @@ pub struct Lane {
     pub(crate) listening: Listening,
     /// The log has no room: nothing should be led here.
     pub(crate) full: bool,
+    /// How much memory there is.
+    pub(crate) standing: Standing,
 }
 
 /// How often dead keys are looked for.
@@ -117,6 +120,7 @@ impl Lane {
             questions: Questions::default(),
             listening: Listening::default(),
             full: false,
+            standing: Standing::default(),
         }
     }
 
@@ -229,8 +233,10 @@ impl Lane {
 
     /// The driver has no more input for now: open entries are proposed.
     pub fn on_turn_end(&mut self, now: Now, out: &mut Outbox) {
+        self.look_at_memory();
         while let Some(shard) = self.dirty.pop() {
             self.begin_round(now, shard, out);
+            self.evict(now, shard, out);
             if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
                 replica.propose_open(now, out);
             }
@@ -313,6 +319,10 @@ impl Lane {
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
+        if self.is_refused_memory(request.command, request.args) {
+            return self.answer(waiter, shard, out_of_memory(), out);
+        }
+        let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if let Run::Read(_) = request.command.run
             && (!request.joins || mutation::on(Mutation::ReadOvertakesOwnWrite))
             && !replica.has_logged_read(&waiter)
@@ -366,6 +376,9 @@ impl Lane {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::Transaction(transaction), out);
+        }
+        if self.is_refused_transaction(&transaction) {
+            return self.answer(waiter, shard, transaction_out_of_memory(), out);
         }
         self.log_reads_of(now, shard, &waiter, out);
         let replica = self.replica(shard);

@@ -240,6 +240,11 @@ pub enum Event {
         index: Index,
         commands: usize,
     },
+    /// The entry that this leader applied took so many keys out since memory ran out.
+    Evicted {
+        shard: ShardId,
+        keys: usize,
+    },
     /// This node's wall clock lies off the median of a majority's by so much, or, if zero, does so no more.
     ClockOff {
         behind_ms: i64,

@@ -2,6 +2,7 @@
 
 use crate::clock::StampClock;
 use crate::forward::{Elsewhere, indoubt, try_again};
+use crate::memory::Evicting;
 use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
 use crate::reads::Reads;
 use crate::spread::Held;
@@ -9,7 +10,7 @@ use crate::transfer::Transfers;
 use base::limits::ENTRY_BYTES_SOFT;
 use base::record::{RecoveredShard, SnapshotMark};
 use base::rng::Rng;
-use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
+use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Stamp, Term};
 use bytes::Bytes;
 use consensus::Envelope;
 use consensus::raft::{Group, Membership, Turned};
@@ -87,6 +88,7 @@ pub(crate) struct Replica {
     chance: Rng,
     /// How far this node's wall clock lies behind the cluster's; see `clocks`.
     pub(crate) clock_behind_ms: i64,
+    pub(crate) evicting: Evicting,
 }
 
 /// An entry that was proposed here, and who waits for it.
@@ -146,6 +148,7 @@ impl Replica {
             reads: Reads::default(),
             clock_behind_ms: 0,
             chance: Rng::new(seed.1),
+            evicting: Evicting::default(),
         }
     }
 
@@ -203,6 +206,26 @@ impl Replica {
         Context::new(db, self.clock.stamp(now)).with_chance(self.chance.next_u64())
     }
 
+    /// The stamp that an entry proposed now gets.
+    pub(crate) fn stamp(&mut self, now: Now) -> Stamp {
+        self.clock.stamp(now)
+    }
+
+    /// Chance for something that is no part of the state.
+    pub(crate) fn draw(&mut self) -> Rng {
+        Rng::new(self.chance.next_u64())
+    }
+
+    /// True if an entry of its own may be proposed: writes don't wait for the disk.
+    pub(crate) fn may_evict(&self) -> bool {
+        self.group.has_settled() && self.group.may_propose() && !self.waits_for_copies()
+    }
+
+    /// Every change would copy more for the running snapshot: writes wait until the disk has caught up, reads go on.
+    fn waits_for_copies(&self) -> bool {
+        self.cutting.is_some() && self.copied_bytes > CUT_COPIES_BYTES_MAX
+    }
+
     /// Puts a command into the open entry.
     pub(crate) fn log(&mut self, mut waiter: Waiter, db: u8, command: &Command, args: &[&[u8]]) {
         self.open.command(db, command, args);
@@ -242,8 +265,7 @@ impl Replica {
         if self.open.is_empty() || (self.group.busy() && !self.open_is_full()) || !may_propose {
             return;
         }
-        if self.cutting.is_some() && self.copied_bytes > CUT_COPIES_BYTES_MAX {
-            // Every change would copy more: writes wait until the disk has caught up, reads go on.
+        if self.waits_for_copies() {
             return;
         }
         self.propose_all(now, out);
@@ -318,6 +340,7 @@ impl Replica {
         }
         if turned.deposed {
             self.deposed_at = Some(now.boot);
+            self.forget_evicting();
             out.events.push(Event::Deposed { shard: self.shard, term: self.group.term() });
             // None of it was proposed.
             self.open = EntryWriter::default();
@@ -409,6 +432,7 @@ impl Replica {
             }
         }
         self.clock.at_least(self.state.keyspace().applied_stamp());
+        self.look_at_size();
     }
 
     fn on_elected(&mut self, now: Now, out: &mut Outbox) {
@@ -420,18 +444,20 @@ impl Replica {
         let stamp = self.clock.stamp(now);
         let fresh = self.state.keyspace().applied_index() == Index(0) && self.group.is_empty();
         if fresh {
-            return self.propose(now, Bytes::from(genesis(stamp, self.seed)), Vec::new(), out);
+            self.propose(now, Bytes::from(genesis(stamp, self.seed)), Vec::new(), out);
+            return;
         }
         let waiters = std::mem::take(&mut self.open_waiters);
         let entry = self.open.finish(stamp);
         self.propose(now, entry, waiters, out);
     }
 
-    fn propose(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) {
+    pub(crate) fn propose(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) -> Index {
         let Some(index) = self.group.propose(now.boot, entry, &mut out.raft) else {
             unreachable!("only a leader that stays has an open entry")
         };
         self.proposed.push_back(Proposed { index, term: self.group.term(), waiters });
+        index
     }
 
     /// Who waits for the entry at `index`; those for whom something else stands there are told to try again.
@@ -482,10 +508,16 @@ impl Replica {
             if self.listening != Listening::default() {
                 self.hear(&waiters, out);
             }
-            out.events.push(Event::Applied { shard: self.shard, index, commands });
+            self.note_written(index, entry.len());
+            let (shard, keys) = (self.shard, self.state.evicted());
+            if keys > 0 && self.group.leads() {
+                out.events.push(Event::Evicted { shard, keys });
+            }
+            out.events.push(Event::Applied { shard, index, commands });
             ready = true;
         }
         out.garbage.append(&mut self.state.cut().take_garbage());
+        self.look_at_size();
         // Entries of an earlier life may carry later stamps than this term's wall clock would.
         self.clock.at_least(self.state.keyspace().applied_stamp());
         if ready && !was_ready && self.group.has_settled() {

@@ -305,9 +305,11 @@ impl Replica {
         if self.stop_cutting() {
             out.snapshots.push(SnapshotStep::Abort { shard: self.shard });
         }
+        let noted = self.state().keyspace().noted_uses();
         let old = std::mem::replace(self.state_mut(), ShardState::with_keyspace(keyspace));
         out.garbage.extend(old.into_garbage());
         self.listen(self.listening);
+        self.state_mut().cut().note_uses(noted);
         self.hear_of_all(out);
         self.on_replaced(mark.index, answered);
         self.transfers.durable = Some(mark.clone());

@@ -7,6 +7,7 @@ mod config;
 mod debug;
 mod info;
 pub mod latency;
+pub mod limit;
 mod memory;
 mod output_limits;
 pub mod slowlog;

@@ -2,6 +2,7 @@
 
 use super::caches::Trackers;
 use super::conn::{Conn, Flushed, Taken};
+use super::memory::follow_memory;
 use super::monitor::Monitors;
 use super::pause::{Paused, must_wait};
 use super::publish::listen;
@@ -148,6 +149,7 @@ impl Driver {
         conn.need_bytes = 0;
         while used < bytes.len() && *left > 0 && conn.may_go_on() && !core.holds_back(conn, &bytes[used..]) {
             let mut taken = 0;
+            conn.session.note_memory(core.lane.is_out_of_memory());
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);
             if let Step::Inline(frame) = step {
                 next = Next::Inline(frame, taken);
@@ -446,6 +448,7 @@ impl Core<'_> {
             (*at, admin::run(self.shared, conn, one.command, &args))
         });
         let replies = admin.collect();
+        exec.admin.iter().for_each(|(_, one)| self.follow_memory(one.command));
         conn.session.on_exec_admin(exec.seq, replies);
         let id = conn.session.last().0.map_or(0, |exec| exec.id);
         let bytes = exec.commands.iter().flat_map(|one| &one.args).map(|arg| arg.len() as u64).sum();
@@ -497,11 +500,19 @@ impl Core<'_> {
             }
             _ => admin::run(self.shared, conn, call.command, &call.args),
         };
+        self.follow_memory(call.command);
         self.count(call.command.id, &reply);
         let took_ns = clock::boot().since_ns(begun);
         latency::note(self.shared, latency::event_of(call.command), took_ns);
         self.note_if_slow(conn, &call.args, took_ns);
         conn.session.on_reply(call.seq, reply, &mut conn.out);
+    }
+
+    /// What CONFIG has set counts for the next command already.
+    fn follow_memory(&mut self, command: &Command) {
+        if command.name == "config" {
+            follow_memory(self.lane, self.shared, self.id);
+        }
     }
 
     /// RESET: what the lane knows of the connection is forgotten.

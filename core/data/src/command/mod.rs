@@ -189,6 +189,12 @@ impl Command {
         self.flags.split(' ').any(|flag| flag == "readonly")
     }
 
+    /// True if it is refused while memory has run out: it could need more.
+    #[must_use]
+    pub fn is_denyoom(&self) -> bool {
+        self.flags.split(' ').any(|flag| flag == "denyoom")
+    }
+
     /// True if it is a subcommand that has its own row, by the name that statistics show.
     #[must_use]
     pub const fn is_sub(&self) -> bool {

@@ -405,7 +405,7 @@ impl Keyspace {
     /// and what the allocator adds is not among them.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
-        self.dbs.iter().map(Db::used_bytes).sum()
+        self.dbs.iter().map(Db::used_bytes).sum::<usize>() + size_of_val(&*self.watch)
     }
 
     /// What WATCH remembers of a key: its bucket and the revision of the last change of any key of the bucket.

@@ -98,9 +98,13 @@ fn decayed(number: u32, at: Stamp, decay_minutes: u32) -> u32 {
 }
 
 impl Keyspace {
-    /// What is noted of the uses of keys from now on. The numbers that were noted by another rule stay, and are soon replaced.
+    /// What is noted of the uses of keys from now on. Numbers that were noted by another rule say nothing: all keys count as
+    /// used now.
     pub fn note_uses(&mut self, noted: Noted) {
-        self.uses.noted = noted;
+        let former = std::mem::replace(&mut self.uses.noted, noted);
+        if std::mem::discriminant(&former) != std::mem::discriminant(&noted) {
+            self.use_all();
+        }
     }
 
     /// What is noted.

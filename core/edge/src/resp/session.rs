@@ -68,6 +68,8 @@ pub struct Session {
     pub(super) monitors: bool,
     pub(super) no_evict: bool,
     pub(super) no_touch: bool,
+    /// What MULTI could queue needs memory that isn't there.
+    pub(super) out_of_memory: bool,
     /// Of the frame at the front, which is not all there.
     progress: Progress,
     /// The last frame's command, if it named one, and how it fared here.
@@ -138,6 +140,7 @@ impl Session {
             monitors: false,
             no_evict: false,
             no_touch: false,
+            out_of_memory: false,
             progress: Progress::default(),
             last: (None, Fate::Ran),
             last_sub: None,
@@ -300,6 +303,11 @@ impl Session {
     #[must_use]
     pub fn queued_any(&self, is: impl Fn(&Command) -> bool) -> bool {
         self.transaction.as_ref().is_some_and(|all| all.queued().iter().any(|one| is(one.command)))
+    }
+
+    /// Whether memory has run out on this node: MULTI then queues nothing.
+    pub fn note_memory(&mut self, out_of_memory: bool) {
+        self.out_of_memory = out_of_memory;
     }
 
     /// How many commands MULTI has queued; nothing outside of MULTI.

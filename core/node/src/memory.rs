@@ -1,0 +1,206 @@
+//! What happens when keys and values take more memory than the node may use.
+//!
+//! The leader of a shard picks keys by what it knows of their use and proposes an entry that takes them out; whoever
+//! follows applies it. So replicas stay equal, and each node's limit holds as long as the leaders of what it hosts have the
+//! same: a follower can't evict. What is too much is shared out among a node's shards by their size, for the leaders of the
+//! others do their part. One entry of this kind is on its way at a time, and what it may take out is in proportion to what was
+//! written meanwhile: the price of eviction is paid by writes, and nothing stalls when a limit is lowered by much.
+//!
+//! Where nothing may be evicted, commands that could need memory are refused before they are logged.
+
+use crate::lane::Lane;
+use crate::outbox::{Now, Outbox, Transaction};
+use crate::replica::Replica;
+use base::mutation::{self, Mutation};
+use base::{Index, ShardId};
+use data::command::prefix;
+use data::keyspace::{Among, Noted, Order, Pool, Wanted};
+use data::shard::EntryWriter;
+use data::{Command, Refused, Reply, Run};
+
+/// What a node may use, and what it does about more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes of keys, values and what finds them, of all shards of the node; no limit if zero.
+    pub bytes_max: u64,
+    /// Which keys go, and in which order; none do if this is nothing.
+    pub evicts: Option<(Among, Order)>,
+    /// How many keys are drawn for each that goes.
+    pub samples: u32,
+    /// What is noted of the use of keys.
+    pub noted: Noted,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { bytes_max: 0, evicts: None, samples: 5, noted: Noted::Recency }
+    }
+}
+
+/// How a lane stands to its limit.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    memory: Memory,
+    /// What the other lanes of the node use.
+    elsewhere_bytes: u64,
+    /// What is too much, of the whole node.
+    over_bytes: u64,
+    /// What the node uses.
+    used_bytes: u64,
+    /// Nothing can be done about it.
+    pub(crate) out: bool,
+}
+
+/// A replica's part in it.
+#[derive(Debug, Default)]
+pub(crate) struct Evicting {
+    /// What was drawn for the last batch and stayed.
+    pool: Pool,
+    /// The entry that takes keys out and isn't applied yet.
+    until: Option<Index>,
+    /// Bytes of entries that were applied since the last batch was picked.
+    pub(crate) written_bytes: usize,
+    /// What the keyspace uses, while there is a limit.
+    used_bytes: u64,
+    /// There is one.
+    pub(crate) limited: bool,
+}
+
+/// A batch frees so many bytes at least, if there is so much to free; else in proportion to what was written.
+const BATCH_BYTES_MIN: usize = 64 * 1024;
+const BYTES_PER_WRITTEN: usize = 2;
+/// And takes so many keys at most: some milliseconds of a lane's time.
+const BATCH_KEYS_MAX: usize = 8 * 1024;
+/// More draws for each key that goes would find hardly better ones.
+const SAMPLES_MAX: u32 = 64;
+
+impl Lane {
+    /// What the node may use from now on.
+    pub fn set_memory(&mut self, memory: Memory) {
+        let former = std::mem::replace(&mut self.standing.memory, memory);
+        for shard in self.config.routing.shards() {
+            let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
+            replica.evicting.limited = memory.bytes_max > 0;
+            replica.look_at_size();
+            if former.evicts != memory.evicts || former.noted != memory.noted {
+                replica.evicting.pool.clear();
+                replica.state_mut().cut().note_uses(memory.noted);
+            }
+            self.soil(shard);
+        }
+        self.look_at_memory();
+    }
+
+    /// What the other lanes of the node use, which share its limit.
+    pub fn set_elsewhere(&mut self, bytes: u64) {
+        self.standing.elsewhere_bytes = bytes;
+    }
+
+    /// What the shards of this lane use; known while there is a limit.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.replicas.iter().flatten().map(|replica| replica.evicting.used_bytes).sum()
+    }
+
+    /// True if commands that could need memory are refused.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        self.standing.out
+    }
+
+    pub(crate) fn look_at_memory(&mut self) {
+        let bytes_max = self.standing.memory.bytes_max;
+        if bytes_max == 0 {
+            (self.standing.over_bytes, self.standing.out) = (0, false);
+            return;
+        }
+        let used_bytes = self.used_bytes() + self.standing.elsewhere_bytes;
+        let over_bytes = used_bytes.saturating_sub(bytes_max);
+        let can =
+            |among| self.replicas.iter().flatten().any(|one| one.leads() && one.state().keyspace().has_victims(among));
+        let out = over_bytes > 0 && !self.standing.memory.evicts.is_some_and(|(among, _)| can(among));
+        self.standing = Standing { used_bytes, over_bytes, out, ..std::mem::take(&mut self.standing) };
+    }
+
+    /// Proposes that keys of a shard go, if this node leads it and uses too much.
+    pub(crate) fn evict(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
+        let Standing { memory, over_bytes, used_bytes, .. } = self.standing;
+        let Some((among, order)) = memory.evicts.filter(|_| over_bytes > 0 && !self.is_meta(shard)) else { return };
+        let replica = self.replica(shard);
+        let share = u128::from(over_bytes) * u128::from(replica.evicting.used_bytes) / u128::from(used_bytes.max(1));
+        let bytes = usize::try_from(share).unwrap_or(usize::MAX).max(1);
+        let samples = memory.samples.clamp(1, SAMPLES_MAX);
+        replica.evict(now, Wanted { among, order, samples, bytes, keys_max: BATCH_KEYS_MAX }, out);
+    }
+
+    /// True if a command must not be logged for want of memory.
+    pub(crate) fn is_refused_memory(&self, command: &Command, args: &[&[u8]]) -> bool {
+        if !self.standing.out {
+            return false;
+        }
+        match command.run {
+            Run::Prefix(_) => prefix::parse(args).is_ok_and(|call| call.command.is_denyoom()),
+            _ => command.is_denyoom(),
+        }
+    }
+
+    /// The same for a transaction: if for one of its commands, for all.
+    pub(crate) fn is_refused_transaction(&self, transaction: &Transaction) -> bool {
+        self.standing.out && transaction.commands.iter().any(|one| one.command.is_denyoom())
+    }
+}
+
+impl Replica {
+    /// An entry was applied, or the state was replaced.
+    pub(crate) fn look_at_size(&mut self) {
+        if self.evicting.limited {
+            self.evicting.used_bytes = self.state().keyspace().used_bytes() as u64;
+        }
+    }
+
+    /// An entry of so many bytes was applied.
+    pub(crate) fn note_written(&mut self, index: Index, bytes: usize) {
+        self.evicting.written_bytes = self.evicting.written_bytes.saturating_add(bytes);
+        self.evicting.until.take_if(|until| *until <= index);
+    }
+
+    /// What was proposed by a leader that is one no more may never come.
+    pub(crate) fn forget_evicting(&mut self) {
+        self.evicting.until = None;
+    }
+
+    fn evict(&mut self, now: Now, wanted: Wanted, out: &mut Outbox) {
+        if self.evicting.until.is_some() || !self.may_evict() {
+            return;
+        }
+        let most = BATCH_BYTES_MIN.max(self.evicting.written_bytes.saturating_mul(BYTES_PER_WRITTEN));
+        let wanted = Wanted { bytes: wanted.bytes.min(most), ..wanted };
+        let mut pool = std::mem::take(&mut self.evicting.pool);
+        let stamp = self.stamp(now);
+        let mut chance = self.draw();
+        let batch = self.state().keyspace().victims(wanted, stamp, &mut pool, &mut chance);
+        (self.evicting.pool, self.evicting.written_bytes) = (pool, 0);
+        if batch.victims.is_empty() {
+            return;
+        }
+        if mutation::on(Mutation::EvictsWithoutLog) {
+            batch.victims.iter().for_each(|one| self.state_mut().evict_unlogged(one));
+            return self.look_at_size();
+        }
+        let mut entry = EntryWriter::default();
+        batch.victims.iter().for_each(|one| entry.evict(one, wanted.among));
+        self.evicting.until = Some(self.propose(now, entry.finish(stamp), Vec::new(), out));
+    }
+}
+
+/// The answer to what would need memory.
+pub(crate) fn out_of_memory() -> Reply {
+    Reply::Error(Refused::Text(format!("OOM {WHY}")))
+}
+
+/// The same for a transaction.
+pub(crate) fn transaction_out_of_memory() -> Reply {
+    Reply::Error(Refused::Text(format!("EXECABORT Transaction discarded because of: OOM {WHY}")))
+}
+
+const WHY: &str = "command not allowed when used memory > 'maxmemory'.";
