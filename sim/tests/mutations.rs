@@ -44,6 +44,7 @@ const OF_A_CLUSTER: Trial = Trial {
         Mutation::HiddenChanceInApply,
         Mutation::StampGoesBack,
         Mutation::ApplySkips,
+        Mutation::EvictsWithoutLog,
     ],
     run: |seed| cluster::World::run(seed, cluster::Effort { commands: 500 }),
     seeds_max: 60,

@@ -127,7 +127,7 @@ impl Mutation {
         Self::OnceNotInSnapshot,
     ];
     /// Rules that replicas keep together.
-    pub const OF_A_GROUP: [Self; 19] = [
+    pub const OF_A_GROUP: [Self; 18] = [
         Self::CommitWithoutQuorum,
         Self::NoticeFromBeforeCut,
         Self::VoteForOlderLog,
@@ -146,7 +146,6 @@ impl Mutation {
         Self::LeaseAcrossVote,
         Self::NowReadBeforeInput,
         Self::LostDiskKeepsName,
-        Self::EvictsWithoutLog,
     ];
 }
 

@@ -28,7 +28,7 @@ mod within;
 pub use everywhere::Reach;
 pub use from_peers::Misbehaved;
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
-pub use memory::Memory;
+pub use memory::{Elsewhere, Memory};
 pub use outbox::{
     Changed, Event, Heard, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotStep,
     SnapshotWaiting, Transaction,

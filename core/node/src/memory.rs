@@ -37,12 +37,21 @@ impl Default for Memory {
     }
 }
 
+/// The other lanes of a node, which share its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// What their shards use.
+    pub used_bytes: u64,
+    /// Something may be evicted there.
+    pub has_victims: bool,
+}
+
 /// How a lane stands to its limit.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
     memory: Memory,
-    /// What the other lanes of the node use.
-    elsewhere_bytes: u64,
+    /// The other lanes of the node.
+    elsewhere: Elsewhere,
     /// What is too much, of the whole node.
     over_bytes: u64,
     /// What the node uses.
@@ -91,9 +100,17 @@ impl Lane {
         self.look_at_memory();
     }
 
-    /// What the other lanes of the node use, which share its limit.
-    pub fn set_elsewhere(&mut self, bytes: u64) {
-        self.standing.elsewhere_bytes = bytes;
+    /// What is known of the other lanes of the node.
+    pub fn set_elsewhere(&mut self, elsewhere: Elsewhere) {
+        self.standing.elsewhere = elsewhere;
+    }
+
+    /// True if something may be evicted from shards of this lane, by whoever leads them.
+    #[must_use]
+    pub fn has_victims(&self) -> bool {
+        let Some((among, _)) = self.standing.memory.evicts else { return false };
+        let mut shards = self.config.routing.shards().zip(&self.replicas).filter_map(|(_, replica)| replica.as_ref());
+        shards.any(|replica| replica.state().keyspace().has_victims(among))
     }
 
     /// What the shards of this lane use; known while there is a limit.
@@ -114,11 +131,9 @@ impl Lane {
             (self.standing.over_bytes, self.standing.out) = (0, false);
             return;
         }
-        let used_bytes = self.used_bytes() + self.standing.elsewhere_bytes;
+        let used_bytes = self.used_bytes() + self.standing.elsewhere.used_bytes;
         let over_bytes = used_bytes.saturating_sub(bytes_max);
-        let can =
-            |among| self.replicas.iter().flatten().any(|one| one.leads() && one.state().keyspace().has_victims(among));
-        let out = over_bytes > 0 && !self.standing.memory.evicts.is_some_and(|(among, _)| can(among));
+        let out = over_bytes > 0 && !self.standing.elsewhere.has_victims && !self.has_victims();
         self.standing = Standing { used_bytes, over_bytes, out, ..std::mem::take(&mut self.standing) };
     }
 
@@ -204,3 +219,157 @@ pub(crate) fn transaction_out_of_memory() -> Reply {
 }
 
 const WHY: &str = "command not allowed when used memory > 'maxmemory'.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LaneConfig, Request, Routing};
+    use base::{ClientId, Instant, LaneId, NodeId};
+    use data::command;
+    use std::collections::BTreeSet;
+
+    const KEYS: u64 = 2_000;
+    const START_MS: u64 = 1_000_000;
+
+    /// A node with one lane, whose writes are durable at once.
+    struct Node {
+        lane: Lane,
+        out: Outbox,
+        seq: u64,
+        now: Now,
+        evicted: usize,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            let (mut out, node) = (Outbox::default(), NodeId(1));
+            let now = Now { boot: Instant(1), wall_ms: START_MS };
+            let config = LaneConfig { node, lane: LaneId(0), routing: Routing::new(2, 1), seed: 7 };
+            let lane = Lane::start(now, config, &[node], Vec::new(), &mut out);
+            let mut node = Self { lane, out, seq: 0, now, evicted: 0 };
+            node.settle();
+            assert!(node.lane.ready());
+            node
+        }
+
+        /// Turns until nothing is left to do.
+        fn settle(&mut self) {
+            self.lane.on_timer(self.now, &mut self.out);
+            loop {
+                self.lane.on_turn_end(self.now, &mut self.out);
+                for event in self.out.events.drain(..) {
+                    let crate::Event::Evicted { keys, .. } = event else { continue };
+                    self.evicted += keys;
+                }
+                let writes = std::mem::take(&mut self.out.raft.writes);
+                if writes.is_empty() {
+                    return;
+                }
+                for envelope in writes.into_iter().flat_map(|write| write.then) {
+                    self.lane.on_persisted(self.now, envelope, &mut self.out);
+                }
+            }
+        }
+
+        fn run(&mut self, words: &str) -> Reply {
+            let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+            let command = command::find(args[0]).expect("a command");
+            self.seq += 1;
+            let (client, seq) = (ClientId(1), self.seq);
+            let request = Request { client, seq, db: 0, joins: false, command, args: &args };
+            self.lane.on_request(self.now, request, &mut self.out);
+            self.settle();
+            self.out.replies.pop().expect("it is answered").2
+        }
+
+        /// Writes keys, every second of which expires.
+        fn fill(&mut self) {
+            for n in 0..KEYS {
+                self.now.boot = Instant(self.now.boot.0 + 1_000_000_000);
+                self.run(&if n % 2 == 0 { format!("SET {n} v EX 1000000") } else { format!("SET {n} v") });
+            }
+        }
+
+        fn used(&self) -> u64 {
+            self.lane.keyspaces().map(|(_, keyspace)| keyspace.used_bytes() as u64).sum()
+        }
+
+        fn keys(&mut self) -> BTreeSet<u64> {
+            let Reply::Array(keys) = self.run("KEYS *") else { panic!("KEYS tells keys") };
+            let number = |key: &Reply| {
+                let Reply::Bulk(blob) = key else { panic!("keys are strings") };
+                std::str::from_utf8(blob.as_bytes()).expect("text").parse().expect("a number")
+            };
+            keys.iter().map(number).collect()
+        }
+    }
+
+    fn limited(bytes_max: u64, evicts: Option<(Among, Order)>) -> Memory {
+        Memory { bytes_max, evicts, ..Memory::default() }
+    }
+
+    #[test]
+    fn keys_go_only_when_there_is_too_much_and_only_those_that_may() {
+        let all = [Order::Stale, Order::Random].map(|order| (Among::All, order));
+        let expiring = [Order::Stale, Order::Random, Order::Soonest].map(|order| (Among::Expiring, order));
+        for (among, order) in all.into_iter().chain(expiring) {
+            let mut node = Node::new();
+            node.fill();
+            let used = node.used();
+            node.lane.set_memory(limited(used, Some((among, order))));
+            node.settle();
+            assert_eq!((node.keys().len() as u64, node.evicted), (KEYS, 0), "nothing is too much");
+            node.lane.set_memory(limited(used - 20_000, Some((among, order))));
+            node.settle();
+            let (kept, now) = (node.keys(), node.used());
+            assert!((used - 22_000..=used - 20_000).contains(&now), "{order:?}: {} too little", used - 20_000 - now);
+            let gone: Vec<u64> = (0..KEYS).filter(|n| !kept.contains(n)).collect();
+            assert_eq!((gone.len(), node.evicted > 100), (node.evicted, true));
+            if among == Among::Expiring {
+                assert!(gone.iter().all(|n| n % 2 == 0), "only those that expire");
+            }
+            if order == Order::Stale {
+                let mean = gone.iter().sum::<u64>() / gone.len() as u64;
+                assert!(mean < KEYS / 4, "those that were not used for long: {mean}");
+            }
+            assert_eq!(node.run("SET more v"), Reply::Ok, "there is room for more");
+        }
+    }
+
+    #[test]
+    fn what_needs_memory_is_refused_when_nothing_may_go() {
+        let refused = |reply: Reply| matches!(reply, Reply::Error(why) if why.to_string().contains("OOM"));
+        for evicts in [None, Some((Among::Expiring, Order::Stale))] {
+            let mut node = Node::new();
+            (0..100).for_each(|n| _ = node.run(&format!("SET {n} v")));
+            node.lane.set_memory(limited(node.used() - 1, evicts));
+            assert!(node.lane.is_out_of_memory());
+            for words in ["SET 1 w", "LPUSH l 1", "ONCE a:1 SET 1 w", "SETRANGE 1 9 x"] {
+                assert!(refused(node.run(words)), "{words}");
+            }
+            assert_eq!((node.run("GET 1"), node.evicted), (Reply::bulk(b"v"), 0));
+            let command = |words: &str| crate::Queued {
+                db: 0,
+                command: command::find(words.split(' ').next().expect("a name").as_bytes()).expect("a command"),
+                args: words.split(' ').map(|word| word.as_bytes().to_vec()).collect(),
+            };
+            let commands = vec![command("GET 1"), command("SET 1 w")];
+            let (client, seq) = (ClientId(1), 1000);
+            let transaction = Transaction { client, seq, once: None, watched: Vec::new(), commands };
+            node.lane.on_transaction(node.now, transaction, &mut node.out);
+            assert!(refused(node.out.replies.pop().expect("it is answered").2));
+            assert_eq!((node.run("DEL 1"), node.lane.is_out_of_memory()), (Reply::Int(1), false));
+            assert_eq!(node.run("SET 1 w"), Reply::Ok);
+        }
+    }
+
+    #[test]
+    fn a_lowered_limit_is_reached_batch_by_batch() {
+        let mut node = Node::new();
+        node.fill();
+        node.lane.set_memory(limited(1, Some((Among::All, Order::Stale))));
+        node.settle();
+        assert_eq!((node.keys().len(), node.evicted as u64), (0, KEYS));
+        assert!(node.lane.is_out_of_memory(), "what is left can't go");
+    }
+}

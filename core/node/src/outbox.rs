@@ -113,6 +113,8 @@ pub struct Heard {
     pub changed: Vec<Changed>,
     /// Any key may have changed.
     pub all_changed: bool,
+    /// The entry that did it, if one did.
+    pub entry: Option<(ShardId, Index)>,
 }
 
 /// A key that has changed, and the client of this node that did it, if one did: its lane and its name there.

@@ -4,7 +4,7 @@ use super::{MS, World};
 use base::{Index, NodeId, ShardId, Stamp, Term};
 use data::Keyspace;
 use history::{History, Verdict, check, configurations, report};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the checks remember.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub(super) struct Checks {
     leaders: BTreeMap<(ShardId, Term), NodeId>,
     /// The digest and the stamp of each state that somebody was in, and who first.
     states: BTreeMap<(ShardId, Index), (u64, Stamp, NodeId)>,
+    /// Entries whose evictions are in the history.
+    pub(super) evictions: BTreeSet<(ShardId, Index)>,
     /// States that a second node was in too.
     pub(super) compared: u64,
 }

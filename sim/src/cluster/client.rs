@@ -244,6 +244,8 @@ impl World {
                     ("NOQUORUM", "answer: no quorum"),
                     ("TRYAGAIN", "answer: try again"),
                     ("CROSSSHARD", "answer: cross-shard"),
+                    ("OOM", "answer: out of memory"),
+                    ("EXECABORT Transaction discarded because of: OOM", "answer: out of memory"),
                 ];
                 let kind = kinds.iter().find(|(code, _)| text.starts_with(code)).map(|(_, kind)| *kind);
                 let kind = kind.unwrap_or_else(|| panic!("clients_understand_errors: {text}"));

@@ -11,6 +11,7 @@ use base::roster::Card;
 use base::{Instant, LaneId, NodeId, ShardId};
 use consensus::{Envelope, Write};
 use data::Keyspace;
+use data::keyspace::Listening;
 use node::{Founding, Lane, LaneConfig, Now, Outbox, RecoveredReplica, Routing, SnapshotNews};
 use std::collections::{BTreeMap, VecDeque};
 use storage::{SnapshotReader, StorageError, Wal, WalOptions};
@@ -162,6 +163,8 @@ impl Machine {
         let at = |port: &str| format!("node-{}:{port}", self.id.0);
         let card = Card { peers: address(self.id), resp: at("6379"), cluster: at("6381"), admin: at("7379") };
         lane.keep_roster(Founding { members, card });
+        lane.set_memory(mood.memory);
+        lane.listen(Listening { events: true, ..Listening::default() });
         self.lives += 1;
         let groups = self.routing.groups().count();
         self.life = Some(Life {

@@ -45,6 +45,8 @@ struct Proposal {
     entry: Bytes,
     stamp: u64,
     commands: Vec<Pending>,
+    /// Keys that it takes out for want of memory: database, key.
+    evicted: Vec<(u8, Vec<u8>)>,
 }
 
 /// One shard's history.
@@ -155,15 +157,19 @@ impl Ledger {
         self.arrived.push_back(pending);
     }
 
-    /// An entry was proposed: it holds everything that has arrived.
-    pub fn propose(&mut self, now: Now, index: Index, entry: Bytes) {
+    /// An entry was proposed: it takes keys out for want of memory, which is told, or holds everything that has arrived.
+    pub fn propose(&mut self, now: Now, index: Index, entry: Bytes) -> bool {
         let mut reader = Reader::new(&entry);
         let (version, stamp) = (reader.u8(), reader.varint());
         assert_eq!(version, Ok(1), "this simulator reads entries of version 1");
         let stamp = stamp.expect("an entry has a stamp");
         self.stamps_follow_the_boot_clock(now, stamp);
-        let commands = self.arrived.drain(..).collect();
-        self.proposed.insert(index, Proposal { entry, stamp, commands });
+        let kind = reader.u8();
+        let evicted = if kind == Ok(1) { evicted(reader) } else { Vec::new() };
+        let takes_keys = !evicted.is_empty();
+        let commands = if takes_keys { Vec::new() } else { self.arrived.drain(..).collect() };
+        self.proposed.insert(index, Proposal { entry, stamp, commands, evicted });
+        takes_keys
     }
 
     fn stamps_follow_the_boot_clock(&mut self, now: Now, stamp: u64) {
@@ -203,8 +209,9 @@ impl Ledger {
         let stamp = proposal.stamp.max(self.model.stamp());
         self.model.pass_time(stamp);
         self.last_stamp = self.last_stamp.max(stamp);
-        let commands = proposal.commands.clone();
+        let (commands, evicted) = (proposal.commands.clone(), proposal.evicted.clone());
         self.name_buckets();
+        evicted.iter().for_each(|(db, key)| self.model.evict(*db, key));
         // The genesis answers nobody, and holds no command.
         assert_eq!(told.len(), commands.len(), "every_command_of_an_entry_is_answered: by the copy");
         let told = told.iter().map(Some);
@@ -280,6 +287,18 @@ impl Ledger {
             self.applied
         );
     }
+}
+
+/// The keys that a batch of operations takes out, if that is what it does.
+fn evicted(mut reader: Reader<'_>) -> Vec<(u8, Vec<u8>)> {
+    let mut evicted = Vec::new();
+    while reader.u8() == Ok(16) {
+        assert_eq!(reader.u8(), Ok(0), "here all keys may go");
+        let (db, key) = (reader.u8().expect("a database"), reader.bytes().expect("a key"));
+        evicted.push((db, key.to_vec()));
+    }
+    assert!(evicted.is_empty() || reader.is_empty(), "evictions have an entry of their own");
+    evicted
 }
 
 /// A reply as a client sees it.

@@ -9,7 +9,8 @@ use base::{Index, LaneId, NodeId, ShardId, Term};
 use consensus::{Envelope, Write};
 use data::Keyspace;
 use node::{
-    Lane, LaneConfig, LaneMessage, Now, Outbox, RecoveredReplica, Routing, SnapshotNews, SnapshotStep, SnapshotWaiting,
+    Lane, LaneConfig, LaneMessage, Memory, Now, Outbox, RecoveredReplica, Routing, SnapshotNews, SnapshotStep,
+    SnapshotWaiting,
 };
 use std::collections::{BTreeMap, VecDeque};
 use storage::{Recovery, SnapshotReader, SnapshotWriter, StorageError, Wal, WalOptions};
@@ -28,6 +29,8 @@ pub struct Shape {
     pub queued_one_in: u64,
     /// Outcomes are kept for so long.
     pub once_kept_ms: u64,
+    /// What the machine may use, and what it does about more.
+    pub memory: Memory,
 }
 
 /// What a lane may find in its mailbox.
@@ -96,6 +99,7 @@ impl Machine {
             let mut out = Outbox::default();
             let mut started = Lane::start(Now::default(), config, &[NodeId(7)], mine.collect(), &mut out);
             started.keep_outcomes_for(shape.once_kept_ms);
+            started.set_memory(shape.memory);
             lanes.push(started);
             outs.push(out);
             mail.push(VecDeque::new());

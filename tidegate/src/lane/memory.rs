@@ -5,7 +5,7 @@ use crate::admin::limit;
 use crate::meters::LaneMeters;
 use crate::shared::{Input, Shared};
 use base::LaneId;
-use node::Lane;
+use node::{Elsewhere, Lane};
 
 /// Tells all lanes that the limit, or what is done about it, has changed.
 pub fn tell_memory(shared: &Shared) {
@@ -14,7 +14,7 @@ pub fn tell_memory(shared: &Shared) {
 
 /// A lane follows what is set by now.
 pub(super) fn follow_memory(lane: &mut Lane, shared: &Shared, id: LaneId) {
-    lane.set_elsewhere(elsewhere_bytes(shared, id));
+    lane.set_elsewhere(elsewhere(shared, id));
     lane.set_memory(limit::memory(&shared.settings));
 }
 
@@ -23,7 +23,8 @@ impl Driver {
     pub(super) fn share_memory(&mut self) {
         if self.shared.settings.memory_bytes_max() > 0 {
             self.meters().used_bytes.set(self.lane.used_bytes());
-            self.lane.set_elsewhere(elsewhere_bytes(&self.shared, self.id));
+            self.meters().victims.set(u64::from(self.lane.has_victims()));
+            self.lane.set_elsewhere(elsewhere(&self.shared, self.id));
         }
     }
 
@@ -32,8 +33,12 @@ impl Driver {
     }
 }
 
-/// What the other lanes use, as they last told.
-fn elsewhere_bytes(shared: &Shared, id: LaneId) -> u64 {
+/// The other lanes, as they last told.
+fn elsewhere(shared: &Shared, id: LaneId) -> Elsewhere {
     let lanes = shared.meters.lanes.iter().enumerate();
-    lanes.filter(|(at, _)| *at != usize::from(id.0)).map(|(_, lane)| lane.used_bytes.get()).sum()
+    let others = lanes.filter(|(at, _)| *at != usize::from(id.0)).map(|(_, lane)| lane);
+    others.fold(Elsewhere::default(), |sum, lane| Elsewhere {
+        used_bytes: sum.used_bytes + lane.used_bytes.get(),
+        has_victims: sum.has_victims || lane.victims.get() > 0,
+    })
 }

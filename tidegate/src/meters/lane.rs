@@ -19,6 +19,8 @@ pub struct LaneMeters {
     pub keyspace_bytes: Gauge,
     /// The same with what finds them: what counts against `maxmemory`. While there is such a limit, as of the last turn.
     pub used_bytes: Gauge,
+    /// One if some may be evicted.
+    pub victims: Gauge,
     /// Keys that went since memory had run out, of shards that were led here.
     pub evicted: Counter,
     /// Of links to other nodes: see [`crate::peers::Counts`].
@@ -55,6 +57,7 @@ impl LaneMeters {
             turns: Counter::default(),
             keyspace_bytes: Gauge::default(),
             used_bytes: Gauge::default(),
+            victims: Gauge::default(),
             evicted: Counter::default(),
             strangers: Gauge::default(),
             peers_misbehaved: Gauge::default(),

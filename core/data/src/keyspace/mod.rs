@@ -641,7 +641,8 @@ impl Db {
             Body::Str(_) => 0,
             Body::Object(number) => size_of::<Object>() + self.objects.get(number).bytes(),
         };
-        table::PLACE_BYTES + items::BESIDE_BYTES + stored.len() + apart
+        let expiry = if item::view(stored).expire_at.is_some() { expiry::ENTRY_BYTES } else { 0 };
+        table::PLACE_BYTES + items::BESIDE_BYTES + stored.len() + apart + expiry
     }
 }
 

@@ -189,7 +189,8 @@ impl Picking<'_> {
 
     fn take(&mut self, db: u8, item: ItemId) {
         self.taken.insert((db, item));
-        self.batch.bytes += self.keyspace.dbs[usize::from(db)].footprint(item);
+        let home = &self.keyspace.dbs[usize::from(db)];
+        self.batch.bytes += home.footprint(item) - super::table::PLACE_BYTES + home.place_bytes();
         self.batch.victims.push(self.keyspace.named(db, item));
     }
 
@@ -208,6 +209,11 @@ impl Picking<'_> {
 }
 
 impl Db {
+    /// What a key takes of the tables, on average.
+    fn place_bytes(&self) -> usize {
+        self.table_bytes.saturating_sub(size_of_val(&*self.tables)) / self.len.max(1)
+    }
+
     fn count(&self, among: Among) -> usize {
         match among {
             Among::All => self.len,
