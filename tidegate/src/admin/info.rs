@@ -96,7 +96,7 @@ fn memory(shared: &Shared) -> Lines {
         ("used_memory_dataset", &shared.keyspace_bytes()),
         ("mem_clients_normal", &buffers),
         ("maxmemory", &limit),
-        ("maxmemory_human", &human(limit)),
+        ("maxmemory_human", &if limit == 0 { "0B".to_owned() } else { human(limit) }),
         ("maxmemory_policy", &super::limit::NAMES[usize::from(shared.settings.memory_policy())]),
         ("mem_allocator", &"mimalloc"),
     ])

@@ -1,32 +1,43 @@
 //! What clients and operators ask about a command besides its row: the categories of access lists that it is in, and what
 //! it does to its keys. Both follow from the row as a rule; the exceptions stand here.
 
-use super::{Command, prefix};
+use super::{Command, Keys, prefix};
 use crate::Reply;
 
 /// The categories that access lists know, by the names that ACL CAT tells.
-pub const CATEGORIES: [&str; 21] = [
-    "keyspace",
-    "read",
-    "write",
-    "set",
-    "sortedset",
-    "list",
-    "hash",
-    "string",
-    "bitmap",
-    "hyperloglog",
-    "geo",
-    "stream",
-    "pubsub",
-    "admin",
-    "fast",
-    "slow",
-    "blocking",
-    "dangerous",
-    "connection",
-    "transaction",
-    "scripting",
+pub const CATEGORIES: [&str; 21] = {
+    let mut names = SHOWN;
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = names[at].split_at(1).1;
+        at += 1;
+    }
+    names
+};
+
+/// The same as COMMAND INFO shows them.
+pub const SHOWN: [&str; 21] = [
+    "@keyspace",
+    "@read",
+    "@write",
+    "@set",
+    "@sortedset",
+    "@list",
+    "@hash",
+    "@string",
+    "@bitmap",
+    "@hyperloglog",
+    "@geo",
+    "@stream",
+    "@pubsub",
+    "@admin",
+    "@fast",
+    "@slow",
+    "@blocking",
+    "@dangerous",
+    "@connection",
+    "@transaction",
+    "@scripting",
 ];
 
 /// Commands that are dangerous though they need no administrator.
@@ -187,6 +198,45 @@ pub(super) fn keys_and_uses(row: &Command, call: &[&[u8]]) -> Vec<Reply> {
     };
     let flags = std::iter::once(first).chain(std::iter::repeat(others));
     prefix::key_positions(row, call).zip(flags).map(shown).collect()
+}
+
+/// Where the keys of a command stand and what is done to them, as COMMAND INFO shows it.
+pub(super) fn key_specs(row: &Command) -> Vec<Reply> {
+    let (first, others) = uses(row, &[]);
+    let flags = |uses: &'static str| Reply::Set(uses.split(' ').map(Reply::Simple).collect());
+    let spec = |uses, begin: (&str, Reply), find: (&str, Reply)| {
+        let kind = |(kind, spec): (&str, Reply)| {
+            Reply::Map(vec![(Reply::text("type"), Reply::text(kind)), (Reply::text("spec"), spec)])
+        };
+        let fields = [("flags", flags(uses)), ("begin_search", kind(begin)), ("find_keys", kind(find))];
+        Reply::Map(fields.into_iter().map(|(name, value)| (Reply::text(name), value)).collect())
+    };
+    let numbers = |fields: &[(&str, i64)]| {
+        Reply::Map(fields.iter().map(|(name, value)| (Reply::text(name), Reply::Int(*value))).collect())
+    };
+    let index = |at: i64| ("index", numbers(&[("index", at)]));
+    let range = |last: i64, step: i64| ("range", numbers(&[("lastkey", last), ("keystep", step), ("limit", 0)]));
+    match row.keys {
+        Keys::At { first: 0, .. } => Vec::new(),
+        Keys::At { first: 1, last: 2, step: 1 } if first != others => {
+            vec![spec(first, index(1), range(0, 1)), spec(others, index(2), range(0, 1))]
+        }
+        Keys::At { first: from, last, step } => {
+            let last = if last < 0 { last } else { last - from };
+            vec![spec(first, index(from.into()), range(last.into(), step.into()))]
+        }
+        Keys::Counted { at, destination } => {
+            let counted = numbers(&[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]);
+            let uses = if destination { others } else { first };
+            let counted = spec(uses, index(at.into()), ("keynum", counted));
+            let stored = destination.then(|| spec(first, index(1), range(0, 1)));
+            stored.into_iter().chain([counted]).collect()
+        }
+        Keys::Found(_) => {
+            let unknown = || ("unknown", Reply::Map(Vec::new()));
+            vec![spec(first, unknown(), unknown())]
+        }
+    }
 }
 
 fn uses(row: &Command, call: &[&[u8]]) -> Uses {

@@ -43,6 +43,11 @@ pub fn has(command: &Command) -> bool {
     of(command).is_some()
 }
 
+/// The subcommands of a command.
+pub(super) fn subs(command: &Command) -> &'static [Sub] {
+    of(command).map_or(&[], |container| container.subs)
+}
+
 /// What HELP of a command answers.
 #[must_use]
 pub fn help(command: &Command) -> Reply {

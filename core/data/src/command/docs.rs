@@ -11,7 +11,7 @@ pub fn command(args: &[&[u8]]) -> Outcome {
         b"count" => Ok(Reply::count(all().count())),
         b"list" => list(&args[2..]),
         b"info" if args.len() == 2 => Ok(Reply::Array(all().map(info).collect())),
-        b"info" => Ok(Reply::Array(args[2..].iter().map(|name| find(name).map_or(Reply::Nil, info)).collect())),
+        b"info" => Ok(Reply::Array(args[2..].iter().map(|name| named(name)).collect())),
         b"docs" if args.len() == 2 => Ok(Reply::Map(all().map(docs).collect())),
         b"docs" => Ok(Reply::Map(args[2..].iter().filter_map(|name| find(name)).map(docs).collect())),
         b"getkeys" if args.len() >= 3 => {
@@ -53,20 +53,45 @@ fn list(filter: &[&[u8]]) -> Outcome {
     }
 }
 
+/// The row of a command, or of a subcommand by its name with its command's before it.
+fn named(name: &[u8]) -> Reply {
+    if let Some(row) = find(name) {
+        return info(row);
+    }
+    let mut parts = name.split(|byte| *byte == b'|');
+    let (Some(name), Some(sub), None) = (parts.next(), parts.next(), parts.next()) else { return Reply::Nil };
+    let Some(row) = find(name) else { return Reply::Nil };
+    let subs = containers::subs(row).iter();
+    let mut found = subs.filter(|one| one.name.as_bytes().eq_ignore_ascii_case(sub));
+    found.next().map_or(Reply::Nil, |one| info_of_sub(row, one))
+}
+
 fn info(row: &'static Command) -> Reply {
+    let subs = containers::subs(row).iter().map(|one| info_of_sub(row, one)).collect();
+    told(row, row.name, row.arity, subs)
+}
+
+/// A subcommand with a row of its own is told by it; another is like its command.
+fn info_of_sub(row: &'static Command, sub: &containers::Sub) -> Reply {
+    let name = format!("{}|{}", row.name, sub.name);
+    let own = super::all().find(|one| one.name == name).unwrap_or(row);
+    told(own, &name, sub.arity, Vec::new())
+}
+
+fn told(row: &'static Command, name: &str, arity: i16, subs: Vec<Reply>) -> Reply {
     let (first, last, step) = row.keys.shown();
-    let categories = about::CATEGORIES.into_iter().filter(|category| about::is_in(row, category));
+    let categories = about::CATEGORIES.into_iter().zip(about::SHOWN).filter(|(name, _)| about::is_in(row, name));
     Reply::Array(vec![
-        Reply::bulk(row.name.as_bytes()),
-        Reply::Int(i64::from(row.arity)),
+        Reply::bulk(name.as_bytes()),
+        Reply::Int(i64::from(arity)),
         Reply::Set(row.flags.split_whitespace().map(Reply::Simple).collect()),
         Reply::Int(i64::from(first)),
         Reply::Int(i64::from(last)),
         Reply::Int(i64::from(step)),
-        Reply::Set(categories.map(|category| Reply::text(format_args!("@{category}"))).collect()),
-        Reply::Array(Vec::new()),
-        Reply::Array(Vec::new()),
-        Reply::Array(Vec::new()),
+        Reply::Set(categories.map(|(_, shown)| Reply::Simple(shown)).collect()),
+        Reply::Set(Vec::new()),
+        Reply::Set(about::key_specs(row)),
+        Reply::Set(subs),
     ])
 }
 
