@@ -24,7 +24,7 @@ pub fn acl(shared: &Shared, sub: &[u8], args: &[&[u8]]) -> Reply {
         }
         (b"getuser", [name]) if *name == DEFAULT => user(shared),
         (b"getuser", _) => Reply::Nil,
-        (b"cat", []) => Reply::Array(about::CATEGORIES.map(|name| Reply::text(name)).to_vec()),
+        (b"cat", []) => Reply::Array(about::CATEGORIES.map(Reply::text).to_vec()),
         (b"cat", [name]) => category(name),
         (b"dryrun", [name, call @ ..]) => dry_run(name, call),
         (b"genpass", []) => generate(BITS),
