@@ -47,6 +47,7 @@ const OF_A_CLUSTER: Trial = Trial {
         Mutation::WaitAnswersForgotten,
         Mutation::WaitersOutliveLeader,
         Mutation::WaiterLetGoStays,
+        Mutation::EvictsWithoutLog,
     ],
     run: |seed| cluster::World::run(seed, cluster::Effort { commands: 500 }),
     seeds_max: 60,

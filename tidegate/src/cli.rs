@@ -113,6 +113,13 @@ pub struct Dev {
     /// Password that clients must give by AUTH.
     #[arg(long, value_name = "PASSWORD")]
     pub requirepass: Option<String>,
+    /// What keys and values may take in memory, as 64mb or 2gb; 0 for no limit.
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
+    pub maxmemory: u64,
+    /// What is done about more: noeviction refuses writes; volatile-lru, volatile-lfu, volatile-random, volatile-ttl,
+    /// allkeys-lru, allkeys-lfu and allkeys-random take keys out.
+    #[arg(long, value_name = "POLICY", default_value = "noeviction", value_parser = policy)]
+    pub maxmemory_policy: u8,
     /// A snapshot is taken when the write-ahead log has grown by this many MiB since the last.
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..))]
     pub snapshot_after_mib: u64,
@@ -251,6 +258,15 @@ pub enum StartState {
     Empty,
     /// Nobody knows; the first reply that tells is believed.
     Unknown,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    crate::admin::limit::bytes(text).ok_or_else(|| "give a number of bytes, or one with kb, mb or gb".to_owned())
+}
+
+fn policy(text: &str) -> Result<u8, String> {
+    use crate::admin::limit::{NAMES, policy};
+    policy(text).ok_or_else(|| format!("give one of {}", NAMES.join(", ")))
 }
 
 impl Dev {

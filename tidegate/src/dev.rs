@@ -351,7 +351,10 @@ fn share(options: &Dev, identity: Identity, ports: Ports) -> Result<(Arc<Shared>
         mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER)?));
         polls.push(poll);
     }
-    Ok((Arc::new(Shared::new(options, identity, ports, mailboxes)), polls))
+    let shared = Shared::new(options, identity, ports, mailboxes);
+    shared.settings.set_memory_bytes_max(options.maxmemory);
+    shared.settings.set_memory_policy(options.maxmemory_policy);
+    Ok((Arc::new(shared), polls))
 }
 
 /// Room in the log without which a node can't even begin its term.

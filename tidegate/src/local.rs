@@ -151,6 +151,8 @@ fn lay_out(options: &Local) -> Result<Made, Box<dyn Error>> {
             peers: base + 2,
             cluster: Some(base + 5),
             name: Some(format!("node-{number}")),
+            maxmemory: None,
+            maxmemory_policy: None,
         };
         let folder = folder(options, number);
         std::fs::create_dir_all(&folder)?;

@@ -1,5 +1,6 @@
 //! What the threads of a node share: mailboxes, counters and the list of clients.
 
+use crate::admin::latency::Latency;
 use crate::admin::slowlog::Slowlog;
 use crate::cli::Dev;
 use crate::clients::Card;
@@ -60,6 +61,8 @@ pub enum Input {
     Listen,
     /// Lines for those who monitor.
     Lines(Vec<Bytes>),
+    /// How much memory there may be, and what is done about more, has changed.
+    Memory,
     /// CLIENT PAUSE is over.
     Resumed,
     Stop,
@@ -204,6 +207,7 @@ pub struct Shared {
     pub monitors: AtomicUsize,
     pub pause: Pause,
     pub slowlog: Mutex<Slowlog>,
+    pub latency: Mutex<Latency>,
     pub meters: Meters,
     /// What CONFIG RESETSTAT has seen: INFO counts from there.
     pub reset_at: Mutex<Totals>,
@@ -257,6 +261,7 @@ impl Shared {
             monitors: AtomicUsize::new(0),
             pause: Pause::default(),
             slowlog: Mutex::default(),
+            latency: Mutex::default(),
             meters: Meters::new(lanes),
             reset_at: Mutex::default(),
             shards: Mutex::default(),
@@ -281,6 +286,16 @@ impl Shared {
     /// Bytes of all keys and values, as the lanes last told.
     pub fn keyspace_bytes(&self) -> u64 {
         self.meters.lanes.iter().map(|lane| lane.keyspace_bytes.get()).sum()
+    }
+
+    /// What counts against `maxmemory`, as the lanes last told.
+    pub fn used_bytes(&self) -> u64 {
+        self.meters.lanes.iter().map(|lane| lane.used_bytes.get()).sum()
+    }
+
+    /// Keys that went since memory had run out.
+    pub fn evicted(&self) -> u64 {
+        self.meters.lanes.iter().map(|lane| lane.evicted.get()).sum()
     }
 
     /// Where the node is in its life.

@@ -46,6 +46,8 @@ pub enum Mutation {
     ReadBeforeOwnEntry,
     /// A read sees a key until the next entry although its time has come.
     DeadKeysServedUntilNextEntry,
+    /// A leader takes keys out for want of memory without an entry that says so.
+    EvictsWithoutLog,
     /// EXEC does not look at what was watched.
     WatchIgnored,
     /// A read overtakes a write of its own connection.

@@ -47,6 +47,8 @@ pub struct Batch {
     pub entry: EntryWriter,
     /// How long the outcomes of commands under an id are kept.
     pub once_kept_ms: u64,
+    /// Memory has run out: what could need more is refused.
+    pub refuses_memory: bool,
     /// In their order; done from the front.
     pub tasks: VecDeque<Task>,
     /// What became of each task that was done.

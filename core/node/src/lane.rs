@@ -3,6 +3,7 @@
 use crate::clocks::{Clocks, tell_time};
 use crate::everywhere::Questions;
 use crate::gather::Gathers;
+use crate::memory::{Standing, out_of_memory, transaction_out_of_memory};
 use crate::outbox::{
     LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotWaiting, Transaction,
 };
@@ -72,6 +73,8 @@ pub struct Lane {
     pub(crate) full: bool,
     /// Names this life of the lane: drawn at its start.
     pub(crate) life: u64,
+    /// How much memory there is.
+    pub(crate) standing: Standing,
 }
 
 /// How often dead keys are looked for.
@@ -130,6 +133,7 @@ impl Lane {
             listening: Listening::default(),
             full: false,
             life,
+            standing: Standing::default(),
         }
     }
 
@@ -246,8 +250,10 @@ impl Lane {
 
     /// The driver has no more input for now: open entries are proposed.
     pub fn on_turn_end(&mut self, now: Now, out: &mut Outbox) {
+        self.look_at_memory();
         while let Some(shard) = self.dirty.pop() {
             self.begin_round(now, shard, out);
+            self.evict(now, shard, out);
             if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
                 replica.log_endings();
                 replica.propose_open(now, out);
@@ -340,6 +346,9 @@ impl Lane {
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
+        if self.is_refused_memory(request.command, request.args) {
+            return self.answer(waiter, shard, out_of_memory(), out);
+        }
         if let Run::Script(_) = request.command.run
             && self.look(now, shard, waiter, request, out)
         {
@@ -399,6 +408,9 @@ impl Lane {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::Transaction(transaction), out);
+        }
+        if self.is_refused_transaction(&transaction) {
+            return self.answer(waiter, shard, transaction_out_of_memory(), out);
         }
         self.log_reads_of(now, shard, &waiter, out);
         let replica = self.replica(shard);

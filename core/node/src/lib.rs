@@ -12,6 +12,7 @@ mod from_peers;
 mod gather;
 mod hearing;
 mod lane;
+mod memory;
 mod once;
 mod outbox;
 pub mod peer;
@@ -30,6 +31,7 @@ mod within;
 pub use everywhere::Reach;
 pub use from_peers::Misbehaved;
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
+pub use memory::{Elsewhere, Memory};
 pub use outbox::{
     Changed, Event, Heard, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotStep,
     SnapshotWaiting, Transaction,

@@ -115,6 +115,8 @@ pub struct Heard {
     pub changed: Vec<Changed>,
     /// Any key may have changed.
     pub all_changed: bool,
+    /// The entry that did it, if one did.
+    pub entry: Option<(ShardId, Index)>,
 }
 
 /// A key that has changed, and the client of this node that did it, if one did: its lane and its name there.
@@ -241,6 +243,11 @@ pub enum Event {
         shard: ShardId,
         index: Index,
         commands: usize,
+    },
+    /// The entry that this leader applied took so many keys out since memory ran out.
+    Evicted {
+        shard: ShardId,
+        keys: usize,
     },
     /// This node's wall clock lies off the median of a majority's by so much, or, if zero, does so no more.
     ClockOff {

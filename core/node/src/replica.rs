@@ -2,6 +2,7 @@
 
 use crate::clock::StampClock;
 use crate::forward::{Elsewhere, indoubt, try_again};
+use crate::memory::Evicting;
 use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
 use crate::reads::Reads;
 use crate::scripts::{Home, Scripts};
@@ -11,7 +12,7 @@ use crate::waiting::{At, Number, Waiting};
 use base::limits::ENTRY_BYTES_SOFT;
 use base::record::{RecoveredShard, SnapshotMark};
 use base::rng::Rng;
-use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
+use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Stamp, Term};
 use bytes::Bytes;
 use consensus::Envelope;
 use consensus::raft::{Group, Membership, Turned};
@@ -104,6 +105,7 @@ pub(crate) struct Replica {
     pub(crate) chance: Rng,
     /// How far this node's wall clock lies behind the cluster's; see `clocks`.
     pub(crate) clock_behind_ms: i64,
+    pub(crate) evicting: Evicting,
 }
 
 /// An entry that was proposed here, and who waits for it.
@@ -178,6 +180,7 @@ impl Replica {
             unread: Vec::new(),
             clock_behind_ms: 0,
             chance: Rng::new(seed.1),
+            evicting: Evicting::default(),
         }
     }
 
@@ -235,6 +238,26 @@ impl Replica {
         Context::new(db, self.clock.stamp(now)).with_chance(self.chance.next_u64())
     }
 
+    /// The stamp that an entry proposed now gets.
+    pub(crate) fn stamp(&mut self, now: Now) -> Stamp {
+        self.clock.stamp(now)
+    }
+
+    /// Chance for something that is no part of the state.
+    pub(crate) fn draw(&mut self) -> Rng {
+        Rng::new(self.chance.next_u64())
+    }
+
+    /// True if an entry of its own may be proposed: writes don't wait for the disk.
+    pub(crate) fn may_evict(&self) -> bool {
+        self.group.has_settled() && self.takes_work() && !self.waits_for_copies()
+    }
+
+    /// Every change would copy more for the running snapshot: writes wait until the disk has caught up, reads go on.
+    fn waits_for_copies(&self) -> bool {
+        self.cutting.is_some() && self.copied_bytes > CUT_COPIES_BYTES_MAX
+    }
+
     /// Puts a command into the open entry.
     pub(crate) fn log(&mut self, waiter: Waiter, db: u8, command: &Command, args: &[&[u8]]) {
         self.open.command(db, command, args);
@@ -279,23 +302,17 @@ impl Replica {
 
     /// Proposes the open entry unless it may go on growing while an earlier one is being synced.
     pub(crate) fn propose_open(&mut self, now: Now, out: &mut Outbox) {
-        if self.may_lend() && !self.waits_for_cut() {
+        if self.may_lend() && !self.waits_for_copies() {
             return self.lend_to_line(now, out);
         }
         let may_propose = self.group.has_settled() && self.group.may_propose();
         if self.open.is_empty() || (self.group.busy() && !self.open_is_full()) || !may_propose {
             return;
         }
-        if self.waits_for_cut() {
+        if self.waits_for_copies() {
             return;
         }
         self.propose_all(now, out);
-    }
-
-    /// True while every change would copy more for a running snapshot than the disk has room for: writes wait until it has
-    /// caught up, reads go on.
-    fn waits_for_cut(&self) -> bool {
-        self.cutting.is_some() && self.copied_bytes > CUT_COPIES_BYTES_MAX
     }
 
     /// Proposes the open entry at once, if there is something in it.
@@ -376,6 +393,7 @@ impl Replica {
         }
         if turned.deposed {
             self.deposed_at = Some(now.boot);
+            self.forget_evicting();
             out.events.push(Event::Deposed { shard: self.shard, term: self.group.term() });
             // None of it was proposed.
             self.open = EntryWriter::default();
@@ -472,6 +490,7 @@ impl Replica {
             }
         }
         self.clock.at_least(self.state.keyspace().applied_stamp());
+        self.look_at_size();
     }
 
     fn on_elected(&mut self, now: Now, out: &mut Outbox) {
@@ -484,7 +503,8 @@ impl Replica {
         let stamp = self.clock.stamp(now);
         let fresh = applied_index == Index(0) && self.group.is_empty();
         if fresh {
-            return self.propose(now, Bytes::from(genesis(stamp, self.seed)), Vec::new(), out);
+            self.propose(now, Bytes::from(genesis(stamp, self.seed)), Vec::new(), out);
+            return;
         }
         assert!(self.open.is_empty(), "nothing is logged before somebody leads");
         self.open.office();
@@ -495,16 +515,24 @@ impl Replica {
         sent.into_iter().for_each(|number| self.park(now, number));
     }
 
-    fn propose(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) {
-        self.propose_with(now, entry, waiters, Kept::default(), out);
+    pub(crate) fn propose(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) -> Index {
+        self.propose_with(now, entry, waiters, Kept::default(), out)
     }
 
     /// Proposes an entry; `kept` waits until it is applied.
-    pub(crate) fn propose_with(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, kept: Kept, out: &mut Outbox) {
+    pub(crate) fn propose_with(
+        &mut self,
+        now: Now,
+        entry: Bytes,
+        waiters: Vec<Waiter>,
+        kept: Kept,
+        out: &mut Outbox,
+    ) -> Index {
         let Some(index) = self.group.propose(now.boot, entry, &mut out.raft) else {
             unreachable!("only a leader that stays has an open entry")
         };
         self.proposed.push_back(Proposed { index, term: self.group.term(), waiters, kept });
+        index
     }
 
     /// Who waits for the entry at `index`; those for whom something else stands there are told to try again.
@@ -579,11 +607,17 @@ impl Replica {
             if self.listening != Listening::default() {
                 self.hear(&waiters, out);
             }
-            out.events.push(Event::Applied { shard: self.shard, index, commands });
+            self.note_written(index, entry.len());
+            let (shard, keys) = (self.shard, self.state.evicted());
+            if keys > 0 && self.group.leads() {
+                out.events.push(Event::Evicted { shard, keys });
+            }
+            out.events.push(Event::Applied { shard, index, commands });
             ready = true;
         }
         self.on_begun(begun, out);
         out.garbage.append(&mut self.state.cut().take_garbage());
+        self.look_at_size();
         // Entries of an earlier life may carry later stamps than this term's wall clock would.
         self.clock.at_least(self.state.keyspace().applied_stamp());
         if ready && !was_ready && self.group.has_settled() {

@@ -244,6 +244,7 @@ impl Replica {
             pace,
             entry,
             once_kept_ms: self.once_kept_ms,
+            refuses_memory: self.evicting.refuses,
             tasks,
             done: Vec::new(),
             end: End::Done,
@@ -267,6 +268,7 @@ impl Replica {
             self.state = Home::new(state);
             std::mem::take(&mut self.unread).into_iter().for_each(|id| self.state.forget_read(id));
             self.listen_again();
+            self.note_uses_again();
         }
         if lent.orphan {
             return;

@@ -11,6 +11,7 @@
 
 use crate::forward::{PATIENCE_MS, indoubt, no_quorum};
 use crate::lane::{Lane, own};
+use crate::memory::out_of_memory;
 use crate::outbox::{LaneMessage, Now, Outbox, Queued, Request};
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, Waiter};
@@ -99,6 +100,9 @@ impl Lane {
     }
 
     fn ask_here(&mut self, now: Now, shard: ShardId, number: Number, out: &mut Outbox) {
+        if let Some(waiter) = self.refused_for_memory(shard, number) {
+            return self.answer(waiter, shard, out_of_memory(), out);
+        }
         let replica = self.replica(shard);
         replica.begin_to_ask(now, number);
         let Some(call) = replica.waiting.get(number) else { return };
@@ -116,6 +120,17 @@ impl Lane {
         } else {
             self.log_wait(now, shard, waiter, out);
         }
+    }
+
+    /// Whose call needs memory that isn't there: it waits no more.
+    fn refused_for_memory(&mut self, shard: ShardId, number: Number) -> Option<Waiter> {
+        let replica = self.replicas[usize::from(shard.0)].as_ref()?;
+        let call = replica.waiting.get(number)?;
+        let args: SmallVec<[&[u8]; 8]> = call.queued.args.iter().map(Vec::as_slice).collect();
+        let refused = self.is_refused_memory(call.queued.command, &args);
+        drop(args);
+        let call = if refused { self.replica(shard).waiting.remove(number) } else { None };
+        call.map(|call| Waiter { wait: 0, ..call.waiter })
     }
 
     /// A call that may wait goes into the log.

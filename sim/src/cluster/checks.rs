@@ -5,7 +5,7 @@ use super::{MS, World};
 use base::{Index, NodeId, ShardId, Stamp, Term};
 use data::Keyspace;
 use history::{History, Verdict, check, configurations, report};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the checks remember.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub(super) struct Checks {
     /// The digest and the stamp of each state that somebody was in, and who first.
     states: BTreeMap<(ShardId, Index), (u64, Stamp, NodeId)>,
     pub(super) queues: Queues,
+    /// Entries whose evictions are in the history.
+    pub(super) evictions: BTreeSet<(ShardId, Index)>,
     /// States that a second node was in too.
     pub(super) compared: u64,
 }

@@ -356,6 +356,8 @@ impl World {
                     ("UNBLOCKED", "answer: unblocked"),
                     ("BUSY", "answer: busy"),
                     ("ERR Function not found", "answer: no function"),
+                    ("OOM", "answer: out of memory"),
+                    ("EXECABORT Transaction discarded because of: OOM", "answer: out of memory"),
                 ];
                 let kind = kinds.iter().find(|(code, _)| text.starts_with(code)).map(|(_, kind)| *kind);
                 let kind = kind.unwrap_or_else(|| panic!("clients_understand_errors: {text}"));

@@ -12,6 +12,7 @@ use base::{ClientId, Instant, LaneId, NodeId, ShardId};
 use consensus::{Envelope, Write};
 use data::Keyspace;
 use data::batch::Batch;
+use data::keyspace::Listening;
 use node::{Ending, Founding, Lane, LaneConfig, Now, Outbox, RecoveredReplica, Routing, ScriptTimes, SnapshotNews};
 use script::Engine;
 use std::collections::{BTreeMap, VecDeque};
@@ -169,6 +170,8 @@ impl Machine {
         let card = Card { peers: address(self.id), resp: at("6379"), cluster: at("6381"), admin: at("7379") };
         lane.keep_roster(Founding { members, card });
         lane.set_script_times(ScriptTimes { busy_ms: 300, limit_ms: 0 });
+        lane.set_memory(mood.memory);
+        lane.listen(Listening { events: true, ..Listening::default() });
         self.lives += 1;
         let groups = self.routing.groups().count();
         self.life = Some(Life {

@@ -11,6 +11,7 @@ mod faults;
 mod finish;
 mod keeper;
 mod machine;
+mod memory;
 mod network;
 mod queues;
 mod scripts;
@@ -23,6 +24,7 @@ use checks::Checks;
 use client::Client;
 use machine::{Input, Machine};
 use network::Network;
+use node::Memory;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -65,6 +67,8 @@ struct Mood {
     sync_ns_max: u64,
     turn_ns_max: u64,
     pipeline_max: u64,
+    /// What each node may use, and what it does about more.
+    memory: Memory,
     segment_bytes: u64,
     snapshot_after_bytes: u64,
 }
@@ -167,9 +171,12 @@ impl World {
             sync_ns_max: one_of(&mut rng, [MS / 2, 4 * MS, 30 * MS]),
             turn_ns_max: one_of(&mut rng, [MS / 20, MS / 2]),
             pipeline_max: one_of(&mut rng, [1, 1, 4]),
+            memory: Memory::default(),
             segment_bytes,
             snapshot_after_bytes: segment_bytes * (2 + rng.below(3)),
         };
+        // Of its own: seeds that are known for what they found draw what they drew.
+        let mood = Mood { memory: memory::drawn(&mut Rng::new(!seed), mood.shards), ..mood };
         let (count, clients) = (one_of(&mut rng, [3, 3, 3, 5]), 3 + rng.below(4));
         let network = Network::new(&mut rng);
         let mut world = Self {
@@ -284,6 +291,7 @@ impl World {
 pub const REQUIRED: &[&str] = &[
     "answer: in doubt",
     "answer: no quorum",
+    "answer: out of memory",
     "answer: try again",
     "client gave up",
     "clock: wall jumped",
@@ -293,6 +301,7 @@ pub const REQUIRED: &[&str] = &[
     "crash: a sync failed",
     "disk sectors lost",
     "entries applied",
+    "eviction",
     "leaders deposed",
     "leaders elected",
     "link broken",

@@ -200,6 +200,11 @@ impl Model {
         alive
     }
 
+    /// A key goes for want of memory: as if it were deleted.
+    pub fn evict(&mut self, db: u8, key: &[u8]) {
+        self.remove(db, key);
+    }
+
     fn changed(&mut self, db: u8, key: &[u8]) {
         *self.versions.entry(self.bucket(db, key)).or_default() += 1;
         self.wake(db, key);

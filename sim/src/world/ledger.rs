@@ -46,6 +46,8 @@ pub enum What {
     LetGo(WaitId, How),
     /// A leader takes office: nobody waits any more.
     Office,
+    /// A key goes for want of memory. It has no answer.
+    Evict(u8, Vec<u8>),
 }
 
 /// The effect of a command, as the model sees it.
@@ -232,8 +234,8 @@ impl Ledger {
         }
     }
 
-    /// An entry was proposed: it holds what has arrived, up to what had to wait.
-    pub fn propose(&mut self, now: Now, index: Index, entry: Bytes) {
+    /// An entry was proposed: it takes keys out for want of memory, which is told, or holds what has arrived, up to what had to wait.
+    pub fn propose(&mut self, now: Now, index: Index, entry: Bytes) -> bool {
         let mut reader = Reader::new(&entry);
         let (version, stamp) = (reader.u8(), reader.varint());
         assert_eq!(version, Ok(1), "this simulator reads entries of version 1");
@@ -244,7 +246,9 @@ impl Ledger {
         let commands: Vec<Pending> = operations.into_iter().map(|one| self.of(now, one, &mut arrived)).collect();
         // What else has arrived waits in line with a script, or behind it.
         self.arrived = arrived;
+        let takes_keys = commands.iter().any(|one| matches!(one.what, What::Evict(..)));
         self.proposed.insert(index, Proposal { entry, stamp, commands });
+        takes_keys
     }
 
     /// Who asked for an operation of a new entry.
@@ -262,6 +266,7 @@ impl Ledger {
                 silent(What::LetGo(id, how))
             }
             Operation::Office => silent(What::Office),
+            Operation::Evict(db, key) => silent(What::Evict(db, key)),
         }
     }
 
@@ -389,6 +394,10 @@ impl Ledger {
                 self.model.nobody_waits();
                 return None;
             }
+            What::Evict(db, key) => {
+                self.model.evict(db, &key);
+                return None;
+            }
             What::LetGo(id, how) => {
                 return self.model.let_go(id, let_go_answer(how)).map(effect);
             }
@@ -415,7 +424,7 @@ impl Ledger {
                 };
                 expected
             }
-            What::LetGo(..) | What::Office => unreachable!("done above"),
+            What::LetGo(..) | What::Office | What::Evict(..) => unreachable!("done above"),
             What::Exec { once: Some(id), watches, commands } => self.model.exec_once(&id, &watches, &commands, told),
             What::Exec { once: None, watches, commands } => self.model.exec(&watches, &commands, told),
         };
@@ -476,7 +485,7 @@ impl Ledger {
 
 /// True for what answers nobody.
 fn is_silent(one: &Pending) -> bool {
-    matches!(one.what, What::LetGo(..) | What::Office)
+    matches!(one.what, What::LetGo(..) | What::Office | What::Evict(..))
 }
 
 fn effect(served: Served) -> Effect {

@@ -6,6 +6,7 @@ mod compare;
 pub mod crashes;
 pub mod ledger;
 pub mod machine;
+mod memory;
 pub mod once;
 mod scripts;
 pub mod serve;
@@ -125,6 +126,7 @@ impl World {
             room_bytes: segment_bytes * (1 + rng.below(2)),
             queued_one_in: [1, 2, 20, 1_000_000][usize::try_from(rng.below(4)).expect("small")],
             once_kept_ms: [30, 1_000, 600_000][usize::try_from(rng.below(3)).expect("small")],
+            memory: memory::drawn(seed, shards),
         };
         let habits = Habits {
             cross_one_in: 6,

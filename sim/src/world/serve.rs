@@ -340,6 +340,7 @@ impl World {
                 }
                 Event::PeerMisbehaved { peer, what } => panic!("a_node_alone_has_no_peers: {peer} sent {what}"),
                 Event::Regrouped { .. } => {}
+                Event::Evicted { keys, .. } => self.tally.events_by("keys evicted", keys as u64),
                 Event::Deposed { shard, .. } => panic!("a_node_alone_leads: shard {shard} was deposed"),
                 Event::ClockOff { .. } => panic!("a_node_alone_has_the_time: {event:?}"),
                 Event::SnapshotSent { .. } | Event::SnapshotInstalled { .. } => {
@@ -348,13 +349,17 @@ impl World {
                 Event::BadEntry { shard, index } => panic!("entry {index} of shard {shard} can't be read"),
             }
         }
+        let mut evictions = false;
         let out = &mut self.machine.outs[lane];
         for write in &out.raft.writes[self.machine.seen_writes[lane]..] {
             if let Record::Append { shard, index, payload: Payload::Data(entry), .. } = &write.record {
-                self.ledgers[usize::from(shard.0)].propose(now, *index, entry.clone());
+                evictions |= self.ledgers[usize::from(shard.0)].propose(now, *index, entry.clone());
             }
         }
         self.machine.seen_writes[lane] = out.raft.writes.len();
+        if evictions {
+            self.keys_go_only_when_there_is_too_much();
+        }
     }
 
     pub(super) fn on_effect(&mut self, shard: ShardId, effect: Effect) {
@@ -403,6 +408,7 @@ impl World {
     pub(crate) fn end_turn(&mut self, lane: usize) -> Result<(), Stopped> {
         loop {
             let now = self.now();
+            self.share_memory(lane);
             self.call(lane, now, Vec::new(), |lane, out| lane.on_turn_end(now, out));
             self.deliver(lane);
             for (to, message) in std::mem::take(&mut self.machine.outs[lane].sends) {

@@ -11,6 +11,9 @@ pub use conn::Conn;
 mod guests;
 mod idle;
 mod leave;
+mod memory;
+use memory::follow_memory;
+pub use memory::tell_memory;
 mod monitor;
 mod pause;
 pub use pause::{Pause, tell_resumed};
@@ -194,6 +197,7 @@ impl Driver {
         let mut events = Events::with_capacity(1024);
         let mut idle = SPINS;
         self.out.next_deadline = Some(clock::boot());
+        follow_memory(&mut self.lane, &self.shared, self.id);
         loop {
             let timeout = self.timeout(idle);
             if let Err(error) = self.poll.poll(&mut events, timeout)
@@ -304,6 +308,7 @@ impl Driver {
             self.persist(writes);
             now = clock::now();
         }
+        self.share_memory();
         self.turn.end(now.boot, &self.shared.meters.lanes[usize::from(self.id.0)]);
         self.tell_lines();
         self.bound_caches();
@@ -385,6 +390,7 @@ impl Driver {
                 Input::Heard(heard) => self.on_heard(&heard),
                 Input::Invalidate { client, keys } => self.take_invalidation(client, &keys),
                 Input::Listen => self.follow_listening(),
+                Input::Memory => follow_memory(&mut self.lane, &self.shared, self.id),
                 Input::Lines(lines) => self.on_lines(&lines),
                 // The paused are looked at each time.
                 Input::Resumed => {}
@@ -440,6 +446,9 @@ impl Driver {
                 }
                 node::Event::Deposed { shard, term } => {
                     log::info("lane", "this node leads a shard no more", &[("shard", &shard), ("term", &term)]);
+                }
+                node::Event::Evicted { keys, .. } => {
+                    self.shared.meters.lanes[usize::from(self.id.0)].evicted.add(keys as u64);
                 }
                 node::Event::Regrouped { .. } => self.neighbours.iter_mut().for_each(Neighbours::outdate),
                 _ => {}
@@ -497,15 +506,17 @@ impl Driver {
 
     /// Tells the other threads how the lane's shards stand; they may know it somewhat late.
     fn tell(&self) {
-        let (mut sums, mut bytes) = ([(0, 0); 16], 0);
+        let (mut sums, mut bytes, mut used) = ([(0, 0); 16], 0, 0);
         for (_, keyspace) in self.lane.keyspaces() {
             bytes += keyspace.bytes() as u64;
+            used += keyspace.used_bytes() as u64;
             for (db, sum) in (0u8..).zip(&mut sums) {
                 sum.0 += keyspace.len(db);
                 sum.1 += keyspace.expiring(db);
             }
         }
-        self.shared.meters.lanes[usize::from(self.id.0)].keyspace_bytes.set(bytes);
+        self.meters().keyspace_bytes.set(bytes);
+        self.meters().used_bytes.set(used);
         crate::shared::lock(&self.shared.keys)[usize::from(self.id.0)] = sums;
         crate::shared::lock(&self.shared.shards).extend(self.lane.statuses());
     }

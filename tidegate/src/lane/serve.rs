@@ -2,12 +2,13 @@
 
 use super::caches::Trackers;
 use super::conn::{Conn, Flushed, Taken};
+use super::memory::follow_memory;
 use super::monitor::Monitors;
 use super::pause::{Paused, must_wait};
 use super::publish::listen;
 use super::slow::{Mark, Slow};
 use super::{Conns, Driver, Sleeper};
-use crate::admin::slowlog;
+use crate::admin::{latency, slowlog};
 use crate::journal::Journal;
 use crate::meters::{LaneMeters, Turn};
 use crate::shared::Shared;
@@ -152,6 +153,7 @@ impl Driver {
         conn.need_bytes = 0;
         while used < bytes.len() && *left > 0 && conn.may_go_on() && !core.holds_back(conn, &bytes[used..]) {
             let mut taken = 0;
+            conn.session.note_memory(core.lane.is_out_of_memory());
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);
             if let Step::Inline(frame) = step {
                 next = Next::Inline(frame, taken);
@@ -213,6 +215,7 @@ impl Driver {
             turn: &mut self.turn,
             slow: &mut self.slow,
             slower_than_ns: self.shared.settings.slower_than_ns(),
+            timed_from_ns: self.shared.settings.timed_from_ns(),
             now,
         };
         (core, &mut self.conns, &mut self.flush)
@@ -220,6 +223,7 @@ impl Driver {
 
     /// Gives all replies of the outbox to their sessions. `ran_ns` is how long the writes among them ran.
     pub(super) fn deliver(&mut self, ran_ns: Option<u64>) {
+        ran_ns.into_iter().for_each(|took_ns| latency::note(&self.shared, latency::COMMAND, took_ns));
         let slow_ns = ran_ns.filter(|ran| self.shared.settings.slower_than_ns().is_some_and(|least| *ran >= least));
         let mut slow_left = slow_ns.map_or(0, |_| self.shared.settings.slow_entries_max());
         let mut due = Vec::new();
@@ -255,6 +259,7 @@ impl Driver {
             let Some(conn) = self.conns.place_of(client).and_then(|place| self.conns.get_mut(place)) else { continue };
             (conn.asleep, conn.blocked) = (false, true);
             let slept_ns = now.since_ns(since);
+            latency::note(&self.shared, latency::COMMAND, slept_ns);
             let mark = conn.waiting.iter().find(|asked| asked.seq == seq).and_then(|asked| asked.mark);
             if let Some(mark) =
                 mark.filter(|_| self.shared.settings.slower_than_ns().is_some_and(|least| slept_ns >= least))
@@ -341,6 +346,8 @@ pub(super) struct Core<'a> {
     pub(super) turn: &'a mut Turn,
     slow: &'a mut Slow,
     slower_than_ns: Option<u64>,
+    /// What takes less is noted nowhere.
+    timed_from_ns: Option<u64>,
     pub(super) now: Now,
 }
 
@@ -418,7 +425,7 @@ impl Core<'_> {
             args: &call.args,
         };
         self.note_call(conn, call);
-        let begun = self.slow.times(call.command, call.args.len(), self.slower_than_ns).then(clock::boot);
+        let begun = self.slow.times(call.command, call.args.len(), self.timed_from_ns).then(clock::boot);
         match conn.session.cluster() {
             None => self.lane.on_request(self.now, request, self.out),
             Some(view) => self.request_of_cluster(view, call.place, request),
@@ -441,7 +448,9 @@ impl Core<'_> {
             let mark = self.slower_than_ns.map(|_| self.slow.mark(&call.args));
             conn.waiting.push_back(self.turn.asked(call.seq, call.command.id, mark, Box::default()));
         } else if let Some(begun) = begun {
-            self.note_if_slow(conn, &call.args, clock::boot().since_ns(begun));
+            let took_ns = clock::boot().since_ns(begun);
+            latency::note(self.shared, latency::event_of(call.command), took_ns);
+            self.note_if_slow(conn, &call.args, took_ns);
         }
     }
 
@@ -451,6 +460,7 @@ impl Core<'_> {
             (*at, admin::run(self.shared, conn, one.command, &args))
         });
         let replies = admin.collect();
+        exec.admin.iter().for_each(|(_, one)| self.follow_memory(one.command));
         conn.session.on_exec_admin(exec.seq, replies);
         let id = conn.session.last().0.map_or(0, |exec| exec.id);
         let bytes = exec.commands.iter().flat_map(|one| &one.args).map(|arg| arg.len() as u64).sum();
@@ -502,9 +512,19 @@ impl Core<'_> {
             }
             _ => admin::run(self.shared, conn, call.command, &call.args),
         };
+        self.follow_memory(call.command);
         self.count(call.command.id, &reply);
-        self.note_if_slow(conn, &call.args, clock::boot().since_ns(begun));
+        let took_ns = clock::boot().since_ns(begun);
+        latency::note(self.shared, latency::event_of(call.command), took_ns);
+        self.note_if_slow(conn, &call.args, took_ns);
         conn.session.on_reply(call.seq, reply, &mut conn.out);
+    }
+
+    /// What CONFIG has set counts for the next command already.
+    fn follow_memory(&mut self, command: &Command) {
+        if command.name == "config" {
+            follow_memory(self.lane, self.shared, self.id);
+        }
     }
 
     /// RESET: what the lane knows of the connection is forgotten.

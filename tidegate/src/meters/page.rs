@@ -150,6 +150,12 @@ fn keys(page: &mut Page, shared: &Shared) {
     keys.iter().for_each(|(db, (_, expiring))| family.labelled("db", &db.to_string(), expiring));
     let about = "Bytes of keys and values as stored, without tables and the allocator's share.";
     page.gauge("tidegate_keyspace_bytes", about).value(shared.keyspace_bytes());
+    let about = "What counts against maxmemory: keys, values and what finds them.";
+    page.gauge("tidegate_memory_used_bytes", about).value(shared.used_bytes());
+    let about = "The limit maxmemory; 0 if there is none.";
+    page.gauge("tidegate_memory_limit_bytes", about).value(shared.settings.memory_bytes_max());
+    let about = "Keys that went since memory had run out, of shards that this node led.";
+    page.counter("tidegate_evicted_keys_total", about).value(shared.evicted());
 }
 
 /// Under the names that Prometheus' own client libraries use.

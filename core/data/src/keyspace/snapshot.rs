@@ -287,6 +287,7 @@ impl Keyspace {
         keyspace.waits = waits.done();
         keyspace.scripts = Arc::new(scripts);
         keyspace.applied = (stamp, index);
+        keyspace.use_all();
         (keyspace.watch, keyspace.revision) = (watch.into_boxed_slice(), revision);
         if reader.is_empty() { Ok(keyspace) } else { Err(LoadError(DecodeError::Overlong)) }
     }

@@ -3,10 +3,12 @@
 use crate::Command;
 use crate::calls::{Call, put_call};
 use crate::effects::Effects;
+use crate::keyspace::{Among, Victim};
 use crate::once::{Id, recorded};
 use crate::waits::{Caller, How, Patience, WaitId};
 use crate::{Reply, Watched};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
+use base::limits::DATABASE_COUNT;
 use base::{Index, Stamp};
 use bytes::Bytes;
 
@@ -46,6 +48,8 @@ pub(super) const OP_WAIT: u8 = 10;
 pub(super) const OP_LET_GO: u8 = 11;
 /// A leader's first operation: nobody waits but whom it is asked for.
 pub(super) const OP_OFFICE: u8 = 12;
+/// A key goes because memory runs out: nobody asked for it, and nobody is answered.
+pub(super) const OP_EVICT: u8 = 16;
 /// The longest head of an entry: version, stamp, kind.
 const HEAD_ROOM: usize = 12;
 /// The year 10889: times to live can be added to it.
@@ -138,6 +142,15 @@ impl EntryWriter {
         self.body.get(HEAD_ROOM..).unwrap_or_default()
     }
 
+    /// Adds a key that goes because memory runs out.
+    pub fn evict(&mut self, victim: &Victim, among: Among) {
+        self.begin();
+        self.body.push(OP_EVICT);
+        self.body.push(u8::from(among == Among::Expiring));
+        self.body.push(victim.db);
+        put_bytes(&mut self.body, &victim.key);
+    }
+
     /// Bytes so far.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -200,7 +213,7 @@ pub fn genesis(stamp: Stamp, seed: (u64, u64)) -> Vec<u8> {
 }
 
 /// An operation of an entry, as those see it who look on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Somebody has asked for it, and is answered.
     Asked,
@@ -210,6 +223,8 @@ pub enum Operation {
     LetGo(WaitId, How),
     /// A leader takes office.
     Office,
+    /// A key of a database goes because memory runs out.
+    Evict(u8, Vec<u8>),
 }
 
 /// The operations of an entry that could be applied at `index`.
@@ -231,6 +246,10 @@ pub fn operations(index: Index, entry: &[u8]) -> Result<Vec<Operation>, BadEntry
             let operation = match op {
                 OP_LET_GO => Operation::LetGo(WaitId::decode(&mut ahead)?, How::of_code(ahead.u8()?)?),
                 OP_OFFICE => Operation::Office,
+                OP_EVICT => {
+                    let (_, db, key) = read_evict(&mut ahead)?;
+                    Operation::Evict(db, key.to_vec())
+                }
                 OP_WAIT => Operation::Waits(wait_head(&mut ahead)?),
                 _ => Operation::Asked,
             };
@@ -281,6 +300,7 @@ fn next_operation(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
             Ok(())
         }
         OP_OFFICE => Ok(()),
+        OP_EVICT => read_evict(reader).map(drop),
         op => skip_asked(op, reader),
     }
 }
@@ -317,6 +337,20 @@ pub(super) fn skip_calls(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
         Call::read(reader)?;
     }
     Ok(())
+}
+
+/// A key to be evicted, its database, and among which keys it must be by then.
+pub(super) fn read_evict<'a>(reader: &mut Reader<'a>) -> Result<(Among, u8, &'a [u8]), BadEntry> {
+    let among = match reader.u8()? {
+        0 => Among::All,
+        1 => Among::Expiring,
+        other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+    };
+    let db = reader.u8()?;
+    if db >= DATABASE_COUNT {
+        return Err(DecodeError::Unknown(u64::from(db)).into());
+    }
+    Ok((among, db, reader.bytes()?))
 }
 
 /// Bucket, revision and death of a key that was watched.

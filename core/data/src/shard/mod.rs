@@ -8,7 +8,7 @@ mod entry;
 
 pub(crate) use crate::calls::{Call, put_call};
 use crate::command::{self, Command};
-use crate::keyspace::{NEAR_MAX, bring_near};
+use crate::keyspace::{Among, NEAR_MAX, Victim, bring_near};
 use crate::once::{Id, Known};
 use crate::waits::WaitId;
 use crate::{Context, Garbage, Keyspace, Refused, Reply, Run};
@@ -17,8 +17,8 @@ use base::limits::EXPIRED_PER_ENTRY_MAX;
 use base::mutation::{self, Mutation};
 use base::{Index, Stamp};
 use entry::{
-    APPLY_VERSION, KIND_BATCH, KIND_GENESIS, OP_COMMAND, OP_EFFECTS, OP_EXEC, OP_LET_GO, OP_OFFICE, OP_ONCE,
-    OP_OUTCOME, OP_WAIT, skip_calls, skip_wait, skip_watched,
+    APPLY_VERSION, KIND_BATCH, KIND_GENESIS, OP_COMMAND, OP_EFFECTS, OP_EVICT, OP_EXEC, OP_LET_GO, OP_OFFICE, OP_ONCE,
+    OP_OUTCOME, OP_WAIT, read_evict, skip_calls, skip_wait, skip_watched,
 };
 pub use entry::{BadEntry, EntryWriter, Operation, check, genesis, operations};
 use smallvec::SmallVec;
@@ -34,6 +34,10 @@ pub struct ShardState {
     begun: u64,
     /// Its operations, each of which is answered once.
     operations: usize,
+    /// Keys that it evicted.
+    evicted: usize,
+    /// The operation at hand is under an id: its reply is kept.
+    recorded: bool,
 }
 
 /// What apply tells of operations.
@@ -57,7 +61,7 @@ pub(crate) struct Covered<'a> {
 
 impl Default for ShardState {
     fn default() -> Self {
-        Self { keyspace: Keyspace::new((0, 0)), calls: 0, begun: 0, operations: 0 }
+        Self { keyspace: Keyspace::new((0, 0)), calls: 0, begun: 0, operations: 0, evicted: 0, recorded: false }
     }
 }
 
@@ -65,13 +69,19 @@ impl ShardState {
     /// The state that a snapshot holds.
     #[must_use]
     pub fn with_keyspace(keyspace: Keyspace) -> Self {
-        Self { keyspace, calls: 0, begun: 0, operations: 0 }
+        Self { keyspace, calls: 0, begun: 0, operations: 0, evicted: 0, recorded: false }
     }
 
     /// The keys and values.
     #[must_use]
     pub fn keyspace(&self) -> &Keyspace {
         &self.keyspace
+    }
+
+    /// Keys that the last applied entry evicted.
+    #[must_use]
+    pub fn evicted(&self) -> usize {
+        self.evicted
     }
 
     /// Gives it up: to be dropped where nobody waits.
@@ -88,6 +98,12 @@ impl ShardState {
         &mut self.keyspace
     }
 
+    /// Takes a key out without an entry: what a leader must never do, for the simulator to notice.
+    pub fn evict_unlogged(&mut self, victim: &Victim) {
+        assert!(mutation::on(Mutation::EvictsWithoutLog), "keys go by entries");
+        self.keyspace.evict(victim.db, &victim.key, Among::All);
+    }
+
     /// Names the next call of the entry that begins to wait.
     pub(crate) fn next_wait(&mut self) -> WaitId {
         self.begun += 1;
@@ -98,7 +114,7 @@ impl ShardState {
     /// waits; and between them what commands of before are answered that waited.
     pub fn apply(&mut self, index: Index, entry: &[u8], mut told: impl FnMut(Told)) -> Result<(), BadEntry> {
         let mut reader = Reader::new(entry);
-        (self.calls, self.begun, self.operations) = (0, 0, 0);
+        (self.calls, self.begun, self.operations, self.evicted) = (0, 0, 0, 0);
         if !mutation::on(Mutation::WaitersServedLater) {
             self.keyspace.waits_mut().forget_ready();
         }
@@ -116,9 +132,10 @@ impl ShardState {
                 if mutation::on(Mutation::HiddenChanceInApply) {
                     seed.0 ^= std::ptr::from_ref(self).addr() as u64;
                 }
-                let listening = self.keyspace.listening();
+                let (listening, noted) = (self.keyspace.listening(), self.keyspace.noted_uses());
                 self.keyspace = Keyspace::new(seed);
                 self.keyspace.listen(listening);
+                self.keyspace.note_uses(noted);
                 self.keyspace.advance(stamp, index);
             }
             KIND_BATCH => {
@@ -165,7 +182,7 @@ impl ShardState {
         }
         if calls.len() < NEAR_MAX && !reader.is_empty() {
             let op = reader.u8()?;
-            if !matches!(op, OP_LET_GO | OP_OFFICE) {
+            if !matches!(op, OP_LET_GO | OP_OFFICE | OP_EVICT) {
                 self.next_operation();
             }
             match op {
@@ -174,12 +191,20 @@ impl ShardState {
                 OP_EFFECTS => told(Told::Reply(self.effects(stamp, reader)?)),
                 OP_WAIT => self.wait(stamp, reader, None, told)?,
                 OP_LET_GO => self.let_go(reader, told)?,
+                OP_EVICT => self.evict(reader)?,
                 OP_OFFICE if mutation::on(Mutation::WaitersOutliveLeader) => {}
                 OP_OFFICE => self.keyspace.waits_mut().clear(),
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
             }
             self.serve_at_once(stamp, told);
         }
+        Ok(())
+    }
+
+    fn evict(&mut self, reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+        let (among, db, key) = read_evict(reader)?;
+        self.keyspace.begin_operation(None);
+        self.evicted += usize::from(self.keyspace.evict(db, key, among));
         Ok(())
     }
 
@@ -206,23 +231,28 @@ impl ShardState {
             Known::Reply(reply) => reply,
             Known::Refused(refused) => Reply::Error(refused),
             Known::No => {
+                self.recorded = true;
                 let reply = match operation.u8()? {
                     // What waits is recorded when it is served.
                     OP_WAIT => {
                         let covered = Some(Covered { id, fingerprint, keep_ms });
-                        return self.wait(stamp, &mut operation, covered, told);
+                        let done = self.wait(stamp, &mut operation, covered, told);
+                        self.recorded = false;
+                        return done;
                     }
                     OP_OUTCOME => {
                         operation.u64()?;
                         let reply = operation.bytes()?.into();
                         let kept = self.effects(stamp, &mut operation)?;
                         self.keyspace.outcomes_mut().record_bytes(id, fingerprint, reply, stamp, keep_ms);
+                        self.recorded = false;
                         told(Told::Reply(kept));
                         return Ok(());
                     }
                     OP_EXEC => self.transaction(stamp, &mut operation)?,
                     _ => self.call(stamp, &Call::read(&mut operation)?),
                 };
+                self.recorded = false;
                 self.keyspace.outcomes_mut().record(id, fingerprint, &reply, stamp, keep_ms);
                 reply
             }
@@ -389,7 +419,8 @@ impl ShardState {
     /// Runs one command of an entry.
     pub(crate) fn run(&mut self, stamp: Stamp, db: u8, command: &Command, args: &[&[u8]]) -> Reply {
         self.calls += 1;
-        let cx = Context::new(db, stamp).with_chance(self.keyspace.chance() ^ self.calls);
+        let mut cx = Context::new(db, stamp).with_chance(self.keyspace.chance() ^ self.calls);
+        cx.shared = self.recorded;
         let outcome = match command.run {
             Run::Write(run) => run(&mut self.keyspace, &cx, args),
             Run::Read(run) => run(&self.keyspace, &cx, args),

@@ -70,6 +70,8 @@ pub struct Session {
     pub(super) monitors: bool,
     pub(super) no_evict: bool,
     pub(super) no_touch: bool,
+    /// What MULTI could queue needs memory that isn't there.
+    pub(super) out_of_memory: bool,
     /// Of the frame at the front, which is not all there.
     progress: Progress,
     /// The last frame's command, if it named one, and how it fared here.
@@ -150,6 +152,7 @@ impl Session {
             monitors: false,
             no_evict: false,
             no_touch: false,
+            out_of_memory: false,
             progress: Progress::default(),
             last: (None, Fate::Ran),
             last_sub: None,
@@ -332,6 +335,11 @@ impl Session {
         self.transaction.as_ref().is_some_and(|all| all.queued().iter().any(|one| is(one.command)))
     }
 
+    /// Whether memory has run out on this node: MULTI then queues nothing.
+    pub fn note_memory(&mut self, out_of_memory: bool) {
+        self.out_of_memory = out_of_memory;
+    }
+
     /// How many commands MULTI has queued; nothing outside of MULTI.
     #[must_use]
     pub fn queued(&self) -> Option<usize> {
@@ -421,23 +429,24 @@ impl Session {
             return self.refuse(Refused::Arity(command.name.to_owned()), out);
         }
         match self.admit(command, &args) {
-            Ok(place) => self.admitted(command, args, place, out),
+            Ok((command, place)) => self.admitted(command, args, place, out),
             Err(refused) => self.refuse(refused, out),
         }
     }
 
-    /// Where a command runs, unless this connection may not run it.
-    fn admit(&mut self, command: &'static Command, args: &[&[u8]]) -> Result<Place, Refused> {
+    /// The row that runs a call, and where, unless this connection may not run it.
+    fn admit(&mut self, command: &'static Command, args: &[&[u8]]) -> Result<(&'static Command, Place), Refused> {
         self.last_sub = containers::check(command, args)?;
         if !self.authenticated && !matches!(command.name, "auth" | "hello" | "quit" | "reset") {
             return Err(Refused::Text("NOAUTH Authentication required.".to_owned()));
         }
+        let command = command::of_call(command, args);
         let place = self.place(command, args)?;
         if self.monitors && touches_keys(command) {
             return Err(Refused::Text("ERR Replica can't interact with the keyspace".to_owned()));
         }
         self.check_listening(command, self.last_sub)?;
-        Ok(place)
+        Ok((command, place))
     }
 
     fn admitted<'a>(&mut self, command: &'static Command, args: Args<'a>, place: Place, out: &mut Vec<u8>) -> Step<'a> {
