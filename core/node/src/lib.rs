@@ -6,6 +6,7 @@
 
 mod clock;
 mod clocks;
+mod cutting;
 mod everywhere;
 mod forward;
 mod from_peers;
@@ -24,6 +25,7 @@ mod spread;
 mod steward;
 mod topics;
 mod transfer;
+mod turn;
 mod wait;
 mod waiting;
 mod within;

@@ -3,14 +3,14 @@
 use crate::clock::StampClock;
 use crate::forward::{Elsewhere, indoubt, try_again};
 use crate::memory::Evicting;
-use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
+use crate::outbox::{Event, Now, Outbox, Queued, Transaction};
 use crate::reads::Reads;
 use crate::scripts::{Home, Scripts};
 use crate::spread::Held;
 use crate::transfer::Transfers;
 use crate::waiting::{At, Number, Waiting};
 use base::limits::ENTRY_BYTES_SOFT;
-use base::record::{RecoveredShard, SnapshotMark};
+use base::record::RecoveredShard;
 use base::rng::Rng;
 use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Stamp, Term};
 use bytes::Bytes;
@@ -81,9 +81,9 @@ pub(crate) struct Replica {
     /// When it led last, if it doesn't.
     deposed_at: Option<Instant>,
     pub(crate) elsewhere: Elsewhere,
-    cutting: Option<Index>,
+    pub(crate) cutting: Option<Index>,
     /// Copies made for the running snapshot that wait for the disk.
-    copied_bytes: usize,
+    pub(crate) copied_bytes: usize,
     /// Whose reads are logged and unanswered; mostly none.
     logged_reads: Vec<(Origin, ClientId)>,
     /// Work that came while this leader hands over.
@@ -128,11 +128,6 @@ pub(crate) struct Kept {
 /// A deposed leader's clients wait so long to learn what became of their commands.
 const DEPOSED_PATIENCE_MS: u64 = 5_000;
 
-/// What one turn gives to a running snapshot, and how much of it may wait for the disk.
-const CUT_SLICE_BYTES: usize = 64 * 1024;
-/// What one turn copies out of it: large values are given out in parts.
-const CUT_GIVEN_BYTES_MAX: usize = 512 * 1024;
-const CUT_BACKLOG_BYTES_MAX: usize = 2 * base::limits::MIB;
 /// Copies of keys that changed during a snapshot: while more wait for the disk, writes wait too.
 const CUT_COPIES_BYTES_MAX: usize = 4 * base::limits::MIB;
 
@@ -420,62 +415,6 @@ impl Replica {
             self.recall_waiting(now);
         }
         self.send_parked(now, out);
-    }
-
-    /// Starts a snapshot at the last applied entry; false if one runs already or there is nothing to save.
-    pub(crate) fn begin_snapshot(&mut self, out: &mut Outbox) -> bool {
-        let index = self.applied().1;
-        if self.cutting.is_some() || index == Index(0) || !self.is_home() {
-            return false;
-        }
-        self.cutting = Some(index);
-        self.state.cut().begin_cut();
-        let members = self.group.membership_at(index).encode();
-        let mark = SnapshotMark { index, term: self.group.applied().term, members };
-        out.snapshots.push(SnapshotStep::Begin { shard: self.shard, mark });
-        true
-    }
-
-    /// A slice of the running snapshot.
-    pub(crate) fn snapshot_slice(&mut self, waiting: SnapshotWaiting, out: &mut Outbox) {
-        self.copied_bytes = waiting.copied_bytes;
-        if self.cutting.is_none() || !self.is_home() {
-            return;
-        }
-        let keyspace = self.state.cut();
-        let room = waiting.bytes <= CUT_BACKLOG_BYTES_MAX;
-        let walked = room && (!keyspace.cutting() || keyspace.cut_slice(CUT_SLICE_BYTES));
-        let mut given = 0;
-        while given < CUT_GIVEN_BYTES_MAX
-            && let Some((bytes, copied)) = keyspace.cut_output()
-        {
-            given += if copied { bytes.len() } else { 0 };
-            out.snapshots.push(SnapshotStep::Piece { shard: self.shard, bytes, copied });
-        }
-        out.garbage.append(&mut keyspace.take_garbage());
-        if walked && keyspace.cut_is_drained() {
-            self.cutting = None;
-            out.snapshots.push(SnapshotStep::End { shard: self.shard });
-        }
-    }
-
-    /// True while a snapshot has not been walked to its end.
-    pub(crate) fn cutting(&self) -> bool {
-        self.cutting.is_some()
-    }
-
-    /// The snapshot's file could not be written: stop cutting.
-    pub(crate) fn abort_snapshot(&mut self) {
-        match self.stop_cutting() {
-            true if self.is_home() => self.state.cut().abort_cut(),
-            true => self.abort_cut_when_back(),
-            false => {}
-        }
-    }
-
-    /// True if a snapshot was being cut.
-    pub(crate) fn stop_cutting(&mut self) -> bool {
-        self.cutting.take().is_some()
     }
 
     /// A snapshot has taken the place of the state and of the log up to `mark`: what became of the entries that were
