@@ -17,6 +17,7 @@ use crate::peer::Work;
 use crate::replica::{Kept, Replica, Waiter};
 use base::mutation::{self, Mutation};
 use base::{Index, Instant, ShardId, Stamp, Term};
+use bytes::Bytes;
 use data::batch::{Batch, Done, End, Pace, Purpose, Queued, Stop, Stopped, Task, is_scripted, only_reads};
 use data::command::prefix;
 use data::command::scripts::{Kind, Need, need, sub};
@@ -84,6 +85,8 @@ pub(crate) struct Scripts {
     line: VecDeque<(Waiter, Task)>,
     /// The first takes long: it goes alone.
     slow: bool,
+    /// What the first may name.
+    texts: Vec<Bytes>,
     lent: Option<Lent>,
     times: ScriptTimes,
 }
@@ -239,6 +242,7 @@ impl Replica {
             entry,
             once_kept_ms: self.once_kept_ms,
             tasks,
+            texts: std::mem::take(&mut self.scripts.texts),
             done: Vec::new(),
             end: End::Done,
             messages: Vec::new(),
@@ -265,6 +269,7 @@ impl Replica {
             return;
         }
         let Lent { before, mut waiters, purpose, pace, term, .. } = lent;
+        self.scripts.texts = batch.texts;
         let mut told = batch.messages;
         if batch.entry.is_empty() {
             self.published.append(&mut told);
