@@ -22,6 +22,15 @@ pub struct Pending {
     pub seq: u64,
     pub part: bool,
     pub what: What,
+    /// What a script has answered, once it was run: the log doesn't tell.
+    pub told: Option<Answer>,
+}
+
+impl Pending {
+    /// A command that nobody has done anything about.
+    pub fn new((client, seq): (ClientId, u64), part: bool, what: What) -> Self {
+        Self { client, seq, part, what, told: None }
+    }
 }
 
 /// What it does.
@@ -213,7 +222,7 @@ impl Ledger {
         self.name_buckets();
         // The genesis answers nobody, and holds no command.
         assert_eq!(told.len(), commands.len(), "every_command_of_an_entry_is_answered: by the copy");
-        let told = told.iter().map(Some);
+        let told = told.iter().map(Option::as_ref);
         commands.into_iter().zip(told).map(|(pending, told)| self.take_effect(stamp, pending, told)).collect()
     }
 
@@ -222,17 +231,27 @@ impl Ledger {
         let wanted = self.stamp_at(now);
         let (Purpose::Entry { stamp, .. } | Purpose::Look { stamp, .. }) = purpose;
         assert_eq!(stamp.0, wanted, "stamps_follow_the_boot_clock: shard {}", self.shard);
-        self.lent_at = matches!(purpose, Purpose::Entry { .. }).then_some(wanted);
+        if let Purpose::Entry { .. } = purpose {
+            self.lent_at = Some(wanted);
+        }
     }
 
     /// Scripts were tried out at `now`: those that needed no entry have taken effect. What stood in the entry before comes first.
     pub fn tried(&mut self, now: Now, batch: &Batch, before: usize) -> Vec<Effect> {
         let (mut at, mut effects) = (before, Vec::new());
+        if batch.entry.is_empty() {
+            self.lent_at = None;
+        }
         for done in &batch.done {
             match done {
-                Done::Logged(_) => at += 1,
-                Done::Answered(_) => {
-                    let pending = self.arrived.remove(at).expect("what was tried had arrived");
+                Done::Logged(reply) => {
+                    let pending = self.arrived.get_mut(at).expect("what was tried had arrived");
+                    pending.told = reply.as_ref().and_then(answer);
+                    at += 1;
+                }
+                Done::Answered(reply) => {
+                    let mut pending = self.arrived.remove(at).expect("what was tried had arrived");
+                    pending.told = answer(reply);
                     effects.push(self.read(now, pending));
                 }
             }
@@ -256,7 +275,8 @@ impl Ledger {
 
     /// `told` is what the copy answered to it.
     fn take_effect(&mut self, stamp: u64, pending: Pending, told: Option<&Answer>) -> Effect {
-        let Pending { client, seq, part, what } = pending;
+        let Pending { client, seq, part, what, told: tried } = pending;
+        let told = tried.as_ref().or(told);
         let former = self.last_of.insert(client, seq);
         assert!(
             former.is_none_or(|former| former < seq),
@@ -317,9 +337,12 @@ impl Ledger {
     }
 }
 
-/// A reply as a client sees it.
-fn answer(reply: &data::Reply) -> Answer {
+/// A reply as a client sees it; nothing if the leader alone knows it.
+fn answer(reply: &data::Reply) -> Option<Answer> {
+    if *reply == data::Reply::Kept {
+        return None;
+    }
     let mut bytes = Vec::new();
     encode(reply, Proto::Two, &mut bytes);
-    Answer::read(&bytes).expect("a reply is made whole").0
+    Some(Answer::read(&bytes).expect("a reply is made whole").0)
 }
