@@ -209,7 +209,7 @@ impl Running<'_> {
                 self.trial().back_to(mark);
                 self.stage().messages.truncate(told);
                 // One that shared its time with others tries again alone, before it is called slow.
-                self.batch.end = if self.scripts > 1 { End::Done } else { End::TooSlow };
+                self.batch.end = if self.batch.done.is_empty() { End::TooSlow } else { End::Done };
                 None
             }
             Part::Halted(why, name) => {
