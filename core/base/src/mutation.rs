@@ -58,6 +58,10 @@ pub enum Mutation {
     OnceFloorIgnored,
     /// Snapshots leave outcomes and floors out.
     OnceNotInSnapshot,
+    /// GETFILL gives a token to each who asks.
+    TwoFillersAtOnce,
+    /// A token stays good although its key was changed.
+    FillAfterWrite,
     /// A leader commits what any one replica holds (R1).
     CommitWithoutQuorum,
     /// A notice of a log that was cut back since counts for the new one (R2).
@@ -96,7 +100,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Rules that one node keeps alone.
-    pub const OF_A_NODE: [Self; 26] = [
+    pub const OF_A_NODE: [Self; 28] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -123,6 +127,8 @@ impl Mutation {
         Self::OnceRunsAgain,
         Self::OnceFloorIgnored,
         Self::OnceNotInSnapshot,
+        Self::TwoFillersAtOnce,
+        Self::FillAfterWrite,
     ];
     /// Rules that replicas keep together.
     pub const OF_A_GROUP: [Self; 18] = [

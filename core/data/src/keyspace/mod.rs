@@ -4,6 +4,7 @@
 //! applied stamp; dead keys are invisible at once and removed by and by from an ordered expiry index. Every change
 //! goes through [`Keyspace::put`] or [`Keyspace::take`], so WATCH, expiry and snapshots can't be forgotten.
 
+mod aside;
 mod containers;
 mod edit;
 mod expiry;
@@ -18,7 +19,7 @@ mod walk;
 use crate::once::Outcomes;
 use crate::value::Object;
 use crate::{Blob, Context, Refused};
-use base::limits::{DATABASE_COUNT, WATCH_BUCKET_COUNT};
+use base::limits::WATCH_BUCKET_COUNT;
 use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
 use base::{Index, Slot, Stamp};
@@ -32,6 +33,7 @@ use std::hash::Hasher;
 use std::hint::black_box;
 use table::{Place, Table, Tag};
 
+pub use aside::{Aside, Kept, Lease, Marks};
 pub use containers::{Absent, Changed};
 pub use expiry::Ttl;
 pub use notices::{Change, Changes, Class, Listening, Notice};
@@ -155,7 +157,7 @@ impl Keyspace {
     #[must_use]
     pub fn new(seed: (u64, u64)) -> Self {
         Self {
-            dbs: (0..DATABASE_COUNT).map(|_| Db::default()).collect(),
+            dbs: (0..aside::HOME_COUNT).map(|_| Db::default()).collect(),
             seed,
             watch: vec![0; WATCH_BUCKET_COUNT].into_boxed_slice(),
             revision: 0,
@@ -303,6 +305,7 @@ impl Keyspace {
             self.take(cx.db, key);
             return true;
         }
+        let marks = self.marks(cx.db, key);
         let address = self.address(cx.db, key);
         let copied;
         let body = match self.find_body(cx.db, address, key).expect("the key is alive") {
@@ -313,6 +316,7 @@ impl Keyspace {
             Body::Object(number) => Body::Object(number),
         };
         self.swap(cx.db, address, key, body, expire_at, KeepObject::Yes);
+        self.set_marks(cx.db, key, marks);
         true
     }
 
@@ -320,6 +324,7 @@ impl Keyspace {
     pub fn copy(&mut self, cx: &Context, from: &[u8], to_db: u8, to: &[u8]) -> bool {
         let Some(live) = self.get(cx, from) else { return false };
         let expire_at = live.expire_at;
+        let marks = self.marks(cx.db, from);
         match live.value {
             Value::Str(bytes) => {
                 let bytes = bytes.to_vec();
@@ -334,6 +339,7 @@ impl Keyspace {
                 self.put(to_db, to, NewValue::Object(copied), expire_at);
             }
         }
+        self.set_marks(to_db, to, marks.map(|marks| Marks { cas: self.revision + 1, ..marks }));
         true
     }
 
@@ -424,7 +430,7 @@ impl Keyspace {
         self.save_first(db, item);
         let done = item::overwrite(self.dbs[usize::from(db)].items.get_mut(item), bytes);
         if done {
-            self.touch(address, key);
+            self.touch(db, address, key);
         }
         done
     }
@@ -471,7 +477,7 @@ impl Keyspace {
             self.dbs[home].expiry.insert(at, address.slot, address.tag);
             self.dbs[home].expiring += 1;
         }
-        self.touch(address, key);
+        self.touch(db, address, key);
     }
 
     fn take(&mut self, db: u8, key: &[u8]) {
@@ -480,15 +486,20 @@ impl Keyspace {
 
     fn take_keeping(&mut self, db: u8, key: &[u8], keep: KeepObject) {
         let address = self.address(db, key);
-        let Some(table) = self.table(db, address.slot) else { return };
-        let Place::Found(at) = table.find(&self.dbs[usize::from(db)].items, address.tag, key) else { return };
-        self.save_first(db, table.item(at));
+        let Some(item) = self.place(db, address, key) else { return self.forget_aside(db, key) };
+        let kept = self.outliving(db, key, item);
+        self.save_first(db, item);
         let home = &mut self.dbs[usize::from(db)];
-        let old = home.tables[usize::from(address.slot.0)].remove(at);
+        let table = &mut home.tables[usize::from(address.slot.0)];
+        let Place::Found(at) = table.find(&home.items, address.tag, key) else { unreachable!("it was just there") };
+        let old = table.remove(at);
         home.len -= 1;
         self.forget(db, address, old, keep);
         self.dbs[usize::from(db)].items.remove(old);
-        self.touch(address, key);
+        self.touch(db, address, key);
+        if let Some(kept) = kept {
+            self.keep_aside(db, key, &kept);
+        }
     }
 
     /// Frees what an item that leaves its table holds besides its own bytes. If it is dead, that is said now.
@@ -513,10 +524,14 @@ impl Keyspace {
         was
     }
 
-    fn touch(&mut self, address: Address, key: &[u8]) {
+    fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
         self.revision += 1;
+        if aside::is_hidden(db) {
+            return;
+        }
         self.watch[address.bucket as usize] = self.revision;
         self.heard.changed(key);
+        self.forget_aside(db, key);
     }
 
     fn reserve(&mut self, db: u8) {

@@ -103,6 +103,7 @@ impl Keyspace {
     /// Empties a database. What was in it is dropped later: by the caller of [`Keyspace::take_garbage`].
     pub fn flush(&mut self, db: u8) {
         self.heard.flushed();
+        self.flush_aside(db);
         let old = std::mem::take(&mut self.dbs[usize::from(db)]);
         if old.len == 0 {
             return;
