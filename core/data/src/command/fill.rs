@@ -10,6 +10,9 @@
 //! | FILLING | nil: another one is filling the key, and nothing else may be taken | milliseconds the other one still has |
 //! | NOTHING | nil: somebody has found out that there is no value | milliseconds for which that holds |
 //!
+//! With WAIT, who would be told FILLING waits instead, first come, first served: for the value, or for the task to bring it, if the
+//! one who had it gives it back or doesn't make it in time. When the time of WAIT is over, the answer is nil.
+//!
 //! A token is good until its deadline, or until the key is changed by anybody: set, deleted (even though it isn't there),
 //! expired at once, flushed. So what a filler read before somebody else wrote never stands there after that write, if
 //! writers touch the key behind their write. What is refused changes nothing.
@@ -28,7 +31,7 @@ pub static COMMANDS: &[Command] = &[
         name: "getfill",
         id: GETFILL_ID,
         arity: -3,
-        flags: "write denyoom noscript",
+        flags: "write denyoom noscript blocking",
         keys: Keys::ONE,
         run: Run::Write(getfill),
         summary: "Returns a value, or a token to the one caller who is to bring it.",
@@ -77,6 +80,12 @@ pub(super) fn hit(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Option<R
     Some(got("HIT", Reply::Bulk(value), left))
 }
 
+/// How long a call would wait while another one is filling the key; nothing if it doesn't want to.
+pub(super) fn wait_ms(args: &[&[u8]]) -> Option<u64> {
+    let wanted = Wanted::parse(&Context::new(0, Stamp(0)), args).ok()?;
+    wanted.wait_ms.filter(|ms| *ms > 0)
+}
+
 fn getfill(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let wanted = Wanted::parse(cx, args)?;
     let key = args[1];
@@ -97,8 +106,8 @@ fn getfill(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
         let left = left_ms(cx, lease.until);
         return Ok(match (old, wanted.wait_ms) {
             (Some(old), _) => got("STALE", old, left),
+            (None, None | Some(0)) => got("FILLING", Reply::Nil, left),
             (None, Some(_)) => Reply::NilArray,
-            (None, None) => got("FILLING", Reply::Nil, left),
         });
     }
     let Wanted { ttl_ms, stale_ms, jitter_percent, lease_ms, .. } = wanted;

@@ -4,6 +4,7 @@
 //! log entries: it is never changed and never used again for another command.
 
 pub mod bits;
+pub mod blocking;
 pub mod cluster;
 pub mod containers;
 pub mod docs;
@@ -218,6 +219,12 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
     None
 }
 
+/// True if [`unlogged`] may have an answer.
+#[must_use]
+pub fn may_go_unlogged(command: &Command) -> bool {
+    matches!(command.id, fill::GETFILL_ID | memcache::FETCH_ID)
+}
+
 /// What a command that may change something answers to a call that doesn't, as the keys stand; nothing if it must stand in the log.
 #[must_use]
 pub fn unlogged(keyspace: &Keyspace, cx: &Context, command: &Command, args: &[&[u8]]) -> Option<Reply> {
@@ -274,6 +281,7 @@ const FAMILIES: &[&[Command]] = &[
     fill::COMMANDS,
     memcache::COMMANDS,
     memory::COMMANDS,
+    blocking::COMMANDS,
 ];
 
 const NAME_BYTES_MAX: usize = 24;

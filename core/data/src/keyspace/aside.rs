@@ -189,6 +189,13 @@ impl Keyspace {
         }
     }
 
+    /// Something has changed beside a key: who waits for one that isn't being filled any more may fill it.
+    pub(super) fn note_aside(&mut self, home: u8, key: &[u8]) {
+        if let Some(db) = home.checked_sub(LEASES) {
+            self.note_for_waits(db, key);
+        }
+    }
+
     /// The database is emptied.
     pub(super) fn flush_aside(&mut self, db: u8) {
         for home in [MARKS + db, LEASES + db] {

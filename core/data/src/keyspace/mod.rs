@@ -14,10 +14,12 @@ mod notices;
 mod objects;
 mod snapshot;
 pub mod table;
+mod waiting;
 mod walk;
 
 use crate::once::Outcomes;
 use crate::value::Object;
+use crate::waits::Waits;
 use crate::{Blob, Context, Refused};
 use base::limits::WATCH_BUCKET_COUNT;
 use base::mutation::{self, Mutation};
@@ -52,6 +54,7 @@ pub struct Keyspace {
     /// The last applied stamp and index.
     applied: (Stamp, Index),
     outcomes: Outcomes,
+    waits: Waits,
     cut: snapshot::Cut,
     garbage: Vec<Garbage>,
     heard: notices::Heard,
@@ -163,6 +166,7 @@ impl Keyspace {
             revision: 0,
             applied: (Stamp(0), Index(0)),
             outcomes: Outcomes::default(),
+            waits: Waits::default(),
             cut: snapshot::Cut::default(),
             garbage: Vec::new(),
             heard: notices::Heard::default(),
@@ -527,11 +531,12 @@ impl Keyspace {
     fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
         self.revision += 1;
         if aside::is_hidden(db) {
-            return;
+            return self.note_aside(db, key);
         }
         self.watch[address.bucket as usize] = self.revision;
         self.heard.changed(key);
         self.forget_aside(db, key);
+        self.note_for_waits(db, key);
     }
 
     fn reserve(&mut self, db: u8) {
