@@ -79,7 +79,7 @@ pub struct Lease {
 }
 
 /// A record on its way into [`MARKS`].
-pub(super) struct Record {
+struct Record {
     bytes: Vec<u8>,
     until: Stamp,
 }
@@ -175,7 +175,17 @@ impl Keyspace {
         if let Some(item) = self.place(db, address, key)
             && self.is_dead(db, item)
         {
-            self.take(db, key);
+            self.take_dead(db, key);
+        }
+    }
+
+    /// Takes a key out whose time is over, and keeps what is to outlive it.
+    pub(super) fn take_dead(&mut self, db: u8, key: &[u8]) {
+        let address = self.address(db, key);
+        let kept = self.place(db, address, key).and_then(|item| self.outliving(db, key, item));
+        self.take(db, key);
+        if let Some(Record { bytes, until }) = kept {
+            self.put(MARKS + db, key, NewValue::Str(&bytes), Some(until));
         }
     }
 
@@ -207,8 +217,8 @@ impl Keyspace {
         }
     }
 
-    /// What is to be kept of an item that is taken out since it is dead.
-    pub(super) fn outliving(&self, db: u8, key: &[u8], item: ItemId) -> Option<Record> {
+    /// What is to be kept of an item that is dead.
+    fn outliving(&self, db: u8, key: &[u8], item: ItemId) -> Option<Record> {
         if is_hidden(db) || self.dbs[usize::from(MARKS + db)].len == 0 || !self.is_dead(db, item) {
             return None;
         }
@@ -228,11 +238,6 @@ impl Keyspace {
         put_varint(&mut bytes, died_at.0);
         bytes.extend_from_slice(value);
         (until > self.applied.0).then_some(Record { bytes, until })
-    }
-
-    /// Keeps it.
-    pub(super) fn keep_aside(&mut self, db: u8, key: &[u8], record: &Record) {
-        self.put(MARKS + db, key, NewValue::Str(&record.bytes), Some(record.until));
     }
 
     fn is_dead(&self, db: u8, item: ItemId) -> bool {

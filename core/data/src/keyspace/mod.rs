@@ -491,7 +491,6 @@ impl Keyspace {
     fn take_keeping(&mut self, db: u8, key: &[u8], keep: KeepObject) {
         let address = self.address(db, key);
         let Some(item) = self.place(db, address, key) else { return self.forget_aside(db, key) };
-        let kept = self.outliving(db, key, item);
         self.save_first(db, item);
         let home = &mut self.dbs[usize::from(db)];
         let table = &mut home.tables[usize::from(address.slot.0)];
@@ -501,9 +500,6 @@ impl Keyspace {
         self.forget(db, address, old, keep);
         self.dbs[usize::from(db)].items.remove(old);
         self.touch(db, address, key);
-        if let Some(kept) = kept {
-            self.keep_aside(db, key, &kept);
-        }
     }
 
     /// Frees what an item that leaves its table holds besides its own bytes. If it is dead, that is said now.
