@@ -209,7 +209,8 @@ fn store(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
             return went(keyspace, cx, key, if there { "EX" } else { "NF" });
         }
     }
-    let marks = Marks { flags, cas: options.new_cas.unwrap_or(0), stale, ..Marks::default() };
+    // Whoever won the newer value's invalidation is bringing a newer one still.
+    let marks = Marks { flags, cas: options.new_cas.unwrap_or(0), stale, sent: stale, ..Marks::default() };
     match (mode.as_slice(), there) {
         (b"s", _) | (b"e", false) | (b"r", true) => {
             put(keyspace, cx, key, value, ttl);
