@@ -276,11 +276,11 @@ impl Ledger {
             answered == wanted || (answered == 0 && !self.ready),
             "every_command_of_an_entry_is_answered: {answered} of {wanted}"
         );
-        let mut told = Vec::new();
+        let (mut told, mut over) = (Vec::new(), BTreeMap::new());
         let read = self.twin.apply(index, &proposal.entry, |one| match one {
             Told::Reply(reply) => told.push(Some(answer(&reply))),
             Told::Waits(_) => told.push(None),
-            Told::Over(..) => {}
+            Told::Over(id, reply) => drop(over.insert(id, answer(&reply))),
         });
         read.expect("an entry that was proposed can be read");
         // The genesis answers nobody, and holds no command.
@@ -292,11 +292,13 @@ impl Ledger {
         let commands = proposal.commands.clone();
         self.name_buckets();
         let mut effects: Vec<Effect> = self.model.time_out().into_iter().map(effect).collect();
+        // The dead may have been waited for.
+        effects.extend(self.model.serve(&over).into_iter().map(effect));
         let mut told = told.into_iter();
         for pending in commands {
             let told = if is_silent(&pending) { None } else { told.next().flatten() };
             effects.extend(self.take_effect(stamp, pending, told.as_ref()));
-            let served = self.model.serve();
+            let served = self.model.serve(&over);
             self.served += served.len() as u64;
             effects.extend(served.into_iter().map(effect));
         }
@@ -308,6 +310,12 @@ impl Ledger {
         assert!(self.ready, "no_read_before_the_log_is_applied: shard {}", self.shard);
         let stamp = self.stamp_at(now);
         self.last_stamp = stamp;
+        let what = match pending.what {
+            // It needn't wait.
+            What::Wait { asked, .. } => What::Command(asked),
+            other => other,
+        };
+        let pending = Pending { what, ..pending };
         self.take_effect(stamp, pending, None).expect("a read is answered")
     }
 
@@ -343,7 +351,7 @@ impl Ledger {
             What::Wait { asked, since, until, due } => {
                 let id = WaitId::Logged { index: self.applied, nth: self.begun + 1 };
                 let waiting = Waiting { id, client: client.0, seq, asked, since, until, due, told: false };
-                let Some(expected) = self.model.ask(waiting) else {
+                let Some(expected) = self.model.ask(waiting, told) else {
                     (self.waited, self.begun) = (self.waited + 1, self.begun + 1);
                     return None;
                 };

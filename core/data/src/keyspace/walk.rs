@@ -104,13 +104,13 @@ impl Keyspace {
     pub fn flush(&mut self, db: u8) {
         self.heard.flushed();
         self.flush_aside(db);
+        self.waits.flushed(db);
         let old = std::mem::take(&mut self.dbs[usize::from(db)]);
         if old.len == 0 {
             return;
         }
         self.revision += 1;
         self.watch.fill(self.revision);
-        self.waits.flushed(db);
         self.hand_over(db, old);
     }
 
