@@ -70,6 +70,20 @@ pub enum Mutation {
     WaitAnswersForgotten,
     /// Those who wait under a leader wait on under the next one, whether anybody asks for them or not.
     WaitersOutliveLeader,
+    /// What a script was tried out on is not put back.
+    TrialLeavesTraces,
+    /// A script runs while an entry before its own is not applied.
+    ScriptOverUnapplied,
+    /// What a script did before it was ended by force is kept.
+    EndedScriptKept,
+    /// Who is served is served twice, and answered once.
+    WaiterServedTwice,
+    /// Who is let go, for he is gone or was unblocked, stays in his line and takes what comes.
+    WaiterLetGoStays,
+    /// Those whose time is over are served all the same.
+    WaitTimeIgnored,
+    /// Snapshots leave those out who wait.
+    WaitersNotInSnapshot,
     /// A leader commits what any one replica holds (R1).
     CommitWithoutQuorum,
     /// A notice of a log that was cut back since counts for the new one (R2).
@@ -108,7 +122,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Rules that one node keeps alone.
-    pub const OF_A_NODE: [Self; 28] = [
+    pub const OF_A_NODE: [Self; 37] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -137,6 +151,15 @@ impl Mutation {
         Self::OnceNotInSnapshot,
         Self::TwoFillersAtOnce,
         Self::FillAfterWrite,
+        Self::TrialLeavesTraces,
+        Self::ScriptOverUnapplied,
+        Self::EndedScriptKept,
+        Self::NewestWaiterFirst,
+        Self::WaitersServedLater,
+        Self::WaiterServedTwice,
+        Self::WaiterLetGoStays,
+        Self::WaitTimeIgnored,
+        Self::WaitersNotInSnapshot,
     ];
     /// Rules that replicas keep together.
     pub const OF_A_GROUP: [Self; 18] = [

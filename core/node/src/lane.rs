@@ -7,6 +7,7 @@ use crate::outbox::{
     LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotWaiting, Transaction,
 };
 use crate::peer::{Asker, PeerMessage, Work};
+use crate::reads::name_shard;
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
 use crate::spread::{Spread, no_room};
@@ -17,6 +18,7 @@ use base::record::RecoveredShard;
 use base::rng::Rng;
 use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot};
 use consensus::Envelope;
+use data::command::scripts::{Need, need, sub};
 use data::command::{Scatter, blocking, keyless, may_go_unlogged, unlogged};
 use data::keyspace::{Listening, bring_near};
 use data::{Context, Keyspace, Refused, Reply, Run, Watched};
@@ -98,7 +100,14 @@ impl Lane {
             let (log, keyspace) =
                 found.remove(&shard).map_or((RecoveredShard::default(), None), |one| (one.log, one.keyspace));
             let seed = (rng.next_u64(), rng.next_u64());
-            let mut replica = Box::new(Replica::new(config.node, members, shard, seed, log, keyspace));
+            let mut replica = Box::new(Replica::new(
+                config.node,
+                members,
+                (shard, config.routing.shard_count()),
+                seed,
+                log,
+                keyspace,
+            ));
             replica.start(now, out);
             replicas.push(Some(replica));
         }
@@ -129,7 +138,7 @@ impl Lane {
         let me = self.config.lane;
         match request.command.run {
             Run::Scatter(_) => self.on_scatter_within(now, request, |_| true, out),
-            Run::Read(_) | Run::Write(_) | Run::Prefix(_) => {
+            Run::Read(_) | Run::Write(_) | Run::Prefix(_) | Run::Script(_) => {
                 match self.config.routing.shard_of_keys(request.command, request.args) {
                     Err(refused) => out.replies.push((request.client, request.seq, Reply::Error(refused))),
                     Ok(shard) => {
@@ -153,7 +162,8 @@ impl Lane {
     pub fn bring_near<'a>(&self, keys: impl Iterator<Item = (u8, &'a [u8])>) {
         let lookup = |(db, key): (u8, &'a [u8])| {
             let shard = self.config.routing.shard_of_key(key);
-            self.replicas[usize::from(shard.0)].as_ref()?.state().keyspace().lookup(db, key)
+            let replica = self.replicas[usize::from(shard.0)].as_ref().filter(|replica| replica.is_home())?;
+            replica.state().keyspace().lookup(db, key)
         };
         bring_near(keys.filter_map(lookup));
     }
@@ -251,6 +261,9 @@ impl Lane {
     pub fn on_timer(&mut self, now: Now, out: &mut Outbox) {
         let tick = now.boot >= self.tick_at;
         for shard in self.config.routing.groups() {
+            if self.owns(shard) {
+                self.watch_scripts(now, shard, out);
+            }
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             if now.boot >= replica.next_deadline() || tick {
                 self.with_answers(shard, out, |replica, out, answered| replica.on_timer(now, out, answered));
@@ -310,7 +323,8 @@ impl Lane {
             .routing
             .shards()
             .zip(&self.replicas)
-            .filter_map(|(shard, replica)| replica.as_ref().map(|replica| (shard, replica.state().keyspace())))
+            .filter_map(|(shard, replica)| Some((shard, replica.as_ref().filter(|replica| replica.is_home())?)))
+            .map(|(shard, replica)| (shard, replica.state().keyspace()))
     }
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
@@ -329,6 +343,12 @@ impl Lane {
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
+        if let Run::Script(_) = request.command.run
+            && self.look(now, shard, waiter, request, out)
+        {
+            return;
+        }
+        let replica = self.replica(shard);
         if let Run::Read(_) = request.command.run
             && (!request.joins || mutation::on(Mutation::ReadOvertakesOwnWrite))
             && !replica.has_logged_read(&waiter)
@@ -341,7 +361,7 @@ impl Lane {
             }
             let cx = replica.context(now, request.db);
             if let Some(reply) = replica.state().read(&cx, request.command, request.args) {
-                if self.listening.misses {
+                if replica.listening.misses {
                     replica.hear_misses(request.command, out);
                 }
                 let reply = name_shard(reply, shard);
@@ -396,7 +416,7 @@ impl Lane {
         now: Now,
         shard: ShardId,
         waiter: Waiter,
-        transaction: Transaction,
+        mut transaction: Transaction,
         out: &mut Outbox,
     ) {
         if self.full && !self.leave_full(now, shard, out) {
@@ -408,7 +428,7 @@ impl Lane {
         }
         self.log_reads_of(now, shard, &waiter, out);
         let replica = self.replica(shard);
-        replica.log_transaction(waiter, &transaction);
+        replica.log_transaction(waiter, &mut transaction);
         if replica.open_is_full() {
             replica.propose_open(now, out);
         }
@@ -434,10 +454,22 @@ impl Lane {
             return self.answer(waiter, shard, no_room(), out);
         }
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
+        let of_scripts = scatter.is_of_scripts().then(|| need(scatter, request.args));
+        if of_scripts == Some(Need::Running) && replica.leads() {
+            return self.part_about_running(now, shard, waiter, scatter, request.args, out);
+        }
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
-        if request.command.is_write() || request.joins || replica.has_logged_read(&waiter) {
+        if of_scripts == Some(Need::Compiler)
+            && sub(request.args) == "exists"
+            && self.look(now, shard, waiter, request, out)
+        {
+            return;
+        }
+        let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
+        let writes = request.command.is_write() && of_scripts != Some(Need::Look);
+        if writes || request.joins || replica.has_logged_read(&waiter) {
             return self.log(now, shard, waiter, request, out);
         }
         if !replica.may_read_for(now, &waiter) {
@@ -477,8 +509,13 @@ impl Lane {
 
     /// Work for a shard that this node doesn't lead.
     pub(crate) fn defer(&mut self, now: Now, shard: ShardId, waiter: Waiter, work: Work, out: &mut Outbox) {
-        if self.replica(shard).leads() {
-            return self.replica(shard).keep_work(waiter, work);
+        let replica = self.replica(shard);
+        if replica.leads() {
+            if replica.watch_script(now) {
+                let busy = replica.busy();
+                return self.answer(waiter, shard, busy, out);
+            }
+            return replica.keep_work(waiter, work);
         }
         if let Origin::Node(from, lane) = waiter.origin {
             let Waiter { client, seq, part, .. } = waiter;
@@ -491,6 +528,9 @@ impl Lane {
     /// Does what had to wait for a leader, if that is this node now.
     pub(crate) fn resume(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
         self.soil(shard);
+        for message in std::mem::take(&mut self.replica(shard).published) {
+            self.publish(now, message, out);
+        }
         self.end_rounds(now, shard, out);
         if !self.replica(shard).leads() {
             return self.release(now, shard, out);
@@ -499,6 +539,10 @@ impl Lane {
             return;
         }
         let held = self.replica(shard).take_held();
+        // Before scripts that were held line up again: calls that may wait come behind those of their own client alone.
+        let clients: SmallVec<[(Origin, ClientId); 8]> =
+            held.iter().map(|(waiter, _)| (waiter.origin, waiter.client)).collect();
+        self.ask_parked(now, shard, &clients, out);
         for (waiter, work) in held.into_iter().chain(self.replica(shard).take_parked()) {
             match work {
                 Work::Command { joins, queued } => self.run(now, shard, waiter, joins, &queued, out),
@@ -506,11 +550,11 @@ impl Lane {
                 Work::Wait(_) => unreachable!("calls that may wait are kept apart"),
             }
         }
-        self.ask_parked(now, shard, out);
+        self.ask_parked(now, shard, &[], out);
     }
 
     /// Calls a replica, whose answers go where they belong.
-    fn with_answers(
+    pub(crate) fn with_answers(
         &mut self,
         shard: ShardId,
         out: &mut Outbox,
@@ -544,7 +588,8 @@ impl Lane {
 
     fn set_deadline(&self, now: Now, out: &mut Outbox) {
         let groups = self.replicas.iter().flatten().map(|replica| replica.next_deadline()).min();
-        out.next_deadline = groups.into_iter().chain([self.tick_at.max(now.boot)]).min();
+        let scripts = self.replicas.iter().flatten().filter_map(|replica| replica.script_deadline()).min();
+        out.next_deadline = groups.into_iter().chain(scripts).chain([self.tick_at.max(now.boot)]).min();
     }
 
     pub(crate) fn answer(&mut self, waiter: Waiter, shard: ShardId, reply: Reply, out: &mut Outbox) {
@@ -614,15 +659,4 @@ pub(crate) fn own(request: &Request<'_>) -> OwnedRequest {
     let args = request.args.iter().map(|arg| arg.to_vec()).collect();
     let queued = Queued { db: request.db, command: request.command, args };
     OwnedRequest { client: request.client, seq: request.seq, joins: request.joins, queued }
-}
-
-/// WATCH's rows don't know their shard: it is told here.
-pub(crate) fn name_shard(reply: Reply, shard: ShardId) -> Reply {
-    match reply {
-        Reply::Watched(mut watched) => {
-            watched.iter_mut().for_each(|one| one.shard = shard);
-            Reply::Watched(watched)
-        }
-        other => other,
-    }
 }

@@ -12,6 +12,7 @@ mod lcs;
 mod lists;
 mod once;
 pub mod payloads;
+mod scripts;
 mod sets;
 mod sketches;
 mod sort;
@@ -55,6 +56,8 @@ pub struct Model {
     memory: once::Memory,
     fills: fills::Fills,
     line: waits::Line,
+    /// Texts that were loaded.
+    loaded: BTreeSet<String>,
 }
 
 /// A command as it was asked: its database and its words.
@@ -147,6 +150,9 @@ impl Model {
     pub fn take_effect(&mut self, now: u64, asked: &Asked, told: Option<&Answer>) -> Expected {
         let words: Vec<&[u8]> = asked.words.iter().map(Vec::as_slice).collect();
         let name = asked.name();
+        if let Some(expected) = self.script(&name, now, asked) {
+            return expected;
+        }
         let answer = match name.as_str() {
             "once" => return self.run_once(now, asked, told),
             "dbsize" => return self.dbsize(asked.db, now),
@@ -233,7 +239,10 @@ impl Model {
             }
             let before = self.keys.len();
             self.keys.retain(|(of, _), _| *of != one);
-            self.flushes += u64::from(self.keys.len() < before);
+            if self.keys.len() < before {
+                self.flushes += 1;
+                self.wake_groups(one);
+            }
             self.forget_all_fills(one);
         }
         Answer::ok()

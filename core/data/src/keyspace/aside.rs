@@ -212,7 +212,9 @@ impl Keyspace {
             let old = std::mem::take(&mut self.dbs[usize::from(home)]);
             if old.len > 0 {
                 self.revision += 1;
-                self.hand_over(home, old);
+                if let Some(old) = self.keep_flushed(home, old) {
+                    self.hand_over(home, old);
+                }
             }
         }
     }

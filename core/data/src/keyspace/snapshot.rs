@@ -9,6 +9,7 @@ use super::items::ItemId;
 use super::objects::Objects;
 use super::{Db, Garbage, Keyspace, NewValue, Waste, aside, item};
 use crate::once::{Loading, TAG_CLIENT, TAG_OUTCOME};
+use crate::scripts::{Scripts, TAG_FLUSHES, TAG_LIBRARY, TAG_SCRIPT};
 use crate::value::Object;
 use crate::waits::{self, TAG_ANSWER, TAG_WAIT};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
@@ -17,6 +18,7 @@ use base::slot::SLOT_COUNT;
 use base::{Index, Stamp};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Progress of the current cut.
 #[derive(Debug, Default)]
@@ -76,6 +78,18 @@ impl Cut {
             let piece = Bytes::from(std::mem::take(&mut self.small));
             self.out.push_back(Piece::Bytes(piece, true));
         }
+    }
+
+    /// Writes scripts and functions: they are few and shared.
+    fn scripts(&mut self, scripts: &Scripts) {
+        scripts.image(|head, shared| {
+            self.small.extend_from_slice(head);
+            self.out_bytes += head.len() + shared.len();
+            if !shared.is_empty() {
+                self.flush_small();
+                self.out.push_back(Piece::Bytes(shared.clone(), false));
+            }
+        });
     }
 
     /// Lets what are no keys be written among the small items.
@@ -150,7 +164,10 @@ impl Keyspace {
         self.outcomes.begin_cut();
         self.cut.small = Vec::new();
         // They are few, small, and change all the time: they are written at once.
-        self.cut.outcomes(|small| self.waits.encode(small));
+        if !mutation::on(Mutation::WaitersNotInSnapshot) {
+            self.cut.outcomes(|small| self.waits.encode(small));
+        }
+        self.cut.scripts(&self.scripts);
     }
 
     /// Gives a cut up; what it wrote is worthless.
@@ -257,7 +274,7 @@ impl Keyspace {
             watch.push(reader.varint()?);
         }
         let (mut outcomes, mut waits) = (Loading::default(), waits::Loading::default());
-        let mut beside = Vec::new();
+        let (mut beside, mut scripts) = (Vec::new(), Scripts::default());
         loop {
             match reader.u8()? {
                 TAG_END => break,
@@ -276,6 +293,7 @@ impl Keyspace {
                     }
                     keyspace.put(key.db, key.name, object, key.expire_at);
                 }
+                tag @ (TAG_SCRIPT | TAG_LIBRARY | TAG_FLUSHES) => scripts.load(tag, &mut reader)?,
                 TAG_CLIENT => outcomes.client(&mut reader)?,
                 TAG_OUTCOME => outcomes.outcome(&mut reader)?,
                 TAG_WAIT => waits.wait(&mut reader)?,
@@ -290,6 +308,7 @@ impl Keyspace {
         }
         keyspace.outcomes = outcomes.done()?;
         keyspace.waits = waits.done();
+        keyspace.scripts = Arc::new(scripts);
         keyspace.applied = (stamp, index);
         (keyspace.watch, keyspace.revision) = (watch.into_boxed_slice(), revision);
         if reader.is_empty() { Ok(keyspace) } else { Err(LoadError(DecodeError::Overlong)) }

@@ -104,14 +104,18 @@ impl Keyspace {
     pub fn flush(&mut self, db: u8) {
         self.heard.flushed();
         self.flush_aside(db);
+        self.keep_waits();
         self.waits.flushed(db);
         let old = std::mem::take(&mut self.dbs[usize::from(db)]);
         if old.len == 0 {
             return;
         }
+        self.keep_buckets();
         self.revision += 1;
         self.watch.fill(self.revision);
-        self.hand_over(db, old);
+        if let Some(old) = self.keep_flushed(db, old) {
+            self.hand_over(db, old);
+        }
     }
 
     /// A sum over the whole replicated state: equal on replicas that applied the same entries.
@@ -134,6 +138,7 @@ impl Keyspace {
         }
         self.outcomes.digest(&mut hasher);
         self.waits.digest(&mut hasher);
+        self.scripts.digest(&mut hasher);
         for revision in &self.watch {
             hasher.write_u64(*revision);
         }

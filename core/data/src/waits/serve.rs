@@ -56,7 +56,7 @@ impl ShardState {
 
     /// Serves those who wait for what the last operation has done.
     pub(crate) fn serve(&mut self, stamp: Stamp, told: &mut impl FnMut(Told)) {
-        if self.keyspace().waits().is_empty() {
+        if !self.keyspace().waits().has_ready() {
             return;
         }
         // What they take is not the operation's that has made it possible.
@@ -89,6 +89,9 @@ impl ShardState {
             let call = Arc::clone(&waits.get(place.1).expect("who stands in a line waits").call);
             let reply = if gone { unblocked(KEY_GONE) } else { self.retry(stamp, &call, key) };
             if !is_nothing(&reply) {
+                if mutation::on(Mutation::WaiterServedTwice) {
+                    self.retry(stamp, &call, key);
+                }
                 let wait = self.keyspace_mut().waits_mut().remove(place.1).expect("it was just there");
                 self.keep(stamp, &wait.cover, &reply);
                 told(Told::Over(place.1, reply));
@@ -130,8 +133,14 @@ impl ShardState {
 
     /// Calls whose time is over by `stamp` don't wait any more.
     pub(crate) fn time_out(&mut self, stamp: Stamp, told: &mut impl FnMut(Told)) {
+        if !self.keyspace().waits().is_due(stamp) {
+            return;
+        }
         let waits = self.keyspace_mut().waits_mut();
         waits.answers.pass_time(stamp);
+        if mutation::on(Mutation::WaitTimeIgnored) {
+            return;
+        }
         while let Some(id) = waits.next_timed_out(stamp) {
             told(Told::Over(id, Reply::NilArray));
         }
@@ -140,7 +149,10 @@ impl ShardState {
     /// A call is let go before its time.
     pub(crate) fn let_go(&mut self, reader: &mut Reader<'_>, told: &mut impl FnMut(Told)) -> Result<(), BadEntry> {
         let (id, how) = (WaitId::decode(reader)?, How::of_code(reader.u8()?)?);
-        if self.keyspace_mut().waits_mut().remove(id).is_some() {
+        let waits = self.keyspace_mut().waits_mut();
+        let stood =
+            if mutation::on(Mutation::WaiterLetGoStays) { waits.get(id).is_some() } else { waits.remove(id).is_some() };
+        if stood {
             told(Told::Over(id, how.reply()));
         }
         Ok(())
@@ -174,7 +186,9 @@ impl ShardState {
             Cover::Nothing => {}
             Cover::Caller(caller) => self.keyspace_mut().waits_mut().answers.keep(*caller, reply, stamp),
             Cover::Once { id, fingerprint, keep_ms } => {
-                self.keyspace_mut().outcomes_mut().record(id.as_id(), *fingerprint, reply, stamp, *keep_ms);
+                if !self.keyspace_mut().settles_in_trial() {
+                    self.keyspace_mut().outcomes_mut().record(id.as_id(), *fingerprint, reply, stamp, *keep_ms);
+                }
             }
         }
     }
