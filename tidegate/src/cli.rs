@@ -104,6 +104,9 @@ pub struct Dev {
     /// the default.
     #[arg(long, value_name = "PORT")]
     pub cluster_port: Option<u16>,
+    /// Port for clients of memcached on 127.0.0.1, whose keys are those of database 0; 0 picks a free one. Not served if not given.
+    #[arg(long, value_name = "PORT", conflicts_with = "requirepass")]
+    pub memcached_port: Option<u16>,
     /// Data shards; fixed when DIR is made. With more than one, a command's keys must stand in one shard.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: u16,
@@ -146,6 +149,9 @@ pub struct Local {
     /// Data shards; fixed when the cluster is made.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: u16,
+    /// Serve clients of memcached too, at BASE + 10i + 6.
+    #[arg(long)]
+    pub memcached: bool,
 }
 
 impl Local {

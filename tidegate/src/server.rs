@@ -35,6 +35,9 @@ pub struct Node {
     /// For clients of a Redis Cluster; if not given: `resp` + 5, or 6381 beside 6379.
     #[serde(default)]
     pub cluster: Option<u16>,
+    /// For clients of memcached; not served if not given.
+    #[serde(default)]
+    pub memcached: Option<u16>,
     /// What people call it; if not given: its id.
     #[serde(default)]
     pub name: Option<String>,
@@ -93,6 +96,7 @@ pub fn run(options: &Server) -> Result<(), Box<dyn Error>> {
         port: Some(config.node.resp).filter(|port| *port != RESP_PORT),
         admin_port: Some(config.node.admin),
         cluster_port: config.node.cluster,
+        memcached_port: config.node.memcached,
         shards: config.cluster.shards,
         lanes: 1,
         requirepass: None,

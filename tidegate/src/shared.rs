@@ -164,6 +164,8 @@ pub enum Endpoint {
     Routing,
     /// A node of a Redis Cluster: clients find the leader by themselves.
     Cluster,
+    /// Database 0 for clients of memcached.
+    Memcached,
 }
 
 /// The ports of a node, on 127.0.0.1.
@@ -172,6 +174,8 @@ pub struct Ports {
     pub resp: u16,
     pub cluster: u16,
     pub admin: u16,
+    /// If it is served.
+    pub memcached: Option<u16>,
     /// Of a node of a cluster.
     pub peers: Option<u16>,
 }

@@ -60,6 +60,10 @@ pub enum Mutation {
     OnceFloorIgnored,
     /// Snapshots leave outcomes and floors out.
     OnceNotInSnapshot,
+    /// GETFILL gives a token to each who asks.
+    TwoFillersAtOnce,
+    /// A token stays good although its key was changed.
+    FillAfterWrite,
     /// Who came last is served first.
     NewestWaiterFirst,
     /// A write and those who wait for it are not one step: they are served by the next entry.
@@ -120,7 +124,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Rules that one node keeps alone.
-    pub const OF_A_NODE: [Self; 35] = [
+    pub const OF_A_NODE: [Self; 37] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -147,6 +151,8 @@ impl Mutation {
         Self::OnceRunsAgain,
         Self::OnceFloorIgnored,
         Self::OnceNotInSnapshot,
+        Self::TwoFillersAtOnce,
+        Self::FillAfterWrite,
         Self::TrialLeavesTraces,
         Self::ScriptOverUnapplied,
         Self::EndedScriptKept,

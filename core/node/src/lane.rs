@@ -18,7 +18,7 @@ use base::rng::Rng;
 use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot};
 use consensus::Envelope;
 use data::command::scripts::{Need, need, sub};
-use data::command::{Scatter, blocking, keyless};
+use data::command::{Scatter, blocking, keyless, may_go_unlogged, unlogged};
 use data::keyspace::{Listening, bring_near};
 use data::{Context, Keyspace, Refused, Reply, Run, Watched};
 use smallvec::SmallVec;
@@ -266,6 +266,9 @@ impl Lane {
     }
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
+        if let Some(reply) = self.unlogged(now, shard, &waiter, request, out) {
+            return self.answer(waiter, shard, reply, out);
+        }
         if blocking::may_wait(request.command)
             && let Some(wish) = blocking::wish(request.command, request.args)
         {
@@ -312,6 +315,29 @@ impl Lane {
             }
         }
         self.log(now, shard, waiter, request, out);
+    }
+
+    /// The answer to a call that might have changed something, but needn't: as good as a read.
+    fn unlogged(
+        &mut self,
+        now: Now,
+        shard: ShardId,
+        waiter: &Waiter,
+        request: &Request<'_>,
+        out: &mut Outbox,
+    ) -> Option<Reply> {
+        let Request { db, joins: false, command, args, .. } = *request else { return None };
+        let replica = self.replicas[usize::from(shard.0)].as_mut().filter(|_| may_go_unlogged(command))?;
+        let may_read = replica.takes_work() && !replica.has_logged_read(waiter) && replica.may_read_for(now, waiter);
+        if !may_read {
+            return None;
+        }
+        let cx = replica.context(now, db);
+        let reply = unlogged(replica.state().keyspace(), &cx, command, args);
+        if self.listening.misses {
+            replica.hear_misses(command, out);
+        }
+        reply
     }
 
     pub(crate) fn log(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {

@@ -309,8 +309,13 @@ impl Replica {
             }
             Told::Waits(id) => {
                 let number = next()?.wait;
-                waiting.put(number, At::Standing(id));
-                begun.push((number, id));
+                let at = waiting.get(number).map(|call| call.at);
+                if at.is_none_or(|at| at == At::Asked) {
+                    waiting.put(number, At::Standing(id));
+                    begun.push((number, id));
+                }
+                // Else this node was deposed before its entry was agreed on: the call is asked of the next leader, who begins with
+                // an empty line.
             }
             Told::Over(id, reply) => {
                 let call = waiting.standing(id).and_then(|number| waiting.remove(number))?;

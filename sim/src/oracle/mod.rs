@@ -5,6 +5,7 @@
 
 mod bits;
 mod content;
+mod fills;
 mod hashes;
 mod keys;
 mod lcs;
@@ -53,6 +54,7 @@ pub struct Model {
     /// Which bucket a key belongs to: told by the shard, since a collision may abort an EXEC.
     buckets: BTreeMap<(u8, Vec<u8>), u32>,
     memory: once::Memory,
+    fills: fills::Fills,
     line: waits::Line,
     /// Texts that were loaded.
     loaded: BTreeSet<String>,
@@ -102,8 +104,10 @@ impl Model {
         let dead = |held: &Held| held.dies_at.is_some_and(|at| at <= stamp);
         let gone: Vec<_> = self.keys.iter().filter(|(_, held)| dead(held)).map(|(key, _)| key.clone()).collect();
         for key in gone {
-            self.keys.remove(&key);
+            let keeps = self.keeps(key.0, &key.1);
+            let held = self.keys.remove(&key).expect("it was just there");
             self.changed(key.0, &key.1);
+            self.outlive(&key, &held.value, held.dies_at.expect("it has died"), keeps);
         }
         self.forget(stamp);
     }
@@ -173,6 +177,7 @@ impl Model {
             "flushall" => self.flush(None),
             _ => {
                 let members = self.hash(&name, now, asked.db, &words);
+                let members = members.or_else(|| self.fills(&name, now, asked.db, &words, told));
                 let members = members.or_else(|| self.set_of(&name, now, asked.db, &words, told));
                 let members = members.or_else(|| self.payload(&name, now, asked.db, &words));
                 let members = members.or_else(|| self.sort(&name, now, asked.db, &words));
@@ -211,6 +216,7 @@ impl Model {
         if self.keys.remove(&(db, key.to_vec())).is_some() {
             self.changed(db, key);
         }
+        self.forget_fills(db, key);
         alive
     }
 
@@ -222,6 +228,7 @@ impl Model {
     fn changed(&mut self, db: u8, key: &[u8]) {
         *self.versions.entry(self.bucket(db, key)).or_default() += 1;
         self.wake(db, key);
+        self.forget_fills(db, key);
     }
 
     fn bucket(&self, db: u8, key: &[u8]) -> u32 {
@@ -255,6 +262,7 @@ impl Model {
                 self.flushes += 1;
                 self.wake_groups(one);
             }
+            self.forget_all_fills(one);
         }
         Answer::ok()
     }

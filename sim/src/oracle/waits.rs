@@ -4,7 +4,7 @@ use super::{Asked, Content, Model, error};
 use crate::answer::{Answer, Expected};
 use base::Instant;
 use data::waits::WaitId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A call that waits, or may.
 #[derive(Clone, Debug)]
@@ -43,6 +43,7 @@ pub struct Line {
 pub fn timeout_ms(asked: &Asked) -> Option<u64> {
     let words = &asked.words;
     let word = match asked.name().as_str() {
+        "getfill" => return super::fills::wait_ms(asked),
         "blmpop" | "bzmpop" => words.get(1),
         "blpop" | "brpop" | "blmove" | "brpoplpush" | "bzpopmin" | "bzpopmax" => words.last(),
         "xreadgroup" => {
@@ -140,8 +141,8 @@ impl Model {
     }
 
     /// A call that may wait, in the current entry: what it must be answered now, if it is.
-    pub fn ask(&mut self, waiting: Waiting) -> Option<Expected> {
-        let expected = self.run(self.stamp(), &waiting.asked);
+    pub fn ask(&mut self, waiting: Waiting, told: Option<&Answer>) -> Option<Expected> {
+        let expected = self.take_effect(self.stamp(), &waiting.asked, told);
         if !matches!(expected, Expected::Is(Answer::Nil | Answer::NilArray)) {
             return Some(expected);
         }
@@ -153,8 +154,21 @@ impl Model {
         None
     }
 
-    /// Serves those who wait for what has changed, after an operation.
-    pub fn serve(&mut self) -> Vec<Served> {
+    /// Serves those who wait for what has changed, after an operation; `told` is what the shard told each.
+    pub fn serve(&mut self, told: &BTreeMap<WaitId, Answer>) -> Vec<Served> {
+        let mut served = self.serve_lists();
+        let may_go = |model: &Self, one: &Waiting| {
+            one.asked.name() == "getfill" && model.waits_in_vain_to_fill(one.asked.db, &one.asked.words[1])
+        };
+        while let Some(at) = self.line.waiting.iter().position(|one| may_go(self, one)) {
+            let Waiting { id, client, seq, asked, .. } = self.line.waiting.remove(at);
+            let expected = self.take_effect(self.stamp(), &asked, told.get(&id));
+            served.push(Served { client, seq, expected });
+        }
+        served
+    }
+
+    fn serve_lists(&mut self) -> Vec<Served> {
         let mut served = Vec::new();
         while !self.line.changed.is_empty() {
             let (db, key) = self.line.changed.remove(0);
@@ -242,7 +256,11 @@ impl Model {
     /// Who waits at which keys, the first first; those of whom the keys have something wait in vain.
     pub fn lines(&self) -> impl Iterator<Item = (&Waiting, bool)> {
         let in_vain = |one: &Waiting| {
-            let served = |key: &Vec<u8>| self.clone().try_again(&one.asked, key).is_some();
+            let db = one.asked.db;
+            let served = |key: &Vec<u8>| match one.asked.name().as_str() {
+                "getfill" => self.waits_in_vain_to_fill(db, key),
+                _ => self.clone().try_again(&one.asked, key).is_some(),
+            };
             keys(&one.asked).iter().any(served)
         };
         self.line.waiting.iter().map(move |one| (one, in_vain(one)))

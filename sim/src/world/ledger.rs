@@ -324,11 +324,11 @@ impl Ledger {
             answered == wanted || (answered == 0 && !self.ready),
             "every_command_of_an_entry_is_answered: {answered} of {wanted}"
         );
-        let mut told = Vec::new();
+        let (mut told, mut over) = (Vec::new(), BTreeMap::new());
         let read = self.twin.apply(index, &proposal.entry, |one| match one {
             Told::Reply(reply) => told.push(answer(&reply)),
             Told::Waits(_) => told.push(None),
-            Told::Over(..) => {}
+            Told::Over(id, reply) => over.extend(answer(&reply).map(|answer| (id, answer))),
         });
         read.expect("an entry that was proposed can be read");
         // The genesis answers nobody, and holds no command.
@@ -341,12 +341,12 @@ impl Ledger {
         self.name_buckets();
         let mut effects: Vec<Effect> = self.model.time_out().into_iter().map(effect).collect();
         // The dead may have been waited for.
-        effects.extend(self.serve());
+        effects.extend(self.serve(&over));
         let mut told = told.into_iter();
         for pending in commands {
             let told = if is_silent(&pending) { None } else { told.next().flatten() };
             effects.extend(self.take_effect(stamp, pending, told.as_ref()));
-            effects.extend(self.serve());
+            effects.extend(self.serve(&over));
         }
         effects
     }
@@ -391,8 +391,8 @@ impl Ledger {
     }
 
     /// Those are served who wait for what has changed.
-    fn serve(&mut self) -> impl Iterator<Item = Effect> + use<> {
-        let served = self.model.serve();
+    fn serve(&mut self, over: &BTreeMap<WaitId, Answer>) -> impl Iterator<Item = Effect> + use<> {
+        let served = self.model.serve(over);
         self.served += served.len() as u64;
         served.into_iter().map(effect)
     }
@@ -402,6 +402,12 @@ impl Ledger {
         assert!(self.ready, "no_read_before_the_log_is_applied: shard {}", self.shard);
         let stamp = self.stamp_at(now);
         self.last_stamp = stamp;
+        let what = match pending.what {
+            // It needn't wait.
+            What::Wait { asked, .. } => What::Command(asked),
+            other => other,
+        };
+        let pending = Pending { what, ..pending };
         self.take_effect(stamp, pending, None).expect("a read is answered")
     }
 
@@ -438,7 +444,7 @@ impl Ledger {
             What::Wait { asked, since, until, due } => {
                 let id = WaitId::Logged { index: self.applied, nth: self.begun + 1 };
                 let waiting = Waiting { id, client: client.0, seq, asked, since, until, due, told: false };
-                let Some(expected) = self.model.ask(waiting) else {
+                let Some(expected) = self.model.ask(waiting, told) else {
                     (self.waited, self.begun) = (self.waited + 1, self.begun + 1);
                     return None;
                 };

@@ -72,6 +72,8 @@ impl World {
             } else {
                 workload.serve(rng, client.db, None)
             });
+        } else if rng.one_in(5) {
+            client.send(workload.fill(rng, client.db, None));
         } else if rng.one_in(10) {
             self.ask_once(id);
         } else if workload.begins_transaction(rng) {
@@ -84,6 +86,7 @@ impl World {
                 let asked = match rng.below(8) {
                     0 => workload.wait(rng, client.db, Some(group)),
                     1 | 2 => workload.serve(rng, client.db, Some(group)),
+                    3 => workload.fill(rng, client.db, Some(group)),
                     _ => workload.draw(rng, client.db, Some(group), shape.shards == 1),
                 };
                 client.send(asked);
@@ -436,6 +439,9 @@ impl World {
         }
         for client in self.clients.values_mut() {
             client.replies_are_those_of_the_model(&mut self.tally.events);
+            for (db, key, token) in std::mem::take(&mut client.given) {
+                self.workload.note_token(db, key, token);
+            }
         }
         self.settle_promises();
     }

@@ -49,7 +49,7 @@ fn lines(pairs: &[(&str, &dyn std::fmt::Display)]) -> Lines {
 
 fn server(shared: &Shared, endpoint: Endpoint) -> Lines {
     let (mode, port) = match endpoint {
-        Endpoint::Routing => ("standalone", shared.ports.resp),
+        Endpoint::Routing | Endpoint::Memcached => ("standalone", shared.ports.resp),
         Endpoint::Cluster => ("cluster", shared.ports.cluster),
     };
     let uptime = shared.started.elapsed().as_secs();

@@ -10,8 +10,9 @@ use crate::shared::{Asker, Endpoint};
 use base::limits::OUT_BYTES_SOFT;
 use base::{ClientId, Instant};
 use bytes::Bytes;
+use data::Reply;
 use data::command::pubsub::Topic;
-use edge::{Mode, Push, Session};
+use edge::{Mode, Push, Session, memcached};
 use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -25,6 +26,8 @@ pub struct Conn {
     pub number: u64,
     pub stream: TcpStream,
     pub session: Session,
+    /// On the memcached endpoint: it speaks, and `session` has nothing to do.
+    pub memcached: Option<Box<memcached::session::Session>>,
     /// Bytes that came and are not served yet, behind some that are.
     pub inbuf: Vec<u8>,
     /// Bytes of `inbuf` that are served.
@@ -107,6 +110,7 @@ impl Conn {
             number,
             stream,
             session,
+            memcached: None,
             inbuf: Vec::new(),
             served: 0,
             need_bytes: 0,
@@ -135,7 +139,37 @@ impl Conn {
 
     /// Where the client came in.
     pub fn endpoint(&self) -> Endpoint {
-        if self.session.cluster().is_some() { Endpoint::Cluster } else { Endpoint::Routing }
+        match (&self.memcached, self.session.cluster()) {
+            (Some(_), _) => Endpoint::Memcached,
+            (None, Some(_)) => Endpoint::Cluster,
+            (None, None) => Endpoint::Routing,
+        }
+    }
+
+    /// The answer to the request `seq`.
+    pub fn on_reply(&mut self, seq: u64, reply: Reply) {
+        match &mut self.memcached {
+            Some(session) => session.on_reply(seq, reply, &mut self.out),
+            None => self.session.on_reply(seq, reply, &mut self.out),
+        }
+    }
+
+    /// Requests whose answers have not left.
+    pub fn pending(&self) -> usize {
+        self.memcached.as_ref().map_or_else(|| self.session.pending(), |session| session.pending())
+    }
+
+    /// True if answers are kept because the client hasn't taken those before them.
+    fn holds(&self) -> bool {
+        self.memcached.as_ref().map_or_else(|| self.session.holds(), |session| session.holds())
+    }
+
+    /// Makes more of the answers that were kept.
+    fn go_on(&mut self) {
+        match &mut self.memcached {
+            Some(session) => session.go_on(&mut self.out),
+            None => self.session.go_on(&mut self.out),
+        }
     }
 
     /// Reads into `buffer`.
@@ -212,7 +246,7 @@ impl Conn {
             if self.queue.is_empty() && self.written == self.out.len() {
                 self.out.clear();
                 self.written = 0;
-                self.session.go_on(&mut self.out);
+                self.go_on();
                 if self.out.is_empty() {
                     if self.out.capacity() > KEPT_BYTES {
                         self.out = Vec::new();
@@ -259,9 +293,9 @@ impl Conn {
     /// it is owed.
     pub fn look(&mut self) -> (u64, u64) {
         let now = (self.idle.read_bytes, self.idle.written_bytes);
-        let owed = self.unwritten() > 0 || self.session.holds();
+        let owed = self.unwritten() > 0 || self.holds();
         let (silent, stuck) = self.idle.looks;
-        let silent = if now.0 == self.idle.seen.0 && self.session.pending() == 0 { silent + 1 } else { 0 };
+        let silent = if now.0 == self.idle.seen.0 && self.pending() == 0 { silent + 1 } else { 0 };
         let stuck = if owed && now.1 == self.idle.seen.1 { stuck + 1 } else { 0 };
         self.idle.seen = now;
         self.idle.looks = (silent, stuck);
@@ -320,7 +354,7 @@ impl Conn {
     /// True while the next request may be served.
     pub fn may_go_on(&self) -> bool {
         let stopped = self.closing || self.blocked || self.asleep || self.paused || self.session.waits().is_some();
-        !stopped && self.out.len() <= OUT_BYTES_SOFT && self.session.pending() <= PENDING_MAX && !self.session.holds()
+        !stopped && self.out.len() <= OUT_BYTES_SOFT && self.pending() <= PENDING_MAX && !self.holds()
     }
 
     /// Bytes that the client has not yet taken.

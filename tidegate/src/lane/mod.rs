@@ -11,6 +11,7 @@ pub use conn::Conn;
 mod guests;
 mod idle;
 mod leave;
+mod memcached;
 mod memory;
 use memory::follow_memory;
 pub use memory::tell_memory;
@@ -122,7 +123,7 @@ struct Conns {
 pub const WAKER: Token = Token(usize::MAX);
 /// The last of the doors' tokens; those of the others stand before it.
 const DOORS: Token = Token(usize::MAX - 1);
-const FIRST_DOOR: usize = DOORS.0 - 1;
+const FIRST_DOOR: usize = DOORS.0 - 2;
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Polls without waiting after a busy turn.
 const SPINS: u32 = 30;
@@ -474,7 +475,7 @@ impl Driver {
                     let boxes = &self.shared.mailboxes;
                     let open: usize = boxes.iter().map(|one| one.clients.load(Ordering::Relaxed)).sum();
                     if open as u64 >= self.shared.settings.clients_max() {
-                        self.refuse(stream);
+                        self.refuse(*endpoint, stream);
                         continue;
                     }
                     let fewest =
@@ -498,11 +499,15 @@ impl Driver {
     }
 
     /// Tells a client in one word that there are too many, and closes.
-    fn refuse(&self, mut stream: mio::net::TcpStream) {
+    fn refuse(&self, endpoint: Endpoint, mut stream: mio::net::TcpStream) {
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
         log::debug("lane", "a connection was refused: there are maxclients", &[]);
         // It fits the buffer of a fresh socket; if not, the end of the connection says it too.
-        let _ = stream.write(b"-ERR max number of clients reached\r\n");
+        let word: &[u8] = match endpoint {
+            Endpoint::Memcached => b"ERROR Too many open connections\r\n",
+            Endpoint::Routing | Endpoint::Cluster => b"-ERR max number of clients reached\r\n",
+        };
+        let _ = stream.write(word);
     }
 
     /// Tells the other threads how the lane's shards stand; they may know it somewhat late.
@@ -527,7 +532,7 @@ impl Driver {
     }
 
     fn owes_nothing(&self) -> bool {
-        self.out.raft.writes.is_empty() && self.conns.iter().all(|conn| conn.session.pending() == 0)
+        self.out.raft.writes.is_empty() && self.conns.iter().all(|conn| conn.pending() == 0)
     }
 }
 

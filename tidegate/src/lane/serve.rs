@@ -106,7 +106,7 @@ impl Driver {
     fn on_end(&mut self, place: usize) {
         let Some(conn) = self.conns.get_mut(place) else { return };
         (conn.closing, conn.readable) = (true, false);
-        if conn.unwritten() == 0 && conn.session.pending() == 0 {
+        if conn.unwritten() == 0 && conn.pending() == 0 {
             self.close(place);
         }
     }
@@ -123,6 +123,9 @@ impl Driver {
 
     /// Serves complete requests at the front of `bytes`, up to a turn's share; how many bytes they took.
     fn serve(&mut self, place: usize, bytes: &[u8]) -> usize {
+        if self.conns.get(place).is_some_and(|conn| conn.memcached.is_some()) {
+            return self.serve_memcached(place, bytes);
+        }
         self.show_map(place);
         let (mut at, mut left) = (0, TURN_COST);
         loop {
@@ -197,7 +200,7 @@ impl Driver {
     }
 
     /// What serves requests, beside the connections.
-    fn core(&mut self, now: Now) -> (Core<'_>, &mut Conns, &mut Vec<usize>) {
+    pub(super) fn core(&mut self, now: Now) -> (Core<'_>, &mut Conns, &mut Vec<usize>) {
         self.turn.begin(now.boot);
         let core = Core {
             lane: &mut self.lane,
@@ -240,7 +243,7 @@ impl Driver {
                 slow_left -= 1;
                 slowlog::note(&self.shared, conn.number, self.slow.recall(mark), took_ns);
             }
-            conn.session.on_reply(seq, reply, &mut conn.out);
+            conn.on_reply(seq, reply);
             conn.queue_flush(place, &mut self.flush);
             due.extend(conn.session.take_due().into_iter().map(|call| (place, call)));
         }
@@ -278,7 +281,7 @@ impl Driver {
             conn.queued_flush = false;
             let flushed = conn.flush();
             conn.note_vitals(now);
-            if flushed == Flushed::Gone || (conn.closing && conn.unwritten() == 0 && conn.session.pending() == 0) {
+            if flushed == Flushed::Gone || (conn.closing && conn.unwritten() == 0 && conn.pending() == 0) {
                 self.close(place);
                 continue;
             }
@@ -301,7 +304,7 @@ impl Driver {
 }
 
 /// What a connection may cost in one turn; others wait so long.
-const TURN_COST: usize = 512;
+pub(super) const TURN_COST: usize = 512;
 
 /// What a step costs. A write is only written down for now.
 fn cost(step: &Step<'_>) -> usize {
@@ -353,7 +356,7 @@ pub(super) struct Core<'a> {
 
 impl Core<'_> {
     /// True if what stands at the front of the input must wait for the end of CLIENT PAUSE.
-    fn holds_back(&mut self, conn: &mut Conn, bytes: &[u8]) -> bool {
+    pub(super) fn holds_back(&mut self, conn: &mut Conn, bytes: &[u8]) -> bool {
         if self.pause == Paused::Nothing || !must_wait(self.pause, conn, bytes) {
             return false;
         }
@@ -415,7 +418,7 @@ impl Core<'_> {
     }
 
     /// A command for the core. What it answers at once is encoded while it is warm.
-    fn request(&mut self, conn: &mut Conn, call: &Call<'_>) {
+    pub(super) fn request(&mut self, conn: &mut Conn, call: &Call<'_>) {
         let request = Request {
             client: conn.handle,
             seq: call.seq,
@@ -442,7 +445,7 @@ impl Core<'_> {
             } else {
                 release(self.turn, self.meters, conn, seq, &reply);
             }
-            conn.session.on_reply(seq, reply, &mut conn.out);
+            conn.on_reply(seq, reply);
         }
         if waits {
             let mark = self.slower_than_ns.map(|_| self.slow.mark(&call.args));
@@ -479,7 +482,7 @@ impl Core<'_> {
     }
 
     /// True for a write that the log has no room for.
-    fn no_room(&mut self, command: &Command, args: &[&[u8]]) -> bool {
+    pub(super) fn no_room(&mut self, command: &Command, args: &[&[u8]]) -> bool {
         command.is_write() && self.is_refused_room(args.iter().map(|arg| arg.len() as u64).sum())
     }
 
@@ -494,9 +497,9 @@ impl Core<'_> {
     }
 
     /// A write that the disk has no room for.
-    fn refuse_full(&self, conn: &mut Conn, command: &Command, seq: u64) {
+    pub(super) fn refuse_full(&self, conn: &mut Conn, command: &Command, seq: u64) {
         self.meters.command(command.id).rejected.add(1);
-        conn.session.on_reply(seq, admin::disk_full(), &mut conn.out);
+        conn.on_reply(seq, admin::disk_full());
     }
 
     /// A command for the binary itself.

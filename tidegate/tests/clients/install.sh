@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 REDIS_PY=redis==5.3.1
+PYMEMCACHE=pymemcache==4.0.0
 NODE_REDIS=redis@5.9.0
 IOREDIS=ioredis@6.0.0
 home=target/clients
@@ -31,10 +32,14 @@ if [ ! -e "$home/$REDIS_PY" ]; then
     "$home/venv/bin/pip" install --quiet --disable-pip-version-check "$REDIS_PY"
     touch "$home/$REDIS_PY"
 fi
+if [ ! -e "$home/$PYMEMCACHE" ] || [ "$home/$REDIS_PY" -nt "$home/$PYMEMCACHE" ]; then
+    "$home/venv/bin/pip" install --quiet --disable-pip-version-check "$PYMEMCACHE"
+    touch "$home/$PYMEMCACHE"
+fi
 for library in "$NODE_REDIS" "$IOREDIS"; do
     if [ ! -e "$home/$library" ]; then
         npm install --prefix "$home/node" --no-audit --no-fund --loglevel=error "$library"
         touch "$home/$library"
     fi
 done
-echo "clients are there: $REDIS_PY, $NODE_REDIS, $IOREDIS, $(redis-cli --version)"
+echo "clients are there: $REDIS_PY, $PYMEMCACHE, $NODE_REDIS, $IOREDIS, $(redis-cli --version)"

@@ -4,6 +4,7 @@
 //! reply of a call that has a [`Wish`] means "nothing yet". Who waits, and who is served when, is the business of
 //! [`crate::waits`]. A new command that waits is a row here, whatever it waits for.
 
+use super::fill;
 use super::lists::{MPop, end, move_one, mpop, popped_from};
 use super::zsets::pop as zsets;
 use super::{Command, ID_MAX, Keys, Outcome, Run, float, prefix, streams};
@@ -87,6 +88,8 @@ pub enum Kind {
     Stream,
     /// A stream with a consumer group: what one gets the others don't.
     Group,
+    /// Anything: a value, or the task to bring one.
+    Fill,
 }
 
 /// The arguments of a call.
@@ -110,6 +113,7 @@ static ALL: &[Blocking] = &[
     Blocking { id: 825, wish: zset_with_timeout_last, waited: Waited::All, narrow: one_key, settle: None },
     Blocking { id: 826, wish: zset_with_timeout_last, waited: Waited::All, narrow: one_key, settle: None },
     Blocking { id: 827, wish: zset_with_timeout_first, waited: Waited::All, narrow: one_counted, settle: None },
+    Blocking { id: fill::GETFILL_ID, wish: filled, waited: Waited::All, narrow: as_it_is, settle: None },
     Blocking { id: 667, wish: stream, waited: Waited::All, narrow: one_stream, settle: Some(from_now_on) },
     Blocking { id: 669, wish: group, waited: Waited::All, narrow: one_stream, settle: Some(from_now_on) },
 ];
@@ -233,6 +237,10 @@ fn stream<'a>(args: &[&'a [u8]]) -> Option<Wish<'a>> {
 
 fn group<'a>(args: &[&'a [u8]]) -> Option<Wish<'a>> {
     Some(Wish { kind: Kind::Group, group: streams::group_of(args)?, ..stream(args)? })
+}
+
+fn filled<'a>(args: &[&'a [u8]]) -> Option<Wish<'a>> {
+    Some(Wish { timeout_ms: Some(fill::wait_ms(args)?), kind: Kind::Fill, group: b"" })
 }
 
 fn with_timeout<'a>(text: &[u8], kind: Kind) -> Option<Wish<'a>> {

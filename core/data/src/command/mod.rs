@@ -20,6 +20,7 @@ pub mod hyperloglog;
 pub mod keyless;
 pub mod lcs;
 pub mod lists;
+pub mod memcache;
 pub mod memory;
 pub mod nodes;
 pub mod object;
@@ -270,6 +271,23 @@ pub fn of_call(command: &'static Command, args: &[&[u8]]) -> &'static Command {
     named.next().map(|(row, _)| row).filter(|row| row.accepts(args.len())).unwrap_or(command)
 }
 
+/// True if [`unlogged`] may have an answer.
+#[must_use]
+pub fn may_go_unlogged(command: &Command) -> bool {
+    matches!(command.id, fill::GETFILL_ID | memcache::FETCH_ID)
+}
+
+/// What a command that may change something answers to a call that doesn't, as the keys stand; nothing if it must stand in the log.
+#[must_use]
+pub fn unlogged(keyspace: &Keyspace, cx: &Context, command: &Command, args: &[&[u8]]) -> Option<Reply> {
+    let look = match command.id {
+        fill::GETFILL_ID => fill::hit,
+        memcache::FETCH_ID => memcache::untouched,
+        _ => return None,
+    };
+    look(keyspace, cx, args).filter(|_| !cx.tick_needed.get())
+}
+
 /// The row of a command by the number that log entries carry.
 #[must_use]
 pub fn by_id(id: u64) -> Option<&'static Command> {
@@ -313,6 +331,7 @@ const FAMILIES: &[&[Command]] = &[
     scripts::COMMANDS,
     pubsub::COMMANDS,
     fill::COMMANDS,
+    memcache::COMMANDS,
     memory::COMMANDS,
     blocking::COMMANDS,
 ];

@@ -83,7 +83,7 @@ impl Keyspace {
             let next = (0..).zip(&self.dbs).filter_map(first).min();
             let Some((at, db, slot, tag)) = next.filter(|(at, ..)| *at <= self.applied.0) else { break };
             let dead = self.dead_key(at, db, slot, tag);
-            self.take(db, &dead);
+            self.take_dead(db, &dead);
             removed += 1;
         }
         removed

@@ -4,6 +4,7 @@
 //! applied stamp; dead keys are invisible at once and removed by and by from an ordered expiry index. Every change
 //! goes through [`Keyspace::put`] or [`Keyspace::take`], so WATCH, expiry and snapshots can't be forgotten.
 
+mod aside;
 mod containers;
 mod edit;
 mod expiry;
@@ -26,7 +27,7 @@ use crate::scripts::Scripts;
 use crate::value::Object;
 use crate::waits::Waits;
 use crate::{Blob, Context, Refused};
-use base::limits::{DATABASE_COUNT, WATCH_BUCKET_COUNT};
+use base::limits::WATCH_BUCKET_COUNT;
 use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
 use base::{Index, Slot, Stamp};
@@ -39,6 +40,7 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use table::{Place, Table, Tag};
 
+pub use aside::{Aside, Kept, Lease, Marks};
 pub use containers::{Absent, Changed};
 pub use expiry::Ttl;
 pub use near::{Lookup, NEAR_MAX, bring_near};
@@ -158,7 +160,7 @@ impl Keyspace {
     #[must_use]
     pub fn new(seed: (u64, u64)) -> Self {
         Self {
-            dbs: (0..DATABASE_COUNT).map(|_| Db::default()).collect(),
+            dbs: (0..aside::HOME_COUNT).map(|_| Db::default()).collect(),
             seed,
             watch: vec![0; WATCH_BUCKET_COUNT].into_boxed_slice(),
             revision: 0,
@@ -312,6 +314,7 @@ impl Keyspace {
             self.take(cx.db, key);
             return true;
         }
+        let marks = self.marks(cx.db, key);
         let address = self.address(cx.db, key);
         let copied;
         let body = match self.find_body(cx.db, address, key).expect("the key is alive") {
@@ -322,6 +325,7 @@ impl Keyspace {
             Body::Object(number) => Body::Object(number),
         };
         self.swap(cx.db, address, key, body, expire_at, KeepObject::Yes);
+        self.set_marks(cx.db, key, marks);
         true
     }
 
@@ -329,6 +333,7 @@ impl Keyspace {
     pub fn copy(&mut self, cx: &Context, from: &[u8], to_db: u8, to: &[u8]) -> bool {
         let Some(live) = self.get(cx, from) else { return false };
         let expire_at = live.expire_at;
+        let marks = self.marks(cx.db, from);
         match live.value {
             Value::Str(bytes) => {
                 let bytes = bytes.to_vec();
@@ -343,6 +348,7 @@ impl Keyspace {
                 self.put(to_db, to, NewValue::Object(copied), expire_at);
             }
         }
+        self.set_marks(to_db, to, marks.map(|marks| Marks { cas: self.revision + 1, ..marks }));
         true
     }
 
@@ -483,6 +489,8 @@ impl Keyspace {
         }
         if self.pull(db, address, key, keep) {
             self.touch(db, address, key);
+        } else {
+            self.forget_aside(db, key);
         }
     }
 
@@ -525,10 +533,14 @@ impl Keyspace {
     }
 
     fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
-        self.keep_bucket(address.bucket);
         self.revision += 1;
+        if aside::is_hidden(db) {
+            return self.note_aside(db, key);
+        }
+        self.keep_bucket(address.bucket);
         self.watch[address.bucket as usize] = self.revision;
         self.heard.changed(key);
+        self.forget_aside(db, key);
         self.note_for_waits(db, key);
     }
 

@@ -7,7 +7,7 @@
 
 use super::items::ItemId;
 use super::objects::Objects;
-use super::{Db, Garbage, Keyspace, NewValue, Waste, item};
+use super::{Db, Garbage, Keyspace, NewValue, Waste, aside, item};
 use crate::once::{Loading, TAG_CLIENT, TAG_OUTCOME};
 use crate::scripts::{Scripts, TAG_FLUSHES, TAG_LIBRARY, TAG_SCRIPT};
 use crate::value::Object;
@@ -41,6 +41,13 @@ enum Piece {
     Bytes(Bytes, bool),
     /// A large value as it was, and how many of its parts were given out. What it takes is counted until it is done.
     Object { object: Object, part: usize, bytes: usize },
+}
+
+/// What an item of a snapshot begins with.
+struct Name<'a> {
+    db: u8,
+    expire_at: Option<Stamp>,
+    name: &'a [u8],
 }
 
 /// Why a snapshot could not be loaded: damage that its checksums missed, or another version.
@@ -267,13 +274,24 @@ impl Keyspace {
             watch.push(reader.varint()?);
         }
         let (mut outcomes, mut waits) = (Loading::default(), waits::Loading::default());
-        let mut scripts = Scripts::default();
+        let (mut beside, mut scripts) = (Vec::new(), Scripts::default());
         loop {
             match reader.u8()? {
                 TAG_END => break,
-                TAG_KEY => keyspace.load_key(&mut reader, |reader| Ok(NewValue::Str(reader.bytes()?)))?,
+                TAG_KEY => {
+                    let key = keyspace.load_name(&mut reader)?;
+                    match (reader.bytes()?, aside::is_hidden(key.db)) {
+                        (record, true) => beside.push((key, record)),
+                        (value, false) => keyspace.put(key.db, key.name, NewValue::Str(value), key.expire_at),
+                    }
+                }
                 TAG_OBJECT => {
-                    keyspace.load_key(&mut reader, |reader| Ok(NewValue::Object(Object::decode(reader)?)))?;
+                    let key = keyspace.load_name(&mut reader)?;
+                    let object = NewValue::Object(Object::decode(&mut reader)?);
+                    if aside::is_hidden(key.db) {
+                        return Err(DecodeError::Unknown(u64::from(key.db)).into());
+                    }
+                    keyspace.put(key.db, key.name, object, key.expire_at);
                 }
                 tag @ (TAG_SCRIPT | TAG_LIBRARY | TAG_FLUSHES) => scripts.load(tag, &mut reader)?,
                 TAG_CLIENT => outcomes.client(&mut reader)?,
@@ -282,6 +300,11 @@ impl Keyspace {
                 TAG_ANSWER => waits.answer(&mut reader)?,
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
             }
+        }
+        // What stands beside a key would go when the key is put in.
+        for (key, record) in beside {
+            aside::check(key.db, record)?;
+            keyspace.put(key.db, key.name, NewValue::Str(record), key.expire_at);
         }
         keyspace.outcomes = outcomes.done()?;
         keyspace.waits = waits.done();
@@ -292,21 +315,13 @@ impl Keyspace {
         if reader.is_empty() { Ok(keyspace) } else { Err(LoadError(DecodeError::Overlong)) }
     }
 
-    fn load_key<'a>(
-        &mut self,
-        reader: &mut Reader<'a>,
-        value: impl FnOnce(&mut Reader<'a>) -> Result<NewValue<'a>, DecodeError>,
-    ) -> Result<(), LoadError> {
+    fn load_name<'a>(&self, reader: &mut Reader<'a>) -> Result<Name<'a>, LoadError> {
         let db = reader.u8()?;
         if usize::from(db) >= self.dbs.len() {
             return Err(DecodeError::Unknown(u64::from(db)).into());
         }
         let expiry = reader.varint()?;
-        let expire_at = expiry.checked_sub(1).map(Stamp);
-        let key = reader.bytes()?;
-        let value = value(reader)?;
-        self.put(db, key, value, expire_at);
-        Ok(())
+        Ok(Name { db, expire_at: expiry.checked_sub(1).map(Stamp), name: reader.bytes()? })
     }
 
     /// Writes the item out if a cut runs that has not saved it: called before every change of an item.

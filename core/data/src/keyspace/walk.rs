@@ -103,6 +103,9 @@ impl Keyspace {
     /// Empties a database. What was in it is dropped later: by the caller of [`Keyspace::take_garbage`].
     pub fn flush(&mut self, db: u8) {
         self.heard.flushed();
+        self.flush_aside(db);
+        self.keep_waits();
+        self.waits.flushed(db);
         let old = std::mem::take(&mut self.dbs[usize::from(db)]);
         if old.len == 0 {
             return;
@@ -110,8 +113,6 @@ impl Keyspace {
         self.keep_buckets();
         self.revision += 1;
         self.watch.fill(self.revision);
-        self.keep_waits();
-        self.waits.flushed(db);
         if let Some(old) = self.keep_flushed(db, old) {
             self.hand_over(db, old);
         }

@@ -59,7 +59,7 @@ impl Standing {
         match self.kind {
             Kind::List | Kind::Zset => found == Some(self.kind),
             Kind::Stream => found == Some(Kind::Stream),
-            Kind::Group => true,
+            Kind::Group | Kind::Fill => true,
         }
     }
 }

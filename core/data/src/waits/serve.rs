@@ -77,7 +77,7 @@ impl ShardState {
         loop {
             let found = self.keyspace().kind_of(db, stamp, key);
             let gone = line.kind == Kind::Group && found != Some(Kind::Stream);
-            if !gone && found != Some(stands(line.kind)) {
+            if !gone && line.kind != Kind::Fill && found != Some(stands(line.kind)) {
                 return;
             }
             let waits = self.keyspace().waits();

@@ -1,6 +1,7 @@
 //! Commands as people type them, their replies and their events as text.
 
 mod events;
+mod fill;
 mod geo;
 mod hashes;
 mod lcs;
