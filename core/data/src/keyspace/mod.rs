@@ -11,6 +11,7 @@ pub mod item;
 pub mod items;
 mod notices;
 mod objects;
+mod sizes;
 mod snapshot;
 pub mod table;
 mod uses;
@@ -239,23 +240,6 @@ impl Keyspace {
         found
     }
 
-    /// The same for questions about a key, which don't count as its use.
-    #[must_use]
-    pub fn look(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
-        let found = self.peek(cx, key);
-        if found.is_none() && !cx.tick_needed.get() {
-            self.heard.missed(cx.db, key);
-        }
-        found
-    }
-
-    /// The same for those who look at how it is held: it is not missed either.
-    #[must_use]
-    pub fn peek(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
-        let item = self.place(cx.db, self.address(cx.db, key), key)?;
-        self.live(cx, self.dbs[usize::from(cx.db)].items.get(item))
-    }
-
     fn find_live(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
         let address = self.address(cx.db, key);
         let table = self.table(cx.db, address.slot)?;
@@ -385,27 +369,6 @@ impl Keyspace {
     #[must_use]
     pub fn expiring(&self, db: u8) -> usize {
         self.dbs[usize::from(db)].expiring
-    }
-
-    /// Bytes of all keys and values as they are stored; the tables and what the allocator adds not among them.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.dbs.iter().map(|db| db.item_bytes + db.objects.bytes).sum()
-    }
-
-    /// Bytes of memory that a live key and its value take: its place in the table, its item, and what stands apart.
-    #[must_use]
-    pub fn footprint(&self, cx: &Context, key: &[u8]) -> Option<usize> {
-        self.peek(cx, key)?;
-        let item = self.place(cx.db, self.address(cx.db, key), key)?;
-        Some(self.dbs[usize::from(cx.db)].footprint(item))
-    }
-
-    /// Bytes of memory that keys, values and what finds them take; what counts against a limit. Room that is left in pages
-    /// and what the allocator adds is not among them.
-    #[must_use]
-    pub fn used_bytes(&self) -> usize {
-        self.dbs.iter().map(Db::used_bytes).sum::<usize>() + size_of_val(&*self.watch)
     }
 
     /// What WATCH remembers of a key: its bucket and the revision of the last change of any key of the bucket.
@@ -625,24 +588,6 @@ pub fn bring_near<'a>(lookups: impl Iterator<Item = Lookup<'a>>) {
         for line in stored.chunks(LINE_BYTES) {
             black_box((line[0], line[line.len() - 1]));
         }
-    }
-}
-
-impl Db {
-    fn used_bytes(&self) -> usize {
-        let beside = self.len * items::BESIDE_BYTES + self.expiring * expiry::ENTRY_BYTES;
-        self.item_bytes + self.table_bytes + self.objects.used_bytes() + beside
-    }
-
-    /// Bytes that an item, its place and what stands apart take.
-    fn footprint(&self, item: ItemId) -> usize {
-        let stored = self.items.get(item);
-        let apart = match item::view(stored).body {
-            Body::Str(_) => 0,
-            Body::Object(number) => size_of::<Object>() + self.objects.get(number).bytes(),
-        };
-        let expiry = if item::view(stored).expire_at.is_some() { expiry::ENTRY_BYTES } else { 0 };
-        table::PLACE_BYTES + items::BESIDE_BYTES + stored.len() + apart + expiry
     }
 }
 
