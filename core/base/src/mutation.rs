@@ -60,6 +60,28 @@ pub enum Mutation {
     OnceFloorIgnored,
     /// Snapshots leave outcomes and floors out.
     OnceNotInSnapshot,
+    /// Who came last is served first.
+    NewestWaiterFirst,
+    /// A write and those who wait for it are not one step: they are served by the next entry.
+    WaitersServedLater,
+    /// What a call was answered that may wait is not known when it is asked again.
+    WaitAnswersForgotten,
+    /// Those who wait under a leader wait on under the next one, whether anybody asks for them or not.
+    WaitersOutliveLeader,
+    /// What a script was tried out on is not put back.
+    TrialLeavesTraces,
+    /// A script runs while an entry before its own is not applied.
+    ScriptOverUnapplied,
+    /// What a script did before it was ended by force is kept.
+    EndedScriptKept,
+    /// Who is served is served twice, and answered once.
+    WaiterServedTwice,
+    /// Who is let go, for he is gone or was unblocked, stays in his line and takes what comes.
+    WaiterLetGoStays,
+    /// Those whose time is over are served all the same.
+    WaitTimeIgnored,
+    /// Snapshots leave those out who wait.
+    WaitersNotInSnapshot,
     /// A leader commits what any one replica holds (R1).
     CommitWithoutQuorum,
     /// A notice of a log that was cut back since counts for the new one (R2).
@@ -98,7 +120,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Rules that one node keeps alone.
-    pub const OF_A_NODE: [Self; 26] = [
+    pub const OF_A_NODE: [Self; 35] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -125,6 +147,15 @@ impl Mutation {
         Self::OnceRunsAgain,
         Self::OnceFloorIgnored,
         Self::OnceNotInSnapshot,
+        Self::TrialLeavesTraces,
+        Self::ScriptOverUnapplied,
+        Self::EndedScriptKept,
+        Self::NewestWaiterFirst,
+        Self::WaitersServedLater,
+        Self::WaiterServedTwice,
+        Self::WaiterLetGoStays,
+        Self::WaitTimeIgnored,
+        Self::WaitersNotInSnapshot,
     ];
     /// Rules that replicas keep together.
     pub const OF_A_GROUP: [Self; 18] = [

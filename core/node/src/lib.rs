@@ -6,6 +6,7 @@
 
 mod clock;
 mod clocks;
+mod cutting;
 mod everywhere;
 mod forward;
 mod from_peers;
@@ -19,10 +20,14 @@ pub mod peer;
 mod reads;
 mod replica;
 mod routing;
+mod scripts;
 mod spread;
 mod steward;
 mod topics;
 mod transfer;
+mod turn;
+mod wait;
+mod waiting;
 mod within;
 
 pub use everywhere::Reach;
@@ -36,6 +41,9 @@ pub use outbox::{
 pub use peer::PeerMessage;
 pub use replica::ShardStatus;
 pub use routing::Routing;
+pub use scripts::ScriptTimes;
 pub use steward::Founding;
 pub use topics::Topics;
 pub use transfer::Piece;
+pub use wait::PeerWait;
+pub use waiting::Ending;

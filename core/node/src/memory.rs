@@ -73,6 +73,10 @@ pub(crate) struct Evicting {
     used_bytes: u64,
     /// There is one.
     pub(crate) limited: bool,
+    /// What is noted of the use of keys.
+    pub(crate) noted: Noted,
+    /// What scripts write that could need memory is refused.
+    pub(crate) refuses: bool,
 }
 
 /// A batch frees so many bytes at least, if there is so much to free; else in proportion to what was written.
@@ -90,10 +94,11 @@ impl Lane {
         for shard in self.config.routing.shards() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             replica.evicting.limited = memory.bytes_max > 0;
+            replica.evicting.noted = memory.noted;
             replica.look_at_size();
             if former.evicts != memory.evicts || former.noted != memory.noted {
                 replica.evicting.pool.clear();
-                replica.state_mut().cut().note_uses(memory.noted);
+                replica.note_uses_again();
             }
             self.soil(shard);
         }
@@ -110,7 +115,8 @@ impl Lane {
     pub fn has_victims(&self) -> bool {
         let Some((among, _)) = self.standing.memory.evicts else { return false };
         let mut shards = self.config.routing.shards().zip(&self.replicas).filter_map(|(_, replica)| replica.as_ref());
-        shards.any(|replica| replica.state().keyspace().has_victims(among))
+        // What is lent to a script is not looked at: something will be found there, or not, when it is back.
+        shards.any(|replica| !replica.is_home() || replica.state().keyspace().has_victims(among))
     }
 
     /// What the shards of this lane use; known while there is a limit.
@@ -129,12 +135,18 @@ impl Lane {
         let bytes_max = self.standing.memory.bytes_max;
         if bytes_max == 0 {
             (self.standing.over_bytes, self.standing.out) = (0, false);
-            return;
+            return self.tell_scripts();
         }
         let used_bytes = self.used_bytes() + self.standing.elsewhere.used_bytes;
         let over_bytes = used_bytes.saturating_sub(bytes_max);
         let out = over_bytes > 0 && !self.standing.elsewhere.has_victims && !self.has_victims();
         self.standing = Standing { used_bytes, over_bytes, out, ..std::mem::take(&mut self.standing) };
+        self.tell_scripts();
+    }
+
+    fn tell_scripts(&mut self) {
+        let refuses = self.standing.out;
+        self.replicas.iter_mut().flatten().for_each(|replica| replica.evicting.refuses = refuses);
     }
 
     /// Proposes that keys of a shard go, if this node leads it and uses too much.
@@ -168,8 +180,16 @@ impl Lane {
 impl Replica {
     /// An entry was applied, or the state was replaced.
     pub(crate) fn look_at_size(&mut self) {
-        if self.evicting.limited {
+        if self.evicting.limited && self.is_home() {
             self.evicting.used_bytes = self.state().keyspace().used_bytes() as u64;
+        }
+    }
+
+    /// The state is here, or another one is: what is noted of the use of keys is what was asked for.
+    pub(crate) fn note_uses_again(&mut self) {
+        let noted = self.evicting.noted;
+        if self.is_home() && self.state().keyspace().noted_uses() != noted {
+            self.state.cut().note_uses(noted);
         }
     }
 
@@ -199,7 +219,7 @@ impl Replica {
             return;
         }
         if mutation::on(Mutation::EvictsWithoutLog) {
-            batch.victims.iter().for_each(|one| self.state_mut().evict_unlogged(one));
+            batch.victims.iter().for_each(|one| self.state.evict_unlogged(one));
             return self.look_at_size();
         }
         let mut entry = EntryWriter::default();

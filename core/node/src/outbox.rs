@@ -3,10 +3,13 @@
 use crate::everywhere::Reach;
 use crate::from_peers::Misbehaved;
 use crate::peer::PeerMessage;
+use crate::waiting::Ending;
 use base::record::SnapshotMark;
 use base::{ClientId, Index, Instant, LaneId, NodeId, Roster, ShardId, Term};
 use bytes::Bytes;
 use consensus::Effects;
+use data::batch::Batch;
+pub use data::batch::Queued;
 use data::command::pubsub::{Everywhere, Message};
 use data::keyspace::Notice;
 use data::once::OwnedId;
@@ -44,14 +47,6 @@ pub struct Transaction {
     pub commands: Vec<Queued>,
 }
 
-/// A command queued by MULTI.
-#[derive(Clone, Debug)]
-pub struct Queued {
-    pub db: u8,
-    pub command: &'static Command,
-    pub args: Vec<Vec<u8>>,
-}
-
 /// A request that travels to another lane.
 #[derive(Clone, Debug)]
 pub struct OwnedRequest {
@@ -84,6 +79,13 @@ pub enum LaneMessage {
         client: ClientId,
         seq: u64,
         reply: Reply,
+    },
+    /// A call that may wait ends.
+    LetGo {
+        from: LaneId,
+        client: ClientId,
+        seq: u64,
+        ending: Ending,
     },
     PartReply {
         client: ClientId,
@@ -291,6 +293,8 @@ pub struct Outbox {
     /// What flushes took out, to be dropped where nobody waits.
     pub garbage: Vec<Garbage>,
     pub events: Vec<Event>,
+    /// Scripts to be run: each comes back by [`crate::Lane::on_batch`], one at a brisk pace before anything else is done.
+    pub batches: Vec<Batch>,
     /// The cluster's roster, when it has changed.
     pub roster: Option<Arc<Roster>>,
     /// When [`crate::Lane::on_timer`] wants to be called, if ever.

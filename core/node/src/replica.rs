@@ -3,20 +3,24 @@
 use crate::clock::StampClock;
 use crate::forward::{Elsewhere, indoubt, try_again};
 use crate::memory::Evicting;
-use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
+use crate::outbox::{Event, Now, Outbox, Queued, Transaction};
 use crate::reads::Reads;
+use crate::scripts::{Home, Scripts};
 use crate::spread::Held;
 use crate::transfer::Transfers;
+use crate::waiting::{At, Number, Waiting};
 use base::limits::ENTRY_BYTES_SOFT;
-use base::record::{RecoveredShard, SnapshotMark};
+use base::record::RecoveredShard;
 use base::rng::Rng;
 use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Stamp, Term};
 use bytes::Bytes;
 use consensus::Envelope;
 use consensus::raft::{Group, Membership, Turned};
+use data::command::pubsub::Message;
 use data::keyspace::Listening;
 use data::shard::{EntryWriter, genesis};
-use data::{Command, Context, Keyspace, Reply, ShardState};
+use data::waits::{How, WaitId};
+use data::{Command, Context, Keyspace, Reply, ShardState, Told};
 use std::collections::VecDeque;
 
 /// Whom an answer is for.
@@ -28,10 +32,12 @@ pub(crate) struct Waiter {
     pub(crate) part: bool,
     /// True for a read that was logged: later reads of its client take their turn behind it.
     pub(crate) read: bool,
+    /// A call that may wait: its number in the table of those, else 0.
+    pub(crate) wait: Number,
 }
 
 /// Where a client is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
     Lane(LaneId),
     /// A lane of another node, which sent the work here.
@@ -58,34 +64,45 @@ pub struct ShardStatus {
 #[derive(Debug)]
 pub(crate) struct Replica {
     pub(crate) shard: ShardId,
+    /// How many shards with slots there are.
+    pub(crate) shard_count: u16,
     pub(crate) group: Group,
-    state: ShardState,
-    clock: StampClock,
+    pub(crate) state: Home,
+    pub(crate) clock: StampClock,
     /// How long the outcomes of new entries are kept.
     pub(crate) once_kept_ms: u64,
     /// The seed that a new shard's first entry will carry.
     seed: (u64, u64),
     pub(crate) open: EntryWriter,
-    open_waiters: Vec<Waiter>,
+    pub(crate) open_waiters: Vec<Waiter>,
+    pub(crate) scripts: Scripts,
     /// Waiters of proposed entries, oldest first.
     proposed: VecDeque<Proposed>,
     /// When it led last, if it doesn't.
     deposed_at: Option<Instant>,
     pub(crate) elsewhere: Elsewhere,
-    cutting: Option<Index>,
+    pub(crate) cutting: Option<Index>,
     /// Copies made for the running snapshot that wait for the disk.
-    copied_bytes: usize,
+    pub(crate) copied_bytes: usize,
     /// Whose reads are logged and unanswered; mostly none.
     logged_reads: Vec<(Origin, ClientId)>,
     /// Work that came while this leader hands over.
     pub(crate) held: Vec<Held>,
     pub(crate) listening: Listening,
+    /// What scripts have published whose entries are applied: on its way to those who listen.
+    pub(crate) published: Vec<Message>,
     /// Who led, in which term, and since when the members counted, as was told last.
     told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
     pub(crate) reads: Reads,
+    /// Calls that may wait.
+    pub(crate) waiting: Waiting,
+    /// Who is to be let go by the log, at the next chance.
+    pub(crate) endings: Vec<(WaitId, How)>,
+    /// Reads that ended while the state was lent, where they still stand in line.
+    pub(crate) unread: Vec<WaitId>,
     /// For reads alone: writes take theirs from the state.
-    chance: Rng,
+    pub(crate) chance: Rng,
     /// How far this node's wall clock lies behind the cluster's; see `clocks`.
     pub(crate) clock_behind_ms: i64,
     pub(crate) evicting: Evicting,
@@ -97,16 +114,20 @@ struct Proposed {
     index: Index,
     term: Term,
     waiters: Vec<Waiter>,
+    kept: Kept,
+}
+
+/// What scripts have done besides changing the state: it takes effect once their entry is applied.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// What they have answered, by the places of those who wait for it.
+    pub(crate) replies: VecDeque<(usize, Reply)>,
+    pub(crate) messages: Vec<Message>,
 }
 
 /// A deposed leader's clients wait so long to learn what became of their commands.
 const DEPOSED_PATIENCE_MS: u64 = 5_000;
 
-/// What one turn gives to a running snapshot, and how much of it may wait for the disk.
-const CUT_SLICE_BYTES: usize = 64 * 1024;
-/// What one turn copies out of it: large values are given out in parts.
-const CUT_GIVEN_BYTES_MAX: usize = 512 * 1024;
-const CUT_BACKLOG_BYTES_MAX: usize = 2 * base::limits::MIB;
 /// Copies of keys that changed during a snapshot: while more wait for the disk, writes wait too.
 const CUT_COPIES_BYTES_MAX: usize = 4 * base::limits::MIB;
 
@@ -114,7 +135,7 @@ impl Replica {
     pub(crate) fn new(
         me: NodeId,
         members: &[NodeId],
-        shard: ShardId,
+        (shard, shard_count): (ShardId, u16),
         seed: (u64, u64),
         recovered: RecoveredShard,
         keyspace: Option<Keyspace>,
@@ -122,6 +143,7 @@ impl Replica {
         let transfers = Transfers::new(recovered.snapshot.clone());
         Self {
             shard,
+            shard_count,
             group: Group::new(
                 me,
                 shard,
@@ -129,12 +151,13 @@ impl Replica {
                 recovered,
                 Rng::new(seed.0 ^ seed.1),
             ),
-            state: keyspace.map_or_else(ShardState::default, ShardState::with_keyspace),
+            state: Home::new(keyspace.map_or_else(ShardState::default, ShardState::with_keyspace)),
             clock: StampClock::default(),
             once_kept_ms: base::limits::ONCE_KEPT_MS,
             seed,
             open: EntryWriter::default(),
             open_waiters: Vec::new(),
+            scripts: Scripts::default(),
             proposed: VecDeque::new(),
             deposed_at: None,
             elsewhere: Elsewhere::default(),
@@ -143,9 +166,13 @@ impl Replica {
             logged_reads: Vec::new(),
             held: Vec::new(),
             listening: Listening::default(),
+            published: Vec::new(),
             told: Default::default(),
             transfers,
             reads: Reads::default(),
+            waiting: Waiting::default(),
+            endings: Vec::new(),
+            unread: Vec::new(),
             clock_behind_ms: 0,
             chance: Rng::new(seed.1),
             evicting: Evicting::default(),
@@ -173,7 +200,7 @@ impl Replica {
             changing: self.group.is_changing(),
             term: self.group.term(),
             commit: self.group.commit(),
-            applied: self.state.keyspace().applied_index(),
+            applied: self.applied().1,
         }
     }
 
@@ -218,7 +245,7 @@ impl Replica {
 
     /// True if an entry of its own may be proposed: writes don't wait for the disk.
     pub(crate) fn may_evict(&self) -> bool {
-        self.group.has_settled() && self.group.may_propose() && !self.waits_for_copies()
+        self.group.has_settled() && self.takes_work() && !self.waits_for_copies()
     }
 
     /// Every change would copy more for the running snapshot: writes wait until the disk has caught up, reads go on.
@@ -227,13 +254,19 @@ impl Replica {
     }
 
     /// Puts a command into the open entry.
-    pub(crate) fn log(&mut self, mut waiter: Waiter, db: u8, command: &Command, args: &[&[u8]]) {
+    pub(crate) fn log(&mut self, waiter: Waiter, db: u8, command: &Command, args: &[&[u8]]) {
         self.open.command(db, command, args);
-        waiter.read = !command.is_write();
+        let waiter = self.note_logged(waiter, command.is_write());
+        self.open_waiters.push(waiter);
+    }
+
+    /// A command is to be logged: a read is noted until it is answered.
+    pub(crate) fn note_logged(&mut self, mut waiter: Waiter, writes: bool) -> Waiter {
+        waiter.read = !writes;
         if waiter.read {
             self.logged_reads.push((waiter.origin, waiter.client));
         }
-        self.open_waiters.push(waiter);
+        waiter
     }
 
     /// True if a read of this client waits for its entry: its next one must not overtake it.
@@ -242,7 +275,10 @@ impl Replica {
     }
 
     /// Puts a transaction into the open entry.
-    pub(crate) fn log_transaction(&mut self, waiter: Waiter, transaction: &Transaction) {
+    pub(crate) fn log_transaction(&mut self, waiter: Waiter, transaction: &mut Transaction) {
+        if self.transaction_joins_line(waiter, transaction) {
+            return;
+        }
         let calls = transaction
             .commands
             .iter()
@@ -261,6 +297,9 @@ impl Replica {
 
     /// Proposes the open entry unless it may go on growing while an earlier one is being synced.
     pub(crate) fn propose_open(&mut self, now: Now, out: &mut Outbox) {
+        if self.may_lend() && !self.waits_for_copies() {
+            return self.lend_to_line(now, out);
+        }
         let may_propose = self.group.has_settled() && self.group.may_propose();
         if self.open.is_empty() || (self.group.busy() && !self.open_is_full()) || !may_propose {
             return;
@@ -283,6 +322,9 @@ impl Replica {
 
     /// Lets dead keys go by an entry that carries nothing but time.
     pub(crate) fn tick_if_due(&mut self, now: Now, out: &mut Outbox) {
+        if !self.is_home() {
+            return;
+        }
         let stamp = self.clock.stamp(now);
         let may_propose = self.group.has_settled() && self.group.may_propose();
         let due = self.state.keyspace().next_expiry().is_some_and(|at| at <= stamp);
@@ -310,11 +352,12 @@ impl Replica {
         let was_ready = self.group.has_settled();
         let turned = self.group.on_timer(now.boot, &mut out.raft);
         self.on_turned(now, was_ready, turned, out, &mut answered);
-        let mut answers = self.give_up(now.boot, out);
+        let mut answers = self.give_up(now, out);
+        answers.append(&mut self.time_out_waiting(now));
         if self.deposed_at.is_some_and(|at| now.boot >= at.plus_ms(DEPOSED_PATIENCE_MS)) {
             self.deposed_at = None;
             let unknown = std::mem::take(&mut self.proposed).into_iter().flat_map(|one| one.waiters);
-            answers.extend(unknown.map(|waiter| (waiter, indoubt())));
+            answers.extend(unknown.filter(|waiter| waiter.wait == 0).map(|waiter| (waiter, indoubt())));
         }
         for (waiter, reply) in answers {
             self.forget_read(&waiter);
@@ -324,7 +367,12 @@ impl Replica {
 
     /// When [`Replica::on_timer`] wants to be called.
     pub(crate) fn next_deadline(&self) -> Instant {
-        self.group.next_deadline()
+        self.waiting_deadline().into_iter().chain([self.group.next_deadline()]).min().expect("there is one")
+    }
+
+    /// True if no entry is on its way that was proposed here.
+    pub(crate) fn nothing_proposed(&self) -> bool {
+        self.proposed.is_empty()
     }
 
     fn on_turned(
@@ -344,15 +392,19 @@ impl Replica {
             out.events.push(Event::Deposed { shard: self.shard, term: self.group.term() });
             // None of it was proposed.
             self.open = EntryWriter::default();
-            for waiter in std::mem::take(&mut self.open_waiters) {
+            let in_line = self.drop_line();
+            for waiter in std::mem::take(&mut self.open_waiters).into_iter().chain(in_line) {
                 self.forget_read(&waiter);
-                answered(waiter, try_again());
+                if waiter.wait == 0 {
+                    answered(waiter, try_again());
+                }
             }
+            self.send_waiting_away(now, out);
         }
         if turned.committed {
-            self.apply_committed(was_ready, out, answered);
+            self.apply_committed(was_ready, out, &mut answered);
+            self.time_out_waiting(now).into_iter().for_each(|(waiter, reply)| answered(waiter, reply));
         }
-        self.send_parked(out);
         let seen = (self.group.leader(), self.group.term(), self.group.members_since());
         let told = std::mem::replace(&mut self.told, seen);
         if told != seen {
@@ -360,66 +412,9 @@ impl Replica {
                 self.hear_of_all(out);
             }
             out.events.push(Event::Regrouped { shard: self.shard });
+            self.recall_waiting(now);
         }
-    }
-
-    /// Starts a snapshot at the last applied entry; false if one runs already or there is nothing to save.
-    pub(crate) fn begin_snapshot(&mut self, out: &mut Outbox) -> bool {
-        let index = self.state.keyspace().applied_index();
-        if self.cutting.is_some() || index == Index(0) {
-            return false;
-        }
-        self.cutting = Some(index);
-        self.state.cut().begin_cut();
-        let members = self.group.membership_at(index).encode();
-        let mark = SnapshotMark { index, term: self.group.applied().term, members };
-        out.snapshots.push(SnapshotStep::Begin { shard: self.shard, mark });
-        true
-    }
-
-    /// A slice of the running snapshot.
-    pub(crate) fn snapshot_slice(&mut self, waiting: SnapshotWaiting, out: &mut Outbox) {
-        self.copied_bytes = waiting.copied_bytes;
-        if self.cutting.is_none() {
-            return;
-        }
-        let keyspace = self.state.cut();
-        let room = waiting.bytes <= CUT_BACKLOG_BYTES_MAX;
-        let walked = room && (!keyspace.cutting() || keyspace.cut_slice(CUT_SLICE_BYTES));
-        let mut given = 0;
-        while given < CUT_GIVEN_BYTES_MAX
-            && let Some((bytes, copied)) = keyspace.cut_output()
-        {
-            given += if copied { bytes.len() } else { 0 };
-            out.snapshots.push(SnapshotStep::Piece { shard: self.shard, bytes, copied });
-        }
-        out.garbage.append(&mut keyspace.take_garbage());
-        if walked && keyspace.cut_is_drained() {
-            self.cutting = None;
-            out.snapshots.push(SnapshotStep::End { shard: self.shard });
-        }
-    }
-
-    /// True while a snapshot has not been walked to its end.
-    pub(crate) fn cutting(&self) -> bool {
-        self.cutting.is_some()
-    }
-
-    /// The snapshot's file could not be written: stop cutting.
-    pub(crate) fn abort_snapshot(&mut self) {
-        if self.stop_cutting() {
-            self.state.cut().abort_cut();
-        }
-    }
-
-    /// True if a snapshot was being cut.
-    pub(crate) fn stop_cutting(&mut self) -> bool {
-        self.cutting.take().is_some()
-    }
-
-    /// The state, to be replaced as a whole.
-    pub(crate) fn state_mut(&mut self) -> &mut ShardState {
-        &mut self.state
+        self.send_parked(now, out);
     }
 
     /// A snapshot has taken the place of the state and of the log up to `mark`: what became of the entries that were
@@ -428,7 +423,9 @@ impl Replica {
         while let Some(proposed) = self.proposed.pop_front_if(|one| one.index <= mark) {
             for waiter in proposed.waiters {
                 self.forget_read(&waiter);
-                answered(waiter, indoubt());
+                if waiter.wait == 0 {
+                    answered(waiter, indoubt());
+                }
             }
         }
         self.clock.at_least(self.state.keyspace().applied_stamp());
@@ -438,45 +435,64 @@ impl Replica {
     fn on_elected(&mut self, now: Now, out: &mut Outbox) {
         out.events.push(Event::Elected { shard: self.shard, term: self.group.term() });
         let corrected = Now { wall_ms: now.wall_ms.saturating_add_signed(self.clock_behind_ms), ..now };
-        self.clock.elect(corrected, self.state.keyspace().applied_stamp());
+        let (applied_stamp, applied_index) = self.applied();
+        self.clock.elect(corrected, applied_stamp);
         // The state of a recovered log is applied only behind this entry, so its stamp must not go below the log's
         // own: apply takes the larger.
         let stamp = self.clock.stamp(now);
-        let fresh = self.state.keyspace().applied_index() == Index(0) && self.group.is_empty();
+        let fresh = applied_index == Index(0) && self.group.is_empty();
         if fresh {
             self.propose(now, Bytes::from(genesis(stamp, self.seed)), Vec::new(), out);
             return;
         }
+        assert!(self.open.is_empty(), "nothing is logged before somebody leads");
+        self.open.office();
         let waiters = std::mem::take(&mut self.open_waiters);
         let entry = self.open.finish(stamp);
         self.propose(now, entry, waiters, out);
+        let sent = self.waiting.all(|call| matches!(call.at, At::Sent(..)));
+        sent.into_iter().for_each(|number| self.park(now, number));
     }
 
     pub(crate) fn propose(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) -> Index {
+        self.propose_with(now, entry, waiters, Kept::default(), out)
+    }
+
+    /// Proposes an entry; `kept` waits until it is applied.
+    pub(crate) fn propose_with(
+        &mut self,
+        now: Now,
+        entry: Bytes,
+        waiters: Vec<Waiter>,
+        kept: Kept,
+        out: &mut Outbox,
+    ) -> Index {
         let Some(index) = self.group.propose(now.boot, entry, &mut out.raft) else {
             unreachable!("only a leader that stays has an open entry")
         };
-        self.proposed.push_back(Proposed { index, term: self.group.term(), waiters });
+        self.proposed.push_back(Proposed { index, term: self.group.term(), waiters, kept });
         index
     }
 
     /// Who waits for the entry at `index`; those for whom something else stands there are told to try again.
-    fn waiters_at(&mut self, index: Index, mut answered: impl FnMut(Waiter, Reply)) -> Vec<Waiter> {
+    fn waiters_at(&mut self, index: Index, mut answered: impl FnMut(Waiter, Reply)) -> (Vec<Waiter>, Kept) {
         let term = self.group.applied().term;
         while let Some(proposed) = self.proposed.pop_front_if(|one| one.index <= index) {
             if (proposed.index, proposed.term) == (index, term) {
-                return proposed.waiters;
+                return (proposed.waiters, proposed.kept);
             }
             for waiter in proposed.waiters {
                 self.forget_read(&waiter);
-                answered(waiter, try_again());
+                if waiter.wait == 0 {
+                    answered(waiter, try_again());
+                }
             }
         }
-        Vec::new()
+        Default::default()
     }
 
     /// A logged read is answered.
-    fn forget_read(&mut self, waiter: &Waiter) {
+    pub(crate) fn forget_read(&mut self, waiter: &Waiter) {
         if waiter.read {
             let of = (waiter.origin, waiter.client);
             let at = self.logged_reads.iter().position(|one| *one == of);
@@ -484,27 +500,49 @@ impl Replica {
         }
     }
 
+    /// Applies what was committed while the state was lent.
+    pub(crate) fn catch_up(&mut self, out: &mut Outbox, answered: impl FnMut(Waiter, Reply)) {
+        if self.group.applied().index < self.group.commit() {
+            self.apply_committed(false, out, answered);
+        }
+    }
+
     fn apply_committed(&mut self, was_ready: bool, out: &mut Outbox, mut answered: impl FnMut(Waiter, Reply)) {
-        let mut ready = false;
+        if !self.is_home() {
+            // It goes on when the state is back.
+            return;
+        }
+        let (mut ready, mut begun) = (false, Vec::new());
         while let Some((index, entry)) = self.group.next_committed() {
-            let waiters = self.waiters_at(index, &mut answered);
+            let (waiters, mut kept) = self.waiters_at(index, &mut answered);
             let (commands, mut at) = (waiters.len(), 0);
-            let logged_reads = &mut self.logged_reads;
-            let applied = self.state.apply(index, &entry, |reply| {
-                if let Some(waiter) = waiters.get(at).copied() {
-                    at += 1;
-                    if waiter.read {
-                        let of = (waiter.origin, waiter.client);
-                        let at = logged_reads.iter().position(|one| *one == of);
-                        logged_reads.swap_remove(at.expect("a logged read is noted until it is answered"));
+            let (logged_reads, waiting) = (&mut self.logged_reads, &mut self.waiting);
+            let applied = self.state.apply(index, &entry, |told| {
+                let told = match told {
+                    Told::Reply(reply) => {
+                        let of_script = kept.replies.pop_front_if(|(of, _)| *of == at).map(|(_, kept)| kept);
+                        Told::Reply(if let (Reply::Kept, Some(kept)) = (&reply, of_script) { kept } else { reply })
                     }
-                    answered(waiter, reply);
+                    other => other,
+                };
+                let next = || {
+                    let waiter = waiters.get(at).copied();
+                    at += 1;
+                    waiter
+                };
+                let Some((waiter, reply)) = Self::told(waiting, told, next, &mut begun) else { return };
+                if waiter.read {
+                    let of = (waiter.origin, waiter.client);
+                    let at = logged_reads.iter().position(|one| *one == of);
+                    logged_reads.swap_remove(at.expect("a logged read is noted until it is answered"));
                 }
+                answered(waiter, reply);
             });
             if applied.is_err() {
                 out.events.push(Event::BadEntry { shard: self.shard, index });
                 return;
             }
+            self.published.append(&mut kept.messages);
             if self.listening != Listening::default() {
                 self.hear(&waiters, out);
             }
@@ -516,6 +554,7 @@ impl Replica {
             out.events.push(Event::Applied { shard, index, commands });
             ready = true;
         }
+        self.on_begun(begun, out);
         out.garbage.append(&mut self.state.cut().take_garbage());
         self.look_at_size();
         // Entries of an earlier life may carry later stamps than this term's wall clock would.

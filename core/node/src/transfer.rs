@@ -159,7 +159,7 @@ impl Replica {
             None => {
                 // One that is cut but not durable yet is the one to wait for: another would let go of what follows it.
                 if self.transfers.reserved.is_none() && self.begin_snapshot(out) {
-                    let index = self.state().keyspace().applied_index();
+                    let index = self.applied().1;
                     self.transfers.reserved = Some(Reserved { index, asked_at: now.boot });
                     self.hold();
                 }
@@ -305,11 +305,10 @@ impl Replica {
         if self.stop_cutting() {
             out.snapshots.push(SnapshotStep::Abort { shard: self.shard });
         }
-        let noted = self.state().keyspace().noted_uses();
-        let old = std::mem::replace(self.state_mut(), ShardState::with_keyspace(keyspace));
-        out.garbage.extend(old.into_garbage());
-        self.listen(self.listening);
-        self.state_mut().cut().note_uses(noted);
+        let old = self.state.replace(ShardState::with_keyspace(keyspace));
+        out.garbage.extend(old.into_iter().flat_map(ShardState::into_garbage));
+        self.listen_again();
+        self.note_uses_again();
         self.hear_of_all(out);
         self.on_replaced(mark.index, answered);
         self.transfers.durable = Some(mark.clone());

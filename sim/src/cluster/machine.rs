@@ -3,16 +3,18 @@
 
 use super::keeper::Keeper;
 use super::network::Frame;
-use super::{MS, Mood};
+use super::{MS, Mood, scripts};
 use crate::disk::SimDisk;
 use base::record::SnapshotMark;
 use base::rng::Rng;
 use base::roster::Card;
-use base::{Instant, LaneId, NodeId, ShardId};
+use base::{ClientId, Instant, LaneId, NodeId, ShardId};
 use consensus::{Envelope, Write};
 use data::Keyspace;
+use data::batch::Batch;
 use data::keyspace::Listening;
-use node::{Founding, Lane, LaneConfig, Now, Outbox, RecoveredReplica, Routing, SnapshotNews};
+use node::{Ending, Founding, Lane, LaneConfig, Now, Outbox, RecoveredReplica, Routing, ScriptTimes, SnapshotNews};
+use script::Engine;
 use std::collections::{BTreeMap, VecDeque};
 use storage::{SnapshotReader, StorageError, Wal, WalOptions};
 
@@ -45,6 +47,7 @@ pub(super) struct Clock {
 pub(super) struct Life {
     pub(super) lane: Lane,
     pub(super) out: Outbox,
+    pub(super) engine: Engine,
     pub(super) inbox: VecDeque<Input>,
     /// A turn is planned.
     pub(super) turning: bool,
@@ -70,8 +73,11 @@ pub(super) enum Input {
     Lost(NodeId),
     Persisted(Vec<Envelope>),
     Snapshot(ShardId, SnapshotNews),
+    Batch(Box<Batch>),
     /// A client has sent something.
     Client(usize),
+    /// A call that waits is to end.
+    LetGo(ClientId, u64, Ending),
     Timer,
 }
 
@@ -163,6 +169,7 @@ impl Machine {
         let at = |port: &str| format!("node-{}:{port}", self.id.0);
         let card = Card { peers: address(self.id), resp: at("6379"), cluster: at("6381"), admin: at("7379") };
         lane.keep_roster(Founding { members, card });
+        lane.set_script_times(ScriptTimes { busy_ms: 300, limit_ms: 0 });
         lane.set_memory(mood.memory);
         lane.listen(Listening { events: true, ..Listening::default() });
         self.lives += 1;
@@ -170,6 +177,7 @@ impl Machine {
         self.life = Some(Life {
             lane,
             out,
+            engine: Engine::new(scripts::LIMITS),
             inbox: VecDeque::from([Input::Timer]),
             turning: false,
             stopped: false,

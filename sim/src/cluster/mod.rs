@@ -13,6 +13,8 @@ mod keeper;
 mod machine;
 mod memory;
 mod network;
+mod queues;
+mod scripts;
 mod turn;
 
 use crate::tally::Tally;
@@ -103,6 +105,8 @@ enum Happening {
     Timer(NodeId, u64),
     Synced(NodeId, u64),
     Keep(NodeId, u64),
+    /// A script that took long, in the so many-th life of a node.
+    Script(NodeId, u64, Box<data::batch::Batch>),
     Client(usize),
     Fault,
     Start(NodeId),
@@ -149,8 +153,10 @@ impl World {
         world.heal();
         world.a_healed_cluster_serves();
         world.every_command_is_answered();
+        world.nobody_waits_whom_nobody_knows();
         world.replicas_become_equal();
         world.last_reads();
+        world.queues_are_whole();
         world.histories_are_linearizable();
         world.tally()
     }
@@ -254,6 +260,7 @@ impl World {
             Happening::Timer(node, life) => self.on_timer(node, life),
             Happening::Synced(node, life) => self.on_synced(node, life),
             Happening::Keep(node, life) => self.on_keep(node, life),
+            Happening::Script(node, life, batch) => self.on_script(node, life, batch),
             Happening::Client(client) => self.on_client(client),
             Happening::Fault => self.on_fault(),
             Happening::Start(node) => self.start(node),
@@ -273,6 +280,7 @@ impl World {
         self.commands.iter().for_each(|(name, n)| _ = tally.commands.insert((*name).to_owned(), *n));
         tally.events_by("steps", self.steps);
         tally.events_by("virtual milliseconds", self.now / MS);
+        tally.events_by("waits begun", self.checks.queues.waited);
         self.counts.iter().for_each(|(name, n)| tally.events_by(name, *n));
         self.machines.values().for_each(|machine| tally.disk(machine.disk.counts()));
         tally
@@ -302,7 +310,13 @@ pub const REQUIRED: &[&str] = &[
     "one way cut",
     "pair cut",
     "partition in two",
+    "script run apart",
+    "scripts asked",
     "snapshot installed",
     "snapshots",
     "states compared",
+    "waits begun",
+    "waits served",
+    "waits lost with their client",
+    "waits ended by another client",
 ];

@@ -11,16 +11,19 @@ mod lcs;
 mod lists;
 mod once;
 pub mod payloads;
+mod scripts;
 mod sets;
 mod sketches;
 mod sort;
 pub mod streams;
 mod strings;
+mod waits;
 mod zsets;
 
 use crate::answer::{Answer, Expected};
 pub use content::Content;
 use std::collections::{BTreeMap, BTreeSet};
+pub use waits::{Served, Waiting, timeout_ms};
 
 /// What a key holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +53,9 @@ pub struct Model {
     /// Which bucket a key belongs to: told by the shard, since a collision may abort an EXEC.
     buckets: BTreeMap<(u8, Vec<u8>), u32>,
     memory: once::Memory,
+    line: waits::Line,
+    /// Texts that were loaded.
+    loaded: BTreeSet<String>,
 }
 
 /// A command as it was asked: its database and its words.
@@ -140,6 +146,9 @@ impl Model {
     pub fn take_effect(&mut self, now: u64, asked: &Asked, told: Option<&Answer>) -> Expected {
         let words: Vec<&[u8]> = asked.words.iter().map(Vec::as_slice).collect();
         let name = asked.name();
+        if let Some(expected) = self.script(&name, now, asked) {
+            return expected;
+        }
         let answer = match name.as_str() {
             "once" => return self.run_once(now, asked, told),
             "dbsize" => return self.dbsize(asked.db, now),
@@ -156,7 +165,7 @@ impl Model {
                 if let Some(expected) = members.or_else(|| self.zset(&name, now, asked.db, &words)) {
                     return expected;
                 }
-                let families = [Self::string, Self::list, Self::stream, Self::bitmap, Self::sketch];
+                let families = [Self::string, Self::list, Self::take_first, Self::stream, Self::bitmap, Self::sketch];
                 let answer = families.iter().find_map(|family| family(self, &name, now, asked.db, &words));
                 answer.unwrap_or_else(|| self.generic(&name, now, asked.db, &words))
             }
@@ -198,6 +207,7 @@ impl Model {
 
     fn changed(&mut self, db: u8, key: &[u8]) {
         *self.versions.entry(self.bucket(db, key)).or_default() += 1;
+        self.wake(db, key);
     }
 
     fn bucket(&self, db: u8, key: &[u8]) -> u32 {
@@ -227,7 +237,10 @@ impl Model {
             }
             let before = self.keys.len();
             self.keys.retain(|(of, _), _| *of != one);
-            self.flushes += u64::from(self.keys.len() < before);
+            if self.keys.len() < before {
+                self.flushes += 1;
+                self.wake_groups(one);
+            }
         }
         Answer::ok()
     }

@@ -4,9 +4,11 @@ mod bits;
 mod hashes;
 mod lists;
 mod payloads;
+pub mod scripts;
 mod sets;
 mod sort;
 mod streams;
+mod waits;
 mod zsets;
 
 use crate::oracle::Asked;
@@ -37,7 +39,12 @@ pub struct Habits {
 
 /// All keys.
 pub fn keys() -> impl Iterator<Item = Vec<u8>> {
-    (0..GROUPS).flat_map(|group| (0..KEYS_PER_GROUP).map(move |at| key(group, at)))
+    let of = |group| {
+        (0..KEYS_PER_GROUP)
+            .map(move |at| key(group, at))
+            .chain((0..waits::QUEUES).map(move |at| waits::queue(group, at)))
+    };
+    (0..GROUPS).flat_map(of)
 }
 
 fn key(group: u64, at: u64) -> Vec<u8> {
@@ -132,6 +139,8 @@ impl Workload {
         let words = match rng.below(20) {
             0 if keyless => self.no_key(rng),
             1..=4 => self.more_keys(rng, group),
+            5 if keyless && rng.one_in(8) => Self::load(rng),
+            5 | 6 => self.script(rng, group),
             _ => self.of_a_type(rng, group),
         };
         Asked { db, words }

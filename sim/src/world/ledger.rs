@@ -3,13 +3,16 @@
 //! The invariants of the data plane are the methods whose names say them.
 
 use crate::answer::{Answer, Expected};
-use crate::oracle::{Asked, Model, Watch};
+use crate::oracle::{Asked, Model, Served, Waiting, Watch, timeout_ms};
 use base::codec::Reader;
 use base::record::{Payload, RecoveredShard};
 use base::time::NS_PER_MS;
-use base::{ClientId, Index, ShardId, Term};
+use base::{ClientId, Index, Instant, ShardId, Term};
 use bytes::Bytes;
-use data::{Keyspace, ShardState};
+use data::batch::{Batch, Done, Purpose};
+use data::shard::{self, Operation};
+use data::waits::{How, Patience, UNBLOCKED, WaitId};
+use data::{Keyspace, ShardState, Told};
 use edge::resp::encode::{Proto, encode};
 use node::Now;
 use std::collections::{BTreeMap, VecDeque};
@@ -27,7 +30,24 @@ pub struct Pending {
 #[derive(Clone, Debug)]
 pub enum What {
     Command(Asked),
-    Exec { once: Option<String>, watches: Vec<Watch>, commands: Vec<Asked> },
+    Exec {
+        once: Option<String>,
+        watches: Vec<Watch>,
+        commands: Vec<Asked>,
+    },
+    /// A call that waits if it finds nothing: since when, and until when.
+    Wait {
+        asked: Asked,
+        since: u64,
+        until: Option<u64>,
+        due: Option<Instant>,
+    },
+    /// A call that waits is let go. It has no answer of its own.
+    LetGo(WaitId, How),
+    /// A leader takes office: nobody waits any more.
+    Office,
+    /// A key goes for want of memory. It has no answer.
+    Evict(u8, Vec<u8>),
 }
 
 /// The effect of a command, as the model sees it.
@@ -45,8 +65,6 @@ struct Proposal {
     entry: Bytes,
     stamp: u64,
     commands: Vec<Pending>,
-    /// Keys that it takes out for want of memory: database, key.
-    evicted: Vec<(u8, Vec<u8>)>,
 }
 
 /// One shard's history.
@@ -56,6 +74,8 @@ pub struct Ledger {
     model: Model,
     /// Logged and not yet proposed, in their order.
     arrived: VecDeque<Pending>,
+    /// The same of calls that may wait: they don't stay in line behind scripts of others.
+    waits: VecDeque<Pending>,
     proposed: BTreeMap<Index, Proposal>,
     /// Applied by some life of the machine, so perhaps acknowledged.
     applied: Index,
@@ -68,9 +88,24 @@ pub struct Ledger {
     /// The last command of each client that took effect here.
     last_of: BTreeMap<ClientId, u64>,
     pub ready: bool,
+    /// Calls that somebody has said are to be let go.
+    wished: BTreeMap<(ClientId, u64), Vec<How>>,
+    /// Calls that have begun to wait, and those that something served.
+    pub waited: u64,
+    pub served: u64,
+    /// How many of the entry that takes effect.
+    begun: u64,
+    /// The stamp of the entry that is being tried out.
+    lent_at: Option<u64>,
 }
 
 impl Ledger {
+    /// Whose history it is.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
     /// The history of an empty shard.
     #[must_use]
     pub fn new(shard: ShardId, once_kept_ms: u64) -> Self {
@@ -80,6 +115,7 @@ impl Ledger {
             shard,
             model,
             arrived: VecDeque::new(),
+            waits: VecDeque::new(),
             proposed: BTreeMap::new(),
             applied: Index(0),
             twin: ShardState::default(),
@@ -88,13 +124,52 @@ impl Ledger {
             term: Term(0),
             last_of: BTreeMap::new(),
             ready: false,
+            wished: BTreeMap::new(),
+            begun: 0,
+            waited: 0,
+            served: 0,
+            lent_at: None,
         }
     }
 
     /// The machine has stopped: nobody waits any more, and nothing was proposed beyond what the log will show.
     pub fn crash(&mut self) {
         self.arrived.clear();
+        self.waits.clear();
+        self.lent_at = None;
         self.ready = false;
+        self.wished.clear();
+    }
+
+    /// What a command does that comes now.
+    pub fn what(&self, now: Now, asked: Asked) -> What {
+        let Some(ms) = timeout_ms(&asked) else { return What::Command(asked) };
+        let since = self.stamp_at(now);
+        let ends = ms > 0;
+        What::Wait { asked, since, until: ends.then_some(since + ms), due: ends.then_some(now.boot.plus_ms(ms)) }
+    }
+
+    /// A client's call is to be let go so.
+    pub fn let_go(&mut self, client: ClientId, seq: u64, how: How) {
+        self.wished.entry((client, seq)).or_default().push(how);
+    }
+
+    /// A call that waits was answered by no entry: its time must be over, and no entry on its way is of an earlier time.
+    pub fn time_is_over_before_it_is_told(&mut self, now: Now, client: ClientId, seq: u64) -> Option<Effect> {
+        let stamp = self.stamp_at(now);
+        let first = self.proposed.range(self.applied.next()..).next().map_or(u64::MAX, |(_, one)| one.stamp);
+        let one = self.model.waiting().iter_mut().find(|one| (one.client, one.seq) == (client.0, seq) && !one.told)?;
+        let due = one.due.is_some_and(|due| due <= now.boot);
+        let over = due && one.until.is_some_and(|until| until <= stamp.min(first));
+        assert!(over, "time_is_over_before_it_is_told: {} at {stamp}, of {:?}", one.asked, one.until);
+        one.told = true;
+        self.last_stamp = stamp;
+        Some(Effect { client, seq, part: false, expected: Expected::Is(Answer::NilArray), watched: Vec::new() })
+    }
+
+    fn unapplied(&self) -> impl Iterator<Item = &Pending> {
+        let proposed = self.proposed.range(self.applied.next()..).flat_map(|(_, one)| &one.commands);
+        self.arrived.iter().chain(&self.waits).chain(proposed)
     }
 
     /// Checks what recovery found against what was proposed.
@@ -148,32 +223,70 @@ impl Ledger {
 
     /// True if a command of this client is logged and has not taken effect.
     pub fn holds_one_of(&self, client: ClientId) -> bool {
-        let proposed = self.proposed.range(self.applied.next()..).flat_map(|(_, one)| &one.commands);
-        self.arrived.iter().chain(proposed).any(|pending| pending.client == client)
+        self.unapplied().any(|pending| pending.client == client)
     }
 
     /// A command was logged behind all that came before.
     pub fn arrive(&mut self, pending: Pending) {
-        self.arrived.push_back(pending);
+        match pending.what {
+            What::Wait { .. } => self.waits.push_back(pending),
+            _ => self.arrived.push_back(pending),
+        }
     }
 
-    /// An entry was proposed: it takes keys out for want of memory, which is told, or holds everything that has arrived.
+    /// An entry was proposed: it takes keys out for want of memory, which is told, or holds what has arrived, up to what had to wait.
     pub fn propose(&mut self, now: Now, index: Index, entry: Bytes) -> bool {
         let mut reader = Reader::new(&entry);
         let (version, stamp) = (reader.u8(), reader.varint());
         assert_eq!(version, Ok(1), "this simulator reads entries of version 1");
         let stamp = stamp.expect("an entry has a stamp");
         self.stamps_follow_the_boot_clock(now, stamp);
-        let kind = reader.u8();
-        let evicted = if kind == Ok(1) { evicted(reader) } else { Vec::new() };
-        let takes_keys = !evicted.is_empty();
-        let commands = if takes_keys { Vec::new() } else { self.arrived.drain(..).collect() };
-        self.proposed.insert(index, Proposal { entry, stamp, commands, evicted });
+        let mut arrived = std::mem::take(&mut self.arrived);
+        let operations = shard::operations(index, &entry).expect("a leader wrote it");
+        let commands: Vec<Pending> = operations.into_iter().map(|one| self.of(now, one, &mut arrived)).collect();
+        // What else has arrived waits in line with a script, or behind it.
+        self.arrived = arrived;
+        let takes_keys = commands.iter().any(|one| matches!(one.what, What::Evict(..)));
+        self.proposed.insert(index, Proposal { entry, stamp, commands });
         takes_keys
     }
 
+    /// Who asked for an operation of a new entry.
+    fn of(&mut self, now: Now, operation: Operation, arrived: &mut VecDeque<Pending>) -> Pending {
+        let silent = |what| Pending { client: ClientId(0), seq: 0, part: false, what };
+        match operation {
+            Operation::Asked => arrived.pop_front().expect("nothing_is_logged_that_nobody_asked_for"),
+            Operation::Waits(patience) => {
+                let mut pending = self.waits.pop_front().expect("nothing_is_logged_that_nobody_asked_for: a wait");
+                settle(&mut pending.what, patience);
+                pending
+            }
+            Operation::LetGo(id, how) => {
+                self.nobody_is_let_go_unasked(now, id, how);
+                silent(What::LetGo(id, how))
+            }
+            Operation::Office => silent(What::Office),
+            Operation::Evict(db, key) => silent(What::Evict(db, key)),
+        }
+    }
+
+    /// A call that may wait was held back behind a script, and ends there, if it was to be asked of this shard.
+    pub fn end_held_back(&mut self, client: ClientId, seq: u64, how: How) -> Option<Effect> {
+        let at = self.waits.iter().position(|one| (one.client, one.seq) == (client, seq))?;
+        self.waits.remove(at);
+        let expected = let_go_answer(how);
+        Some(Effect { client, seq, part: false, expected, watched: Vec::new() })
+    }
+
+    fn nobody_is_let_go_unasked(&mut self, now: Now, id: WaitId, how: How) {
+        let Some(one) = self.model.waiting().iter().find(|one| one.id == id) else { return };
+        let wished = self.wished.get(&(ClientId(one.client), one.seq)).is_some_and(|hows| hows.contains(&how));
+        let over = how == How::Nil && one.due.is_some_and(|due| due <= now.boot);
+        assert!(wished || over, "nobody_is_let_go_unasked: {}", one.asked);
+    }
+
     fn stamps_follow_the_boot_clock(&mut self, now: Now, stamp: u64) {
-        let wanted = self.stamp_at(now);
+        let wanted = self.lent_at.take().unwrap_or_else(|| self.stamp_at(now));
         if self.ready {
             assert_eq!(stamp, wanted, "stamps_follow_the_boot_clock: shard {}", self.shard);
         } else {
@@ -197,25 +310,72 @@ impl Ledger {
         }
         assert_eq!(index, self.applied.next(), "entries_take_effect_in_order: shard {}", self.shard);
         let proposal = self.proposed.get(&index).unwrap_or_else(|| panic!("entry {index} was never proposed"));
+        let wanted = proposal.commands.iter().filter(|one| !is_silent(one)).count();
         assert!(
-            answered == proposal.commands.len() || (answered == 0 && !self.ready),
-            "every_command_of_an_entry_is_answered: {answered} of {}",
-            proposal.commands.len()
+            answered == wanted || (answered == 0 && !self.ready),
+            "every_command_of_an_entry_is_answered: {answered} of {wanted}"
         );
         let mut told = Vec::new();
-        let read = self.twin.apply(index, &proposal.entry, |reply| told.push(answer(&reply)));
+        let read = self.twin.apply(index, &proposal.entry, |one| match one {
+            Told::Reply(reply) => told.push(Some(answer(&reply))),
+            Told::Waits(_) => told.push(None),
+            Told::Over(..) => {}
+        });
         read.expect("an entry that was proposed can be read");
-        self.applied = index;
+        // The genesis answers nobody, and holds no command.
+        assert_eq!(told.len(), wanted, "every_command_of_an_entry_is_answered: by the copy");
+        (self.applied, self.begun) = (index, 0);
         let stamp = proposal.stamp.max(self.model.stamp());
         self.model.pass_time(stamp);
         self.last_stamp = self.last_stamp.max(stamp);
-        let (commands, evicted) = (proposal.commands.clone(), proposal.evicted.clone());
+        let commands = proposal.commands.clone();
         self.name_buckets();
-        evicted.iter().for_each(|(db, key)| self.model.evict(*db, key));
-        // The genesis answers nobody, and holds no command.
-        assert_eq!(told.len(), commands.len(), "every_command_of_an_entry_is_answered: by the copy");
-        let told = told.iter().map(Some);
-        commands.into_iter().zip(told).map(|(pending, told)| self.take_effect(stamp, pending, told)).collect()
+        let mut effects: Vec<Effect> = self.model.time_out().into_iter().map(effect).collect();
+        // The dead may have been waited for.
+        effects.extend(self.serve());
+        let mut told = told.into_iter();
+        for pending in commands {
+            let told = if is_silent(&pending) { None } else { told.next().flatten() };
+            effects.extend(self.take_effect(stamp, pending, told.as_ref()));
+            effects.extend(self.serve());
+        }
+        effects
+    }
+
+    /// Scripts are about to be tried out.
+    pub fn lend(&mut self, now: Now, purpose: Purpose) {
+        let wanted = self.stamp_at(now);
+        let (Purpose::Entry { stamp, .. } | Purpose::Look { stamp, .. }) = purpose;
+        assert_eq!(stamp.0, wanted, "stamps_follow_the_boot_clock: shard {}", self.shard);
+        self.lent_at = matches!(purpose, Purpose::Entry { .. }).then_some(wanted);
+    }
+
+    /// Scripts were tried out at `now`: those that needed no entry have taken effect. What stood in the entry before comes first.
+    pub fn tried(&mut self, now: Now, batch: &Batch, before: usize) -> Vec<Effect> {
+        let (mut at, mut effects) = (before, Vec::new());
+        for done in &batch.done {
+            match done {
+                Done::Logged(_) => at += 1,
+                Done::Answered(_) => {
+                    let pending = self.arrived.remove(at).expect("what was tried had arrived");
+                    effects.push(self.read(now, pending));
+                }
+            }
+        }
+        effects
+    }
+
+    /// What waited while the state was lent, and was answered once it was back.
+    pub fn take_arrived(&mut self, client: ClientId, seq: u64) -> Option<Pending> {
+        let at = self.arrived.iter().position(|one| (one.client, one.seq) == (client, seq))?;
+        self.arrived.remove(at)
+    }
+
+    /// Those are served who wait for what has changed.
+    fn serve(&mut self) -> impl Iterator<Item = Effect> + use<> {
+        let served = self.model.serve();
+        self.served += served.len() as u64;
+        served.into_iter().map(effect)
     }
 
     /// A read was answered from the applied state at `now`.
@@ -223,12 +383,26 @@ impl Ledger {
         assert!(self.ready, "no_read_before_the_log_is_applied: shard {}", self.shard);
         let stamp = self.stamp_at(now);
         self.last_stamp = stamp;
-        self.take_effect(stamp, pending, None)
+        self.take_effect(stamp, pending, None).expect("a read is answered")
     }
 
     /// `told` is what the copy answered to it.
-    fn take_effect(&mut self, stamp: u64, pending: Pending, told: Option<&Answer>) -> Effect {
+    fn take_effect(&mut self, stamp: u64, pending: Pending, told: Option<&Answer>) -> Option<Effect> {
         let Pending { client, seq, part, what } = pending;
+        match what {
+            What::Office => {
+                self.model.nobody_waits();
+                return None;
+            }
+            What::Evict(db, key) => {
+                self.model.evict(db, &key);
+                return None;
+            }
+            What::LetGo(id, how) => {
+                return self.model.let_go(id, let_go_answer(how)).map(effect);
+            }
+            _ => {}
+        }
         let former = self.last_of.insert(client, seq);
         assert!(
             former.is_none_or(|former| former < seq),
@@ -241,10 +415,20 @@ impl Ledger {
                 Expected::Is(Answer::ok())
             }
             What::Command(asked) => self.model.take_effect(stamp, &asked, told),
+            What::Wait { asked, since, until, due } => {
+                let id = WaitId::Logged { index: self.applied, nth: self.begun + 1 };
+                let waiting = Waiting { id, client: client.0, seq, asked, since, until, due, told: false };
+                let Some(expected) = self.model.ask(waiting) else {
+                    (self.waited, self.begun) = (self.waited + 1, self.begun + 1);
+                    return None;
+                };
+                expected
+            }
+            What::LetGo(..) | What::Office | What::Evict(..) => unreachable!("done above"),
             What::Exec { once: Some(id), watches, commands } => self.model.exec_once(&id, &watches, &commands, told),
             What::Exec { once: None, watches, commands } => self.model.exec(&watches, &commands, told),
         };
-        Effect { client, seq, part, expected, watched }
+        Some(Effect { client, seq, part, expected, watched })
     }
 
     /// Which WATCH bucket each key has: known once the shard's seed is, which its first entry holds.
@@ -279,6 +463,7 @@ impl Ledger {
         let held: usize =
             (0..16).map(|db| keyspace.scan(&cx(db), 0, usize::MAX, |_| true).map_or(0, |page| page.keys.len())).sum();
         assert_eq!(held, count, "the_state_is_what_the_model_says: shard {} holds other keys as well", self.shard);
+        self.nobody_waits_in_vain(keyspace);
         assert_eq!(
             keyspace.digest(),
             self.twin.keyspace().digest(),
@@ -287,18 +472,25 @@ impl Ledger {
             self.applied
         );
     }
+
+    /// The shard's lines are the model's, and nobody stands in one whose key has something for him.
+    fn nobody_waits_in_vain(&self, keyspace: &Keyspace) {
+        for (one, in_vain) in self.model.lines() {
+            assert!(!in_vain, "nobody_waits_in_vain: shard {} {}", self.shard, one.asked);
+        }
+        let (here, there) = (keyspace.waits().len(), self.model.lines().count());
+        assert_eq!(here, there, "those_who_wait_are_those_of_the_model: shard {}", self.shard);
+    }
 }
 
-/// The keys that a batch of operations takes out, if that is what it does.
-fn evicted(mut reader: Reader<'_>) -> Vec<(u8, Vec<u8>)> {
-    let mut evicted = Vec::new();
-    while reader.u8() == Ok(16) {
-        assert_eq!(reader.u8(), Ok(0), "here all keys may go");
-        let (db, key) = (reader.u8().expect("a database"), reader.bytes().expect("a key"));
-        evicted.push((db, key.to_vec()));
-    }
-    assert!(evicted.is_empty() || reader.is_empty(), "evictions have an entry of their own");
-    evicted
+/// True for what answers nobody.
+fn is_silent(one: &Pending) -> bool {
+    matches!(one.what, What::LetGo(..) | What::Office | What::Evict(..))
+}
+
+fn effect(served: Served) -> Effect {
+    let Served { client, seq, expected } = served;
+    Effect { client: ClientId(client), seq, part: false, expected, watched: Vec::new() }
 }
 
 /// A reply as a client sees it.
@@ -306,4 +498,25 @@ fn answer(reply: &data::Reply) -> Answer {
     let mut bytes = Vec::new();
     encode(reply, Proto::Two, &mut bytes);
     Answer::read(&bytes).expect("a reply is made whole").0
+}
+
+fn let_go_answer(how: How) -> Expected {
+    Expected::Is(match how {
+        How::Nil => Answer::NilArray,
+        How::Error => Answer::Error(UNBLOCKED.to_owned()),
+    })
+}
+
+/// A call that was held back waits since it came, as nearly as its leader's clock of milliseconds can tell.
+fn settle(what: &mut What, patience: Patience) {
+    let What::Wait { asked, since, until, .. } = what else { unreachable!("a call that may wait") };
+    let near = |logged: u64, wanted: u64| logged.abs_diff(wanted) <= 1;
+    assert!(near(patience.since.0, *since), "calls_wait_since_they_came: {asked}: {} not {since}", patience.since.0);
+    let later = match (patience.until, *until) {
+        (Some(logged), Some(wanted)) => logged.0 + 1 >= wanted,
+        (None, None) => true,
+        _ => false,
+    };
+    assert!(later, "calls_wait_as_long_as_they_were_told: {asked}: {:?} not {until:?}", patience.until);
+    (*since, *until) = (patience.since.0, patience.until.map(|until| until.0));
 }

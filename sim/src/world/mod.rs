@@ -8,7 +8,9 @@ pub mod ledger;
 pub mod machine;
 mod memory;
 pub mod once;
+mod scripts;
 pub mod serve;
+mod waits;
 
 use crate::disk::SimDisk;
 use crate::tally::Tally;
@@ -106,6 +108,8 @@ impl World {
         }
         world.finish();
         world.tally.runs = 1;
+        world.tally.events_by("waits begun", world.ledgers.iter().map(|ledger| ledger.waited).sum());
+        world.tally.events_by("waits served", world.ledgers.iter().map(|ledger| ledger.served).sum());
         world.tally.disk(world.disk.counts());
         world.tally
     }
@@ -167,7 +171,11 @@ impl World {
                 Some(lane) => self.lane_turn(lane),
                 None => Ok(()),
             },
-            75..=86 => Ok(self.machine.journal(&mut self.rng).map(drop)?),
+            75..=84 => Ok(self.machine.journal(&mut self.rng).map(drop)?),
+            85 | 86 => {
+                self.end_a_script();
+                Ok(())
+            }
             87..=95 => self.keeper_turn(),
             96 => {
                 self.pass_time();
@@ -256,10 +264,12 @@ impl World {
     }
 
     fn drain(&mut self) -> Result<(), Stopped> {
+        self.let_everybody_go();
         self.boot_ns += 1_000_000;
         for lane in 0..self.machine.lanes.len() {
             self.lane_turn(lane)?;
         }
+        self.end_a_script();
         self.machine.journal(&mut self.rng)?;
         self.keeper_turn()
     }

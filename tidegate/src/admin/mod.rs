@@ -3,6 +3,7 @@
 mod acl;
 mod art;
 mod client;
+pub use client::Unblock;
 mod config;
 mod debug;
 mod info;
@@ -31,6 +32,7 @@ pub fn run(shared: &Shared, conn: &Conn, command: &Command, args: &[&[u8]]) -> R
         ("config", sub) => config::config(shared, sub, rest),
         ("client", sub) => client::client(shared, conn, sub, rest),
         ("slowlog", sub) => slowlog::slowlog(shared, sub, rest),
+        ("wait", _) => wait(shared, args[1], args[2]),
         ("latency", sub) => latency::latency(shared, sub, rest),
         ("memory", sub) => memory::memory(shared, sub),
         ("acl", sub) => acl::acl(shared, sub, rest),
@@ -41,6 +43,26 @@ pub fn run(shared: &Shared, conn: &Conn, command: &Command, args: &[&[u8]]) -> R
         ("debug", sub) => debug::debug(sub, rest).unwrap_or_else(|| unknown(command, args)),
         (name, _) => standing::standing(shared, name, args),
     }
+}
+
+/// WAIT. Replies leave in order, and each write's once a majority of its shard's voters has it on disk: when this one leaves, that is so
+/// for all before it. More is never known, so there is nothing to wait for.
+fn wait(shared: &Shared, wanted: &[u8], timeout: &[u8]) -> Reply {
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<i64>().ok();
+    match (number(wanted), number(timeout)) {
+        (None, _) => Reply::Error(Refused::NotAnInteger),
+        (_, None) => error("ERR timeout is not an integer or out of range"),
+        (_, Some(..0)) => error("ERR timeout is negative"),
+        _ => Reply::count(lock(&shared.shards).values().map(|shard| shard.voters.len() / 2).min().unwrap_or(0)),
+    }
+}
+
+/// CLIENT UNBLOCK, whose answer comes when it is known whether the client was served meanwhile; nothing for other commands, and
+/// for calls that are refused.
+pub fn unblock(command: &Command, args: &[&[u8]]) -> Option<Unblock> {
+    let [_, sub, rest @ ..] = args else { return None };
+    let meant = command.name == "client" && sub.eq_ignore_ascii_case(b"unblock");
+    meant.then(|| Unblock::parse(rest).ok()).flatten()
 }
 
 fn unknown(command: &Command, args: &[&[u8]]) -> Reply {

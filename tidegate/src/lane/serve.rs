@@ -32,6 +32,10 @@ impl Driver {
         if event.is_readable() || event.is_read_closed() {
             conn.readable = true;
             conn.hung_up |= event.is_read_closed();
+            if conn.session.waits().is_some() && (event.is_error() || event.is_write_closed()) {
+                return self.close(place);
+            }
+            self.hang_up_if_waiting(place);
             self.take_turn(place);
         }
     }
@@ -188,6 +192,7 @@ impl Driver {
         if !conn.out.is_empty() || conn.closing {
             conn.queue_flush(place, flush);
         }
+        self.hang_up_if_waiting(place);
         (used, next)
     }
 
@@ -225,6 +230,10 @@ impl Driver {
         for (client, seq, reply) in std::mem::take(&mut self.out.replies) {
             let Some(place) = self.conns.place_of(client) else { continue };
             let Some(conn) = self.conns.get_mut(place) else { continue };
+            if conn.session.waits() == Some(seq) {
+                self.deliver_to_waiting(place, seq, reply);
+                continue;
+            }
             let meters = &self.shared.meters.lanes[usize::from(self.id.0)];
             let mark = release(&mut self.turn, meters, conn, seq, &reply);
             if let (Some(mark), Some(took_ns)) = (mark.filter(|_| slow_left > 0), slow_ns) {
@@ -334,7 +343,7 @@ pub(super) struct Core<'a> {
     pause: Paused,
     sleepers: &'a mut Vec<Sleeper>,
     meters: &'a LaneMeters,
-    turn: &'a mut Turn,
+    pub(super) turn: &'a mut Turn,
     slow: &'a mut Slow,
     slower_than_ns: Option<u64>,
     /// What takes less is noted nowhere.
@@ -363,7 +372,7 @@ impl Core<'_> {
                     let sleeper = self.sleep(conn, &call, pause);
                     self.sleepers.push(sleeper);
                 }
-                None => self.admin(conn, &call),
+                None => self.admin_or_unblock(usize::from(self.id.0), conn, &call),
             },
             Step::Answered => {
                 self.count_answered(conn);
@@ -420,6 +429,9 @@ impl Core<'_> {
         match conn.session.cluster() {
             None => self.lane.on_request(self.now, request, self.out),
             Some(view) => self.request_of_cluster(view, call.place, request),
+        }
+        if !self.out.batches.is_empty() {
+            super::scripts::run_brisk(self.lane, self.out, self.shared);
         }
         let mut waits = true;
         while self.out.replies.last().is_some_and(|(client, ..)| *client == conn.handle) {
@@ -488,7 +500,7 @@ impl Core<'_> {
     }
 
     /// A command for the binary itself.
-    fn admin(&mut self, conn: &mut Conn, call: &Call<'_>) {
+    pub(super) fn admin(&mut self, conn: &mut Conn, call: &Call<'_>) {
         conn.note_vitals(self.now.boot);
         let begun = clock::boot();
         let sub = call.args.get(1).map(|word| word.to_ascii_lowercase());

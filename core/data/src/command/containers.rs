@@ -84,7 +84,7 @@ pub(super) const fn sub(name: &'static str, arity: i16, help: &'static [&'static
 
 pub(super) const HELP: Sub = sub("help", 2, &["HELP", "    Prints this help."]);
 
-static CONTAINERS: [Container; 13] = [
+static CONTAINERS: [Container; 15] = [
     Container {
         id: 800,
         head: "MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -152,6 +152,14 @@ static CONTAINERS: [Container; 13] = [
             sub("no-touch", 3, &["NO-TOUCH (ON|OFF)", "    Accepted; reads leave no trace."]),
             sub("reply", 3, &["REPLY (ON|OFF|SKIP)", "    Control the replies sent to the current connection."]),
             sub("setinfo", 4, &["SETINFO <option> <value>", "    Set LIB-NAME or LIB-VER of this connection."]),
+            sub(
+                "unblock",
+                -3,
+                &[
+                    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+                    "    Unblock the client that waits in a blocking command, as if its time were over or with an error.",
+                ],
+            ),
             sub("setname", 3, &["SETNAME <name>", "    Assign the name <name> to the current connection."]),
             HELP,
         ],
@@ -236,6 +244,16 @@ static CONTAINERS: [Container; 13] = [
             sub("reset", 2, &["RESET", "    Reset the slowlog."]),
             HELP,
         ],
+    },
+    Container {
+        id: super::scripts::SCRIPT_ID,
+        head: "SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &super::scripts::SCRIPT_SUBS,
+    },
+    Container {
+        id: super::scripts::FUNCTION_ID,
+        head: "FUNCTION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &super::scripts::FUNCTION_SUBS,
     },
     Container {
         id: super::streams::XGROUP_ID,

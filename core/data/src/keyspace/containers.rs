@@ -61,6 +61,7 @@ impl Keyspace {
         let address = self.address(cx.db, key);
         let item = self.place(cx.db, address, key).expect("the key is alive");
         self.save_first(cx.db, item);
+        self.keep_first(cx.db, key, Some(item));
         let home = &mut self.dbs[usize::from(cx.db)];
         let Body::Object(number) = super::item::view(home.items.get(item)).body else {
             unreachable!("a container is an object")
@@ -73,7 +74,7 @@ impl Keyspace {
         if gone {
             self.take(cx.db, key);
         } else if changed == Changed::Yes {
-            self.touch(address, key);
+            self.touch(cx.db, address, key);
         }
         Ok(Some(told))
     }

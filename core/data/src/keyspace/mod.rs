@@ -7,19 +7,24 @@
 mod containers;
 mod edit;
 mod expiry;
+mod facts;
 pub mod item;
 pub mod items;
+mod near;
 mod notices;
 mod objects;
-mod sizes;
 mod snapshot;
 pub mod table;
+mod undo;
 mod uses;
 mod victims;
+mod waiting;
 mod walk;
 
 use crate::once::Outcomes;
+use crate::scripts::Scripts;
 use crate::value::Object;
+use crate::waits::Waits;
 use crate::{Blob, Context, Refused};
 use base::limits::{DATABASE_COUNT, WATCH_BUCKET_COUNT};
 use base::mutation::{self, Mutation};
@@ -30,15 +35,16 @@ use item::Body;
 use items::{ItemId, Items};
 use objects::Objects;
 use siphasher::sip::SipHasher13;
-use smallvec::SmallVec;
 use std::hash::Hasher;
-use std::hint::black_box;
+use std::sync::Arc;
 use table::{Place, Table, Tag};
 
 pub use containers::{Absent, Changed};
 pub use expiry::Ttl;
+pub use near::{Lookup, NEAR_MAX, bring_near};
 pub use notices::{Change, Changes, Class, Listening, Notice};
 pub use snapshot::LoadError;
+pub(crate) use undo::Savepoint;
 pub use uses::Noted;
 pub use victims::{Among, Batch, Order, Pool, Victim, Wanted};
 pub use walk::ScanPage;
@@ -55,9 +61,12 @@ pub struct Keyspace {
     /// The last applied stamp and index.
     applied: (Stamp, Index),
     outcomes: Outcomes,
+    waits: Waits,
+    scripts: Arc<Scripts>,
     cut: snapshot::Cut,
     garbage: Vec<Garbage>,
     heard: notices::Heard,
+    trial: Option<Box<undo::Trial>>,
     uses: uses::Uses,
 }
 
@@ -89,26 +98,12 @@ enum Waste {
 /// Strings above this size stand apart from their key and are shared with replies instead of copied.
 const INLINE_STRING_BYTES_MAX: usize = 2048;
 
-/// Keys whose look-ups are prepared at once.
-pub const NEAR_MAX: usize = 16;
-/// How much of an item is brought near, and in what steps.
-const NEAR_BYTES_MAX: usize = 4 * LINE_BYTES;
-const LINE_BYTES: usize = 64;
-
 /// Where a key belongs.
 #[derive(Clone, Copy, Debug)]
 struct Address {
     slot: Slot,
     tag: Tag,
     bucket: u32,
-}
-
-/// A look-up that is about to be made; see [`bring_near`].
-#[derive(Clone, Copy, Debug)]
-pub struct Lookup<'a> {
-    table: &'a Table,
-    tag: Tag,
-    items: &'a Items,
 }
 
 /// A live key as commands see it.
@@ -169,9 +164,12 @@ impl Keyspace {
             revision: 0,
             applied: (Stamp(0), Index(0)),
             outcomes: Outcomes::default(),
+            waits: Waits::default(),
+            scripts: Arc::default(),
             cut: snapshot::Cut::default(),
             garbage: Vec::new(),
             heard: notices::Heard::default(),
+            trial: None,
             uses: uses::Uses::default(),
         }
     }
@@ -186,16 +184,6 @@ impl Keyspace {
     #[must_use]
     pub fn applied_index(&self) -> Index {
         self.applied.1
-    }
-
-    /// What became of commands that were sent under an id.
-    #[must_use]
-    pub fn outcomes(&self) -> &Outcomes {
-        &self.outcomes
-    }
-
-    pub(crate) fn outcomes_mut(&mut self) -> &mut Outcomes {
-        &mut self.outcomes
     }
 
     /// What is left to chance depends on the state alone.
@@ -222,14 +210,6 @@ impl Keyspace {
         self.applied = (stamp, index);
     }
 
-    /// The look-up of a key that is about to be made, for [`bring_near`].
-    #[must_use]
-    pub fn lookup(&self, db: u8, key: &[u8]) -> Option<Lookup<'_>> {
-        let address = self.address(db, key);
-        let table = self.table(db, address.slot)?;
-        Some(Lookup { table, tag: address.tag, items: &self.dbs[usize::from(db)].items })
-    }
-
     /// The live key `key`, or nothing. On a read at a time that no entry has reached, asks for a Tick.
     #[must_use]
     pub fn get(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
@@ -238,6 +218,23 @@ impl Keyspace {
             self.heard.missed(cx.db, key);
         }
         found
+    }
+
+    /// The same for questions about a key, which don't count as its use.
+    #[must_use]
+    pub fn look(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
+        let found = self.peek(cx, key);
+        if found.is_none() && !cx.tick_needed.get() {
+            self.heard.missed(cx.db, key);
+        }
+        found
+    }
+
+    /// The same for those who look at how it is held: it is not missed either.
+    #[must_use]
+    pub fn peek(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
+        let item = self.place(cx.db, self.address(cx.db, key), key)?;
+        self.live(cx, self.dbs[usize::from(cx.db)].items.get(item))
     }
 
     fn find_live(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
@@ -349,41 +346,6 @@ impl Keyspace {
         true
     }
 
-    /// Gives up all of it.
-    pub fn into_garbage(self) -> impl Iterator<Item = Garbage> {
-        self.dbs.into_iter().map(|db| Garbage(Waste::Db(db))).chain(self.garbage)
-    }
-
-    /// What flushes have taken out since the last call.
-    pub fn take_garbage(&mut self) -> Vec<Garbage> {
-        std::mem::take(&mut self.garbage)
-    }
-
-    /// How many keys a database holds, the dead that aren't yet removed among them.
-    #[must_use]
-    pub fn len(&self, db: u8) -> usize {
-        self.dbs[usize::from(db)].len
-    }
-
-    /// How many keys of a database have an expiry.
-    #[must_use]
-    pub fn expiring(&self, db: u8) -> usize {
-        self.dbs[usize::from(db)].expiring
-    }
-
-    /// What WATCH remembers of a key: its bucket and the revision of the last change of any key of the bucket.
-    #[must_use]
-    pub fn watched(&self, db: u8, key: &[u8]) -> (u32, u64) {
-        let bucket = self.address(db, key).bucket;
-        (bucket, self.watch[bucket as usize])
-    }
-
-    /// True if no key of the bucket has changed since `revision`.
-    #[must_use]
-    pub fn unchanged(&self, bucket: u32, revision: u64) -> bool {
-        self.watch.get(bucket as usize).is_some_and(|last| *last == revision)
-    }
-
     fn live<'a>(&'a self, cx: &Context, stored: &'a [u8]) -> Option<Live<'a>> {
         let seen = item::view(stored);
         if let Some(at) = seen.expire_at {
@@ -412,13 +374,18 @@ impl Keyspace {
         {
             return;
         }
+        let body = self.body(db, value);
+        self.swap(db, address, key, body, expire_at, KeepObject::No);
+    }
+
+    /// A value on its way into an item.
+    fn body<'a>(&mut self, db: u8, value: NewValue<'a>) -> Body<'a> {
         let objects = &mut self.dbs[usize::from(db)].objects;
-        let body = match value {
+        match value {
             NewValue::Str(bytes) if bytes.len() <= INLINE_STRING_BYTES_MAX => Body::Str(bytes),
             NewValue::Str(bytes) => Body::Object(objects.insert(Bytes::copy_from_slice(bytes).into())),
             NewValue::Object(object) => Body::Object(objects.insert(object)),
-        };
-        self.swap(db, address, key, body, expire_at, KeepObject::No);
+        }
     }
 
     /// The fast way: a string of the same length and no expiry on either side is changed in place.
@@ -428,16 +395,34 @@ impl Keyspace {
             return false;
         }
         self.save_first(db, item);
+        self.keep_first(db, key, Some(item));
         let done = item::overwrite(self.dbs[usize::from(db)].items.get_mut(item), bytes);
         if done {
             uses::note(&self.uses, &self.dbs[usize::from(db)].items, item, self.applied.0);
-            self.touch(address, key);
+            self.touch(db, address, key);
         }
         done
     }
 
     /// Puts an item in place of what stands at its key, if anything does.
     fn swap(
+        &mut self,
+        db: u8,
+        address: Address,
+        key: &[u8],
+        body: Body<'_>,
+        expire_at: Option<Stamp>,
+        keep: KeepObject,
+    ) {
+        if self.trial.is_some() {
+            self.keep_first(db, key, self.place(db, address, key));
+        }
+        self.lay(db, address, key, body, expire_at, keep);
+        self.touch(db, address, key);
+    }
+
+    /// The same without a trace: the change doesn't count as one.
+    fn lay(
         &mut self,
         db: u8,
         address: Address,
@@ -483,7 +468,6 @@ impl Keyspace {
             self.dbs[home].expiry.insert(at, address.slot, address.tag);
             self.dbs[home].expiring += 1;
         }
-        self.touch(address, key);
     }
 
     fn take(&mut self, db: u8, key: &[u8]) {
@@ -492,8 +476,20 @@ impl Keyspace {
 
     fn take_keeping(&mut self, db: u8, key: &[u8], keep: KeepObject) {
         let address = self.address(db, key);
-        let Some(table) = self.table(db, address.slot) else { return };
-        let Place::Found(at) = table.find(&self.dbs[usize::from(db)].items, address.tag, key) else { return };
+        if self.trial.is_some()
+            && let Some(item) = self.place(db, address, key)
+        {
+            self.keep_first(db, key, Some(item));
+        }
+        if self.pull(db, address, key, keep) {
+            self.touch(db, address, key);
+        }
+    }
+
+    /// Takes an item out without a trace; false if there was none.
+    fn pull(&mut self, db: u8, address: Address, key: &[u8], keep: KeepObject) -> bool {
+        let Some(table) = self.table(db, address.slot) else { return false };
+        let Place::Found(at) = table.find(&self.dbs[usize::from(db)].items, address.tag, key) else { return false };
         self.save_first(db, table.item(at));
         let home = &mut self.dbs[usize::from(db)];
         let table = &mut home.tables[usize::from(address.slot.0)];
@@ -503,7 +499,7 @@ impl Keyspace {
         home.len -= 1;
         self.forget(db, address, old, keep);
         self.dbs[usize::from(db)].items.remove(old);
-        self.touch(address, key);
+        true
     }
 
     /// Frees what an item that leaves its table holds besides its own bytes. If it is dead, that is said now.
@@ -528,10 +524,12 @@ impl Keyspace {
         was
     }
 
-    fn touch(&mut self, address: Address, key: &[u8]) {
+    fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
+        self.keep_bucket(address.bucket);
         self.revision += 1;
         self.watch[address.bucket as usize] = self.revision;
         self.heard.changed(key);
+        self.note_for_waits(db, key);
     }
 
     fn reserve(&mut self, db: u8) {
@@ -566,28 +564,6 @@ impl Keyspace {
         let tag = u32::from_le_bytes([a, b, c, d]).max(1);
         let bucket = u32::from(u16::from_le_bytes([e, f]) ^ u16::from(db).wrapping_mul(0x9E37));
         Address { slot: Slot::of(key), tag, bucket }
-    }
-}
-
-/// Brings what these look-ups will read near, all of them at once: a look-up waits for one cache line after another, and
-/// those of different keys don't wait for each other.
-pub fn bring_near<'a>(lookups: impl Iterator<Item = Lookup<'a>>) {
-    let lookups: SmallVec<[Lookup<'a>; NEAR_MAX]> = lookups.collect();
-    // A pass for each line that depends on the one before.
-    for Lookup { table, .. } in &lookups {
-        black_box(table.len());
-    }
-    for Lookup { table, tag, .. } in &lookups {
-        black_box(table.first_tag(*tag));
-    }
-    for Lookup { table, tag, items } in &lookups {
-        let Some(item) = table.likely(*tag) else { continue };
-        let stored = items.get(item);
-        black_box(items.use_of(item).get());
-        let stored = &stored[..stored.len().min(NEAR_BYTES_MAX)];
-        for line in stored.chunks(LINE_BYTES) {
-            black_box((line[0], line[line.len() - 1]));
-        }
     }
 }
 

@@ -9,13 +9,16 @@ use super::items::ItemId;
 use super::objects::Objects;
 use super::{Db, Garbage, Keyspace, NewValue, Waste, item};
 use crate::once::{Loading, TAG_CLIENT, TAG_OUTCOME};
+use crate::scripts::{Scripts, TAG_FLUSHES, TAG_LIBRARY, TAG_SCRIPT};
 use crate::value::Object;
+use crate::waits::{self, TAG_ANSWER, TAG_WAIT};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
 use base::{Index, Stamp};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Progress of the current cut.
 #[derive(Debug, Default)]
@@ -70,7 +73,19 @@ impl Cut {
         }
     }
 
-    /// Lets outcomes be written among the small items.
+    /// Writes scripts and functions: they are few and shared.
+    fn scripts(&mut self, scripts: &Scripts) {
+        scripts.image(|head, shared| {
+            self.small.extend_from_slice(head);
+            self.out_bytes += head.len() + shared.len();
+            if !shared.is_empty() {
+                self.flush_small();
+                self.out.push_back(Piece::Bytes(shared.clone(), false));
+            }
+        });
+    }
+
+    /// Lets what are no keys be written among the small items.
     fn outcomes<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let before = self.small.len();
         let told = write(&mut self.small);
@@ -141,6 +156,11 @@ impl Keyspace {
         self.cut.out = VecDeque::from([Piece::Bytes(Bytes::from(head), true)]);
         self.outcomes.begin_cut();
         self.cut.small = Vec::new();
+        // They are few, small, and change all the time: they are written at once.
+        if !mutation::on(Mutation::WaitersNotInSnapshot) {
+            self.cut.outcomes(|small| self.waits.encode(small));
+        }
+        self.cut.scripts(&self.scripts);
     }
 
     /// Gives a cut up; what it wrote is worthless.
@@ -246,7 +266,8 @@ impl Keyspace {
         for _ in 0..keyspace.watch.len() {
             watch.push(reader.varint()?);
         }
-        let mut outcomes = Loading::default();
+        let (mut outcomes, mut waits) = (Loading::default(), waits::Loading::default());
+        let mut scripts = Scripts::default();
         loop {
             match reader.u8()? {
                 TAG_END => break,
@@ -254,12 +275,17 @@ impl Keyspace {
                 TAG_OBJECT => {
                     keyspace.load_key(&mut reader, |reader| Ok(NewValue::Object(Object::decode(reader)?)))?;
                 }
+                tag @ (TAG_SCRIPT | TAG_LIBRARY | TAG_FLUSHES) => scripts.load(tag, &mut reader)?,
                 TAG_CLIENT => outcomes.client(&mut reader)?,
                 TAG_OUTCOME => outcomes.outcome(&mut reader)?,
+                TAG_WAIT => waits.wait(&mut reader)?,
+                TAG_ANSWER => waits.answer(&mut reader)?,
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
             }
         }
         keyspace.outcomes = outcomes.done()?;
+        keyspace.waits = waits.done();
+        keyspace.scripts = Arc::new(scripts);
         keyspace.applied = (stamp, index);
         keyspace.use_all();
         (keyspace.watch, keyspace.revision) = (watch.into_boxed_slice(), revision);

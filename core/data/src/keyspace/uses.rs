@@ -5,17 +5,18 @@
 //! frequency it is the last minute of use, in 16 bits, and a counter in 8 that rises by chance, ever more seldom, and sinks
 //! with time; so it stands for the logarithm of a rate. (Morris, "Counting large numbers of events in small registers", 1978.)
 
+use super::Keyspace;
 use super::items::{Items, NOT_USED};
-use super::{Keyspace, Live};
 use crate::Context;
 use base::Stamp;
 use base::rng::Rng;
 use std::cell::Cell;
 
 /// What is noted of a key's use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Noted {
     /// When it was used last.
+    #[default]
     Recency,
     /// How often it is used. The counter rises with chance 1 in (its value times `log_factor`), and sinks by one in each
     /// `decay_minutes`, or never if that is zero.
@@ -131,23 +132,6 @@ impl Keyspace {
     fn use_of(&self, cx: &Context, key: &[u8]) -> Option<u32> {
         let item = self.place(cx.db, self.address(cx.db, key), key)?;
         Some(self.dbs[usize::from(cx.db)].items.use_of(item).get())
-    }
-
-    /// The live key `key` for questions about it, which don't count as its use.
-    #[must_use]
-    pub fn look(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
-        let found = self.peek(cx, key);
-        if found.is_none() && !cx.tick_needed.get() {
-            self.heard.missed(cx.db, key);
-        }
-        found
-    }
-
-    /// The same for those who look at how it is held: it is not missed either.
-    #[must_use]
-    pub fn peek(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
-        let item = self.place(cx.db, self.address(cx.db, key), key)?;
-        self.live(cx, self.dbs[usize::from(cx.db)].items.get(item))
     }
 
     /// All keys count as used now: a snapshot tells nothing of that.

@@ -107,9 +107,14 @@ impl Keyspace {
         if old.len == 0 {
             return;
         }
+        self.keep_buckets();
         self.revision += 1;
         self.watch.fill(self.revision);
-        self.hand_over(db, old);
+        self.keep_waits();
+        self.waits.flushed(db);
+        if let Some(old) = self.keep_flushed(db, old) {
+            self.hand_over(db, old);
+        }
     }
 
     /// A sum over the whole replicated state: equal on replicas that applied the same entries.
@@ -131,6 +136,8 @@ impl Keyspace {
             }
         }
         self.outcomes.digest(&mut hasher);
+        self.waits.digest(&mut hasher);
+        self.scripts.digest(&mut hasher);
         for revision in &self.watch {
             hasher.write_u64(*revision);
         }
