@@ -11,6 +11,7 @@ use crate::once::OwnedId;
 use crate::shard::EntryWriter;
 use crate::{Reply, Run, ShardState, Watched};
 use base::{Index, ShardId, Stamp};
+use bytes::Bytes;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct Batch {
     pub refuses_memory: bool,
     /// In their order; done from the front.
     pub tasks: VecDeque<Task>,
+    /// Scripts that tasks may name: who ran them first may have known them by chance.
+    pub texts: Vec<Bytes>,
     /// What became of each task that was done.
     pub done: Vec<Done>,
     pub end: End,

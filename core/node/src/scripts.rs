@@ -18,6 +18,7 @@ use crate::reads::name_shard;
 use crate::replica::{Kept, Replica, Waiter};
 use base::mutation::{self, Mutation};
 use base::{Index, Instant, ShardId, Stamp, Term};
+use bytes::Bytes;
 use data::batch::{Batch, Done, End, Pace, Purpose, Queued, Stop, Stopped, Task, is_scripted, only_reads};
 use data::command::prefix;
 use data::command::scripts::{Kind, Need, need, sub};
@@ -85,6 +86,8 @@ pub(crate) struct Scripts {
     line: VecDeque<(Waiter, Task)>,
     /// The first takes long: it goes alone.
     slow: bool,
+    /// What the first may name.
+    texts: Vec<Bytes>,
     lent: Option<Lent>,
     times: ScriptTimes,
 }
@@ -246,6 +249,7 @@ impl Replica {
             once_kept_ms: self.once_kept_ms,
             refuses_memory: self.evicting.refuses,
             tasks,
+            texts: std::mem::take(&mut self.scripts.texts),
             done: Vec::new(),
             end: End::Done,
             messages: Vec::new(),
@@ -274,6 +278,7 @@ impl Replica {
             return;
         }
         let Lent { before, mut waiters, purpose, pace, term, .. } = lent;
+        self.scripts.texts = batch.texts;
         let mut told = batch.messages;
         if batch.entry.is_empty() {
             self.published.append(&mut told);

@@ -42,6 +42,8 @@ struct Running<'a> {
     batch: &'a mut Batch,
     /// Lent to the script that runs.
     stage: Option<Stage>,
+    /// The texts that the last task has called by their SHA-1.
+    named: Vec<Bytes>,
     /// Scripts that were begun.
     scripts: usize,
 }
@@ -52,15 +54,23 @@ impl Engine {
     pub fn run(&mut self, mut batch: Batch) -> Batch {
         self.refresh();
         let state = batch.state.take().expect("a batch comes with its state");
+        for text in std::mem::take(&mut batch.texts) {
+            // It was compiled before, elsewhere.
+            let _ = self.script(&text, batch.shard, state.keyspace().scripts());
+        }
         let trial = match batch.purpose {
             Purpose::Entry { index, stamp, .. } => Trial::of_entry(state, index, stamp),
             Purpose::Look { stamp, seed } => Trial::reading(state, stamp, seed),
         };
         let stage = Stage::new(trial, batch.shard, batch.shard_count);
-        let mut running = Running { engine: self, batch: &mut batch, stage: Some(stage), scripts: 0 };
+        let mut running =
+            Running { engine: self, batch: &mut batch, stage: Some(stage), named: Vec::new(), scripts: 0 };
         match running.batch.purpose {
             Purpose::Entry { .. } => running.entry(),
             Purpose::Look { .. } => running.look(),
+        }
+        if let Running { batch: Batch { end: End::TooSlow, texts, .. }, named, .. } = &mut running {
+            texts.append(named);
         }
         let Stage { trial, messages, lines, .. } = running.stage.take().expect("every script gives it back");
         (batch.state, batch.messages, batch.lines) = (Some(trial.end()), messages, lines);
@@ -112,6 +122,7 @@ impl Running<'_> {
 
     /// Does a task. Nothing if it can't be done in this entry.
     fn task(&mut self, task: &Task) -> Option<Done> {
+        self.named.clear();
         if !task.is_scripted() {
             return Some(self.plain(task));
         }
@@ -198,7 +209,7 @@ impl Running<'_> {
                 self.trial().back_to(mark);
                 self.stage().messages.truncate(told);
                 // One that shared its time with others tries again alone, before it is called slow.
-                self.batch.end = if self.scripts > 1 { End::Done } else { End::TooSlow };
+                self.batch.end = if self.batch.done.is_empty() { End::TooSlow } else { End::Done };
                 None
             }
             Part::Halted(why, name) => {
@@ -299,7 +310,7 @@ impl Running<'_> {
             return Err(refused("NOSCRIPT No matching script. Please use EVAL."));
         }
         let (keys, rest) = arguments(script.kind, args).map_err(error)?;
-        let Self { engine, batch, stage, .. } = self;
+        let Self { engine, batch, stage, named, .. } = self;
         let scripts = stage.as_ref().expect("no script runs").trial.keyspace().scripts();
         let sha = match script.kind {
             Kind::Sha => engine.script_named(args[1], batch.shard, scripts),
@@ -307,6 +318,9 @@ impl Running<'_> {
         };
         let sha = sha.map_err(error)?;
         let (number, flags, writes) = engine.compiled_as(&sha);
+        if script.kind == Kind::Sha && batch.pace == Pace::Brisk {
+            named.push(engine.text(&sha));
+        }
         let looks = matches!(batch.purpose, Purpose::Look { .. });
         if looks && writes && script.access == Access::Any {
             return Err(Part::Halted(Halt::Writes, String::new()));

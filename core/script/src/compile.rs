@@ -3,6 +3,7 @@
 use crate::engine::{Compiled, Engine};
 use crate::natives::{Native, one, string};
 use base::ShardId;
+use bytes::Bytes;
 use data::Refused;
 use data::scripts::{Flags, Scripts, Sha, sha_from, sha_of};
 use mlua::{ChunkMode, Error, Function, Lua, MultiValue, Result, Table, Value};
@@ -58,7 +59,7 @@ fn shebang(body: &[u8]) -> std::result::Result<(Option<Flags>, &[u8]), String> {
     let mut flags = Flags::default();
     for word in words {
         let list = word.strip_prefix("flags=").ok_or_else(|| format!("Unknown lua shebang option: {word}"))?;
-        for name in list.split(',') {
+        for name in list.split(',').filter(|name| !name.is_empty()) {
             let flag = Flags::named(name.as_bytes());
             flags = flags.with(flag.ok_or_else(|| format!("Unexpected flag in script shebang: {name}"))?);
         }
@@ -94,7 +95,8 @@ impl Engine {
             if self.scripts.len() >= SCRIPTS_MAX {
                 self.forget_one();
             }
-            let compiled = Compiled { number, flags, writes: false, seen: Default::default(), used: 0 };
+            let text = Bytes::copy_from_slice(body);
+            let compiled = Compiled { text, number, flags, writes: false, seen: Default::default(), used: 0 };
             self.scripts.insert(sha, compiled);
         }
         self.uses += 1;
@@ -127,6 +129,11 @@ impl Engine {
     pub(crate) fn compiled_as(&self, sha: &Sha) -> (i64, Option<Flags>, bool) {
         let Compiled { number, flags, writes, .. } = &self.scripts[sha];
         (*number, *flags, *writes)
+    }
+
+    /// The text of a script that was just found.
+    pub(crate) fn text(&self, sha: &Sha) -> Bytes {
+        self.scripts[sha].text.clone()
     }
 
     /// A script was about to write where it could only read.

@@ -8,6 +8,7 @@ use crate::number::Chance;
 use crate::sandbox::{self, Ways};
 use crate::stage::Stage;
 use base::ShardId;
+use bytes::Bytes;
 use data::batch::{Pace, Stop, Stopped};
 use data::scripts::{Flags, Sha};
 use data::{Refused, Reply};
@@ -60,6 +61,7 @@ pub struct Engine {
 /// A script that was compiled.
 #[derive(Debug)]
 pub(crate) struct Compiled {
+    pub(crate) text: Bytes,
     pub(crate) number: i64,
     /// What its first line says, if it says anything.
     pub(crate) flags: Option<Flags>,

@@ -40,7 +40,7 @@ impl Model {
         let known = self.known(&id, std::slice::from_ref(&inner), false);
         known.unwrap_or_else(|| {
             let expected = self.take_effect(now, &inner, told);
-            self.remember(&id, vec![inner], false, settled(expected, told))
+            self.remember(&id, vec![inner], false, expected, told)
         })
     }
 
@@ -48,7 +48,7 @@ impl Model {
     pub fn exec_once(&mut self, id: &str, watches: &[Watch], commands: &[Asked], told: Option<&Answer>) -> Expected {
         self.known(id, commands, true).unwrap_or_else(|| {
             let expected = self.exec(watches, commands, told);
-            self.remember(id, commands.to_vec(), true, settled(expected, told))
+            self.remember(id, commands.to_vec(), true, expected, told)
         })
     }
 
@@ -78,7 +78,19 @@ impl Model {
         }
     }
 
-    fn remember(&mut self, id: &str, commands: Vec<Asked>, exec: bool, expected: Expected) -> Expected {
+    fn remember(
+        &mut self,
+        id: &str,
+        commands: Vec<Asked>,
+        exec: bool,
+        expected: Expected,
+        told: Option<&Answer>,
+    ) -> Expected {
+        if super::scripts::is_ended(&expected) {
+            // It has not happened.
+            return expected;
+        }
+        let expected = settled(expected, told);
         let (sender, number) = parts(id);
         let until = self.stamp + self.memory.kept_ms;
         let one = Remembered { sender, number, commands, exec, expected: expected.clone(), until };

@@ -7,23 +7,42 @@ use crate::workload::scripts::{Meaning, meaning, text_of};
 /// A script that is ended by force has done nothing.
 const ENDED: &str = "ERR Script stopped: ";
 
+/// What is told of it.
+pub(super) fn ended() -> Expected {
+    Expected::ErrorWith(ENDED)
+}
+
+pub(super) fn is_ended(expected: &Expected) -> bool {
+    *expected == ended()
+}
+
 /// How a script comes to its end before its last line.
 type Raised = Expected;
 
 impl Model {
     /// EVAL and its kin; nothing if it is none.
     pub(super) fn script(&mut self, name: &str, now: u64, asked: &Asked) -> Option<Expected> {
-        let text = match name {
-            "eval" | "eval_ro" => String::from_utf8_lossy(&asked.words[1]).into_owned(),
-            "evalsha" | "evalsha_ro" => match text_of(&asked.words[1]).filter(|text| self.loaded.contains(text)) {
-                Some(text) => text,
-                None => return Some(Expected::ErrorWith("NOSCRIPT ")),
-            },
+        match name {
+            "eval" | "eval_ro" | "evalsha" | "evalsha_ro" => {}
             "script" => return Some(Expected::Is(self.load(asked))),
             _ => return None,
-        };
-        let meaning = meaning(&text).expect("the workload has no other script");
+        }
+        let Some(meaning) = self.meaning(asked) else { return Some(Expected::ErrorWith("NOSCRIPT ")) };
         Some(self.means(meaning, now, asked.db, &asked.words[3..]).unwrap_or_else(|raised| raised))
+    }
+
+    /// What a call means; nothing if its script is not known.
+    fn meaning(&self, asked: &Asked) -> Option<Meaning> {
+        let text = match asked.name().as_str() {
+            "eval" | "eval_ro" => String::from_utf8_lossy(&asked.words[1]).into_owned(),
+            _ => text_of(&asked.words[1]).filter(|text| self.loaded.contains(text))?,
+        };
+        Some(meaning(&text).expect("the workload has no other script"))
+    }
+
+    /// True if a call has to be ended by force.
+    pub(super) fn is_endless(&self, asked: &Asked) -> bool {
+        asked.name().starts_with("eval") && matches!(self.meaning(asked), Some(Meaning::Spin | Meaning::Bomb))
     }
 
     fn load(&mut self, asked: &Asked) -> Answer {
@@ -77,7 +96,7 @@ impl Model {
                     Answer::bulk(why.as_bytes())
                 }
             },
-            Meaning::Spin | Meaning::Bomb => return Err(Expected::ErrorWith(ENDED)),
+            Meaning::Spin | Meaning::Bomb => return Err(ended()),
             Meaning::Long => self.call(now, db, &[b"append", one, first])?,
             Meaning::Brief => {
                 self.call(now, db, &[b"set", one, first, b"px", &words[3]])?;
@@ -91,8 +110,16 @@ impl Model {
         let asked = Asked { db, words: words.iter().map(|word| word.to_vec()).collect() };
         match self.run(now, &asked) {
             Expected::Is(Answer::Error(why)) => Err(Expected::ErrorOf(why)),
+            Expected::Is(Answer::Int(n)) => Ok(Answer::Int(as_lua_has_it(n))),
             Expected::Is(answer) => Ok(answer),
             other => unreachable!("scripts call what has one answer, not {other:?}"),
         }
     }
+}
+
+/// Lua's numbers are doubles: of a large integer the nearest is kept, and what is none any more is the least one.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "that is the point")]
+fn as_lua_has_it(n: i64) -> i64 {
+    let double = n as f64;
+    if double >= 9_223_372_036_854_775_808.0 { i64::MIN } else { double as i64 }
 }

@@ -24,6 +24,15 @@ pub struct Pending {
     pub seq: u64,
     pub part: bool,
     pub what: What,
+    /// What a script has answered, once it was run: the log doesn't tell.
+    pub told: Option<Answer>,
+}
+
+impl Pending {
+    /// A command that nobody has done anything about.
+    pub fn new((client, seq): (ClientId, u64), part: bool, what: What) -> Self {
+        Self { client, seq, part, what, told: None }
+    }
 }
 
 /// What it does.
@@ -253,7 +262,7 @@ impl Ledger {
 
     /// Who asked for an operation of a new entry.
     fn of(&mut self, now: Now, operation: Operation, arrived: &mut VecDeque<Pending>) -> Pending {
-        let silent = |what| Pending { client: ClientId(0), seq: 0, part: false, what };
+        let silent = |what| Pending::new((ClientId(0), 0), false, what);
         match operation {
             Operation::Asked => arrived.pop_front().expect("nothing_is_logged_that_nobody_asked_for"),
             Operation::Waits(patience) => {
@@ -317,7 +326,7 @@ impl Ledger {
         );
         let mut told = Vec::new();
         let read = self.twin.apply(index, &proposal.entry, |one| match one {
-            Told::Reply(reply) => told.push(Some(answer(&reply))),
+            Told::Reply(reply) => told.push(answer(&reply)),
             Told::Waits(_) => told.push(None),
             Told::Over(..) => {}
         });
@@ -347,17 +356,27 @@ impl Ledger {
         let wanted = self.stamp_at(now);
         let (Purpose::Entry { stamp, .. } | Purpose::Look { stamp, .. }) = purpose;
         assert_eq!(stamp.0, wanted, "stamps_follow_the_boot_clock: shard {}", self.shard);
-        self.lent_at = matches!(purpose, Purpose::Entry { .. }).then_some(wanted);
+        if let Purpose::Entry { .. } = purpose {
+            self.lent_at = Some(wanted);
+        }
     }
 
     /// Scripts were tried out at `now`: those that needed no entry have taken effect. What stood in the entry before comes first.
     pub fn tried(&mut self, now: Now, batch: &Batch, before: usize) -> Vec<Effect> {
         let (mut at, mut effects) = (before, Vec::new());
+        if batch.entry.is_empty() {
+            self.lent_at = None;
+        }
         for done in &batch.done {
             match done {
-                Done::Logged(_) => at += 1,
-                Done::Answered(_) => {
-                    let pending = self.arrived.remove(at).expect("what was tried had arrived");
+                Done::Logged(reply) => {
+                    let pending = self.arrived.get_mut(at).expect("what was tried had arrived");
+                    pending.told = reply.as_ref().and_then(answer);
+                    at += 1;
+                }
+                Done::Answered(reply) => {
+                    let mut pending = self.arrived.remove(at).expect("what was tried had arrived");
+                    pending.told = answer(reply);
                     effects.push(self.read(now, pending));
                 }
             }
@@ -388,7 +407,8 @@ impl Ledger {
 
     /// `told` is what the copy answered to it.
     fn take_effect(&mut self, stamp: u64, pending: Pending, told: Option<&Answer>) -> Option<Effect> {
-        let Pending { client, seq, part, what } = pending;
+        let Pending { client, seq, part, what, told: tried } = pending;
+        let told = tried.as_ref().or(told);
         match what {
             What::Office => {
                 self.model.nobody_waits();
@@ -493,11 +513,14 @@ fn effect(served: Served) -> Effect {
     Effect { client: ClientId(client), seq, part: false, expected, watched: Vec::new() }
 }
 
-/// A reply as a client sees it.
-fn answer(reply: &data::Reply) -> Answer {
+/// A reply as a client sees it; nothing if the leader alone knows it.
+fn answer(reply: &data::Reply) -> Option<Answer> {
+    if *reply == data::Reply::Kept {
+        return None;
+    }
     let mut bytes = Vec::new();
     encode(reply, Proto::Two, &mut bytes);
-    Answer::read(&bytes).expect("a reply is made whole").0
+    Some(Answer::read(&bytes).expect("a reply is made whole").0)
 }
 
 fn let_go_answer(how: How) -> Expected {

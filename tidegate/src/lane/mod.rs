@@ -285,6 +285,7 @@ impl Driver {
             scripts::run_patient(self.id, &mut self.out, &self.shared);
             let ran_ns = self.ran_from.take().map(|from| now.boot.since_ns(from));
             self.deliver(ran_ns);
+            self.deliver_messages();
             self.send_all();
             self.send_to_peers();
             self.tell_again();

@@ -54,11 +54,12 @@ impl Outcomes {
         let tight = self.clients.len() + used > self.caps.clients
             || self.kept.len() + used > self.caps.outcomes
             || self.reply_bytes + used * ONCE_REPLY_BYTES_MAX > self.caps.reply_bytes;
-        if leaves || tight {
+        // Its outcome may be among those that go first.
+        let sinks = foresight.floors.get(id.client).is_some_and(|floor| id.seq <= *floor);
+        if leaves || tight || sinks {
             return Foreseen::Unsure;
         }
         match self.look(id, fingerprint, now) {
-            Known::No if foresight.floors.get(id.client).is_some_and(|floor| id.seq <= *floor) => Foreseen::Unsure,
             Known::No => Foreseen::Runs,
             known => Foreseen::Answered(known),
         }
