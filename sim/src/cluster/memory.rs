@@ -53,6 +53,9 @@ impl World {
             for notice in evicted {
                 self.count("eviction");
                 let key = std::str::from_utf8(&notice.key).expect("clients write text");
+                if self.checks.queues.evict(key) {
+                    continue;
+                }
                 let command = Command::redis(&["DEL", key]).expect("the checker knows it");
                 let who = format!("eviction of {key} by {index} of {shard}");
                 let op = self.checks.history.invoke(who, command, self.now.saturating_sub(SLACK_NS));
