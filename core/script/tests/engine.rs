@@ -277,6 +277,7 @@ fn all_are_ended() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "another thread is what it is about")]
 fn a_flag_of_another_thread_ends_what_no_limit_does() {
     let limits = Limits { steps: u64::MAX, ..Limits::default() };
     let mut bench = Bench::new(limits);

@@ -18,6 +18,7 @@ pub struct Part<'a> {
 
 /// What a frame asks.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and lives for a call")]
 pub enum Asked<'a> {
     /// One command for each key, and how they are answered together.
     Core { parts: SmallVec<[Part<'a>; 1]>, how: How },

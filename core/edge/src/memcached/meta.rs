@@ -190,7 +190,7 @@ fn decoded(text: &[u8]) -> Option<Vec<u8>> {
         _ => None,
     };
     let bare = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
-    if text.len() % 4 != 0 || bare.len() % 4 == 1 {
+    if !text.len().is_multiple_of(4) || bare.len() % 4 == 1 {
         return None;
     }
     let mut out = Vec::with_capacity(bare.len() * 3 / 4);

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 /// What the driver must do next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and lives for a call")]
 pub enum Step<'a> {
     /// For the core, in this order: their replies come back by [`Session::on_reply`].
     Requests(SmallVec<[Call<'a>; 1]>),
