@@ -140,6 +140,12 @@ impl Model {
         Answer::ok()
     }
 
+    /// What stands where a key was goes.
+    pub(super) fn forget_outliving(&mut self, db: u8, key: &[u8]) {
+        self.fills.old.remove(&(db, key.to_vec()));
+        self.fills.nothing.remove(&(db, key.to_vec()));
+    }
+
     /// Whoever changes a key, or removes it even if it isn't there, ends all that.
     pub(super) fn forget_fills(&mut self, db: u8, key: &[u8]) {
         let name: Key = (db, key.to_vec());

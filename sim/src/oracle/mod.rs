@@ -222,7 +222,11 @@ impl Model {
 
     /// A key goes for want of memory: as if it were deleted.
     pub fn evict(&mut self, db: u8, key: &[u8]) {
-        self.remove(db, key);
+        if self.keys.contains_key(&(db, key.to_vec())) {
+            self.remove(db, key);
+        } else {
+            self.forget_outliving(db, key);
+        }
     }
 
     fn changed(&mut self, db: u8, key: &[u8]) {

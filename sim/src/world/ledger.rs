@@ -251,7 +251,8 @@ impl Ledger {
         let stamp = stamp.expect("an entry has a stamp");
         self.stamps_follow_the_boot_clock(now, stamp);
         let mut arrived = std::mem::take(&mut self.arrived);
-        let operations = shard::operations(index, &entry).expect("a leader wrote it");
+        let operations = shard::operations(index, &entry)
+            .unwrap_or_else(|bad| panic!("a leader wrote what can't be read: {bad:?} in {entry:?}"));
         let commands: Vec<Pending> = operations.into_iter().map(|one| self.of(now, one, &mut arrived)).collect();
         // What else has arrived waits in line with a script, or behind it.
         self.arrived = arrived;
@@ -432,7 +433,7 @@ impl Ledger {
         let former = self.last_of.insert(client, seq);
         assert!(
             former.is_none_or(|former| former < seq),
-            "commands_of_a_client_take_effect_in_their_order: client {client}, {seq} after {former:?}"
+            "commands_of_a_client_take_effect_in_their_order: client {client}, {seq} after {former:?}: {what:?}"
         );
         let mut watched = Vec::new();
         let expected = match what {
@@ -539,13 +540,13 @@ fn let_go_answer(how: How) -> Expected {
 /// A call that was held back waits since it came, as nearly as its leader's clock of milliseconds can tell.
 fn settle(what: &mut What, patience: Patience) {
     let What::Wait { asked, since, until, .. } = what else { unreachable!("a call that may wait") };
-    let near = |logged: u64, wanted: u64| logged.abs_diff(wanted) <= 1;
-    assert!(near(patience.since.0, *since), "calls_wait_since_they_came: {asked}: {} not {since}", patience.since.0);
-    let later = match (patience.until, *until) {
-        (Some(logged), Some(wanted)) => logged.0 + 1 >= wanted,
+    let earlier = patience.since.0 <= *since + 1;
+    assert!(earlier, "calls_wait_since_they_came: {asked}: {} not {since}", patience.since.0);
+    let lasts = match (patience.until, *until) {
+        (Some(logged), Some(wanted)) => logged.0 - patience.since.0 >= wanted - *since,
         (None, None) => true,
         _ => false,
     };
-    assert!(later, "calls_wait_as_long_as_they_were_told: {asked}: {:?} not {until:?}", patience.until);
+    assert!(lasts, "calls_wait_as_long_as_they_were_told: {asked}: {:?} not {until:?}", patience.until);
     (*since, *until) = (patience.since.0, patience.until.map(|until| until.0));
 }

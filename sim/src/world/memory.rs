@@ -4,7 +4,7 @@ use super::World;
 use base::rng::Rng;
 use base::{Index, Stamp};
 use data::keyspace::{Among, Noted, Order, Ttl};
-use data::{Context, Keyspace};
+use data::{Context, Keyspace, Reply, Run, command};
 use node::{Elsewhere, Memory};
 
 /// One run in four has a limit that some values fit and others don't. Of a seed of its own: runs that are known for what they
@@ -25,9 +25,23 @@ fn least_bytes() -> u64 {
     let mut keyspace = Keyspace::new((0, 0));
     keyspace.advance(Stamp(1), Index(1));
     for db in 0..crate::workload::DATABASES {
-        keyspace.set_string(&Context::new(db, Stamp(1)), b"k", b"v", Ttl::Clear);
+        let cx = Context::new(db, Stamp(1));
+        keyspace.set_string(&cx, b"k", b"v", Ttl::Clear);
+        // One key that is being filled, and one of which an old value would be kept.
+        let Reply::Array(told) = ask(&mut keyspace, &cx, &[b"getfill", b"f", b"10", b"STALE", b"10"]) else {
+            panic!("GETFILL answers a list")
+        };
+        let Reply::Int(token) = told[2] else { panic!("it gives a token: {told:?}") };
+        ask(&mut keyspace, &cx, &[b"fill", b"f", token.to_string().as_bytes(), b"v"]);
+        ask(&mut keyspace, &cx, &[b"getfill", b"g", b"10"]);
     }
     keyspace.used_bytes() as u64
+}
+
+fn ask(keyspace: &mut Keyspace, cx: &Context, words: &[&[u8]]) -> Reply {
+    let row = command::find(words[0]).expect("a command");
+    let Run::Write(run) = row.run else { panic!("it may write") };
+    run(keyspace, cx, words).expect("it is a call that makes sense")
 }
 
 impl World {

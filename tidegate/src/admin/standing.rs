@@ -9,7 +9,6 @@ use data::{Refused, Reply};
 /// One of the commands; `args` with the name.
 pub fn standing(shared: &Shared, name: &str, args: &[&[u8]]) -> Reply {
     match name {
-        "wait" => wait(shared, args[1], args[2]).unwrap_or_else(Reply::Error),
         "waitaof" => wait_disks(shared, args).unwrap_or_else(Reply::Error),
         "role" => role(shared),
         "lastsave" => {
@@ -43,12 +42,6 @@ pub fn standing(shared: &Shared, name: &str, args: &[&[u8]]) -> Reply {
 fn replicas(shared: &Shared) -> usize {
     let voters = |status: &node::ShardStatus| status.voters.len() / 2;
     lock(&shared.shards).values().map(voters).min().unwrap_or(0)
-}
-
-fn wait(shared: &Shared, count: &[u8], timeout: &[u8]) -> Result<Reply, Refused> {
-    integer(count)?;
-    check_timeout(timeout)?;
-    Ok(Reply::count(replicas(shared)))
 }
 
 fn wait_disks(shared: &Shared, args: &[&[u8]]) -> Result<Reply, Refused> {

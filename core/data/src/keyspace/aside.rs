@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 /// Where the hidden databases of each kind begin.
 const MARKS: u8 = DATABASE_COUNT;
-const LEASES: u8 = 2 * DATABASE_COUNT;
+pub(super) const LEASES: u8 = 2 * DATABASE_COUNT;
 /// All databases, the hidden ones too.
 pub(super) const HOME_COUNT: u8 = 3 * DATABASE_COUNT;
 
@@ -197,6 +197,11 @@ impl Keyspace {
                 self.drop_record(LEASES + db, key);
             }
         }
+    }
+
+    /// What stands where a key was goes.
+    pub(super) fn drop_outliving(&mut self, db: u8, key: &[u8]) {
+        self.drop_record(MARKS + db, key);
     }
 
     /// Something has changed beside a key: who waits for one that isn't being filled any more may fill it.

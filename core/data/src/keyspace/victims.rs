@@ -5,9 +5,11 @@
 //! drawn, the best of them wait in a pool with those of former draws, and the best of the pool goes. (Psounis and
 //! Prabhakar, "A randomized web-cache replacement scheme", 2001.)
 
+use super::aside::LEASES;
 use super::item;
 use super::items::ItemId;
 use super::{Class, Db, Keyspace};
+use base::limits::DATABASE_COUNT;
 use base::rng::Rng;
 use base::{Slot, Stamp};
 use std::collections::BTreeSet;
@@ -111,12 +113,20 @@ impl Keyspace {
     /// True if there is a key that may go.
     #[must_use]
     pub fn has_victims(&self, among: Among) -> bool {
-        self.dbs.iter().any(|home| home.count(among) > 0)
+        self.drawable().iter().any(|home| home.count(among) > 0)
+    }
+
+    /// What may be drawn: keys, and what is kept beside them or outlives them. Who is filling a key is not put off by want of memory.
+    fn drawable(&self) -> &[Db] {
+        &self.dbs[..usize::from(LEASES)]
     }
 
     /// An entry takes a key out. Not if it isn't there any more, or is to go only among those that expire and doesn't.
     pub(crate) fn evict(&mut self, db: u8, key: &[u8], among: Among) -> bool {
-        let Some(found) = self.place(db, self.address(db, key), key) else { return false };
+        let Some(found) = self.place(db, self.address(db, key), key) else {
+            self.drop_outliving(db, key);
+            return false;
+        };
         let expire_at = item::view(self.dbs[usize::from(db)].items.get(found)).expire_at;
         if among == Among::Expiring && expire_at.is_none() {
             return false;
@@ -131,7 +141,7 @@ impl Keyspace {
     }
 
     fn named(&self, db: u8, item: ItemId) -> Victim {
-        Victim { db, key: item::key(self.dbs[usize::from(db)].items.get(item)).into() }
+        Victim { db: db % DATABASE_COUNT, key: item::key(self.dbs[usize::from(db)].items.get(item)).into() }
     }
 }
 
@@ -156,7 +166,7 @@ impl Picking<'_> {
 
     /// A key by chance that may go and doesn't go yet.
     fn draw(&self, rng: &mut Rng) -> Option<(u8, ItemId)> {
-        let (dbs, among) = (&self.keyspace.dbs, self.wanted.among);
+        let (dbs, among) = (self.keyspace.drawable(), self.wanted.among);
         let all: usize = dbs.iter().map(|home| home.count(among)).sum();
         let mut rank = usize::try_from(rng.below((all as u64).max(1))).ok()?;
         let at = dbs.iter().position(|home| {
@@ -196,7 +206,7 @@ impl Picking<'_> {
 
     /// Takes what expires first: that is known without a draw.
     fn take_soonest(&mut self) {
-        let mut heads: Vec<_> = self.keyspace.dbs.iter().map(|home| home.expiry.in_order().peekable()).collect();
+        let mut heads: Vec<_> = self.keyspace.drawable().iter().map(|home| home.expiry.in_order().peekable()).collect();
         while self.is_short() {
             let first = heads.iter_mut().enumerate().filter_map(|(db, head)| Some((*head.peek()?, db))).min();
             let Some(((at, slot, tag), db)) = first else { return };
