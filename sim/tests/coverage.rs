@@ -81,7 +81,14 @@ fn the_table_of_commands_says_what_tries_them() {
 }
 
 /// Commands of a shard that the model doesn't know, each for a reason.
-const UNDRAWN: &[(&str, &str)] = &[];
+const UNDRAWN: &[(&str, &str)] = &[
+    ("cluster", "a map, not a key"),
+    ("object", "what a node notes of keys' uses, and names of encodings: tables of core/data"),
+    ("pfdebug", "how a sketch is drawn: tables of core/data"),
+    ("pfselftest", "no state"),
+    ("restore-asking", "RESTORE"),
+    ("time", "the clock"),
+];
 
 #[test]
 fn every_command_of_a_shard_is_compared_with_the_model() {
@@ -89,7 +96,12 @@ fn every_command_of_a_shard_is_compared_with_the_model() {
     let missing: Vec<&str> = command::all()
         .filter(|row| matches!(row.run, Run::Read(_) | Run::Write(_)) && !row.name.contains(['|', '.']))
         .map(|row| row.name)
-        .filter(|name| !drawn.contains(*name) && !UNDRAWN.iter().any(|(known, _)| known == name))
+        .filter(|name| !drawn.contains(*name))
         .collect();
-    assert!(missing.is_empty(), "{missing:?} are tried by no simulated client");
+    let excused: Vec<&str> = UNDRAWN.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        missing.into_iter().collect::<BTreeSet<_>>(),
+        excused.into_iter().collect(),
+        "tried by no simulated client"
+    );
 }
