@@ -1,0 +1,47 @@
+"""What the tests of Python libraries share: where the server is (arguments HOST PORT), exact checks, and waits that end."""
+
+import sys
+import threading
+import time
+
+checks = 0
+started = time.monotonic()
+
+
+def check(got, wanted, what=""):
+    """The value is the wanted one, and of its type."""
+    global checks
+    assert got == wanted and type(got) is type(wanted), f"{what}: got {got!r}, expected {wanted!r}"
+    checks += 1
+
+
+def refuses(kind, text, call):
+    """The call raises an error of this kind that says so; gives it."""
+    global checks
+    try:
+        got = call()
+    except kind as error:
+        assert text in str(error), f"an error that says {text!r}: {error!r}"
+        checks += 1
+        return error
+    raise AssertionError(f"{kind.__name__} expected, got {got!r}")
+
+
+def ends_within(seconds):
+    """Ends the process if it still runs then: no wait of a library may hold the whole."""
+
+    def late():
+        print(f"{sys.argv[0]}: not done within {seconds} s", file=sys.stderr, flush=True)
+        import faulthandler
+        import os
+
+        faulthandler.dump_traceback()
+        os._exit(1)
+
+    timer = threading.Timer(seconds, late)
+    timer.daemon = True
+    timer.start()
+
+
+def passed(name):
+    print(f"{name}: {checks} checks passed in {time.monotonic() - started:.1f} s", flush=True)
