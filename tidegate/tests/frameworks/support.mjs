@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 
-export const [host, port, modules] = [process.argv[2], Number(process.argv[3]), process.argv[4]];
+export const [host, port] = [process.argv[2], Number(process.argv[3])];
+export const modules = process.argv[2].startsWith('{') ? process.argv[3] : process.argv[4];
 export const load = createRequire(`${resolve(modules)}/`);
 export const versionOf = (name) => JSON.parse(load('node:fs').readFileSync(`${modules}/node_modules/${name}/package.json`)).version;
 let checks = 0;
@@ -52,11 +53,11 @@ export class Tally {
 }
 
 // Runs the parts by turns, says what passed, and ends the process although libraries may hold connections open.
-export async function run(name, parts) {
+export async function run(name, parts, seconds = 30) {
   const started = performance.now();
   for (const part of parts) {
     try {
-      await within(30, part.name, part());
+      await within(seconds, part.name, part());
     } catch (error) {
       console.error(`${name}: ${part.name}`);
       console.error(error);
@@ -65,4 +66,29 @@ export async function run(name, parts) {
   }
   console.log(`${name}: ${checks} checks passed in ${((performance.now() - started) / 1000).toFixed(1)} s`);
   process.exit(0);
+}
+
+// Of a test on a cluster: called with TAG MODULES, the RESP ports of the nodes that survive and the cluster ports of all nodes
+// by commas. It says `half` when it's in the middle of its work; then a node is killed, and stdin ends.
+export function cluster() {
+  const [tag, , ports, all] = process.argv.slice(2);
+  const numbers = (text) => text.split(',').map(Number);
+  const state = { killed: false };
+  const killed = new Promise((done) => process.stdin.on('end', done).resume()).then(() => { state.killed = true; });
+  return { tag, ports: numbers(ports), clusterPorts: numbers(all), state, killed, half: () => console.log('half') };
+}
+
+// The call's value, once it's no error; says by `retried` which errors came before. It ends the test after 20 s.
+export async function insist(call, retried = {}) {
+  const late = performance.now() + 20_000;
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      const name = error.message.split(' ')[0];
+      retried[name] = (retried[name] ?? 0) + 1;
+      if (performance.now() > late) throw error;
+      await new Promise((again) => setTimeout(again, 20));
+    }
+  }
 }

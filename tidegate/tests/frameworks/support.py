@@ -45,3 +45,35 @@ def ends_within(seconds):
 
 def passed(name):
     print(f"{name}: {checks} checks passed in {time.monotonic() - started:.1f} s", flush=True)
+
+
+class Death:
+    """Of a test on a cluster: `half()` says that it's in the middle of its work; then a node is killed, and stdin ends."""
+
+    def __init__(self):
+        self.is_over = threading.Event()
+        self.errors = {}
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        sys.stdin.read()
+        self.is_over.set()
+
+    def half(self):
+        print("half", flush=True)
+
+    def met(self, error):
+        name = f"{type(error).__name__} {str(error).split(' ')[0]}"
+        self.errors[name] = self.errors.get(name, 0) + 1
+
+    def insist(self, call, seconds=20):
+        """The call's value, once it raises no error; it must come before this time."""
+        late = time.monotonic() + seconds
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                self.met(error)
+                if time.monotonic() > late:
+                    raise
+                time.sleep(0.02)
