@@ -55,7 +55,8 @@ const OP_ONCE: u8 = 3;
 const HEAD_ROOM: usize = 12;
 /// The year 10889: times to live can be added to it.
 const STAMP_MAX: u64 = 1 << 48;
-/// An entry's buffer begins with the size of the last one, up to this.
+/// Entries up to this are copied out of the buffer that they were made in, which serves the next one: a log keeps them for a
+/// while, without the room that a growing buffer has left over.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 impl EntryWriter {
@@ -120,8 +121,12 @@ impl EntryWriter {
         let from = HEAD_ROOM - head.len();
         self.body[from..HEAD_ROOM].copy_from_slice(&head);
         self.count = 0;
-        let next = Vec::with_capacity(self.body.len().min(KEPT_BYTES_MAX));
-        Bytes::from(std::mem::replace(&mut self.body, next)).slice(from..)
+        if self.body.len() > KEPT_BYTES_MAX {
+            return Bytes::from(std::mem::take(&mut self.body)).slice(from..);
+        }
+        let entry = Bytes::copy_from_slice(&self.body[from..]);
+        self.body.clear();
+        entry
     }
 
     /// Leaves room for the head.

@@ -84,6 +84,8 @@ pub struct Driver {
     /// What is known of them, for the cluster endpoint.
     pub neighbours: Option<Neighbours>,
     peers_at: std::time::Instant,
+    /// What links brought, empty between turns.
+    peer_events: Vec<crate::peers::Event>,
     /// Told once, when every shard of the lane is served.
     pub ready: Option<Sender<()>>,
 }
@@ -162,6 +164,7 @@ impl Driver {
             peers: None,
             neighbours: None,
             peers_at: std::time::Instant::now(),
+            peer_events: Vec::new(),
             ready: None,
         }
     }
