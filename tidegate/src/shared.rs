@@ -12,6 +12,8 @@ use arc_swap::ArcSwap;
 use base::{ClientId, NodeId, Roster, ShardId};
 use bytes::Bytes;
 use consensus::Envelope;
+use data::Reply;
+use data::waits::How;
 use edge::cluster::Map;
 use node::{Heard, LaneMessage, ShardStatus, SnapshotNews, SnapshotWaiting};
 use std::collections::BTreeMap;
@@ -33,6 +35,18 @@ pub enum Input {
     },
     BeginSnapshots,
     Kill(ClientId),
+    /// A client's call that waits is to end so; who asked is told whether it did.
+    Unblock {
+        client: ClientId,
+        how: How,
+        asker: Option<Asker>,
+    },
+    /// The answer to what a client of the lane asked of another lane.
+    Answer {
+        client: ClientId,
+        seq: u64,
+        reply: Reply,
+    },
     /// What entries did to keys of another lane's shards.
     Heard(Arc<[Heard]>),
     /// Another lane's client reads what one of this lane's is to be told.
@@ -47,6 +61,14 @@ pub enum Input {
     /// CLIENT PAUSE is over.
     Resumed,
     Stop,
+}
+
+/// A client that waits for what another lane does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub lane: usize,
+    pub client: ClientId,
+    pub seq: u64,
 }
 
 /// A lane's mailbox.

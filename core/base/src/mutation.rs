@@ -58,6 +58,14 @@ pub enum Mutation {
     OnceFloorIgnored,
     /// Snapshots leave outcomes and floors out.
     OnceNotInSnapshot,
+    /// Who came last is served first.
+    NewestWaiterFirst,
+    /// A write and those who wait for it are not one step: they are served by the next entry.
+    WaitersServedLater,
+    /// What a call was answered that may wait is not known when it is asked again.
+    WaitAnswersForgotten,
+    /// Those who wait under a leader wait on under the next one, whether anybody asks for them or not.
+    WaitersOutliveLeader,
     /// A leader commits what any one replica holds (R1).
     CommitWithoutQuorum,
     /// A notice of a log that was cut back since counts for the new one (R2).

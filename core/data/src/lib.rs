@@ -12,6 +12,7 @@ pub mod reply;
 pub mod reply_codec;
 pub mod shard;
 pub mod value;
+pub mod waits;
 
 pub use command::{Command, Run};
 pub use context::Context;
@@ -19,4 +20,4 @@ pub use keyspace::Garbage;
 pub use keyspace::Keyspace;
 pub use refused::Refused;
 pub use reply::{Blob, Reply, Watched};
-pub use shard::ShardState;
+pub use shard::{ShardState, Told};

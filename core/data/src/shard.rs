@@ -7,6 +7,7 @@
 use crate::command::{self, Command};
 use crate::keyspace::{NEAR_MAX, bring_near};
 use crate::once::{Id, Known};
+use crate::waits::{Caller, How, Patience, WaitId};
 use crate::{Context, Garbage, Keyspace, Refused, Reply, Run, Watched};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{DATABASE_COUNT, EXPIRED_PER_ENTRY_MAX};
@@ -22,8 +23,29 @@ pub struct ShardState {
     keyspace: Keyspace,
     /// Calls of the entry that is applied.
     calls: u64,
+    /// How many of them have begun to wait.
+    begun: u64,
     /// Its operations, each of which is answered once.
     operations: usize,
+}
+
+/// What apply tells of operations.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// The reply of the entry's next operation.
+    Reply(Reply),
+    /// The entry's next operation found nothing, and waits.
+    Waits(WaitId),
+    /// An operation of before, of this entry or another, doesn't wait any more.
+    Over(WaitId, Reply),
+}
+
+/// An id that covers an operation, and the operation's fingerprint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Covered<'a> {
+    pub(crate) id: Id<'a>,
+    pub(crate) fingerprint: u64,
+    pub(crate) keep_ms: u64,
 }
 
 /// A log entry in the making: commands are added as they arrive.
@@ -51,6 +73,12 @@ const OP_COMMAND: u8 = 1;
 const OP_EXEC: u8 = 2;
 /// An id, before the operation that it covers.
 const OP_ONCE: u8 = 3;
+/// A command that waits if it finds nothing.
+const OP_WAIT: u8 = 10;
+/// A command that waits is let go.
+const OP_LET_GO: u8 = 11;
+/// A leader's first operation: nobody waits but whom it is asked for.
+const OP_OFFICE: u8 = 12;
 /// The longest head of an entry: version, stamp, kind.
 const HEAD_ROOM: usize = 12;
 /// The year 10889: times to live can be added to it.
@@ -73,6 +101,32 @@ impl EntryWriter {
         self.begin();
         self.body.push(OP_COMMAND);
         self.put_call(db, command, args);
+        self.count += 1;
+    }
+
+    /// Adds one command that waits if it finds nothing.
+    pub fn wait(&mut self, caller: Option<Caller>, patience: Patience, db: u8, command: &Command, args: &[&[u8]]) {
+        self.begin();
+        self.body.extend_from_slice(&[OP_WAIT, u8::from(caller.is_some())]);
+        caller.iter().for_each(|caller| caller.encode(&mut self.body));
+        patience.encode(&mut self.body);
+        self.put_call(db, command, args);
+        self.count += 1;
+    }
+
+    /// Lets a command go that waits. It has no reply of its own.
+    pub fn let_go(&mut self, id: WaitId, how: How) {
+        self.begin();
+        self.body.push(OP_LET_GO);
+        id.encode(&mut self.body);
+        self.body.push(how.code());
+        self.count += 1;
+    }
+
+    /// A leader takes office. It has no reply.
+    pub fn office(&mut self) {
+        self.begin();
+        self.body.push(OP_OFFICE);
         self.count += 1;
     }
 
@@ -137,12 +191,17 @@ impl EntryWriter {
     }
 
     fn put_call(&mut self, db: u8, command: &Command, args: &[&[u8]]) {
-        self.body.push(db);
-        put_varint(&mut self.body, u64::from(command.id));
-        put_varint(&mut self.body, args.len() as u64);
-        for arg in args {
-            put_bytes(&mut self.body, arg);
-        }
+        put_call(&mut self.body, db, command, args);
+    }
+}
+
+/// Appends a call.
+pub(crate) fn put_call(out: &mut Vec<u8>, db: u8, command: &Command, args: &[&[u8]]) {
+    out.push(db);
+    put_varint(out, u64::from(command.id));
+    put_varint(out, args.len() as u64);
+    for arg in args {
+        put_bytes(out, arg);
     }
 }
 
@@ -155,6 +214,39 @@ pub fn genesis(stamp: Stamp, seed: (u64, u64)) -> Vec<u8> {
     put_varint(&mut entry, seed.0);
     put_varint(&mut entry, seed.1);
     entry
+}
+
+/// An operation of an entry, as those see it who look on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Somebody has asked for it, and is answered or waits.
+    Asked,
+    /// A command that waits is let go.
+    LetGo(WaitId, How),
+    /// A leader takes office.
+    Office,
+}
+
+/// The operations of an entry that could be applied at `index`.
+pub fn operations(index: Index, entry: &[u8]) -> Result<Vec<Operation>, BadEntry> {
+    check(index, entry)?;
+    let mut reader = Reader::new(entry);
+    reader.u8()?;
+    reader.varint()?;
+    let mut found = Vec::new();
+    if reader.u8()? == KIND_BATCH {
+        while !reader.is_empty() {
+            let mut ahead = reader;
+            let operation = match ahead.u8()? {
+                OP_LET_GO => Operation::LetGo(WaitId::decode(&mut ahead)?, How::of_code(ahead.u8()?)?),
+                OP_OFFICE => Operation::Office,
+                _ => Operation::Asked,
+            };
+            found.push(operation);
+            next_operation(&mut reader)?;
+        }
+    }
+    Ok(found)
 }
 
 /// Whether [`ShardState::apply`] could read the entry at `index`, which comes from elsewhere; nothing is done.
@@ -171,13 +263,7 @@ pub fn check(index: Index, entry: &[u8]) -> Result<(), BadEntry> {
         }
         KIND_BATCH => {
             while !reader.is_empty() {
-                let mut op = reader.u8()?;
-                if op == OP_ONCE {
-                    Id::decode(&mut reader)?;
-                    reader.varint()?;
-                    op = reader.u8()?;
-                }
-                check_operation(op, &mut reader)?;
+                next_operation(&mut reader)?;
             }
         }
         other => return Err(DecodeError::Unknown(u64::from(other)).into()),
@@ -185,15 +271,36 @@ pub fn check(index: Index, entry: &[u8]) -> Result<(), BadEntry> {
     Ok(())
 }
 
+/// Reads an operation and what covers it.
+fn next_operation(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+    let mut op = reader.u8()?;
+    if op == OP_ONCE {
+        Id::decode(reader)?;
+        reader.varint()?;
+        op = reader.u8()?;
+    }
+    check_operation(op, reader)
+}
+
 fn check_operation(op: u8, reader: &mut Reader<'_>) -> Result<(), BadEntry> {
     let calls = match op {
         OP_COMMAND => 1,
+        OP_WAIT => {
+            skip_wait(reader)?;
+            1
+        }
         OP_EXEC => {
             for _ in 0..reader.varint()? {
                 skip_watched(reader)?;
             }
             reader.varint()?
         }
+        OP_LET_GO => {
+            WaitId::decode(reader)?;
+            How::of_code(reader.u8()?)?;
+            0
+        }
+        OP_OFFICE => 0,
         other => return Err(DecodeError::Unknown(u64::from(other)).into()),
     };
     for _ in 0..calls {
@@ -204,7 +311,7 @@ fn check_operation(op: u8, reader: &mut Reader<'_>) -> Result<(), BadEntry> {
 
 impl Default for ShardState {
     fn default() -> Self {
-        Self { keyspace: Keyspace::new((0, 0)), calls: 0, operations: 0 }
+        Self { keyspace: Keyspace::new((0, 0)), calls: 0, begun: 0, operations: 0 }
     }
 }
 
@@ -212,7 +319,7 @@ impl ShardState {
     /// The state that a snapshot holds.
     #[must_use]
     pub fn with_keyspace(keyspace: Keyspace) -> Self {
-        Self { keyspace, calls: 0, operations: 0 }
+        Self { keyspace, calls: 0, begun: 0, operations: 0 }
     }
 
     /// The keys and values.
@@ -231,18 +338,38 @@ impl ShardState {
         &mut self.keyspace
     }
 
-    /// Applies the committed entry at `index`; one reply for each of its commands goes to `replied`.
-    pub fn apply(&mut self, index: Index, entry: &[u8], mut replied: impl FnMut(Reply)) -> Result<(), BadEntry> {
+    pub(crate) fn keyspace_mut(&mut self) -> &mut Keyspace {
+        &mut self.keyspace
+    }
+
+    /// Names the next call of the entry that begins to wait.
+    pub(crate) fn next_wait(&mut self) -> WaitId {
+        self.begun += 1;
+        WaitId::Logged { index: self.keyspace.applied_index(), nth: self.begun }
+    }
+
+    /// Calls of the entry so far: what each leaves to chance depends on it.
+    #[cfg(test)]
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Applies the committed entry at `index`. One reply for each of its commands goes to `told`, in their order, or that the command
+    /// waits; and between them what commands of before are answered that waited.
+    pub fn apply(&mut self, index: Index, entry: &[u8], mut told: impl FnMut(Told)) -> Result<(), BadEntry> {
         let mut reader = Reader::new(entry);
-        (self.calls, self.operations) = (0, 0);
+        (self.calls, self.begun, self.operations) = (0, 0, 0);
+        if !mutation::on(Mutation::WaitersServedLater) {
+            self.keyspace.waits_mut().forget_ready();
+        }
         match reader.u8()? {
             APPLY_VERSION => {}
             other => return Err(DecodeError::Unknown(u64::from(other)).into()),
         }
         // A new leader proposes before it has applied its log and so may not know the last stamp: take the larger.
-        let told = Stamp(reader.varint()?);
-        let known = if mutation::on(Mutation::StampGoesBack) { told } else { self.keyspace.applied_stamp() };
-        let stamp = told.max(known);
+        let named = Stamp(reader.varint()?);
+        let known = if mutation::on(Mutation::StampGoesBack) { named } else { self.keyspace.applied_stamp() };
+        let stamp = named.max(known);
         match reader.u8()? {
             KIND_GENESIS => {
                 let mut seed = (reader.varint()?, reader.varint()?);
@@ -260,8 +387,11 @@ impl ShardState {
                 // Before the commands: a death counts as a change for WATCH, and must not follow one that came later.
                 self.keyspace.remove_dead(EXPIRED_PER_ENTRY_MAX);
                 self.keyspace.outcomes_mut().pass_time(stamp);
+                self.time_out(stamp, &mut told);
+                // The dead may have been waited for.
+                self.serve(stamp, &mut told);
                 while !reader.is_empty() {
-                    self.window(stamp, &mut reader, &mut replied)?;
+                    self.window(stamp, &mut reader, &mut told)?;
                 }
             }
             other => return Err(DecodeError::Unknown(u64::from(other)).into()),
@@ -282,12 +412,7 @@ impl ShardState {
     }
 
     /// The next operations: their keys are brought near before the first is run.
-    fn window(
-        &mut self,
-        stamp: Stamp,
-        reader: &mut Reader<'_>,
-        replied: &mut impl FnMut(Reply),
-    ) -> Result<(), BadEntry> {
+    fn window(&mut self, stamp: Stamp, reader: &mut Reader<'_>, told: &mut impl FnMut(Told)) -> Result<(), BadEntry> {
         let mut calls: SmallVec<[Call<'_>; NEAR_MAX]> = SmallVec::new();
         while calls.len() < NEAR_MAX && reader.rest().first() == Some(&OP_COMMAND) {
             reader.u8()?;
@@ -299,17 +424,33 @@ impl ShardState {
         }
         for call in &calls {
             self.next_operation();
-            replied(self.call(stamp, call));
+            told(Told::Reply(self.call(stamp, call)));
+            self.serve_at_once(stamp, told);
         }
         if calls.len() < NEAR_MAX && !reader.is_empty() {
-            self.next_operation();
-            match reader.u8()? {
-                OP_EXEC => replied(self.transaction(stamp, reader)?),
-                OP_ONCE => replied(self.once(stamp, reader)?),
+            let op = reader.u8()?;
+            if !matches!(op, OP_LET_GO | OP_OFFICE) {
+                self.next_operation();
+            }
+            match op {
+                OP_EXEC => told(Told::Reply(self.transaction(stamp, reader)?)),
+                OP_ONCE => self.once(stamp, reader, told)?,
+                OP_WAIT => self.wait(stamp, reader, None, told)?,
+                OP_LET_GO => self.let_go(reader, told)?,
+                OP_OFFICE if mutation::on(Mutation::WaitersOutliveLeader) => {}
+                OP_OFFICE => self.keyspace.waits_mut().clear(),
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
             }
+            self.serve_at_once(stamp, told);
         }
         Ok(())
+    }
+
+    /// Those who wait for what an operation has done are served before the next one.
+    fn serve_at_once(&mut self, stamp: Stamp, told: &mut impl FnMut(Told)) {
+        if !mutation::on(Mutation::WaitersServedLater) {
+            self.serve(stamp, told);
+        }
     }
 
     /// Changes from here on are the next operation's.
@@ -320,29 +461,43 @@ impl ShardState {
 
     /// An operation under an id: answered if its outcome is known, else done and recorded. Its order is id, guards, command.
     #[inline(never)]
-    fn once(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
+    fn once(&mut self, stamp: Stamp, reader: &mut Reader<'_>, told: &mut impl FnMut(Told)) -> Result<(), BadEntry> {
         let (id, keep_ms) = (Id::decode(reader)?, reader.varint()?);
         let mut operation = *reader;
         let fingerprint = self.fingerprint(reader)?;
-        match self.keyspace.outcomes().look(id, fingerprint, stamp) {
-            Known::Reply(reply) => return Ok(reply),
-            Known::Refused(refused) => return Ok(Reply::Error(refused)),
-            Known::No => {}
-        }
-        let reply = match operation.u8()? {
-            OP_EXEC => self.transaction(stamp, &mut operation)?,
-            _ => self.call(stamp, &Call::read(&mut operation)?),
+        let reply = match self.keyspace.outcomes().look(id, fingerprint, stamp) {
+            Known::Reply(reply) => reply,
+            Known::Refused(refused) => Reply::Error(refused),
+            Known::No => {
+                let reply = match operation.u8()? {
+                    // What waits is recorded when it is served.
+                    OP_WAIT => {
+                        let covered = Some(Covered { id, fingerprint, keep_ms });
+                        return self.wait(stamp, &mut operation, covered, told);
+                    }
+                    OP_EXEC => self.transaction(stamp, &mut operation)?,
+                    _ => self.call(stamp, &Call::read(&mut operation)?),
+                };
+                self.keyspace.outcomes_mut().record(id, fingerprint, &reply, stamp, keep_ms);
+                reply
+            }
         };
-        self.keyspace.outcomes_mut().record(id, fingerprint, &reply, stamp, keep_ms);
-        Ok(reply)
+        told(Told::Reply(reply));
+        Ok(())
     }
 
     /// A hash of an operation as it was meant: without the spelling of its name, and without what was watched.
     fn fingerprint(&self, reader: &mut Reader<'_>) -> Result<u64, BadEntry> {
         let mut hasher = self.keyspace.hasher();
-        let kind = reader.u8()?;
+        let mut kind = reader.u8()?;
         let calls = match kind {
             OP_COMMAND => 1,
+            // How long it still waits is not what it means.
+            OP_WAIT => {
+                skip_wait(reader)?;
+                kind = OP_COMMAND;
+                1
+            }
             OP_EXEC => {
                 for _ in 0..reader.varint()? {
                     skip_watched(reader)?;
@@ -378,7 +533,7 @@ impl ShardState {
         Ok(if unchanged { Reply::Array(replies) } else { Reply::NilArray })
     }
 
-    fn call(&mut self, stamp: Stamp, call: &Call<'_>) -> Reply {
+    pub(crate) fn call(&mut self, stamp: Stamp, call: &Call<'_>) -> Reply {
         let Call { db, command, args } = call;
         self.calls += 1;
         let cx = Context::new(*db, stamp).with_chance(self.keyspace.chance() ^ self.calls);
@@ -403,15 +558,26 @@ fn skip_watched(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
     Ok(())
 }
 
+/// Caller and patience of a command that waits.
+fn skip_wait(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+    match reader.u8()? {
+        0 => {}
+        1 => drop(Caller::decode(reader)?),
+        other => return Err(DecodeError::Unknown(u64::from(other)).into()),
+    }
+    Patience::decode(reader)?;
+    Ok(())
+}
+
 /// One command of an entry.
-struct Call<'a> {
-    db: u8,
-    command: &'static Command,
-    args: SmallVec<[&'a [u8]; 4]>,
+pub(crate) struct Call<'a> {
+    pub(crate) db: u8,
+    pub(crate) command: &'static Command,
+    pub(crate) args: SmallVec<[&'a [u8]; 4]>,
 }
 
 impl<'a> Call<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, BadEntry> {
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, BadEntry> {
         let db = reader.u8()?;
         if db >= DATABASE_COUNT {
             return Err(DecodeError::Unknown(u64::from(db)).into());

@@ -17,7 +17,7 @@ use base::record::RecoveredShard;
 use base::rng::Rng;
 use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot};
 use consensus::Envelope;
-use data::command::{Scatter, keyless};
+use data::command::{Scatter, blocking, keyless};
 use data::keyspace::{Listening, bring_near};
 use data::{Context, Keyspace, Refused, Reply, Run, Watched};
 use smallvec::SmallVec;
@@ -68,6 +68,8 @@ pub struct Lane {
     pub(crate) listening: Listening,
     /// The log has no room: nothing should be led here.
     pub(crate) full: bool,
+    /// Names this life of the lane: drawn at its start.
+    pub(crate) life: u64,
 }
 
 /// How often dead keys are looked for.
@@ -84,6 +86,7 @@ impl Lane {
         out: &mut Outbox,
     ) -> Self {
         let mut rng = Rng::new(config.seed);
+        let life = rng.next_u64();
         let mut found: BTreeMap<ShardId, RecoveredReplica> =
             recovered.into_iter().map(|one| (one.shard, one)).collect();
         let mut replicas = Vec::new();
@@ -117,6 +120,7 @@ impl Lane {
             questions: Questions::default(),
             listening: Listening::default(),
             full: false,
+            life,
         }
     }
 
@@ -185,6 +189,9 @@ impl Lane {
                 let waiter = waiter(Origin::Lane(from), transaction.client, transaction.seq, Part::No);
                 self.log_transaction(now, shard, waiter, transaction, out);
             }
+            LaneMessage::LetGo { from, client, seq, ending } => {
+                self.let_go_here(now, Origin::Lane(from), (client, seq), ending, out);
+            }
             LaneMessage::Reply { client, seq, reply } => out.replies.push((client, seq, reply)),
             LaneMessage::Roster(roster) => self.roster = Some(roster),
             LaneMessage::Everywhere { from, number, what, reach } => {
@@ -207,7 +214,7 @@ impl Lane {
         tell_time(now, peer, out);
         self.spread.on_up(now, peer);
         for replica in self.replicas.iter_mut().flatten() {
-            replica.on_link(peer, out);
+            replica.on_link(now, peer, out);
             replica.on_link_for_transfer(now, peer, out);
         }
     }
@@ -219,7 +226,7 @@ impl Lane {
         for shard in self.config.routing.groups() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             replica.group.on_peer_lost(now.boot, peer);
-            for (waiter, reply) in replica.on_link_lost(peer) {
+            for (waiter, reply) in replica.on_link_lost(now, peer, out) {
                 self.answer(waiter, shard, reply, out);
             }
             self.resume(now, shard, out);
@@ -232,6 +239,7 @@ impl Lane {
         while let Some(shard) = self.dirty.pop() {
             self.begin_round(now, shard, out);
             if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
+                replica.log_endings();
                 replica.propose_open(now, out);
             }
         }
@@ -306,6 +314,11 @@ impl Lane {
     }
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
+        if blocking::may_wait(request.command)
+            && let Some(wish) = blocking::wish(request.command, request.args)
+        {
+            return self.wait(now, shard, waiter, request, wish.timeout_ms, out);
+        }
         if self.full && request.command.is_write() && !self.leave_full(now, shard, out) {
             return self.answer(waiter, shard, no_room(), out);
         }
@@ -464,8 +477,10 @@ impl Lane {
             match work {
                 Work::Command { joins, queued } => self.run(now, shard, waiter, joins, &queued, out),
                 Work::Transaction(transaction) => self.log_transaction(now, shard, waiter, transaction, out),
+                Work::Wait(_) => unreachable!("calls that may wait are kept apart"),
             }
         }
+        self.ask_parked(now, shard, out);
     }
 
     /// Calls a replica, whose answers go where they belong.
@@ -507,7 +522,11 @@ impl Lane {
     }
 
     pub(crate) fn answer(&mut self, waiter: Waiter, shard: ShardId, reply: Reply, out: &mut Outbox) {
-        let Waiter { origin, client, seq, part, .. } = waiter;
+        let Waiter { origin, client, seq, part, wait, .. } = waiter;
+        if wait != 0 && self.replica(shard).waiting.remove(wait).is_none() {
+            // It is answered already, or nobody waits for it any more.
+            return;
+        }
         match origin {
             Origin::Node(node, lane) => {
                 let asker = Asker { lane, client, seq, part };
@@ -555,7 +574,7 @@ impl Lane {
 }
 
 pub(crate) fn waiter(origin: Origin, client: ClientId, seq: u64, part: Part) -> Waiter {
-    Waiter { origin, client, seq, part: matches!(part, Part::Yes), read: false }
+    Waiter { origin, client, seq, part: matches!(part, Part::Yes), read: false, wait: 0 }
 }
 
 /// Whether an answer is one of several that are merged.

@@ -22,6 +22,8 @@ mod spread;
 mod steward;
 mod topics;
 mod transfer;
+mod wait;
+mod waiting;
 mod within;
 
 pub use everywhere::Reach;
@@ -37,3 +39,5 @@ pub use routing::Routing;
 pub use steward::Founding;
 pub use topics::Topics;
 pub use transfer::Piece;
+pub use wait::PeerWait;
+pub use waiting::Ending;

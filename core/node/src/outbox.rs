@@ -3,6 +3,7 @@
 use crate::everywhere::Reach;
 use crate::from_peers::Misbehaved;
 use crate::peer::PeerMessage;
+use crate::waiting::Ending;
 use base::record::SnapshotMark;
 use base::{ClientId, Index, Instant, LaneId, NodeId, Roster, ShardId, Term};
 use bytes::Bytes;
@@ -84,6 +85,13 @@ pub enum LaneMessage {
         client: ClientId,
         seq: u64,
         reply: Reply,
+    },
+    /// A call that may wait ends.
+    LetGo {
+        from: LaneId,
+        client: ClientId,
+        seq: u64,
+        ending: Ending,
     },
     PartReply {
         client: ClientId,

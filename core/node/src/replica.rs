@@ -6,6 +6,7 @@ use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, T
 use crate::reads::Reads;
 use crate::spread::Held;
 use crate::transfer::Transfers;
+use crate::waiting::{At, Number, Waiting};
 use base::limits::ENTRY_BYTES_SOFT;
 use base::record::{RecoveredShard, SnapshotMark};
 use base::rng::Rng;
@@ -15,6 +16,7 @@ use consensus::Envelope;
 use consensus::raft::{Group, Membership, Turned};
 use data::keyspace::Listening;
 use data::shard::{EntryWriter, genesis};
+use data::waits::{How, WaitId};
 use data::{Command, Context, Keyspace, Reply, ShardState};
 use std::collections::VecDeque;
 
@@ -27,10 +29,12 @@ pub(crate) struct Waiter {
     pub(crate) part: bool,
     /// True for a read that was logged: later reads of its client take their turn behind it.
     pub(crate) read: bool,
+    /// A call that may wait: its number in the table of those, else 0.
+    pub(crate) wait: Number,
 }
 
 /// Where a client is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
     Lane(LaneId),
     /// A lane of another node, which sent the work here.
@@ -58,14 +62,14 @@ pub struct ShardStatus {
 pub(crate) struct Replica {
     pub(crate) shard: ShardId,
     pub(crate) group: Group,
-    state: ShardState,
-    clock: StampClock,
+    pub(crate) state: ShardState,
+    pub(crate) clock: StampClock,
     /// How long the outcomes of new entries are kept.
     pub(crate) once_kept_ms: u64,
     /// The seed that a new shard's first entry will carry.
     seed: (u64, u64),
     pub(crate) open: EntryWriter,
-    open_waiters: Vec<Waiter>,
+    pub(crate) open_waiters: Vec<Waiter>,
     /// Waiters of proposed entries, oldest first.
     proposed: VecDeque<Proposed>,
     /// When it led last, if it doesn't.
@@ -83,6 +87,10 @@ pub(crate) struct Replica {
     told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
     pub(crate) reads: Reads,
+    /// Calls that may wait.
+    pub(crate) waiting: Waiting,
+    /// Who is to be let go by the log, at the next chance.
+    pub(crate) endings: Vec<(WaitId, How)>,
     /// For reads alone: writes take theirs from the state.
     chance: Rng,
     /// How far this node's wall clock lies behind the cluster's; see `clocks`.
@@ -144,6 +152,8 @@ impl Replica {
             told: Default::default(),
             transfers,
             reads: Reads::default(),
+            waiting: Waiting::default(),
+            endings: Vec::new(),
             clock_behind_ms: 0,
             chance: Rng::new(seed.1),
         }
@@ -288,11 +298,12 @@ impl Replica {
         let was_ready = self.group.has_settled();
         let turned = self.group.on_timer(now.boot, &mut out.raft);
         self.on_turned(now, was_ready, turned, out, &mut answered);
-        let mut answers = self.give_up(now.boot, out);
+        let mut answers = self.give_up(now, out);
+        answers.append(&mut self.time_out_waiting(now));
         if self.deposed_at.is_some_and(|at| now.boot >= at.plus_ms(DEPOSED_PATIENCE_MS)) {
             self.deposed_at = None;
             let unknown = std::mem::take(&mut self.proposed).into_iter().flat_map(|one| one.waiters);
-            answers.extend(unknown.map(|waiter| (waiter, indoubt())));
+            answers.extend(unknown.filter(|waiter| waiter.wait == 0).map(|waiter| (waiter, indoubt())));
         }
         for (waiter, reply) in answers {
             self.forget_read(&waiter);
@@ -302,7 +313,12 @@ impl Replica {
 
     /// When [`Replica::on_timer`] wants to be called.
     pub(crate) fn next_deadline(&self) -> Instant {
-        self.group.next_deadline()
+        self.waiting_deadline().into_iter().chain([self.group.next_deadline()]).min().expect("there is one")
+    }
+
+    /// True if no entry is on its way that was proposed here.
+    pub(crate) fn nothing_proposed(&self) -> bool {
+        self.proposed.is_empty()
     }
 
     fn on_turned(
@@ -323,13 +339,16 @@ impl Replica {
             self.open = EntryWriter::default();
             for waiter in std::mem::take(&mut self.open_waiters) {
                 self.forget_read(&waiter);
-                answered(waiter, try_again());
+                if waiter.wait == 0 {
+                    answered(waiter, try_again());
+                }
             }
+            self.send_waiting_away(now, out);
         }
         if turned.committed {
-            self.apply_committed(was_ready, out, answered);
+            self.apply_committed(was_ready, out, &mut answered);
+            self.time_out_waiting(now).into_iter().for_each(|(waiter, reply)| answered(waiter, reply));
         }
-        self.send_parked(out);
         let seen = (self.group.leader(), self.group.term(), self.group.members_since());
         let told = std::mem::replace(&mut self.told, seen);
         if told != seen {
@@ -337,7 +356,9 @@ impl Replica {
                 self.hear_of_all(out);
             }
             out.events.push(Event::Regrouped { shard: self.shard });
+            self.recall_waiting(now);
         }
+        self.send_parked(now, out);
     }
 
     /// Starts a snapshot at the last applied entry; false if one runs already or there is nothing to save.
@@ -405,7 +426,9 @@ impl Replica {
         while let Some(proposed) = self.proposed.pop_front_if(|one| one.index <= mark) {
             for waiter in proposed.waiters {
                 self.forget_read(&waiter);
-                answered(waiter, indoubt());
+                if waiter.wait == 0 {
+                    answered(waiter, indoubt());
+                }
             }
         }
         self.clock.at_least(self.state.keyspace().applied_stamp());
@@ -422,9 +445,13 @@ impl Replica {
         if fresh {
             return self.propose(now, Bytes::from(genesis(stamp, self.seed)), Vec::new(), out);
         }
+        assert!(self.open.is_empty(), "nothing is logged before somebody leads");
+        self.open.office();
         let waiters = std::mem::take(&mut self.open_waiters);
         let entry = self.open.finish(stamp);
         self.propose(now, entry, waiters, out);
+        let sent = self.waiting.all(|call| matches!(call.at, At::Sent(..)));
+        sent.into_iter().for_each(|number| self.park(now, number));
     }
 
     fn propose(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) {
@@ -443,7 +470,9 @@ impl Replica {
             }
             for waiter in proposed.waiters {
                 self.forget_read(&waiter);
-                answered(waiter, try_again());
+                if waiter.wait == 0 {
+                    answered(waiter, try_again());
+                }
             }
         }
         Vec::new()
@@ -459,21 +488,24 @@ impl Replica {
     }
 
     fn apply_committed(&mut self, was_ready: bool, out: &mut Outbox, mut answered: impl FnMut(Waiter, Reply)) {
-        let mut ready = false;
+        let (mut ready, mut begun) = (false, Vec::new());
         while let Some((index, entry)) = self.group.next_committed() {
             let waiters = self.waiters_at(index, &mut answered);
             let (commands, mut at) = (waiters.len(), 0);
-            let logged_reads = &mut self.logged_reads;
-            let applied = self.state.apply(index, &entry, |reply| {
-                if let Some(waiter) = waiters.get(at).copied() {
+            let (logged_reads, waiting) = (&mut self.logged_reads, &mut self.waiting);
+            let applied = self.state.apply(index, &entry, |told| {
+                let next = || {
+                    let waiter = waiters.get(at).copied();
                     at += 1;
-                    if waiter.read {
-                        let of = (waiter.origin, waiter.client);
-                        let at = logged_reads.iter().position(|one| *one == of);
-                        logged_reads.swap_remove(at.expect("a logged read is noted until it is answered"));
-                    }
-                    answered(waiter, reply);
+                    waiter
+                };
+                let Some((waiter, reply)) = Self::told(waiting, told, next, &mut begun) else { return };
+                if waiter.read {
+                    let of = (waiter.origin, waiter.client);
+                    let at = logged_reads.iter().position(|one| *one == of);
+                    logged_reads.swap_remove(at.expect("a logged read is noted until it is answered"));
                 }
+                answered(waiter, reply);
             });
             if applied.is_err() {
                 out.events.push(Event::BadEntry { shard: self.shard, index });
@@ -485,6 +517,7 @@ impl Replica {
             out.events.push(Event::Applied { shard: self.shard, index, commands });
             ready = true;
         }
+        self.on_begun(begun, out);
         out.garbage.append(&mut self.state.cut().take_garbage());
         // Entries of an earlier life may carry later stamps than this term's wall clock would.
         self.clock.at_least(self.state.keyspace().applied_stamp());

@@ -1,5 +1,6 @@
 //! What must hold in a cluster, as functions whose names say it.
 
+use super::queues::Queues;
 use super::{MS, World};
 use base::{Index, NodeId, ShardId, Stamp, Term};
 use data::Keyspace;
@@ -14,6 +15,7 @@ pub(super) struct Checks {
     leaders: BTreeMap<(ShardId, Term), NodeId>,
     /// The digest and the stamp of each state that somebody was in, and who first.
     states: BTreeMap<(ShardId, Index), (u64, Stamp, NodeId)>,
+    pub(super) queues: Queues,
     /// States that a second node was in too.
     pub(super) compared: u64,
 }

@@ -8,10 +8,10 @@ use crate::disk::SimDisk;
 use base::record::SnapshotMark;
 use base::rng::Rng;
 use base::roster::Card;
-use base::{Instant, LaneId, NodeId, ShardId};
+use base::{ClientId, Instant, LaneId, NodeId, ShardId};
 use consensus::{Envelope, Write};
 use data::Keyspace;
-use node::{Founding, Lane, LaneConfig, Now, Outbox, RecoveredReplica, Routing, SnapshotNews};
+use node::{Ending, Founding, Lane, LaneConfig, Now, Outbox, RecoveredReplica, Routing, SnapshotNews};
 use std::collections::{BTreeMap, VecDeque};
 use storage::{SnapshotReader, StorageError, Wal, WalOptions};
 
@@ -71,6 +71,8 @@ pub(super) enum Input {
     Snapshot(ShardId, SnapshotNews),
     /// A client has sent something.
     Client(usize),
+    /// A call that waits is to end.
+    LetGo(ClientId, u64, Ending),
     Timer,
 }
 

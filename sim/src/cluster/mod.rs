@@ -12,6 +12,7 @@ mod finish;
 mod keeper;
 mod machine;
 mod network;
+mod queues;
 mod turn;
 
 use crate::tally::Tally;
@@ -145,8 +146,10 @@ impl World {
         world.heal();
         world.a_healed_cluster_serves();
         world.every_command_is_answered();
+        world.nobody_waits_whom_nobody_knows();
         world.replicas_become_equal();
         world.last_reads();
+        world.queues_are_whole();
         world.histories_are_linearizable();
         world.tally()
     }
@@ -266,6 +269,7 @@ impl World {
         self.commands.iter().for_each(|(name, n)| _ = tally.commands.insert((*name).to_owned(), *n));
         tally.events_by("steps", self.steps);
         tally.events_by("virtual milliseconds", self.now / MS);
+        tally.events_by("waits begun", self.checks.queues.waited);
         self.counts.iter().for_each(|(name, n)| tally.events_by(name, *n));
         self.machines.values().for_each(|machine| tally.disk(machine.disk.counts()));
         tally
@@ -296,4 +300,8 @@ pub const REQUIRED: &[&str] = &[
     "snapshot installed",
     "snapshots",
     "states compared",
+    "waits begun",
+    "waits served",
+    "waits lost with their client",
+    "waits ended by another client",
 ];

@@ -75,6 +75,7 @@ impl World {
             }
             Input::Snapshot(shard, news) => lane.on_snapshot_news(now, shard, news, out),
             Input::Timer => lane.on_timer(now, out),
+            Input::LetGo(client, seq, ending) => lane.let_go(now, client, seq, ending, out),
             Input::Client(_) => unreachable!("served above"),
         }
     }

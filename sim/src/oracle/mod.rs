@@ -16,11 +16,13 @@ mod sketches;
 mod sort;
 pub mod streams;
 mod strings;
+mod waits;
 mod zsets;
 
 use crate::answer::{Answer, Expected};
 pub use content::Content;
 use std::collections::{BTreeMap, BTreeSet};
+pub use waits::{Served, Waiting, timeout_ms};
 
 /// What a key holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +52,7 @@ pub struct Model {
     /// Which bucket a key belongs to: told by the shard, since a collision may abort an EXEC.
     buckets: BTreeMap<(u8, Vec<u8>), u32>,
     memory: once::Memory,
+    line: waits::Line,
 }
 
 /// A command as it was asked: its database and its words.
@@ -156,7 +159,7 @@ impl Model {
                 if let Some(expected) = members.or_else(|| self.zset(&name, now, asked.db, &words)) {
                     return expected;
                 }
-                let families = [Self::string, Self::list, Self::stream, Self::bitmap, Self::sketch];
+                let families = [Self::string, Self::list, Self::take_first, Self::stream, Self::bitmap, Self::sketch];
                 let answer = families.iter().find_map(|family| family(self, &name, now, asked.db, &words));
                 answer.unwrap_or_else(|| self.generic(&name, now, asked.db, &words))
             }
@@ -193,6 +196,7 @@ impl Model {
 
     fn changed(&mut self, db: u8, key: &[u8]) {
         *self.versions.entry(self.bucket(db, key)).or_default() += 1;
+        self.wake(db, key);
     }
 
     fn bucket(&self, db: u8, key: &[u8]) -> u32 {

@@ -7,6 +7,7 @@ mod payloads;
 mod sets;
 mod sort;
 mod streams;
+mod waits;
 mod zsets;
 
 use crate::oracle::Asked;
@@ -37,7 +38,12 @@ pub struct Habits {
 
 /// All keys.
 pub fn keys() -> impl Iterator<Item = Vec<u8>> {
-    (0..GROUPS).flat_map(|group| (0..KEYS_PER_GROUP).map(move |at| key(group, at)))
+    let of = |group| {
+        (0..KEYS_PER_GROUP)
+            .map(move |at| key(group, at))
+            .chain((0..waits::QUEUES).map(move |at| waits::queue(group, at)))
+    };
+    (0..GROUPS).flat_map(of)
 }
 
 fn key(group: u64, at: u64) -> Vec<u8> {

@@ -41,6 +41,8 @@ pub struct Client {
     seen: VecDeque<String>,
     /// Answers to what went under an id.
     kept: Vec<(Promise, Answer)>,
+    /// The call of which somebody has said that it be let go.
+    pub let_go: Option<u64>,
 }
 
 impl Client {
@@ -61,6 +63,7 @@ impl Client {
             answered: 0,
             seen: VecDeque::new(),
             kept: Vec::new(),
+            let_go: None,
         }
     }
 

@@ -3,13 +3,15 @@
 //! The invariants of the data plane are the methods whose names say them.
 
 use crate::answer::{Answer, Expected};
-use crate::oracle::{Asked, Model, Watch};
+use crate::oracle::{Asked, Model, Served, Waiting, Watch, timeout_ms};
 use base::codec::Reader;
 use base::record::{Payload, RecoveredShard};
 use base::time::NS_PER_MS;
-use base::{ClientId, Index, ShardId, Term};
+use base::{ClientId, Index, Instant, ShardId, Term};
 use bytes::Bytes;
-use data::{Keyspace, ShardState};
+use data::shard::{self, Operation};
+use data::waits::{How, UNBLOCKED, WaitId};
+use data::{Keyspace, ShardState, Told};
 use edge::resp::encode::{Proto, encode};
 use node::Now;
 use std::collections::{BTreeMap, VecDeque};
@@ -27,7 +29,22 @@ pub struct Pending {
 #[derive(Clone, Debug)]
 pub enum What {
     Command(Asked),
-    Exec { once: Option<String>, watches: Vec<Watch>, commands: Vec<Asked> },
+    Exec {
+        once: Option<String>,
+        watches: Vec<Watch>,
+        commands: Vec<Asked>,
+    },
+    /// A call that waits if it finds nothing: since when, and until when.
+    Wait {
+        asked: Asked,
+        since: u64,
+        until: Option<u64>,
+        due: Option<Instant>,
+    },
+    /// A call that waits is let go. It has no answer of its own.
+    LetGo(WaitId, How),
+    /// A leader takes office: nobody waits any more.
+    Office,
 }
 
 /// The effect of a command, as the model sees it.
@@ -66,6 +83,13 @@ pub struct Ledger {
     /// The last command of each client that took effect here.
     last_of: BTreeMap<ClientId, u64>,
     pub ready: bool,
+    /// Calls that somebody has said are to be let go.
+    wished: BTreeMap<(ClientId, u64), Vec<How>>,
+    /// Calls that have begun to wait, and those that something served.
+    pub waited: u64,
+    pub served: u64,
+    /// How many of the entry that takes effect.
+    begun: u64,
 }
 
 impl Ledger {
@@ -86,6 +110,10 @@ impl Ledger {
             term: Term(0),
             last_of: BTreeMap::new(),
             ready: false,
+            wished: BTreeMap::new(),
+            begun: 0,
+            waited: 0,
+            served: 0,
         }
     }
 
@@ -93,6 +121,38 @@ impl Ledger {
     pub fn crash(&mut self) {
         self.arrived.clear();
         self.ready = false;
+        self.wished.clear();
+    }
+
+    /// What a command does that comes now.
+    pub fn what(&self, now: Now, asked: Asked) -> What {
+        let Some(ms) = timeout_ms(&asked) else { return What::Command(asked) };
+        let since = self.stamp_at(now);
+        let ends = ms > 0;
+        What::Wait { asked, since, until: ends.then_some(since + ms), due: ends.then_some(now.boot.plus_ms(ms)) }
+    }
+
+    /// A client's call is to be let go so.
+    pub fn let_go(&mut self, client: ClientId, seq: u64, how: How) {
+        self.wished.entry((client, seq)).or_default().push(how);
+    }
+
+    /// A call that waits was answered by no entry: its time must be over, and no entry on its way is of an earlier time.
+    pub fn time_is_over_before_it_is_told(&mut self, now: Now, client: ClientId, seq: u64) -> Option<Effect> {
+        let stamp = self.stamp_at(now);
+        let first = self.proposed.range(self.applied.next()..).next().map_or(u64::MAX, |(_, one)| one.stamp);
+        let one = self.model.waiting().iter_mut().find(|one| (one.client, one.seq) == (client.0, seq) && !one.told)?;
+        let due = one.due.is_some_and(|due| due <= now.boot);
+        let over = due && one.until.is_some_and(|until| until <= stamp.min(first));
+        assert!(over, "time_is_over_before_it_is_told: {} at {stamp}, of {:?}", one.asked, one.until);
+        one.told = true;
+        self.last_stamp = stamp;
+        Some(Effect { client, seq, part: false, expected: Expected::Is(Answer::NilArray), watched: Vec::new() })
+    }
+
+    fn unapplied(&self) -> impl Iterator<Item = &Pending> {
+        let proposed = self.proposed.range(self.applied.next()..).flat_map(|(_, one)| &one.commands);
+        self.arrived.iter().chain(proposed)
     }
 
     /// Checks what recovery found against what was proposed.
@@ -146,8 +206,7 @@ impl Ledger {
 
     /// True if a command of this client is logged and has not taken effect.
     pub fn holds_one_of(&self, client: ClientId) -> bool {
-        let proposed = self.proposed.range(self.applied.next()..).flat_map(|(_, one)| &one.commands);
-        self.arrived.iter().chain(proposed).any(|pending| pending.client == client)
+        self.unapplied().any(|pending| pending.client == client)
     }
 
     /// A command was logged behind all that came before.
@@ -162,8 +221,29 @@ impl Ledger {
         assert_eq!(version, Ok(1), "this simulator reads entries of version 1");
         let stamp = stamp.expect("an entry has a stamp");
         self.stamps_follow_the_boot_clock(now, stamp);
-        let commands = self.arrived.drain(..).collect();
+        let mut arrived = std::mem::take(&mut self.arrived).into_iter();
+        let silent = |what| Pending { client: ClientId(0), seq: 0, part: false, what };
+        let operations = shard::operations(index, &entry).expect("a leader wrote it");
+        let commands: Vec<Pending> = operations
+            .into_iter()
+            .map(|operation| match operation {
+                Operation::Asked => arrived.next().expect("nothing_is_logged_that_nobody_asked_for"),
+                Operation::LetGo(id, how) => {
+                    self.nobody_is_let_go_unasked(now, id, how);
+                    silent(What::LetGo(id, how))
+                }
+                Operation::Office => silent(What::Office),
+            })
+            .collect();
+        assert!(arrived.next().is_none(), "what_was_asked_for_is_logged_in_order");
         self.proposed.insert(index, Proposal { entry, stamp, commands });
+    }
+
+    fn nobody_is_let_go_unasked(&mut self, now: Now, id: WaitId, how: How) {
+        let Some(one) = self.model.waiting().iter().find(|one| one.id == id) else { return };
+        let wished = self.wished.get(&(ClientId(one.client), one.seq)).is_some_and(|hows| hows.contains(&how));
+        let over = how == How::Nil && one.due.is_some_and(|due| due <= now.boot);
+        assert!(wished || over, "nobody_is_let_go_unasked: {}", one.asked);
     }
 
     fn stamps_follow_the_boot_clock(&mut self, now: Now, stamp: u64) {
@@ -191,24 +271,36 @@ impl Ledger {
         }
         assert_eq!(index, self.applied.next(), "entries_take_effect_in_order: shard {}", self.shard);
         let proposal = self.proposed.get(&index).unwrap_or_else(|| panic!("entry {index} was never proposed"));
+        let wanted = proposal.commands.iter().filter(|one| !is_silent(one)).count();
         assert!(
-            answered == proposal.commands.len() || (answered == 0 && !self.ready),
-            "every_command_of_an_entry_is_answered: {answered} of {}",
-            proposal.commands.len()
+            answered == wanted || (answered == 0 && !self.ready),
+            "every_command_of_an_entry_is_answered: {answered} of {wanted}"
         );
         let mut told = Vec::new();
-        let read = self.twin.apply(index, &proposal.entry, |reply| told.push(answer(&reply)));
+        let read = self.twin.apply(index, &proposal.entry, |one| match one {
+            Told::Reply(reply) => told.push(Some(answer(&reply))),
+            Told::Waits(_) => told.push(None),
+            Told::Over(..) => {}
+        });
         read.expect("an entry that was proposed can be read");
-        self.applied = index;
+        // The genesis answers nobody, and holds no command.
+        assert_eq!(told.len(), wanted, "every_command_of_an_entry_is_answered: by the copy");
+        (self.applied, self.begun) = (index, 0);
         let stamp = proposal.stamp.max(self.model.stamp());
         self.model.pass_time(stamp);
         self.last_stamp = self.last_stamp.max(stamp);
         let commands = proposal.commands.clone();
         self.name_buckets();
-        // The genesis answers nobody, and holds no command.
-        assert_eq!(told.len(), commands.len(), "every_command_of_an_entry_is_answered: by the copy");
-        let told = told.iter().map(Some);
-        commands.into_iter().zip(told).map(|(pending, told)| self.take_effect(stamp, pending, told)).collect()
+        let mut effects: Vec<Effect> = self.model.time_out().into_iter().map(effect).collect();
+        let mut told = told.into_iter();
+        for pending in commands {
+            let told = if is_silent(&pending) { None } else { told.next().flatten() };
+            effects.extend(self.take_effect(stamp, pending, told.as_ref()));
+            let served = self.model.serve();
+            self.served += served.len() as u64;
+            effects.extend(served.into_iter().map(effect));
+        }
+        effects
     }
 
     /// A read was answered from the applied state at `now`.
@@ -216,12 +308,26 @@ impl Ledger {
         assert!(self.ready, "no_read_before_the_log_is_applied: shard {}", self.shard);
         let stamp = self.stamp_at(now);
         self.last_stamp = stamp;
-        self.take_effect(stamp, pending, None)
+        self.take_effect(stamp, pending, None).expect("a read is answered")
     }
 
     /// `told` is what the copy answered to it.
-    fn take_effect(&mut self, stamp: u64, pending: Pending, told: Option<&Answer>) -> Effect {
+    fn take_effect(&mut self, stamp: u64, pending: Pending, told: Option<&Answer>) -> Option<Effect> {
         let Pending { client, seq, part, what } = pending;
+        match what {
+            What::Office => {
+                self.model.nobody_waits();
+                return None;
+            }
+            What::LetGo(id, how) => {
+                let expected = match how {
+                    How::Nil => Answer::NilArray,
+                    How::Error => Answer::Error(UNBLOCKED.to_owned()),
+                };
+                return self.model.let_go(id, Expected::Is(expected)).map(effect);
+            }
+            _ => {}
+        }
         let former = self.last_of.insert(client, seq);
         assert!(
             former.is_none_or(|former| former < seq),
@@ -234,10 +340,20 @@ impl Ledger {
                 Expected::Is(Answer::ok())
             }
             What::Command(asked) => self.model.take_effect(stamp, &asked, told),
+            What::Wait { asked, since, until, due } => {
+                let id = WaitId::Logged { index: self.applied, nth: self.begun + 1 };
+                let waiting = Waiting { id, client: client.0, seq, asked, since, until, due, told: false };
+                let Some(expected) = self.model.ask(waiting) else {
+                    (self.waited, self.begun) = (self.waited + 1, self.begun + 1);
+                    return None;
+                };
+                expected
+            }
+            What::LetGo(..) | What::Office => unreachable!("done above"),
             What::Exec { once: Some(id), watches, commands } => self.model.exec_once(&id, &watches, &commands, told),
             What::Exec { once: None, watches, commands } => self.model.exec(&watches, &commands, told),
         };
-        Effect { client, seq, part, expected, watched }
+        Some(Effect { client, seq, part, expected, watched })
     }
 
     /// Which WATCH bucket each key has: known once the shard's seed is, which its first entry holds.
@@ -272,6 +388,7 @@ impl Ledger {
         let held: usize =
             (0..16).map(|db| keyspace.scan(&cx(db), 0, usize::MAX, |_| true).map_or(0, |page| page.keys.len())).sum();
         assert_eq!(held, count, "the_state_is_what_the_model_says: shard {} holds other keys as well", self.shard);
+        self.nobody_waits_in_vain(keyspace);
         assert_eq!(
             keyspace.digest(),
             self.twin.keyspace().digest(),
@@ -280,6 +397,25 @@ impl Ledger {
             self.applied
         );
     }
+
+    /// The shard's lines are the model's, and nobody stands in one whose key has something for him.
+    fn nobody_waits_in_vain(&self, keyspace: &Keyspace) {
+        for (one, in_vain) in self.model.lines() {
+            assert!(!in_vain, "nobody_waits_in_vain: shard {} {}", self.shard, one.asked);
+        }
+        let (here, there) = (keyspace.waits().len(), self.model.lines().count());
+        assert_eq!(here, there, "those_who_wait_are_those_of_the_model: shard {}", self.shard);
+    }
+}
+
+/// True for what answers nobody.
+fn is_silent(one: &Pending) -> bool {
+    matches!(one.what, What::LetGo(..) | What::Office)
+}
+
+fn effect(served: Served) -> Effect {
+    let Served { client, seq, expected } = served;
+    Effect { client: ClientId(client), seq, part: false, expected, watched: Vec::new() }
 }
 
 /// A reply as a client sees it.

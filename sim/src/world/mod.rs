@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod machine;
 pub mod once;
 pub mod serve;
+mod waits;
 
 use crate::disk::SimDisk;
 use crate::tally::Tally;
@@ -105,6 +106,8 @@ impl World {
         }
         world.finish();
         world.tally.runs = 1;
+        world.tally.events_by("waits begun", world.ledgers.iter().map(|ledger| ledger.waited).sum());
+        world.tally.events_by("waits served", world.ledgers.iter().map(|ledger| ledger.served).sum());
         world.tally.disk(world.disk.counts());
         world.tally
     }
@@ -254,6 +257,7 @@ impl World {
     }
 
     fn drain(&mut self) -> Result<(), Stopped> {
+        self.let_everybody_go();
         self.boot_ns += 1_000_000;
         for lane in 0..self.machine.lanes.len() {
             self.lane_turn(lane)?;

@@ -22,7 +22,7 @@ pub(crate) struct Gather {
 }
 
 /// A request as a lane is about to see it.
-struct Coming {
+pub(crate) struct Coming {
     shard: ShardId,
     pending: Pending,
     /// A part is executed at once unless it must be logged; its answer does not show.
@@ -39,6 +39,11 @@ impl World {
         }
         let at = usize::try_from(self.rng.below(self.clients.len() as u64)).expect("few clients");
         let id = *self.clients.keys().nth(at).expect("the draw is below the count");
+        if self.clients[&id].session.waits().is_some() && self.rng.one_in(24) {
+            self.end_a_wait(id);
+            let lane = self.lane_of_client(id);
+            return self.lane_turn(lane);
+        }
         let count = 1 + self.rng.below(self.pipeline_max);
         if self.clients[&id].waiting() < 200 {
             for _ in 0..count {
@@ -61,6 +66,12 @@ impl World {
             client.db = db;
         } else if rng.one_in(60) {
             client.send(plain(client.db, if rng.one_in(2) { "ping" } else { "unwatch" }));
+        } else if rng.one_in(5) {
+            client.send(if rng.one_in(2) {
+                workload.wait(rng, client.db, None)
+            } else {
+                workload.serve(rng, client.db, None)
+            });
         } else if rng.one_in(10) {
             self.ask_once(id);
         } else if workload.begins_transaction(rng) {
@@ -70,7 +81,12 @@ impl World {
             }
             client.send(plain(client.db, "multi"));
             for _ in 0..rng.below(5) {
-                client.send(workload.draw(rng, client.db, Some(group), shape.shards == 1));
+                let asked = match rng.below(8) {
+                    0 => workload.wait(rng, client.db, Some(group)),
+                    1 | 2 => workload.serve(rng, client.db, Some(group)),
+                    _ => workload.draw(rng, client.db, Some(group), shape.shards == 1),
+                };
+                client.send(asked);
             }
             client.send(plain(client.db, if rng.one_in(8) { "discard" } else { "exec" }));
         } else {
@@ -174,7 +190,8 @@ impl World {
                     self.tally.event("cross-shard refusals");
                     self.client(id).expect(seq, Expected::ErrorWith("CROSSSHARD"));
                 } else if usize::from(self.machine.routing.lane_of(shard).0) == lane {
-                    let pending = Pending { client: id, seq, part: false, what: What::Command(asked) };
+                    let what = self.ledgers[usize::from(shard.0)].what(now, asked);
+                    let pending = Pending { client: id, seq, part: false, what };
                     coming.push(Coming { shard, pending, part_is_logged: false });
                 }
             }
@@ -248,13 +265,18 @@ impl World {
                         let queued = &request.queued.command;
                         let logged =
                             part && (queued.is_write() || request.joins || self.must_log(*shard, request.client));
-                        let pending =
-                            Pending { client: request.client, seq: request.seq, part, what: What::Command(asked) };
+                        let what = self.ledgers[usize::from(shard.0)].what(now, asked);
+                        let pending = Pending { client: request.client, seq: request.seq, part, what };
                         vec![Coming { shard: *shard, pending, part_is_logged: logged }]
                     }
                     LaneMessage::Transaction { shard, transaction, .. } => {
                         let pending = self.pending_exec(transaction);
                         vec![Coming { shard: *shard, pending, part_is_logged: false }]
+                    }
+                    LaneMessage::LetGo { client, seq, ending, .. } => {
+                        let (client, seq, ending) = (*client, *seq, *ending);
+                        self.let_go_in(lane, client, seq, ending);
+                        Vec::new()
                     }
                     LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } | LaneMessage::Roster(_) => Vec::new(),
                     LaneMessage::Everywhere { .. } | LaneMessage::EverywhereAnswer { .. } => Vec::new(),
@@ -265,7 +287,7 @@ impl World {
     }
 
     /// Calls a lane, and tells the ledgers what it did.
-    fn call(
+    pub(crate) fn call(
         &mut self,
         lane: usize,
         now: Now,
@@ -293,6 +315,14 @@ impl World {
             }
         }
         self.observe(lane, now);
+        for (client, seq) in answered {
+            for shard in 0..self.ledgers.len() {
+                if let Some(effect) = self.ledgers[shard].time_is_over_before_it_is_told(now, client, seq) {
+                    self.tally.event("waits timed out");
+                    self.on_effect(ShardId(u16::try_from(shard).expect("few shards")), effect);
+                }
+            }
+        }
     }
 
     /// Events and new entries of a lane.

@@ -1,6 +1,7 @@
 //! Commands about the node itself: INFO, CONFIG, CLIENT LIST and KILL, COMMAND, SLOWLOG, DEBUG.
 
 mod client;
+pub use client::Unblock;
 mod config;
 mod info;
 mod output_limits;
@@ -32,6 +33,14 @@ pub fn run(shared: &Shared, conn: &Conn, command: &Command, args: &[&[u8]]) -> R
             command.name.to_uppercase()
         )),
     }
+}
+
+/// CLIENT UNBLOCK, whose answer comes when it is known whether the client was served meanwhile; nothing for other commands, and
+/// for calls that are refused.
+pub fn unblock(command: &Command, args: &[&[u8]]) -> Option<Unblock> {
+    let [_, sub, rest @ ..] = args else { return None };
+    let meant = command.name == "client" && sub.eq_ignore_ascii_case(b"unblock");
+    meant.then(|| Unblock::parse(rest).ok()).flatten()
 }
 
 /// How long DEBUG SLEEP holds its own connection back; nothing for other commands.

@@ -6,7 +6,7 @@
 use crate::clients::{Flags, Seen, Vitals};
 use crate::meters::Asked;
 use crate::settings::OutputClass;
-use crate::shared::Endpoint;
+use crate::shared::{Asker, Endpoint};
 use base::limits::OUT_BYTES_SOFT;
 use base::{ClientId, Instant};
 use bytes::Bytes;
@@ -61,6 +61,10 @@ pub struct Conn {
     /// The client has sent its last byte: behind what there is to read comes the end, and no event of its own.
     pub hung_up: bool,
     pub idle: Idle,
+    /// Its client hung up, or the node stops, while its call waited: unless that is served first, the connection ends.
+    pub hanging: bool,
+    /// Who asked by CLIENT UNBLOCK that its call end.
+    pub unblocker: Option<Asker>,
 }
 
 /// How long nothing has passed, by looks at regular times.
@@ -124,6 +128,8 @@ impl Conn {
             queued_lines: Vec::new(),
             hung_up: false,
             idle: Idle::default(),
+            hanging: false,
+            unblocker: None,
         }
     }
 
@@ -294,7 +300,7 @@ impl Conn {
             monitors: self.session.monitors(),
             subscribed: self.session.is_subscribed(),
             multi: self.session.queued().is_some(),
-            blocked: self.asleep || self.paused,
+            blocked: self.asleep || self.paused || self.session.waits().is_some(),
             tracks: tracking.is_some(),
             redirect_broken: tracking.is_some_and(|one| one.broken),
             broadcast: tracking.is_some_and(|one| matches!(one.mode, Mode::Broadcast(_))),
@@ -313,7 +319,7 @@ impl Conn {
 
     /// True while the next request may be served.
     pub fn may_go_on(&self) -> bool {
-        let stopped = self.closing || self.blocked || self.asleep || self.paused;
+        let stopped = self.closing || self.blocked || self.asleep || self.paused || self.session.waits().is_some();
         !stopped && self.out.len() <= OUT_BYTES_SOFT && self.session.pending() <= PENDING_MAX && !self.session.holds()
     }
 

@@ -59,6 +59,7 @@ impl Driver {
     /// Ends a connection.
     pub(super) fn close(&mut self, place: usize) {
         let Some(mut conn) = self.conns.remove(place) else { return };
+        self.forget_waiting(&mut conn);
         let changes = conn.session.unsubscribe_all();
         listen(&mut self.lane, &self.shared.meters.lanes[usize::from(self.id.0)], &conn, &changes);
         let tracking = conn.session.stop_tracking();

@@ -18,6 +18,7 @@ mod peers;
 mod publish;
 mod serve;
 mod slow;
+mod waiting;
 use caches::Trackers;
 use monitor::Monitors;
 pub use slow::Mark;
@@ -366,6 +367,8 @@ impl Driver {
                     self.snapshotting = true;
                 }
                 Input::Kill(client) => self.kill(client),
+                Input::Unblock { client, how, asker } => self.unblock(now, client, how, asker),
+                Input::Answer { client, seq, reply } => self.out.replies.push((client, seq, reply)),
                 Input::Heard(heard) => self.on_heard(&heard),
                 Input::Invalidate { client, keys } => self.take_invalidation(client, &keys),
                 Input::Listen => self.follow_listening(),

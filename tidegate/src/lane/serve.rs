@@ -31,6 +31,10 @@ impl Driver {
         if event.is_readable() || event.is_read_closed() {
             conn.readable = true;
             conn.hung_up |= event.is_read_closed();
+            if conn.session.waits().is_some() && (event.is_error() || event.is_write_closed()) {
+                return self.close(place);
+            }
+            self.hang_up_if_waiting(place);
             self.take_turn(place);
         }
     }
@@ -186,6 +190,7 @@ impl Driver {
         if !conn.out.is_empty() || conn.closing {
             conn.queue_flush(place, flush);
         }
+        self.hang_up_if_waiting(place);
         (used, next)
     }
 
@@ -221,6 +226,10 @@ impl Driver {
         for (client, seq, reply) in std::mem::take(&mut self.out.replies) {
             let Some(place) = self.conns.place_of(client) else { continue };
             let Some(conn) = self.conns.get_mut(place) else { continue };
+            if conn.session.waits() == Some(seq) {
+                self.deliver_to_waiting(place, seq, reply);
+                continue;
+            }
             let meters = &self.shared.meters.lanes[usize::from(self.id.0)];
             let mark = release(&mut self.turn, meters, conn, seq, &reply);
             if let (Some(mark), Some(took_ns)) = (mark.filter(|_| slow_left > 0), slow_ns) {
@@ -329,7 +338,7 @@ pub(super) struct Core<'a> {
     pause: Paused,
     sleepers: &'a mut Vec<Sleeper>,
     meters: &'a LaneMeters,
-    turn: &'a mut Turn,
+    pub(super) turn: &'a mut Turn,
     slow: &'a mut Slow,
     slower_than_ns: Option<u64>,
     pub(super) now: Now,
@@ -356,7 +365,7 @@ impl Core<'_> {
                     let sleeper = self.sleep(conn, &call, pause);
                     self.sleepers.push(sleeper);
                 }
-                None => self.admin(conn, &call),
+                None => self.admin_or_unblock(usize::from(self.id.0), conn, &call),
             },
             Step::Answered => {
                 self.count_answered(conn);
@@ -478,7 +487,7 @@ impl Core<'_> {
     }
 
     /// A command for the binary itself.
-    fn admin(&mut self, conn: &mut Conn, call: &Call<'_>) {
+    pub(super) fn admin(&mut self, conn: &mut Conn, call: &Call<'_>) {
         conn.note_vitals(self.now.boot);
         let begun = clock::boot();
         let sub = call.args.get(1).map(|word| word.to_ascii_lowercase());

@@ -59,11 +59,14 @@ fn peers(page: &mut Page, shared: &Shared) {
 }
 
 fn connections(page: &mut Page, shared: &Shared) {
-    let (count, buffers) = {
+    let (count, buffers, blocked) = {
         let clients = lock(&shared.clients);
-        (clients.len(), clients.values().map(|card| card.vitals.buffer_bytes()).sum::<u64>())
+        let blocked = clients.values().filter(|card| card.vitals.see().flags.blocked).count();
+        (clients.len(), clients.values().map(|card| card.vitals.buffer_bytes()).sum::<u64>(), blocked)
     };
     page.gauge("tidegate_connections", "Open client connections.").value(count);
+    let about = "Connections whose client waits: in a blocking command, DEBUG SLEEP or CLIENT PAUSE.";
+    page.gauge("tidegate_connections_blocked", about).value(blocked);
     let accepted = shared.accepted.load(Ordering::Relaxed);
     page.counter("tidegate_connections_accepted_total", "Client connections accepted.").value(accepted);
     let about = "Client connections refused for there were too many.";

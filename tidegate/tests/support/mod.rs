@@ -268,6 +268,11 @@ impl Client {
         self.stream.get_mut().write_all(bytes)
     }
 
+    /// Says that nothing more will be sent.
+    pub fn finish(&mut self) {
+        self.stream.get_ref().shutdown(std::net::Shutdown::Write).expect("the connection is open");
+    }
+
     /// The next reply.
     pub fn reply(&mut self) -> std::io::Result<Reply> {
         let line = self.line()?;

@@ -121,6 +121,14 @@ static CONTAINERS: [Container; 9] = [
             sub("no-touch", 3, &["NO-TOUCH (ON|OFF)", "    Accepted; reads leave no trace."]),
             sub("reply", 3, &["REPLY (ON|OFF|SKIP)", "    Control the replies sent to the current connection."]),
             sub("setinfo", 4, &["SETINFO <option> <value>", "    Set LIB-NAME or LIB-VER of this connection."]),
+            sub(
+                "unblock",
+                -3,
+                &[
+                    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+                    "    Unblock the client that waits in a blocking command, as if its time were over or with an error.",
+                ],
+            ),
             sub("setname", 3, &["SETNAME <name>", "    Assign the name <name> to the current connection."]),
             HELP,
         ],

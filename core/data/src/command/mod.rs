@@ -4,6 +4,7 @@
 //! log entries: it is never changed and never used again for another command.
 
 pub mod bits;
+pub mod blocking;
 pub mod cluster;
 pub mod containers;
 pub mod docs;
@@ -261,6 +262,7 @@ const FAMILIES: &[&[Command]] = &[
     pubsub::COMMANDS,
     fill::COMMANDS,
     memory::COMMANDS,
+    blocking::COMMANDS,
 ];
 
 const NAME_BYTES_MAX: usize = 24;

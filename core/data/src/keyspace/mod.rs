@@ -13,10 +13,12 @@ mod notices;
 mod objects;
 mod snapshot;
 pub mod table;
+mod waiting;
 mod walk;
 
 use crate::once::Outcomes;
 use crate::value::Object;
+use crate::waits::Waits;
 use crate::{Blob, Context, Refused};
 use base::limits::{DATABASE_COUNT, WATCH_BUCKET_COUNT};
 use base::mutation::{self, Mutation};
@@ -50,6 +52,7 @@ pub struct Keyspace {
     /// The last applied stamp and index.
     applied: (Stamp, Index),
     outcomes: Outcomes,
+    waits: Waits,
     cut: snapshot::Cut,
     garbage: Vec<Garbage>,
     heard: notices::Heard,
@@ -161,6 +164,7 @@ impl Keyspace {
             revision: 0,
             applied: (Stamp(0), Index(0)),
             outcomes: Outcomes::default(),
+            waits: Waits::default(),
             cut: snapshot::Cut::default(),
             garbage: Vec::new(),
             heard: notices::Heard::default(),
@@ -424,7 +428,7 @@ impl Keyspace {
         self.save_first(db, item);
         let done = item::overwrite(self.dbs[usize::from(db)].items.get_mut(item), bytes);
         if done {
-            self.touch(address, key);
+            self.touch(db, address, key);
         }
         done
     }
@@ -471,7 +475,7 @@ impl Keyspace {
             self.dbs[home].expiry.insert(at, address.slot, address.tag);
             self.dbs[home].expiring += 1;
         }
-        self.touch(address, key);
+        self.touch(db, address, key);
     }
 
     fn take(&mut self, db: u8, key: &[u8]) {
@@ -488,7 +492,7 @@ impl Keyspace {
         home.len -= 1;
         self.forget(db, address, old, keep);
         self.dbs[usize::from(db)].items.remove(old);
-        self.touch(address, key);
+        self.touch(db, address, key);
     }
 
     /// Frees what an item that leaves its table holds besides its own bytes. If it is dead, that is said now.
@@ -513,10 +517,11 @@ impl Keyspace {
         was
     }
 
-    fn touch(&mut self, address: Address, key: &[u8]) {
+    fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
         self.revision += 1;
         self.watch[address.bucket as usize] = self.revision;
         self.heard.changed(key);
+        self.note_for_waits(db, key);
     }
 
     fn reserve(&mut self, db: u8) {

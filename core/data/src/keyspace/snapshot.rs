@@ -10,6 +10,7 @@ use super::objects::Objects;
 use super::{Db, Garbage, Keyspace, NewValue, Waste, item};
 use crate::once::{Loading, TAG_CLIENT, TAG_OUTCOME};
 use crate::value::Object;
+use crate::waits::{self, TAG_ANSWER, TAG_WAIT};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
@@ -70,7 +71,7 @@ impl Cut {
         }
     }
 
-    /// Lets outcomes be written among the small items.
+    /// Lets what are no keys be written among the small items.
     fn outcomes<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let before = self.small.len();
         let told = write(&mut self.small);
@@ -141,6 +142,8 @@ impl Keyspace {
         self.cut.out = VecDeque::from([Piece::Bytes(Bytes::from(head), true)]);
         self.outcomes.begin_cut();
         self.cut.small = Vec::new();
+        // They are few, small, and change all the time: they are written at once.
+        self.cut.outcomes(|small| self.waits.encode(small));
     }
 
     /// Gives a cut up; what it wrote is worthless.
@@ -246,7 +249,7 @@ impl Keyspace {
         for _ in 0..keyspace.watch.len() {
             watch.push(reader.varint()?);
         }
-        let mut outcomes = Loading::default();
+        let (mut outcomes, mut waits) = (Loading::default(), waits::Loading::default());
         loop {
             match reader.u8()? {
                 TAG_END => break,
@@ -256,10 +259,13 @@ impl Keyspace {
                 }
                 TAG_CLIENT => outcomes.client(&mut reader)?,
                 TAG_OUTCOME => outcomes.outcome(&mut reader)?,
+                TAG_WAIT => waits.wait(&mut reader)?,
+                TAG_ANSWER => waits.answer(&mut reader)?,
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
             }
         }
         keyspace.outcomes = outcomes.done()?;
+        keyspace.waits = waits.done();
         keyspace.applied = (stamp, index);
         (keyspace.watch, keyspace.revision) = (watch.into_boxed_slice(), revision);
         if reader.is_empty() { Ok(keyspace) } else { Err(LoadError(DecodeError::Overlong)) }

@@ -109,6 +109,7 @@ impl Keyspace {
         }
         self.revision += 1;
         self.watch.fill(self.revision);
+        self.waits.flushed(db);
         self.hand_over(db, old);
     }
 
@@ -131,6 +132,7 @@ impl Keyspace {
             }
         }
         self.outcomes.digest(&mut hasher);
+        self.waits.digest(&mut hasher);
         for revision in &self.watch {
             hasher.write_u64(*revision);
         }

@@ -14,8 +14,8 @@ use crate::cluster::{Map, Place, View};
 use base::ClientId;
 use base::limits::OUT_BYTES_SOFT;
 use bytes::Bytes;
-use data::command::containers;
 use data::command::pubsub::{Everywhere, listens};
+use data::command::{blocking, containers};
 use data::{Command, Refused, Reply, Run, Watched, command};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,6 +53,8 @@ pub struct Session {
     /// The reply that is being made.
     leaving: Leaving,
     writes_pending: usize,
+    /// A request that is answered before anything else is served.
+    held: Option<Held>,
     pub(super) muted: Muted,
     /// How many of the pending are for every lane: their order is kept wherever they go.
     everywhere_pending: usize,
@@ -84,6 +86,15 @@ struct Slot {
     proto: Proto,
     kind: Kind,
     silent: bool,
+}
+
+/// What a connection is held by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// A call that may wait.
+    Call { seq: u64 },
+    /// Something that its driver does elsewhere.
+    Driver { seq: u64 },
 }
 
 /// What a pending request is, as far as later ones must know.
@@ -127,6 +138,7 @@ impl Session {
             pending: VecDeque::new(),
             leaving: Leaving::default(),
             writes_pending: 0,
+            held: None,
             muted: Muted::No,
             everywhere_pending: 0,
             subscriptions: Subscriptions::default(),
@@ -147,6 +159,10 @@ impl Session {
     /// Takes one frame off the front of `buf`, whose length goes to `used`; what can be answered at once goes to `out`.
     /// A frame that needed more must stand at the front again, with what has come since behind it.
     pub fn step<'a>(&mut self, buf: &'a [u8], used: &mut usize, out: &mut Vec<u8>) -> Step<'a> {
+        if self.held.is_some() {
+            *used = 0;
+            return Step::Blocked;
+        }
         let trust = if self.authenticated { Trust::Known } else { Trust::Stranger };
         match parse::go_on(&mut self.progress, buf, trust) {
             Parsed::Complete { args, used: len } => {
@@ -229,6 +245,20 @@ impl Session {
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.len() + usize::from(!self.leaving.is_made())
+    }
+
+    /// The call that may wait and has not been answered: nothing else is served before.
+    #[must_use]
+    pub fn waits(&self) -> Option<u64> {
+        match self.held {
+            Some(Held::Call { seq }) => Some(seq),
+            _ => None,
+        }
+    }
+
+    /// Serves nothing before the request `seq` is answered.
+    pub fn hold(&mut self, seq: u64) {
+        self.held = Some(Held::Driver { seq });
     }
 
     /// The name given by CLIENT SETNAME.
@@ -354,6 +384,9 @@ impl Session {
             }
             None => reply,
         };
+        if matches!(self.held, Some(Held::Call { seq } | Held::Driver { seq }) if seq == head) {
+            self.held = None;
+        }
         self.count_of(slot.kind).into_iter().for_each(|count| *count -= 1);
         if let Reply::Watched(watched) = &reply {
             self.watched.extend_from_slice(watched);
@@ -449,6 +482,9 @@ impl Session {
             _ => Kind::Plain,
         };
         let seq = self.open(kind);
+        if blocking::may_wait(command) && blocking::wish(command, &args).is_some() {
+            self.held = Some(Held::Call { seq });
+        }
         let noted = self.tracking.is_some() && self.note_read(command, seq);
         Call { seq, db: self.db, joins, noted, command, args, place }
     }
