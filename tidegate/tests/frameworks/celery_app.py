@@ -75,6 +75,7 @@ def note(text):
 def told(self, steps):
     for step in range(steps):
         self.update_state(state="PROGRESS", meta={"step": step})
+        effects.blpop(f"{prefix}told:go")
     return steps
 
 

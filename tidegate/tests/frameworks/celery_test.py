@@ -99,9 +99,15 @@ def countdowns():
 
 
 def states():
+    """The task goes on when the first of its states was heard: so they came by pub/sub, not by a look at the end."""
     seen = []
-    check(told.delay(5).get(timeout=WAIT, on_message=lambda body: seen.append(body["status"])), 5)
-    check((seen[-1], set(seen) <= {"PROGRESS", "SUCCESS"}), ("SUCCESS", True))
+
+    def hear(body):
+        seen.append(body["status"])
+        effects.lpush("told:go", 1)
+
+    check(told.delay(5).get(timeout=WAIT, on_message=hear), 5)
+    check(seen, ["PROGRESS"] * 5 + ["SUCCESS"])
 
 
 def control():
