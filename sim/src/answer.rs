@@ -33,6 +33,8 @@ pub enum Expected {
     Payload(String),
     /// An error that begins so.
     ErrorWith(&'static str),
+    /// An error that begins so, with where it was raised behind it: a script's.
+    ErrorOf(String),
     /// An array of these.
     All(Vec<Expected>),
 }
@@ -124,6 +126,7 @@ impl Expected {
             (Self::Rows(rows), Answer::Array(parts)) => rows.allow(parts),
             (Self::Payload(wanted), Answer::Bulk(payload)) => payloads::holds(payload).as_ref() == Some(wanted),
             (Self::ErrorWith(start), Answer::Error(text)) => text.starts_with(start),
+            (Self::ErrorOf(start), Answer::Error(text)) => text.starts_with(start.as_str()),
             (Self::All(wanted), Answer::Array(parts)) => {
                 wanted.len() == parts.len() && wanted.iter().zip(parts).all(|(wanted, part)| wanted.allows(part))
             }

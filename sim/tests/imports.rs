@@ -21,12 +21,21 @@ enum ThirdParty {
     Only(&'static [&'static str]),
 }
 
-const ALL: &[&str] = &["base", "data", "consensus", "edge", "gateway", "history", "node", "storage"];
+const ALL: &[&str] = &["base", "data", "script", "consensus", "edge", "gateway", "history", "node", "storage"];
 const CORE: ThirdParty = ThirdParty::Only(&["bytes", "smallvec", "siphasher"]);
 
 const RULES: &[Rule] = &[
     Rule { package: "base", internal: &[], third_party: ThirdParty::Only(&["bytes"]) },
-    Rule { package: "data", internal: &["base"], third_party: CORE },
+    Rule {
+        package: "data",
+        internal: &["base"],
+        third_party: ThirdParty::Only(&["bytes", "smallvec", "siphasher", "sha1_smol"]),
+    },
+    Rule {
+        package: "script",
+        internal: &["base", "data"],
+        third_party: ThirdParty::Only(&["bytes", "smallvec", "mlua"]),
+    },
     Rule { package: "consensus", internal: &["base"], third_party: CORE },
     Rule { package: "edge", internal: &["base", "data"], third_party: CORE },
     Rule { package: "gateway", internal: &["base"], third_party: CORE },

@@ -5,7 +5,7 @@ use crate::descriptors;
 use crate::http;
 use crate::journal::Journal;
 use crate::keeper::{self, Task};
-use crate::lane::{Door, Driver, WAKER};
+use crate::lane::{Door, Driver, STACK_BYTES, WAKER};
 use crate::log;
 use crate::meters::nanos;
 use crate::neighbours::{HOST, Neighbours};
@@ -121,7 +121,10 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         let shards = options.shards + u16::from(cluster.is_some());
         scope.spawn(move || keeper::run(disk, keeper_journal, keeper_shared, &keeper_out, durable, shards, after));
         lanes.iter_mut().for_each(|lane| open_doors(lane, cluster));
-        let running: Vec<_> = lanes.into_iter().map(|mut lane| scope.spawn(move || lane.run())).collect();
+        let spawn = |mut lane: Driver| {
+            std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, move || lane.run())
+        };
+        let running = lanes.into_iter().map(spawn).collect::<Result<Vec<_>, _>>()?;
         // The threads of the scope wait for their end: an error here ends the process, not the scope.
         if cluster.is_some() {
             await_ready(&ready_out);

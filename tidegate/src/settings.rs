@@ -4,6 +4,8 @@
 //! cache lines.
 
 use data::keyspace::Class;
+use node::ScriptTimes;
+use script::Limits;
 use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering};
 
 /// See the module.
@@ -17,6 +19,9 @@ pub struct Settings {
     timeout_s: AtomicU64,
     output_timeout_s: AtomicU64,
     replica_staleness_ms: AtomicU64,
+    script_busy_ms: AtomicU64,
+    script_limit_ms: AtomicU64,
+    script_bytes: AtomicU64,
     notified: AtomicU16,
     tracked_keys_max: AtomicU64,
     output_limits: [[AtomicU64; 3]; 3],
@@ -136,6 +141,9 @@ impl Default for Settings {
             timeout_s: AtomicU64::new(0),
             output_timeout_s: AtomicU64::new(60),
             replica_staleness_ms: AtomicU64::new(1000),
+            script_busy_ms: AtomicU64::new(ScriptTimes::default().busy_ms),
+            script_limit_ms: AtomicU64::new(ScriptTimes::default().limit_ms),
+            script_bytes: AtomicU64::new(Limits::default().bytes as u64),
             notified: AtomicU16::new(0),
             tracked_keys_max: AtomicU64::new(1_000_000),
             output_limits: [[0, 0, 0], [256 * MIB, 64 * MIB, 60], [32 * MIB, 8 * MIB, 60]]
@@ -147,6 +155,34 @@ impl Default for Settings {
 const MIB: u64 = 1024 * 1024;
 
 impl Settings {
+    /// How long scripts may take.
+    pub fn script_times(&self) -> ScriptTimes {
+        let of = |ms: &AtomicU64| ms.load(Ordering::Relaxed);
+        ScriptTimes { busy_ms: of(&self.script_busy_ms), limit_ms: of(&self.script_limit_ms) }
+    }
+
+    /// After so long, those who wait for a script's shard are answered BUSY.
+    pub fn set_script_busy_ms(&self, ms: u64) {
+        self.script_busy_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// After so long a script is ended; none is if 0.
+    pub fn set_script_limit_ms(&self, ms: u64) {
+        self.script_limit_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// What scripts may use.
+    pub fn script_limits(&self) -> Limits {
+        let bytes = usize::try_from(self.script_bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let default = Limits::default();
+        Limits { bytes, brisk_bytes: default.brisk_bytes.min(bytes), ms: self.script_times().limit_ms, ..default }
+    }
+
+    /// Memory that one script may use.
+    pub fn set_script_bytes(&self, bytes: u64) {
+        self.script_bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// What clients are told of what happens to keys.
     pub fn notified(&self) -> Notified {
         Notified(self.notified.load(Ordering::Relaxed))

@@ -34,6 +34,8 @@ pub enum Input {
         news: SnapshotNews,
     },
     BeginSnapshots,
+    /// Scripts that were run elsewhere.
+    Batch(Box<data::batch::Batch>),
     Kill(ClientId),
     /// A client's call that waits is to end so; who asked is told whether it did.
     Unblock {

@@ -134,7 +134,8 @@ impl<'a> Reader<'a> {
         self.take(n)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    /// So many bytes.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (head, tail) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
         self.rest = tail;
         Ok(*head)

@@ -68,6 +68,12 @@ pub const CHECK_BYTES_MAX: usize = 1024 * MIB;
 pub const HISTORY_LINE_BYTES_MAX: usize = 2 * REQUEST_BYTES_MAX;
 /// A piece of a snapshot on its way to another node; whole pages of its file.
 pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 256 * 1024;
+/// All scripts that a shard keeps, in bytes: the oldest are forgotten.
+pub const SCRIPT_BYTES_MAX: usize = 16 * MIB;
+/// All libraries of functions that a shard keeps, in bytes.
+pub const FUNCTION_BYTES_MAX: usize = 16 * MIB;
+/// All that one script may do, as the bytes of its commands.
+pub const EFFECTS_BYTES_MAX: usize = 64 * MIB;
 /// Channels, patterns or shard channels that one client may listen to.
 pub const SUBSCRIPTIONS_MAX: usize = 1024 * 1024;
 /// One mebibyte in bytes.
@@ -76,6 +82,7 @@ pub const MIB: usize = 1024 * 1024;
 const _: () =
     assert!(BULK_BYTES_MAX < REQUEST_BYTES_MAX, "a request holds at least one bulk string of the largest size");
 const _: () = assert!(STRING_BYTES_MAX <= BULK_BYTES_MAX, "what can be stored can be sent in one piece");
+const _: () = assert!(EFFECTS_BYTES_MAX + ENTRY_BYTES_SOFT < ENTRY_BYTES_MAX, "what a script does fits an entry");
 const _: () = assert!(ENTRY_BYTES_SOFT < ENTRY_BYTES_MAX, "an entry closes before it is full");
 const _: () = assert!(SNAPSHOT_PIECE_BYTES_MAX.is_multiple_of(4096), "pieces are written past the page cache");
 const _: () = assert!(WATCH_BUCKET_COUNT.is_power_of_two(), "a bucket is the low bits of a hash");

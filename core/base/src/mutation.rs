@@ -66,6 +66,12 @@ pub enum Mutation {
     WaitAnswersForgotten,
     /// Those who wait under a leader wait on under the next one, whether anybody asks for them or not.
     WaitersOutliveLeader,
+    /// What a script was tried out on is not put back.
+    TrialLeavesTraces,
+    /// A script runs while an entry before its own is not applied.
+    ScriptOverUnapplied,
+    /// What a script did before it was ended by force is kept.
+    EndedScriptKept,
     /// A leader commits what any one replica holds (R1).
     CommitWithoutQuorum,
     /// A notice of a log that was cut back since counts for the new one (R2).
@@ -104,7 +110,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Rules that one node keeps alone.
-    pub const OF_A_NODE: [Self; 26] = [
+    pub const OF_A_NODE: [Self; 29] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -131,6 +137,9 @@ impl Mutation {
         Self::OnceRunsAgain,
         Self::OnceFloorIgnored,
         Self::OnceNotInSnapshot,
+        Self::TrialLeavesTraces,
+        Self::ScriptOverUnapplied,
+        Self::EndedScriptKept,
     ];
     /// Rules that replicas keep together.
     pub const OF_A_GROUP: [Self; 18] = [

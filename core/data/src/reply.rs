@@ -14,6 +14,8 @@ pub enum Reply {
     Ok,
     /// Another simple string, such as PONG or QUEUED.
     Simple(&'static str),
+    /// A simple string that a script has made.
+    Status(Box<[u8]>),
     /// No value: a null bulk string in RESP2, null in RESP3.
     Nil,
     /// No array: a null array in RESP2 (EXEC aborted by WATCH), null in RESP3.
@@ -26,8 +28,12 @@ pub enum Reply {
     Decimal(f64),
     /// A boolean: 1 or 0 in RESP2.
     Bool(bool),
+    /// An integer of any size, in decimal: a bulk string in RESP2.
+    BigNumber(Box<[u8]>),
     /// A binary-safe string.
     Bulk(Blob),
+    /// Text of a format that three letters name, made by a script: a bulk string in RESP2.
+    Formatted([u8; 3], Box<[u8]>),
     /// Text for people (INFO): a bulk string in RESP2, a verbatim `txt` string in RESP3.
     Verbatim(String),
     /// An ordered list.
@@ -42,6 +48,8 @@ pub enum Reply {
     Pairs(Vec<(Reply, Reply)>),
     /// A refusal; nothing was changed unless the error's own text says otherwise.
     Error(Refused),
+    /// The leader has kept the answer since a script ran. Never leaves the lane that applies the entry.
+    Kept,
     /// Answer to WATCH: what EXEC must find unchanged. Never leaves the edge.
     Watched(Vec<Watched>),
 }
@@ -122,6 +130,15 @@ impl Reply {
                 let point = if rest.is_empty() { "" } else { "." };
                 format!("{sign}{first}{point}{rest}e{}{shift:02}", if exponent < 0 { '-' } else { '+' })
             }
+        }
+    }
+
+    /// A double as C's `%.17f` without the zeros at its end.
+    #[must_use]
+    pub fn plain(value: f64) -> String {
+        match format!("{value:.17}").trim_end_matches('0').trim_end_matches('.') {
+            "-0" => "0".to_owned(),
+            text => text.to_owned(),
         }
     }
 

@@ -23,12 +23,14 @@ const SET: u8 = 11;
 const MAP: u8 = 12;
 const ERROR: u8 = 13;
 const WATCHED: u8 = 14;
-const COUPLES: u8 = 16;
-const DECIMAL: u8 = 18;
 const PAIRS: u8 = 15;
+const COUPLES: u8 = 16;
+const FORMATTED: u8 = 17;
+const DECIMAL: u8 = 18;
+const BIG_NUMBER: u8 = 19;
 
-/// Lists in lists, and no deeper: what commands answer is flatter.
-const DEPTH_MAX: u32 = 8;
+/// Lists in lists, and no deeper: what commands answer is flatter, and scripts may not answer more.
+pub const DEPTH_MAX: u32 = 64;
 
 /// Simple strings that commands about keys answer.
 const SIMPLE_TEXTS: [&str; 8] = ["none", "string", "list", "set", "zset", "hash", "stream", "PONG"];
@@ -39,6 +41,14 @@ impl Reply {
         match self {
             Self::Ok => out.push(OK),
             Self::Simple(text) => tagged(out, SIMPLE, text.as_bytes()),
+            Self::Status(text) => tagged(out, SIMPLE, text),
+            Self::BigNumber(digits) => tagged(out, BIG_NUMBER, digits),
+            Self::Formatted(format, text) => {
+                out.push(FORMATTED);
+                out.extend_from_slice(format);
+                put_bytes(out, text);
+            }
+            Self::Kept => unreachable!("the lane has put the answer in its place"),
             Self::Nil => out.push(NIL),
             Self::NilArray => out.push(NIL_ARRAY),
             Self::Int(n) => {
@@ -78,7 +88,7 @@ fn decode(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Reply, D
         SIMPLE => {
             let text = reader.bytes()?;
             let known = SIMPLE_TEXTS.into_iter().find(|known| known.as_bytes() == text);
-            Reply::Simple(known.ok_or(DecodeError::Unknown(text.len() as u64))?)
+            known.map_or_else(|| Reply::Status(text.into()), Reply::Simple)
         }
         NIL => Reply::Nil,
         NIL_ARRAY => Reply::NilArray,
@@ -99,6 +109,8 @@ fn decode(reader: &mut Reader<'_>, frame: &Bytes, depth: u32) -> Result<Reply, D
         PAIRS => Reply::Pairs(pairs(reader, frame, deeper?)?),
         ERROR => Reply::Error(Refused::Text(text(reader)?)),
         WATCHED => Reply::Watched(watched(reader)?),
+        BIG_NUMBER => Reply::BigNumber(reader.bytes()?.into()),
+        FORMATTED => Reply::Formatted(reader.array()?, reader.bytes()?.into()),
         other => return Err(DecodeError::Unknown(u64::from(other))),
     })
 }
@@ -202,6 +214,9 @@ mod tests {
         Reply::Array(vec![
             Reply::Ok,
             Reply::Simple("none"),
+            Reply::Status(b"by a script".as_slice().into()),
+            Reply::BigNumber(b"-1234567890123456789012".as_slice().into()),
+            Reply::Formatted(*b"mkd", b"# text".as_slice().into()),
             Reply::Nil,
             Reply::NilArray,
             Reply::Int(i64::MIN),

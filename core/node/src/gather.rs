@@ -47,6 +47,9 @@ impl Gathers {
 }
 
 fn merge(routing: Routing, scatter: Scatter, parts: Vec<(ShardId, Reply)>) -> Reply {
+    if scatter.is_of_scripts() {
+        return crate::scripts::merge(scatter, parts.into_iter().map(|(_, reply)| reply).collect());
+    }
     if let Some((_, error)) = parts.iter().find(|(_, reply)| matches!(reply, Reply::Error(_))) {
         return error.clone();
     }
@@ -68,15 +71,16 @@ fn merge(routing: Routing, scatter: Scatter, parts: Vec<(ShardId, Reply)>) -> Re
         Scatter::Scan => {
             parts.into_iter().next().map_or(Reply::Nil, |(shard, reply)| next_shard(routing, shard, reply))
         }
+        Scatter::Script | Scatter::Function => unreachable!("it was merged above"),
     }
 }
 
 /// The answer to a command that concerns no shard.
 pub(crate) fn nothing(scatter: Scatter) -> Reply {
     match scatter {
-        Scatter::FlushDb | Scatter::FlushAll => Reply::Ok,
+        Scatter::FlushDb | Scatter::FlushAll | Scatter::Script => Reply::Ok,
         Scatter::DbSize => Reply::Int(0),
-        Scatter::Keys => Reply::Array(Vec::new()),
+        Scatter::Keys | Scatter::Function => Reply::Array(Vec::new()),
         Scatter::RandomKey | Scatter::Scan => Reply::Nil,
     }
 }

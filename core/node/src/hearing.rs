@@ -31,12 +31,19 @@ impl Lane {
 impl Replica {
     pub(crate) fn listen(&mut self, listening: Listening) {
         self.listening = listening;
-        self.state_mut().cut().listen(listening);
+        self.listen_again();
+    }
+
+    /// The state is another one, or was lent: it is told what is listened for.
+    pub(crate) fn listen_again(&mut self) {
+        if self.is_home() {
+            self.state.cut().listen(self.listening);
+        }
     }
 
     /// An entry was applied, and these wait for its operations.
     pub(crate) fn hear(&mut self, waiters: &[Waiter], out: &mut Outbox) {
-        let keyspace = self.state_mut().cut();
+        let keyspace = self.state.cut();
         let (notices, changes) = (keyspace.take_notices(), keyspace.take_changes());
         if notices.is_empty() && changes.keys.is_empty() && !changes.flushed {
             return;
@@ -52,6 +59,14 @@ impl Replica {
     /// A read has run here, outside of the log.
     pub(crate) fn hear_misses(&self, command: &Command, out: &mut Outbox) {
         let notices = self.state().keyspace().take_misses(command);
+        if !notices.is_empty() {
+            out.heard.push(Heard { notices, ..Heard::default() });
+        }
+    }
+
+    /// A script that only reads has run here.
+    pub(crate) fn hear_misses_of_script(&self, out: &mut Outbox) {
+        let notices = self.state().keyspace().take_all_misses();
         if !notices.is_empty() {
             out.heard.push(Heard { notices, ..Heard::default() });
         }

@@ -17,6 +17,7 @@ use base::record::RecoveredShard;
 use base::rng::Rng;
 use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot};
 use consensus::Envelope;
+use data::command::scripts::{Need, need, sub};
 use data::command::{Scatter, blocking, keyless};
 use data::keyspace::{Listening, bring_near};
 use data::{Context, Keyspace, Refused, Reply, Run, Watched};
@@ -98,7 +99,14 @@ impl Lane {
             let (log, keyspace) =
                 found.remove(&shard).map_or((RecoveredShard::default(), None), |one| (one.log, one.keyspace));
             let seed = (rng.next_u64(), rng.next_u64());
-            let mut replica = Box::new(Replica::new(config.node, members, shard, seed, log, keyspace));
+            let mut replica = Box::new(Replica::new(
+                config.node,
+                members,
+                (shard, config.routing.shard_count()),
+                seed,
+                log,
+                keyspace,
+            ));
             replica.start(now, out);
             replicas.push(Some(replica));
         }
@@ -129,7 +137,7 @@ impl Lane {
         let me = self.config.lane;
         match request.command.run {
             Run::Scatter(_) => self.on_scatter_within(now, request, |_| true, out),
-            Run::Read(_) | Run::Write(_) | Run::Prefix(_) => {
+            Run::Read(_) | Run::Write(_) | Run::Prefix(_) | Run::Script(_) => {
                 match self.config.routing.shard_of_keys(request.command, request.args) {
                     Err(refused) => out.replies.push((request.client, request.seq, Reply::Error(refused))),
                     Ok(shard) => {
@@ -153,7 +161,8 @@ impl Lane {
     pub fn bring_near<'a>(&self, keys: impl Iterator<Item = (u8, &'a [u8])>) {
         let lookup = |(db, key): (u8, &'a [u8])| {
             let shard = self.config.routing.shard_of_key(key);
-            self.replicas[usize::from(shard.0)].as_ref()?.state().keyspace().lookup(db, key)
+            let replica = self.replicas[usize::from(shard.0)].as_ref().filter(|replica| replica.is_home())?;
+            replica.state().keyspace().lookup(db, key)
         };
         bring_near(keys.filter_map(lookup));
     }
@@ -251,6 +260,9 @@ impl Lane {
     pub fn on_timer(&mut self, now: Now, out: &mut Outbox) {
         let tick = now.boot >= self.tick_at;
         for shard in self.config.routing.groups() {
+            if self.owns(shard) {
+                self.watch_scripts(now, shard, out);
+            }
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             if now.boot >= replica.next_deadline() || tick {
                 self.with_answers(shard, out, |replica, out, answered| replica.on_timer(now, out, answered));
@@ -310,7 +322,8 @@ impl Lane {
             .routing
             .shards()
             .zip(&self.replicas)
-            .filter_map(|(shard, replica)| replica.as_ref().map(|replica| (shard, replica.state().keyspace())))
+            .filter_map(|(shard, replica)| Some((shard, replica.as_ref().filter(|replica| replica.is_home())?)))
+            .map(|(shard, replica)| (shard, replica.state().keyspace()))
     }
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
@@ -326,6 +339,12 @@ impl Lane {
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
+        if let Run::Script(_) = request.command.run
+            && self.look(now, shard, waiter, request, out)
+        {
+            return;
+        }
+        let replica = self.replica(shard);
         if let Run::Read(_) = request.command.run
             && (!request.joins || mutation::on(Mutation::ReadOvertakesOwnWrite))
             && !replica.has_logged_read(&waiter)
@@ -338,7 +357,7 @@ impl Lane {
             }
             let cx = replica.context(now, request.db);
             if let Some(reply) = replica.state().read(&cx, request.command, request.args) {
-                if self.listening.misses {
+                if replica.listening.misses {
                     replica.hear_misses(request.command, out);
                 }
                 let reply = name_shard(reply, shard);
@@ -370,7 +389,7 @@ impl Lane {
         now: Now,
         shard: ShardId,
         waiter: Waiter,
-        transaction: Transaction,
+        mut transaction: Transaction,
         out: &mut Outbox,
     ) {
         if self.full && !self.leave_full(now, shard, out) {
@@ -382,7 +401,7 @@ impl Lane {
         }
         self.log_reads_of(now, shard, &waiter, out);
         let replica = self.replica(shard);
-        replica.log_transaction(waiter, &transaction);
+        replica.log_transaction(waiter, &mut transaction);
         if replica.open_is_full() {
             replica.propose_open(now, out);
         }
@@ -408,10 +427,22 @@ impl Lane {
             return self.answer(waiter, shard, no_room(), out);
         }
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
+        let of_scripts = scatter.is_of_scripts().then(|| need(scatter, request.args));
+        if of_scripts == Some(Need::Running) && replica.leads() {
+            return self.part_about_running(now, shard, waiter, scatter, request.args, out);
+        }
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
         }
-        if request.command.is_write() || request.joins || replica.has_logged_read(&waiter) {
+        if of_scripts == Some(Need::Compiler)
+            && sub(request.args) == "exists"
+            && self.look(now, shard, waiter, request, out)
+        {
+            return;
+        }
+        let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
+        let writes = request.command.is_write() && of_scripts != Some(Need::Look);
+        if writes || request.joins || replica.has_logged_read(&waiter) {
             return self.log(now, shard, waiter, request, out);
         }
         if !replica.may_read_for(now, &waiter) {
@@ -451,8 +482,13 @@ impl Lane {
 
     /// Work for a shard that this node doesn't lead.
     pub(crate) fn defer(&mut self, now: Now, shard: ShardId, waiter: Waiter, work: Work, out: &mut Outbox) {
-        if self.replica(shard).leads() {
-            return self.replica(shard).keep_work(waiter, work);
+        let replica = self.replica(shard);
+        if replica.leads() {
+            if replica.watch_script(now) {
+                let busy = replica.busy();
+                return self.answer(waiter, shard, busy, out);
+            }
+            return replica.keep_work(waiter, work);
         }
         if let Origin::Node(from, lane) = waiter.origin {
             let Waiter { client, seq, part, .. } = waiter;
@@ -465,6 +501,9 @@ impl Lane {
     /// Does what had to wait for a leader, if that is this node now.
     pub(crate) fn resume(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
         self.soil(shard);
+        for message in std::mem::take(&mut self.replica(shard).published) {
+            self.publish(now, message, out);
+        }
         self.end_rounds(now, shard, out);
         if !self.replica(shard).leads() {
             return self.release(now, shard, out);
@@ -473,6 +512,10 @@ impl Lane {
             return;
         }
         let held = self.replica(shard).take_held();
+        // Before scripts that were held line up again: calls that may wait come behind those of their own client alone.
+        let clients: SmallVec<[(Origin, ClientId); 8]> =
+            held.iter().map(|(waiter, _)| (waiter.origin, waiter.client)).collect();
+        self.ask_parked(now, shard, &clients, out);
         for (waiter, work) in held.into_iter().chain(self.replica(shard).take_parked()) {
             match work {
                 Work::Command { joins, queued } => self.run(now, shard, waiter, joins, &queued, out),
@@ -480,11 +523,11 @@ impl Lane {
                 Work::Wait(_) => unreachable!("calls that may wait are kept apart"),
             }
         }
-        self.ask_parked(now, shard, out);
+        self.ask_parked(now, shard, &[], out);
     }
 
     /// Calls a replica, whose answers go where they belong.
-    fn with_answers(
+    pub(crate) fn with_answers(
         &mut self,
         shard: ShardId,
         out: &mut Outbox,
@@ -518,7 +561,8 @@ impl Lane {
 
     fn set_deadline(&self, now: Now, out: &mut Outbox) {
         let groups = self.replicas.iter().flatten().map(|replica| replica.next_deadline()).min();
-        out.next_deadline = groups.into_iter().chain([self.tick_at.max(now.boot)]).min();
+        let scripts = self.replicas.iter().flatten().filter_map(|replica| replica.script_deadline()).min();
+        out.next_deadline = groups.into_iter().chain(scripts).chain([self.tick_at.max(now.boot)]).min();
     }
 
     pub(crate) fn answer(&mut self, waiter: Waiter, shard: ShardId, reply: Reply, out: &mut Outbox) {

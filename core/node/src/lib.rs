@@ -18,6 +18,7 @@ pub mod peer;
 mod reads;
 mod replica;
 mod routing;
+mod scripts;
 mod spread;
 mod steward;
 mod topics;
@@ -36,6 +37,7 @@ pub use outbox::{
 pub use peer::PeerMessage;
 pub use replica::ShardStatus;
 pub use routing::Routing;
+pub use scripts::ScriptTimes;
 pub use steward::Founding;
 pub use topics::Topics;
 pub use transfer::Piece;

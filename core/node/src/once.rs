@@ -6,6 +6,7 @@
 use crate::lane::Lane;
 use crate::outbox::Request;
 use crate::replica::{Replica, Waiter};
+use crate::scripts::misspelled;
 use data::command::prefix;
 use data::once::Id;
 use data::{Refused, Run};
@@ -14,6 +15,12 @@ impl Replica {
     /// Puts a client's command into the open entry. One with prefixes that make no sense is refused.
     pub(crate) fn log_request(&mut self, waiter: Waiter, request: &Request<'_>) -> Result<(), Refused> {
         let Request { db, command, args, .. } = *request;
+        if let Some(refused) = misspelled(request) {
+            return Err(refused);
+        }
+        if self.joins_line(waiter, request) {
+            return Ok(());
+        }
         if let Run::Prefix(_) = command.run {
             return self.log_prefixed(waiter, db, args);
         }

@@ -8,6 +8,8 @@ use base::record::SnapshotMark;
 use base::{ClientId, Index, Instant, LaneId, NodeId, Roster, ShardId, Term};
 use bytes::Bytes;
 use consensus::Effects;
+use data::batch::Batch;
+pub use data::batch::Queued;
 use data::command::pubsub::{Everywhere, Message};
 use data::keyspace::Notice;
 use data::once::OwnedId;
@@ -43,14 +45,6 @@ pub struct Transaction {
     pub once: Option<OwnedId>,
     pub watched: Vec<Watched>,
     pub commands: Vec<Queued>,
-}
-
-/// A command queued by MULTI.
-#[derive(Clone, Debug)]
-pub struct Queued {
-    pub db: u8,
-    pub command: &'static Command,
-    pub args: Vec<Vec<u8>>,
 }
 
 /// A request that travels to another lane.
@@ -292,6 +286,8 @@ pub struct Outbox {
     /// What flushes took out, to be dropped where nobody waits.
     pub garbage: Vec<Garbage>,
     pub events: Vec<Event>,
+    /// Scripts to be run: each comes back by [`crate::Lane::on_batch`], one at a brisk pace before anything else is done.
+    pub batches: Vec<Batch>,
     /// The cluster's roster, when it has changed.
     pub roster: Option<Arc<Roster>>,
     /// When [`crate::Lane::on_timer`] wants to be called, if ever.

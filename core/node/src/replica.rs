@@ -4,6 +4,7 @@ use crate::clock::StampClock;
 use crate::forward::{Elsewhere, indoubt, try_again};
 use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
 use crate::reads::Reads;
+use crate::scripts::{Home, Scripts};
 use crate::spread::Held;
 use crate::transfer::Transfers;
 use crate::waiting::{At, Number, Waiting};
@@ -14,10 +15,11 @@ use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
 use consensus::Envelope;
 use consensus::raft::{Group, Membership, Turned};
+use data::command::pubsub::Message;
 use data::keyspace::Listening;
 use data::shard::{EntryWriter, genesis};
 use data::waits::{How, WaitId};
-use data::{Command, Context, Keyspace, Reply, ShardState};
+use data::{Command, Context, Keyspace, Reply, ShardState, Told};
 use std::collections::VecDeque;
 
 /// Whom an answer is for.
@@ -61,8 +63,10 @@ pub struct ShardStatus {
 #[derive(Debug)]
 pub(crate) struct Replica {
     pub(crate) shard: ShardId,
+    /// How many shards with slots there are.
+    pub(crate) shard_count: u16,
     pub(crate) group: Group,
-    pub(crate) state: ShardState,
+    pub(crate) state: Home,
     pub(crate) clock: StampClock,
     /// How long the outcomes of new entries are kept.
     pub(crate) once_kept_ms: u64,
@@ -70,6 +74,7 @@ pub(crate) struct Replica {
     seed: (u64, u64),
     pub(crate) open: EntryWriter,
     pub(crate) open_waiters: Vec<Waiter>,
+    pub(crate) scripts: Scripts,
     /// Waiters of proposed entries, oldest first.
     proposed: VecDeque<Proposed>,
     /// When it led last, if it doesn't.
@@ -83,6 +88,8 @@ pub(crate) struct Replica {
     /// Work that came while this leader hands over.
     pub(crate) held: Vec<Held>,
     pub(crate) listening: Listening,
+    /// What scripts have published whose entries are applied: on its way to those who listen.
+    pub(crate) published: Vec<Message>,
     /// Who led, in which term, and since when the members counted, as was told last.
     told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
@@ -91,8 +98,10 @@ pub(crate) struct Replica {
     pub(crate) waiting: Waiting,
     /// Who is to be let go by the log, at the next chance.
     pub(crate) endings: Vec<(WaitId, How)>,
+    /// Reads that ended while the state was lent, where they still stand in line.
+    pub(crate) unread: Vec<WaitId>,
     /// For reads alone: writes take theirs from the state.
-    chance: Rng,
+    pub(crate) chance: Rng,
     /// How far this node's wall clock lies behind the cluster's; see `clocks`.
     pub(crate) clock_behind_ms: i64,
 }
@@ -103,6 +112,15 @@ struct Proposed {
     index: Index,
     term: Term,
     waiters: Vec<Waiter>,
+    kept: Kept,
+}
+
+/// What scripts have done besides changing the state: it takes effect once their entry is applied.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// What they have answered, by the places of those who wait for it.
+    pub(crate) replies: VecDeque<(usize, Reply)>,
+    pub(crate) messages: Vec<Message>,
 }
 
 /// A deposed leader's clients wait so long to learn what became of their commands.
@@ -120,7 +138,7 @@ impl Replica {
     pub(crate) fn new(
         me: NodeId,
         members: &[NodeId],
-        shard: ShardId,
+        (shard, shard_count): (ShardId, u16),
         seed: (u64, u64),
         recovered: RecoveredShard,
         keyspace: Option<Keyspace>,
@@ -128,6 +146,7 @@ impl Replica {
         let transfers = Transfers::new(recovered.snapshot.clone());
         Self {
             shard,
+            shard_count,
             group: Group::new(
                 me,
                 shard,
@@ -135,12 +154,13 @@ impl Replica {
                 recovered,
                 Rng::new(seed.0 ^ seed.1),
             ),
-            state: keyspace.map_or_else(ShardState::default, ShardState::with_keyspace),
+            state: Home::new(keyspace.map_or_else(ShardState::default, ShardState::with_keyspace)),
             clock: StampClock::default(),
             once_kept_ms: base::limits::ONCE_KEPT_MS,
             seed,
             open: EntryWriter::default(),
             open_waiters: Vec::new(),
+            scripts: Scripts::default(),
             proposed: VecDeque::new(),
             deposed_at: None,
             elsewhere: Elsewhere::default(),
@@ -149,11 +169,13 @@ impl Replica {
             logged_reads: Vec::new(),
             held: Vec::new(),
             listening: Listening::default(),
+            published: Vec::new(),
             told: Default::default(),
             transfers,
             reads: Reads::default(),
             waiting: Waiting::default(),
             endings: Vec::new(),
+            unread: Vec::new(),
             clock_behind_ms: 0,
             chance: Rng::new(seed.1),
         }
@@ -180,7 +202,7 @@ impl Replica {
             changing: self.group.is_changing(),
             term: self.group.term(),
             commit: self.group.commit(),
-            applied: self.state.keyspace().applied_index(),
+            applied: self.applied().1,
         }
     }
 
@@ -214,13 +236,19 @@ impl Replica {
     }
 
     /// Puts a command into the open entry.
-    pub(crate) fn log(&mut self, mut waiter: Waiter, db: u8, command: &Command, args: &[&[u8]]) {
+    pub(crate) fn log(&mut self, waiter: Waiter, db: u8, command: &Command, args: &[&[u8]]) {
         self.open.command(db, command, args);
-        waiter.read = !command.is_write();
+        let waiter = self.note_logged(waiter, command.is_write());
+        self.open_waiters.push(waiter);
+    }
+
+    /// A command is to be logged: a read is noted until it is answered.
+    pub(crate) fn note_logged(&mut self, mut waiter: Waiter, writes: bool) -> Waiter {
+        waiter.read = !writes;
         if waiter.read {
             self.logged_reads.push((waiter.origin, waiter.client));
         }
-        self.open_waiters.push(waiter);
+        waiter
     }
 
     /// True if a read of this client waits for its entry: its next one must not overtake it.
@@ -229,7 +257,10 @@ impl Replica {
     }
 
     /// Puts a transaction into the open entry.
-    pub(crate) fn log_transaction(&mut self, waiter: Waiter, transaction: &Transaction) {
+    pub(crate) fn log_transaction(&mut self, waiter: Waiter, transaction: &mut Transaction) {
+        if self.transaction_joins_line(waiter, transaction) {
+            return;
+        }
         let calls = transaction
             .commands
             .iter()
@@ -248,15 +279,23 @@ impl Replica {
 
     /// Proposes the open entry unless it may go on growing while an earlier one is being synced.
     pub(crate) fn propose_open(&mut self, now: Now, out: &mut Outbox) {
+        if self.may_lend() && !self.waits_for_cut() {
+            return self.lend_to_line(now, out);
+        }
         let may_propose = self.group.has_settled() && self.group.may_propose();
         if self.open.is_empty() || (self.group.busy() && !self.open_is_full()) || !may_propose {
             return;
         }
-        if self.cutting.is_some() && self.copied_bytes > CUT_COPIES_BYTES_MAX {
-            // Every change would copy more: writes wait until the disk has caught up, reads go on.
+        if self.waits_for_cut() {
             return;
         }
         self.propose_all(now, out);
+    }
+
+    /// True while every change would copy more for a running snapshot than the disk has room for: writes wait until it has
+    /// caught up, reads go on.
+    fn waits_for_cut(&self) -> bool {
+        self.cutting.is_some() && self.copied_bytes > CUT_COPIES_BYTES_MAX
     }
 
     /// Proposes the open entry at once, if there is something in it.
@@ -271,6 +310,9 @@ impl Replica {
 
     /// Lets dead keys go by an entry that carries nothing but time.
     pub(crate) fn tick_if_due(&mut self, now: Now, out: &mut Outbox) {
+        if !self.is_home() {
+            return;
+        }
         let stamp = self.clock.stamp(now);
         let may_propose = self.group.has_settled() && self.group.may_propose();
         let due = self.state.keyspace().next_expiry().is_some_and(|at| at <= stamp);
@@ -337,7 +379,8 @@ impl Replica {
             out.events.push(Event::Deposed { shard: self.shard, term: self.group.term() });
             // None of it was proposed.
             self.open = EntryWriter::default();
-            for waiter in std::mem::take(&mut self.open_waiters) {
+            let in_line = self.drop_line();
+            for waiter in std::mem::take(&mut self.open_waiters).into_iter().chain(in_line) {
                 self.forget_read(&waiter);
                 if waiter.wait == 0 {
                     answered(waiter, try_again());
@@ -363,8 +406,8 @@ impl Replica {
 
     /// Starts a snapshot at the last applied entry; false if one runs already or there is nothing to save.
     pub(crate) fn begin_snapshot(&mut self, out: &mut Outbox) -> bool {
-        let index = self.state.keyspace().applied_index();
-        if self.cutting.is_some() || index == Index(0) {
+        let index = self.applied().1;
+        if self.cutting.is_some() || index == Index(0) || !self.is_home() {
             return false;
         }
         self.cutting = Some(index);
@@ -378,7 +421,7 @@ impl Replica {
     /// A slice of the running snapshot.
     pub(crate) fn snapshot_slice(&mut self, waiting: SnapshotWaiting, out: &mut Outbox) {
         self.copied_bytes = waiting.copied_bytes;
-        if self.cutting.is_none() {
+        if self.cutting.is_none() || !self.is_home() {
             return;
         }
         let keyspace = self.state.cut();
@@ -405,19 +448,16 @@ impl Replica {
 
     /// The snapshot's file could not be written: stop cutting.
     pub(crate) fn abort_snapshot(&mut self) {
-        if self.stop_cutting() {
-            self.state.cut().abort_cut();
+        match self.stop_cutting() {
+            true if self.is_home() => self.state.cut().abort_cut(),
+            true => self.abort_cut_when_back(),
+            false => {}
         }
     }
 
     /// True if a snapshot was being cut.
     pub(crate) fn stop_cutting(&mut self) -> bool {
         self.cutting.take().is_some()
-    }
-
-    /// The state, to be replaced as a whole.
-    pub(crate) fn state_mut(&mut self) -> &mut ShardState {
-        &mut self.state
     }
 
     /// A snapshot has taken the place of the state and of the log up to `mark`: what became of the entries that were
@@ -437,11 +477,12 @@ impl Replica {
     fn on_elected(&mut self, now: Now, out: &mut Outbox) {
         out.events.push(Event::Elected { shard: self.shard, term: self.group.term() });
         let corrected = Now { wall_ms: now.wall_ms.saturating_add_signed(self.clock_behind_ms), ..now };
-        self.clock.elect(corrected, self.state.keyspace().applied_stamp());
+        let (applied_stamp, applied_index) = self.applied();
+        self.clock.elect(corrected, applied_stamp);
         // The state of a recovered log is applied only behind this entry, so its stamp must not go below the log's
         // own: apply takes the larger.
         let stamp = self.clock.stamp(now);
-        let fresh = self.state.keyspace().applied_index() == Index(0) && self.group.is_empty();
+        let fresh = applied_index == Index(0) && self.group.is_empty();
         if fresh {
             return self.propose(now, Bytes::from(genesis(stamp, self.seed)), Vec::new(), out);
         }
@@ -455,18 +496,23 @@ impl Replica {
     }
 
     fn propose(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) {
+        self.propose_with(now, entry, waiters, Kept::default(), out);
+    }
+
+    /// Proposes an entry; `kept` waits until it is applied.
+    pub(crate) fn propose_with(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, kept: Kept, out: &mut Outbox) {
         let Some(index) = self.group.propose(now.boot, entry, &mut out.raft) else {
             unreachable!("only a leader that stays has an open entry")
         };
-        self.proposed.push_back(Proposed { index, term: self.group.term(), waiters });
+        self.proposed.push_back(Proposed { index, term: self.group.term(), waiters, kept });
     }
 
     /// Who waits for the entry at `index`; those for whom something else stands there are told to try again.
-    fn waiters_at(&mut self, index: Index, mut answered: impl FnMut(Waiter, Reply)) -> Vec<Waiter> {
+    fn waiters_at(&mut self, index: Index, mut answered: impl FnMut(Waiter, Reply)) -> (Vec<Waiter>, Kept) {
         let term = self.group.applied().term;
         while let Some(proposed) = self.proposed.pop_front_if(|one| one.index <= index) {
             if (proposed.index, proposed.term) == (index, term) {
-                return proposed.waiters;
+                return (proposed.waiters, proposed.kept);
             }
             for waiter in proposed.waiters {
                 self.forget_read(&waiter);
@@ -475,11 +521,11 @@ impl Replica {
                 }
             }
         }
-        Vec::new()
+        Default::default()
     }
 
     /// A logged read is answered.
-    fn forget_read(&mut self, waiter: &Waiter) {
+    pub(crate) fn forget_read(&mut self, waiter: &Waiter) {
         if waiter.read {
             let of = (waiter.origin, waiter.client);
             let at = self.logged_reads.iter().position(|one| *one == of);
@@ -487,13 +533,31 @@ impl Replica {
         }
     }
 
+    /// Applies what was committed while the state was lent.
+    pub(crate) fn catch_up(&mut self, out: &mut Outbox, answered: impl FnMut(Waiter, Reply)) {
+        if self.group.applied().index < self.group.commit() {
+            self.apply_committed(false, out, answered);
+        }
+    }
+
     fn apply_committed(&mut self, was_ready: bool, out: &mut Outbox, mut answered: impl FnMut(Waiter, Reply)) {
+        if !self.is_home() {
+            // It goes on when the state is back.
+            return;
+        }
         let (mut ready, mut begun) = (false, Vec::new());
         while let Some((index, entry)) = self.group.next_committed() {
-            let waiters = self.waiters_at(index, &mut answered);
+            let (waiters, mut kept) = self.waiters_at(index, &mut answered);
             let (commands, mut at) = (waiters.len(), 0);
             let (logged_reads, waiting) = (&mut self.logged_reads, &mut self.waiting);
             let applied = self.state.apply(index, &entry, |told| {
+                let told = match told {
+                    Told::Reply(reply) => {
+                        let of_script = kept.replies.pop_front_if(|(of, _)| *of == at).map(|(_, kept)| kept);
+                        Told::Reply(if let (Reply::Kept, Some(kept)) = (&reply, of_script) { kept } else { reply })
+                    }
+                    other => other,
+                };
                 let next = || {
                     let waiter = waiters.get(at).copied();
                     at += 1;
@@ -511,6 +575,7 @@ impl Replica {
                 out.events.push(Event::BadEntry { shard: self.shard, index });
                 return;
             }
+            self.published.append(&mut kept.messages);
             if self.listening != Listening::default() {
                 self.hear(&waiters, out);
             }

@@ -198,7 +198,7 @@ pub(crate) fn no_room() -> Reply {
 impl Replica {
     /// True if it leads, and isn't handing over: work is done here, now.
     pub(crate) fn takes_work(&self) -> bool {
-        self.group.may_propose()
+        self.group.may_propose() && self.is_home()
     }
 
     /// Keeps work until it is known who leads.
@@ -213,8 +213,11 @@ impl Replica {
 
     /// Steps back for `to`. What has been logged is proposed first: nobody is told that it was lost.
     pub(crate) fn hand_over(&mut self, now: Now, to: NodeId, out: &mut Outbox) {
-        if self.group.has_settled() {
+        if self.group.has_settled() && self.is_home() {
             self.propose_all(now, out);
+            for (waiter, work) in self.take_line() {
+                self.keep_work(waiter, work);
+            }
             self.group.transfer(now.boot, to, &mut out.raft);
         }
     }

@@ -50,6 +50,9 @@ impl Steward {
 
     /// Looks at the meta shard; true if the roster has changed.
     pub(crate) fn look(&mut self, meta: &Replica) -> bool {
+        if !meta.is_home() {
+            return false;
+        }
         let keyspace = meta.state().keyspace();
         if keyspace.applied_index() == self.seen {
             return false;
@@ -145,7 +148,7 @@ impl Lane {
 impl Replica {
     /// Takes the next step, if any, towards the voters that the roster wants; only whoever leads does.
     pub(crate) fn follow_roster(&mut self, now: Now, me: NodeId, wanted: &[NodeId], out: &mut Outbox) {
-        if !self.group.leads() || !self.group.has_settled() || self.group.is_changing() {
+        if !self.group.leads() || !self.group.has_settled() || self.group.is_changing() || !self.is_home() {
             return;
         }
         let membership = self.group.membership();

@@ -159,7 +159,7 @@ impl Replica {
             None => {
                 // One that is cut but not durable yet is the one to wait for: another would let go of what follows it.
                 if self.transfers.reserved.is_none() && self.begin_snapshot(out) {
-                    let index = self.state().keyspace().applied_index();
+                    let index = self.applied().1;
                     self.transfers.reserved = Some(Reserved { index, asked_at: now.boot });
                     self.hold();
                 }
@@ -305,9 +305,9 @@ impl Replica {
         if self.stop_cutting() {
             out.snapshots.push(SnapshotStep::Abort { shard: self.shard });
         }
-        let old = std::mem::replace(self.state_mut(), ShardState::with_keyspace(keyspace));
-        out.garbage.extend(old.into_garbage());
-        self.listen(self.listening);
+        let old = self.state.replace(ShardState::with_keyspace(keyspace));
+        out.garbage.extend(old.into_iter().flat_map(ShardState::into_garbage));
+        self.listen_again();
         self.hear_of_all(out);
         self.on_replaced(mark.index, answered);
         self.transfers.durable = Some(mark.clone());

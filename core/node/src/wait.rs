@@ -16,7 +16,7 @@ use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::{Origin, Replica, Waiter};
 use crate::waiting::{At, Call, Ending, Logged, Number};
 use base::limits::WAIT_ANSWER_KEPT_MS;
-use base::{ClientId, Instant, NodeId, ShardId, Stamp, Term};
+use base::{ClientId, Instant, LaneId, NodeId, ShardId, Stamp, Term};
 use data::command::{blocking, prefix};
 use data::waits::{Caller, How, Patience, WaitId, is_nothing};
 use data::{Context, Reply, Run, Told};
@@ -85,13 +85,16 @@ impl Lane {
         }
     }
 
-    /// Asks all parked calls here, if this node leads.
-    pub(crate) fn ask_parked(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
+    /// Asks parked calls here, if this node leads; those of all clients but these.
+    pub(crate) fn ask_parked(&mut self, now: Now, shard: ShardId, but: &[(Origin, ClientId)], out: &mut Outbox) {
         if !self.replica(shard).takes_waits() {
             return;
         }
         for number in self.replica(shard).waiting.parked() {
-            self.ask_here(now, shard, number, out);
+            let of = self.replica(shard).waiting.get(number).map(|call| (call.waiter.origin, call.waiter.client));
+            if of.is_some_and(|of| !but.contains(&of)) {
+                self.ask_here(now, shard, number, out);
+            }
         }
     }
 
@@ -162,6 +165,13 @@ impl Lane {
         true
     }
 
+    /// True if a call of a client of a lane is held back here: it is not asked while scripts wait to be run.
+    #[must_use]
+    pub fn holds_back(&self, lane: LaneId, client: ClientId, seq: u64) -> bool {
+        let origin = Origin::Lane(lane);
+        self.replicas.iter().flatten().any(|replica| replica.waiting.is_parked(origin, client, seq))
+    }
+
     /// How many calls of any client may wait here, or are asked for elsewhere.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -181,9 +191,10 @@ pub struct PeerWait {
 }
 
 impl Replica {
-    /// True if calls that wait are asked here: its clock must go on from the log's, or their time would be over at once.
+    /// True if calls that wait are asked here: its clock must go on from the log's, or their time would be over at once. They
+    /// don't overtake what stands in line with a script.
     fn takes_waits(&self) -> bool {
-        self.takes_work() && self.is_ready()
+        self.takes_work() && self.is_ready() && !self.has_line()
     }
 
     /// A call is about to be asked here.
@@ -306,7 +317,7 @@ impl Replica {
 
     /// Logs who is to be let go. Call it before anything is proposed.
     pub(crate) fn log_endings(&mut self) {
-        if self.takes_work() {
+        if self.takes_work() && !self.endings.is_empty() {
             for (id, how) in std::mem::take(&mut self.endings) {
                 self.open.let_go(id, how);
             }
@@ -348,7 +359,11 @@ impl Replica {
     /// The read stands in line no more.
     fn forget_read_of(&mut self, number: Number) {
         if let Some(At::Standing(id @ WaitId::Read(_))) = self.waiting.get(number).map(|call| call.at) {
-            self.state.forget_read(id);
+            if self.is_home() {
+                self.state.forget_read(id);
+            } else {
+                self.unread.push(id);
+            }
             self.waiting.put(number, At::Asked);
         }
     }
@@ -455,10 +470,10 @@ impl Replica {
         self.waiting.first_deadline(self.may_time_out()?)
     }
 
-    /// Whose time may be called over, if anybody's: of calls in the log, once every entry of this leader has been applied. Then none
-    /// serves who has waited long enough by now.
+    /// Whose time may be called over, if anybody's: of calls in the log, once every entry of this leader has been applied, and none
+    /// is tried out, which has its stamp already. Then none serves who has waited long enough by now.
     fn may_time_out(&self) -> Option<Logged> {
-        let logged = if self.nothing_proposed() { Logged::Too } else { Logged::Not };
+        let logged = if self.nothing_proposed() && self.is_home() { Logged::Too } else { Logged::Not };
         self.is_ready().then_some(logged)
     }
 

@@ -132,6 +132,12 @@ impl Waiting {
         self.by_client.get(&(origin, client, seq)).copied()
     }
 
+    /// True if a client's call is kept until it can be asked.
+    pub(crate) fn is_parked(&self, origin: Origin, client: ClientId, seq: u64) -> bool {
+        let call = self.of(origin, client, seq).and_then(|number| self.get(number));
+        call.is_some_and(|call| call.at == At::Parked)
+    }
+
     /// The call that stands somewhere in a line.
     pub(crate) fn standing(&self, id: WaitId) -> Option<Number> {
         self.standing.get(&id).copied()

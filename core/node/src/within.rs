@@ -5,6 +5,7 @@ use crate::gather::{nothing, shard_of_cursor};
 use crate::lane::{Lane, Part, own, waiter};
 use crate::outbox::{LaneMessage, Now, Outbox, Request};
 use crate::replica::Origin;
+use crate::scripts::{answered_at_once, asks_one};
 use base::ShardId;
 use data::command::{Scatter, keyless};
 use data::{Context, Reply, Run};
@@ -29,7 +30,11 @@ impl Lane {
         if scatter == Scatter::Scan {
             return self.scan_within(now, request, within, out);
         }
-        let shards: Vec<ShardId> = self.config.routing.shards().filter(|shard| within(*shard)).collect();
+        if let Some(reply) = answered_at_once(request.command, scatter, request.args) {
+            return out.replies.push((request.client, request.seq, reply));
+        }
+        let count = if asks_one(scatter, request.args) { 1 } else { usize::MAX };
+        let shards: Vec<ShardId> = self.config.routing.shards().filter(|shard| within(*shard)).take(count).collect();
         if shards.is_empty() {
             return out.replies.push((request.client, request.seq, nothing(scatter)));
         }
@@ -81,6 +86,9 @@ impl Lane {
         out: &mut Outbox,
     ) -> bool {
         let Some(Some(replica)) = self.replicas.get(usize::from(shard.0)) else { return false };
+        if !replica.is_home() {
+            return false;
+        }
         if !replica.group.may_read_behind(now.boot, bound_ms) || !matches!(request.command.run, Run::Read(_)) {
             return false;
         }

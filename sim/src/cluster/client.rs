@@ -2,8 +2,9 @@
 //!
 //! A client that waits too long leaves, and so does one whose node dies: what became of its commands is not known to it.
 
-use super::machine::{Input, Life};
+use super::machine::Input;
 use super::queues::{self, Known, Queues};
+use super::scripts::{self, Call, run_brisk};
 use super::{Happening, MS, Phase, World, one_of};
 use crate::answer::Answer;
 use base::rng::Rng;
@@ -136,6 +137,9 @@ impl World {
             self.ask_queue(at);
         } else if waits == 0 || (waits as u64) < self.mood.pipeline_max {
             let words = self.clients[at].draw(&mut self.rng);
+            if self.rng.one_in(5) {
+                return self.ask_by_script(at, &words);
+            }
             self.ask(at, &words);
         }
     }
@@ -246,12 +250,35 @@ impl World {
         self.input(node, Input::Client(at));
     }
 
+    /// A client has commands run by a script: to the checker, a transaction.
+    fn ask_by_script(&mut self, at: usize, commands: &[Vec<String>]) {
+        let call = Call::draw(&mut self.rng);
+        let words = call.words(commands);
+        let borrowed: Vec<Vec<&str>> =
+            commands.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
+        let lists: Vec<&[&str]> = borrowed.iter().map(Vec::as_slice).collect();
+        let command = Command::transaction(&lists).expect("the checker knows these");
+        let patience = one_of(&mut self.rng, PATIENCE_NS);
+        let client = &mut self.clients[at];
+        let connection = client.connection.as_mut().expect("who asks is connected");
+        connection.leaves_at = self.now + patience;
+        if call == Call::Function && self.rng.one_in(3) {
+            connection.put(&scripts::load().each_ref().map(String::as_str));
+            connection.sent.push_back(Sent::Nothing);
+        }
+        connection.put(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        let op = self.checks.history.invoke(client.name, command, self.now);
+        connection.sent.push_back(Sent::Op(op));
+        let node = connection.node;
+        self.count("scripts asked");
+        self.input(node, Input::Client(at));
+    }
+
     /// The session takes what its client has sent.
     pub(super) fn serve(&mut self, node: NodeId, now: Now, at: usize) {
         let Self { clients, machines, commands, .. } = self;
         let Some(connection) = clients[at].connection.as_mut().filter(|one| one.node == node) else { return };
-        let Life { lane, out, .. } =
-            machines.get_mut(&node).and_then(|one| one.life_mut()).expect("a turn is of a living process");
+        let life = machines.get_mut(&node).and_then(|one| one.life_mut()).expect("a turn is of a living process");
         let input = std::mem::take(&mut connection.input);
         let mut from = 0;
         while from < input.len() {
@@ -267,7 +294,8 @@ impl World {
                         command: call.command,
                         args: &call.args,
                     };
-                    lane.on_request(now, request, out);
+                    life.lane.on_request(now, request, &mut life.out);
+                    run_brisk(life, now);
                 }
                 Step::Exec(exec) => {
                     *commands.entry("exec").or_default() += 1;
@@ -280,7 +308,7 @@ impl World {
                         watched: exec.watched,
                         commands,
                     };
-                    lane.on_transaction(now, transaction, out);
+                    life.lane.on_transaction(now, transaction, &mut life.out);
                 }
                 Step::Answered => {}
                 Step::Blocked => break,
@@ -326,6 +354,8 @@ impl World {
                     ("TRYAGAIN", "answer: try again"),
                     ("CROSSSHARD", "answer: cross-shard"),
                     ("UNBLOCKED", "answer: unblocked"),
+                    ("BUSY", "answer: busy"),
+                    ("ERR Function not found", "answer: no function"),
                 ];
                 let kind = kinds.iter().find(|(code, _)| text.starts_with(code)).map(|(_, kind)| *kind);
                 let kind = kind.unwrap_or_else(|| panic!("clients_understand_errors: {text}"));

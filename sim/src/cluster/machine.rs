@@ -3,7 +3,7 @@
 
 use super::keeper::Keeper;
 use super::network::Frame;
-use super::{MS, Mood};
+use super::{MS, Mood, scripts};
 use crate::disk::SimDisk;
 use base::record::SnapshotMark;
 use base::rng::Rng;
@@ -11,7 +11,9 @@ use base::roster::Card;
 use base::{ClientId, Instant, LaneId, NodeId, ShardId};
 use consensus::{Envelope, Write};
 use data::Keyspace;
-use node::{Ending, Founding, Lane, LaneConfig, Now, Outbox, RecoveredReplica, Routing, SnapshotNews};
+use data::batch::Batch;
+use node::{Ending, Founding, Lane, LaneConfig, Now, Outbox, RecoveredReplica, Routing, ScriptTimes, SnapshotNews};
+use script::Engine;
 use std::collections::{BTreeMap, VecDeque};
 use storage::{SnapshotReader, StorageError, Wal, WalOptions};
 
@@ -44,6 +46,7 @@ pub(super) struct Clock {
 pub(super) struct Life {
     pub(super) lane: Lane,
     pub(super) out: Outbox,
+    pub(super) engine: Engine,
     pub(super) inbox: VecDeque<Input>,
     /// A turn is planned.
     pub(super) turning: bool,
@@ -69,6 +72,7 @@ pub(super) enum Input {
     Lost(NodeId),
     Persisted(Vec<Envelope>),
     Snapshot(ShardId, SnapshotNews),
+    Batch(Box<Batch>),
     /// A client has sent something.
     Client(usize),
     /// A call that waits is to end.
@@ -164,11 +168,13 @@ impl Machine {
         let at = |port: &str| format!("node-{}:{port}", self.id.0);
         let card = Card { peers: address(self.id), resp: at("6379"), cluster: at("6381"), admin: at("7379") };
         lane.keep_roster(Founding { members, card });
+        lane.set_script_times(ScriptTimes { busy_ms: 300, limit_ms: 0 });
         self.lives += 1;
         let groups = self.routing.groups().count();
         self.life = Some(Life {
             lane,
             out,
+            engine: Engine::new(scripts::LIMITS),
             inbox: VecDeque::from([Input::Timer]),
             turning: false,
             stopped: false,

@@ -13,6 +13,7 @@ mod keeper;
 mod machine;
 mod network;
 mod queues;
+mod scripts;
 mod turn;
 
 use crate::tally::Tally;
@@ -100,6 +101,8 @@ enum Happening {
     Timer(NodeId, u64),
     Synced(NodeId, u64),
     Keep(NodeId, u64),
+    /// A script that took long, in the so many-th life of a node.
+    Script(NodeId, u64, Box<data::batch::Batch>),
     Client(usize),
     Fault,
     Start(NodeId),
@@ -250,6 +253,7 @@ impl World {
             Happening::Timer(node, life) => self.on_timer(node, life),
             Happening::Synced(node, life) => self.on_synced(node, life),
             Happening::Keep(node, life) => self.on_keep(node, life),
+            Happening::Script(node, life, batch) => self.on_script(node, life, batch),
             Happening::Client(client) => self.on_client(client),
             Happening::Fault => self.on_fault(),
             Happening::Start(node) => self.start(node),
@@ -297,6 +301,8 @@ pub const REQUIRED: &[&str] = &[
     "one way cut",
     "pair cut",
     "partition in two",
+    "script run apart",
+    "scripts asked",
     "snapshot installed",
     "snapshots",
     "states compared",

@@ -2,6 +2,7 @@
 
 use super::machine::{Input, Life};
 use super::network::Frame;
+use super::scripts::run_brisk;
 use super::{Happening, MS, World};
 use base::codec::Reader;
 use base::record::Record;
@@ -74,6 +75,10 @@ impl World {
                 }
             }
             Input::Snapshot(shard, news) => lane.on_snapshot_news(now, shard, news, out),
+            Input::Batch(batch) => {
+                lane.on_batch(now, *batch, out);
+                self.living(node).cutting = true;
+            }
             Input::Timer => lane.on_timer(now, out),
             Input::LetGo(client, seq, ending) => lane.let_go(now, client, seq, ending, out),
             Input::Client(_) => unreachable!("served above"),
@@ -83,6 +88,11 @@ impl World {
     fn end_turn(&mut self, node: NodeId, now: Now) {
         let life = self.living(node);
         life.lane.on_turn_end(now, &mut life.out);
+        while run_brisk(life, now) {
+            life.lane.on_turn_end(now, &mut life.out);
+        }
+        self.run_patient(node);
+        let life = self.living(node);
         let replies = std::mem::take(&mut life.out.replies);
         self.deliver(replies);
         if self.send_to_peers(node, now) {

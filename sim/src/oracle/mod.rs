@@ -11,6 +11,7 @@ mod lcs;
 mod lists;
 mod once;
 pub mod payloads;
+mod scripts;
 mod sets;
 mod sketches;
 mod sort;
@@ -53,6 +54,8 @@ pub struct Model {
     buckets: BTreeMap<(u8, Vec<u8>), u32>,
     memory: once::Memory,
     line: waits::Line,
+    /// Texts that were loaded.
+    loaded: BTreeSet<String>,
 }
 
 /// A command as it was asked: its database and its words.
@@ -143,6 +146,9 @@ impl Model {
     pub fn take_effect(&mut self, now: u64, asked: &Asked, told: Option<&Answer>) -> Expected {
         let words: Vec<&[u8]> = asked.words.iter().map(Vec::as_slice).collect();
         let name = asked.name();
+        if let Some(expected) = self.script(&name, now, asked) {
+            return expected;
+        }
         let answer = match name.as_str() {
             "once" => return self.run_once(now, asked, told),
             "dbsize" => return self.dbsize(asked.db, now),

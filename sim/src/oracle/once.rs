@@ -111,6 +111,8 @@ fn bytes(expected: &Expected) -> usize {
     match expected {
         Expected::Is(answer) => bytes_of(answer),
         Expected::All(parts) => 1 + varint(parts.len()) + parts.iter().map(bytes).sum::<usize>(),
+        Expected::ErrorWith(text) => text.len(),
+        Expected::ErrorOf(text) => text.len(),
         other => unreachable!("what was told is no longer {other:?}"),
     }
 }

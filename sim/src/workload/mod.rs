@@ -4,6 +4,7 @@ mod bits;
 mod hashes;
 mod lists;
 mod payloads;
+pub mod scripts;
 mod sets;
 mod sort;
 mod streams;
@@ -138,6 +139,8 @@ impl Workload {
         let words = match rng.below(20) {
             0 if keyless => self.no_key(rng),
             1..=4 => self.more_keys(rng, group),
+            5 if keyless && rng.one_in(8) => Self::load(rng),
+            5 | 6 => self.script(rng, group),
             _ => self.of_a_type(rng, group),
         };
         Asked { db, words }

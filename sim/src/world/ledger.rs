@@ -9,8 +9,9 @@ use base::record::{Payload, RecoveredShard};
 use base::time::NS_PER_MS;
 use base::{ClientId, Index, Instant, ShardId, Term};
 use bytes::Bytes;
+use data::batch::{Batch, Done, Purpose};
 use data::shard::{self, Operation};
-use data::waits::{How, UNBLOCKED, WaitId};
+use data::waits::{How, Patience, UNBLOCKED, WaitId};
 use data::{Keyspace, ShardState, Told};
 use edge::resp::encode::{Proto, encode};
 use node::Now;
@@ -71,6 +72,8 @@ pub struct Ledger {
     model: Model,
     /// Logged and not yet proposed, in their order.
     arrived: VecDeque<Pending>,
+    /// The same of calls that may wait: they don't stay in line behind scripts of others.
+    waits: VecDeque<Pending>,
     proposed: BTreeMap<Index, Proposal>,
     /// Applied by some life of the machine, so perhaps acknowledged.
     applied: Index,
@@ -90,9 +93,17 @@ pub struct Ledger {
     pub served: u64,
     /// How many of the entry that takes effect.
     begun: u64,
+    /// The stamp of the entry that is being tried out.
+    lent_at: Option<u64>,
 }
 
 impl Ledger {
+    /// Whose history it is.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
     /// The history of an empty shard.
     #[must_use]
     pub fn new(shard: ShardId, once_kept_ms: u64) -> Self {
@@ -102,6 +113,7 @@ impl Ledger {
             shard,
             model,
             arrived: VecDeque::new(),
+            waits: VecDeque::new(),
             proposed: BTreeMap::new(),
             applied: Index(0),
             twin: ShardState::default(),
@@ -114,12 +126,15 @@ impl Ledger {
             begun: 0,
             waited: 0,
             served: 0,
+            lent_at: None,
         }
     }
 
     /// The machine has stopped: nobody waits any more, and nothing was proposed beyond what the log will show.
     pub fn crash(&mut self) {
         self.arrived.clear();
+        self.waits.clear();
+        self.lent_at = None;
         self.ready = false;
         self.wished.clear();
     }
@@ -152,7 +167,7 @@ impl Ledger {
 
     fn unapplied(&self) -> impl Iterator<Item = &Pending> {
         let proposed = self.proposed.range(self.applied.next()..).flat_map(|(_, one)| &one.commands);
-        self.arrived.iter().chain(proposed)
+        self.arrived.iter().chain(&self.waits).chain(proposed)
     }
 
     /// Checks what recovery found against what was proposed.
@@ -211,32 +226,51 @@ impl Ledger {
 
     /// A command was logged behind all that came before.
     pub fn arrive(&mut self, pending: Pending) {
-        self.arrived.push_back(pending);
+        match pending.what {
+            What::Wait { .. } => self.waits.push_back(pending),
+            _ => self.arrived.push_back(pending),
+        }
     }
 
-    /// An entry was proposed: it holds everything that has arrived.
+    /// An entry was proposed: it holds what has arrived, up to what had to wait.
     pub fn propose(&mut self, now: Now, index: Index, entry: Bytes) {
         let mut reader = Reader::new(&entry);
         let (version, stamp) = (reader.u8(), reader.varint());
         assert_eq!(version, Ok(1), "this simulator reads entries of version 1");
         let stamp = stamp.expect("an entry has a stamp");
         self.stamps_follow_the_boot_clock(now, stamp);
-        let mut arrived = std::mem::take(&mut self.arrived).into_iter();
-        let silent = |what| Pending { client: ClientId(0), seq: 0, part: false, what };
+        let mut arrived = std::mem::take(&mut self.arrived);
         let operations = shard::operations(index, &entry).expect("a leader wrote it");
-        let commands: Vec<Pending> = operations
-            .into_iter()
-            .map(|operation| match operation {
-                Operation::Asked => arrived.next().expect("nothing_is_logged_that_nobody_asked_for"),
-                Operation::LetGo(id, how) => {
-                    self.nobody_is_let_go_unasked(now, id, how);
-                    silent(What::LetGo(id, how))
-                }
-                Operation::Office => silent(What::Office),
-            })
-            .collect();
-        assert!(arrived.next().is_none(), "what_was_asked_for_is_logged_in_order");
+        let commands: Vec<Pending> = operations.into_iter().map(|one| self.of(now, one, &mut arrived)).collect();
+        // What else has arrived waits in line with a script, or behind it.
+        self.arrived = arrived;
         self.proposed.insert(index, Proposal { entry, stamp, commands });
+    }
+
+    /// Who asked for an operation of a new entry.
+    fn of(&mut self, now: Now, operation: Operation, arrived: &mut VecDeque<Pending>) -> Pending {
+        let silent = |what| Pending { client: ClientId(0), seq: 0, part: false, what };
+        match operation {
+            Operation::Asked => arrived.pop_front().expect("nothing_is_logged_that_nobody_asked_for"),
+            Operation::Waits(patience) => {
+                let mut pending = self.waits.pop_front().expect("nothing_is_logged_that_nobody_asked_for: a wait");
+                settle(&mut pending.what, patience);
+                pending
+            }
+            Operation::LetGo(id, how) => {
+                self.nobody_is_let_go_unasked(now, id, how);
+                silent(What::LetGo(id, how))
+            }
+            Operation::Office => silent(What::Office),
+        }
+    }
+
+    /// A call that may wait was held back behind a script, and ends there, if it was to be asked of this shard.
+    pub fn end_held_back(&mut self, client: ClientId, seq: u64, how: How) -> Option<Effect> {
+        let at = self.waits.iter().position(|one| (one.client, one.seq) == (client, seq))?;
+        self.waits.remove(at);
+        let expected = let_go_answer(how);
+        Some(Effect { client, seq, part: false, expected, watched: Vec::new() })
     }
 
     fn nobody_is_let_go_unasked(&mut self, now: Now, id: WaitId, how: How) {
@@ -247,7 +281,7 @@ impl Ledger {
     }
 
     fn stamps_follow_the_boot_clock(&mut self, now: Now, stamp: u64) {
-        let wanted = self.stamp_at(now);
+        let wanted = self.lent_at.take().unwrap_or_else(|| self.stamp_at(now));
         if self.ready {
             assert_eq!(stamp, wanted, "stamps_follow_the_boot_clock: shard {}", self.shard);
         } else {
@@ -303,6 +337,35 @@ impl Ledger {
         effects
     }
 
+    /// Scripts are about to be tried out.
+    pub fn lend(&mut self, now: Now, purpose: Purpose) {
+        let wanted = self.stamp_at(now);
+        let (Purpose::Entry { stamp, .. } | Purpose::Look { stamp, .. }) = purpose;
+        assert_eq!(stamp.0, wanted, "stamps_follow_the_boot_clock: shard {}", self.shard);
+        self.lent_at = matches!(purpose, Purpose::Entry { .. }).then_some(wanted);
+    }
+
+    /// Scripts were tried out at `now`: those that needed no entry have taken effect. What stood in the entry before comes first.
+    pub fn tried(&mut self, now: Now, batch: &Batch, before: usize) -> Vec<Effect> {
+        let (mut at, mut effects) = (before, Vec::new());
+        for done in &batch.done {
+            match done {
+                Done::Logged(_) => at += 1,
+                Done::Answered(_) => {
+                    let pending = self.arrived.remove(at).expect("what was tried had arrived");
+                    effects.push(self.read(now, pending));
+                }
+            }
+        }
+        effects
+    }
+
+    /// What waited while the state was lent, and was answered once it was back.
+    pub fn take_arrived(&mut self, client: ClientId, seq: u64) -> Option<Pending> {
+        let at = self.arrived.iter().position(|one| (one.client, one.seq) == (client, seq))?;
+        self.arrived.remove(at)
+    }
+
     /// A read was answered from the applied state at `now`.
     pub fn read(&mut self, now: Now, pending: Pending) -> Effect {
         assert!(self.ready, "no_read_before_the_log_is_applied: shard {}", self.shard);
@@ -320,11 +383,7 @@ impl Ledger {
                 return None;
             }
             What::LetGo(id, how) => {
-                let expected = match how {
-                    How::Nil => Answer::NilArray,
-                    How::Error => Answer::Error(UNBLOCKED.to_owned()),
-                };
-                return self.model.let_go(id, Expected::Is(expected)).map(effect);
+                return self.model.let_go(id, let_go_answer(how)).map(effect);
             }
             _ => {}
         }
@@ -423,4 +482,25 @@ fn answer(reply: &data::Reply) -> Answer {
     let mut bytes = Vec::new();
     encode(reply, Proto::Two, &mut bytes);
     Answer::read(&bytes).expect("a reply is made whole").0
+}
+
+fn let_go_answer(how: How) -> Expected {
+    Expected::Is(match how {
+        How::Nil => Answer::NilArray,
+        How::Error => Answer::Error(UNBLOCKED.to_owned()),
+    })
+}
+
+/// A call that was held back waits since it came, as nearly as its leader's clock of milliseconds can tell.
+fn settle(what: &mut What, patience: Patience) {
+    let What::Wait { asked, since, until, .. } = what else { unreachable!("a call that may wait") };
+    let near = |logged: u64, wanted: u64| logged.abs_diff(wanted) <= 1;
+    assert!(near(patience.since.0, *since), "calls_wait_since_they_came: {asked}: {} not {since}", patience.since.0);
+    let later = match (patience.until, *until) {
+        (Some(logged), Some(wanted)) => logged.0 + 1 >= wanted,
+        (None, None) => true,
+        _ => false,
+    };
+    assert!(later, "calls_wait_as_long_as_they_were_told: {asked}: {:?} not {until:?}", patience.until);
+    (*since, *until) = (patience.since.0, patience.until.map(|until| until.0));
 }

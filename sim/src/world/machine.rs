@@ -8,9 +8,12 @@ use base::rng::Rng;
 use base::{Index, LaneId, NodeId, ShardId, Term};
 use consensus::{Envelope, Write};
 use data::Keyspace;
+use data::batch::Batch;
 use node::{
-    Lane, LaneConfig, LaneMessage, Now, Outbox, RecoveredReplica, Routing, SnapshotNews, SnapshotStep, SnapshotWaiting,
+    Lane, LaneConfig, LaneMessage, Now, Outbox, RecoveredReplica, Routing, ScriptTimes, SnapshotNews, SnapshotStep,
+    SnapshotWaiting,
 };
+use script::{Engine, Limits};
 use std::collections::{BTreeMap, VecDeque};
 use storage::{Recovery, SnapshotReader, SnapshotWriter, StorageError, Wal, WalOptions};
 
@@ -50,6 +53,12 @@ pub struct Machine {
     pub seen_writes: Vec<usize>,
     pub mail: Vec<VecDeque<Mail>>,
     jobs: VecDeque<(usize, Vec<Write>)>,
+    /// Interpreters, a lane's each.
+    pub engines: Vec<Engine>,
+    /// Scripts that take long.
+    pub patient: VecDeque<Patient>,
+    /// The one of them that comes to its end.
+    pub ending: Option<Patient>,
     keeper: VecDeque<SnapshotStep>,
     waiting: SnapshotWaiting,
     writing: BTreeMap<ShardId, Writing>,
@@ -58,12 +67,24 @@ pub struct Machine {
     pub disk_full: bool,
 }
 
+/// A script that takes long.
+#[derive(Debug)]
+pub struct Patient {
+    pub lane: usize,
+    pub batch: Batch,
+    pub since: Now,
+    /// Operations that stood in its entry before.
+    pub before: usize,
+}
+
 #[derive(Debug)]
 struct Writing {
     mark: SnapshotMark,
     writer: SnapshotWriter<SimDisk>,
 }
 
+/// What scripts may use: little, so that some have to be run elsewhere, and some be ended.
+const LIMITS: Limits = Limits { brisk_steps: 20_000, brisk_bytes: 1 << 20, steps: 200_000, bytes: 2 << 20, ms: 0 };
 /// Room without which a start is refused.
 const START_BYTES: u64 = 4096;
 const PIECE_BYTES: usize = 16 * 1024;
@@ -96,6 +117,8 @@ impl Machine {
             let mut out = Outbox::default();
             let mut started = Lane::start(Now::default(), config, &[NodeId(7)], mine.collect(), &mut out);
             started.keep_outcomes_for(shape.once_kept_ms);
+            // Steps end what does not end by itself.
+            started.set_script_times(ScriptTimes { busy_ms: u64::MAX >> 1, limit_ms: 0 });
             lanes.push(started);
             outs.push(out);
             mail.push(VecDeque::new());
@@ -110,6 +133,9 @@ impl Machine {
             outs,
             mail,
             jobs: VecDeque::new(),
+            engines: (0..shape.lanes).map(|_| Engine::new(LIMITS)).collect(),
+            patient: VecDeque::new(),
+            ending: None,
             keeper: VecDeque::new(),
             waiting: SnapshotWaiting::default(),
             writing: BTreeMap::new(),
@@ -194,7 +220,10 @@ impl Machine {
 
     /// True while the journal or the keeper has work.
     pub fn working(&self) -> bool {
-        !self.jobs.is_empty() || !self.keeper.is_empty() || self.mail.iter().any(|mail| !mail.is_empty())
+        !self.jobs.is_empty()
+            || !self.keeper.is_empty()
+            || !self.patient.is_empty()
+            || self.mail.iter().any(|mail| !mail.is_empty())
     }
 
     /// Steps of snapshots on their way to the keeper.

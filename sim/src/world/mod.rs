@@ -7,6 +7,7 @@ pub mod crashes;
 pub mod ledger;
 pub mod machine;
 pub mod once;
+mod scripts;
 pub mod serve;
 mod waits;
 
@@ -168,7 +169,11 @@ impl World {
                 Some(lane) => self.lane_turn(lane),
                 None => Ok(()),
             },
-            75..=86 => Ok(self.machine.journal(&mut self.rng).map(drop)?),
+            75..=84 => Ok(self.machine.journal(&mut self.rng).map(drop)?),
+            85 | 86 => {
+                self.end_a_script();
+                Ok(())
+            }
             87..=95 => self.keeper_turn(),
             96 => {
                 self.pass_time();
@@ -262,6 +267,7 @@ impl World {
         for lane in 0..self.machine.lanes.len() {
             self.lane_turn(lane)?;
         }
+        self.end_a_script();
         self.machine.journal(&mut self.rng)?;
         self.keeper_turn()
     }

@@ -297,12 +297,14 @@ impl World {
         let out = &mut self.machine.outs[lane];
         let (replies, sends) = (out.replies.len(), out.sends.len());
         call(&mut self.machine.lanes[lane], out);
+        self.run_scripts(lane, now);
         let out = &self.machine.outs[lane];
         let mut answered: BTreeSet<(ClientId, u64)> = out.replies[replies..].iter().map(|one| (one.0, one.1)).collect();
         answered.extend(out.sends[sends..].iter().filter_map(|(_, message)| match message {
             LaneMessage::Reply { client, seq, .. } => Some((*client, *seq)),
             _ => None,
         }));
+        self.settle_held(lane, now, &answered);
         for Coming { shard, pending, part_is_logged } in coming {
             let at_once =
                 if pending.part { !part_is_logged } else { answered.contains(&(pending.client, pending.seq)) };
@@ -355,7 +357,7 @@ impl World {
         self.machine.seen_writes[lane] = out.raft.writes.len();
     }
 
-    fn on_effect(&mut self, shard: ShardId, effect: Effect) {
+    pub(super) fn on_effect(&mut self, shard: ShardId, effect: Effect) {
         let Effect { client, seq, part, expected, watched } = effect;
         self.done += 1;
         if !self.clients.contains_key(&client) {

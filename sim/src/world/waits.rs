@@ -1,8 +1,8 @@
 //! Clients that wait, and how that ends when nothing serves them.
 
 use super::World;
-use super::ledger::Ledger;
-use base::{ClientId, ShardId};
+use super::ledger::{Effect, Ledger};
+use base::{ClientId, LaneId, ShardId};
 use data::waits::How;
 use node::Ending;
 
@@ -48,7 +48,19 @@ impl World {
             Ending::Told(how) => how,
             Ending::Gone => How::Nil,
         };
-        self.ledgers_of(lane).for_each(|ledger| ledger.let_go(client, seq, how));
+        let from = LaneId(u16::try_from(self.lane_of_client(client)).expect("few lanes"));
+        if self.machine.lanes[lane].holds_back(from, client, seq) {
+            self.tally.event("waits let go that were held back");
+            let ended: Vec<(ShardId, Effect)> = self
+                .ledgers_of(lane)
+                .filter_map(|one| Some((one.shard(), one.end_held_back(client, seq, how)?)))
+                .collect();
+            for (shard, effect) in ended.into_iter().filter(|_| ending != Ending::Gone) {
+                self.on_effect(shard, effect);
+            }
+        } else {
+            self.ledgers_of(lane).for_each(|ledger| ledger.let_go(client, seq, how));
+        }
     }
 
     pub(crate) fn ledgers_of(&mut self, lane: usize) -> impl Iterator<Item = &mut Ledger> {

@@ -42,6 +42,7 @@ const KNOBS: &[Knob] = &[
     fixed("appendfsync", |_| "always".to_owned()),
     fixed("appendonly", |_| "yes".to_owned()),
     fixed("bind", |_| "127.0.0.1".to_owned()),
+    busy("busy-reply-threshold"),
     Knob {
         name: "client-output-buffer-limit",
         get: |shared| super::output_limits::show(&shared.settings),
@@ -62,6 +63,7 @@ const KNOBS: &[Knob] = &[
             set: |_, word| Level::of_redis(word).set(),
         },
     },
+    busy("lua-time-limit"),
     Knob { name: "maxclients", get: |shared| shared.settings.clients_max().to_string(), kind: Kind::Clients },
     fixed("maxmemory", |_| "0".to_owned()),
     fixed("maxmemory-policy", |_| "noeviction".to_owned()),
@@ -102,6 +104,24 @@ const KNOBS: &[Knob] = &[
     }),
     fixed("save", |_| String::new()),
     Knob {
+        name: "script-memory-limit",
+        get: |shared| shared.settings.script_limits().bytes.to_string(),
+        kind: Kind::Integer {
+            least: 1 << 20,
+            most: 16 << 30,
+            set: |shared, bytes| shared.settings.set_script_bytes(bytes.unsigned_abs()),
+        },
+    },
+    Knob {
+        name: "script-time-limit",
+        get: |shared| shared.settings.script_times().limit_ms.to_string(),
+        kind: Kind::Integer {
+            least: 0,
+            most: 3_600_000,
+            set: |shared, ms| shared.settings.set_script_limit_ms(ms.unsigned_abs()),
+        },
+    },
+    Knob {
         name: "slowlog-log-slower-than",
         get: |shared| shared.settings.slower_than_us().to_string(),
         kind: Kind::Integer { least: -1, most: i64::MAX, set: |shared, us| shared.settings.set_slower_than_us(us) },
@@ -136,6 +156,19 @@ const KNOBS: &[Knob] = &[
         },
     },
 ];
+
+/// When those who wait for a script are told so, by either of its names.
+const fn busy(name: &'static str) -> Knob {
+    Knob {
+        name,
+        get: |shared| shared.settings.script_times().busy_ms.to_string(),
+        kind: Kind::Integer {
+            least: 0,
+            most: i32::MAX as i64,
+            set: |shared, ms| shared.settings.set_script_busy_ms(ms.unsigned_abs()),
+        },
+    }
+}
 
 const fn fixed(name: &'static str, get: fn(&Shared) -> String) -> Knob {
     Knob { name, get, kind: Kind::Fixed }

@@ -16,11 +16,13 @@ mod pause;
 pub use pause::{Pause, tell_resumed};
 mod peers;
 mod publish;
+mod scripts;
 mod serve;
 mod slow;
 mod waiting;
 use caches::Trackers;
 use monitor::Monitors;
+pub use scripts::STACK_BYTES;
 pub use slow::Mark;
 use slow::Slow;
 
@@ -250,6 +252,7 @@ impl Driver {
             if self.accept_failed {
                 self.accept();
             }
+            self.lane.set_script_times(self.shared.settings.script_times());
             self.lane.set_full(self.shared.disk_full.load(Ordering::Relaxed) && !self.lane.is_alone());
             self.lane.on_timer(now, &mut self.out);
             self.tell();
@@ -271,6 +274,11 @@ impl Driver {
     fn end_turn(&mut self, mut now: Now) {
         loop {
             self.lane.on_turn_end(now, &mut self.out);
+            while scripts::run_brisk(&mut self.lane, &mut self.out, &self.shared) {
+                now = clock::now();
+                self.lane.on_turn_end(now, &mut self.out);
+            }
+            scripts::run_patient(self.id, &mut self.out, &self.shared);
             let ran_ns = self.ran_from.take().map(|from| now.boot.since_ns(from));
             self.deliver(ran_ns);
             self.send_all();
@@ -364,6 +372,11 @@ impl Driver {
                     if self.lane.begin_snapshots(&mut self.out) == 0 && !self.snapshotting {
                         self.ask_keeper(Task::NothingToSave);
                     }
+                    self.snapshotting = true;
+                }
+                Input::Batch(batch) => {
+                    self.lane.on_batch(now, *batch, &mut self.out);
+                    // One that was being cut may go on.
                     self.snapshotting = true;
                 }
                 Input::Kill(client) => self.kill(client),

@@ -423,6 +423,9 @@ impl Core<'_> {
             None => self.lane.on_request(self.now, request, self.out),
             Some(view) => self.request_of_cluster(view, call.place, request),
         }
+        if !self.out.batches.is_empty() {
+            super::scripts::run_brisk(self.lane, self.out, self.shared);
+        }
         let mut waits = true;
         while self.out.replies.last().is_some_and(|(client, ..)| *client == conn.handle) {
             let (_, seq, reply) = self.out.replies.pop().expect("it was looked at");

@@ -73,7 +73,7 @@ pub(super) const fn sub(name: &'static str, arity: i16, help: &'static [&'static
 
 pub(super) const HELP: Sub = sub("help", 2, &["HELP", "    Prints this help."]);
 
-static CONTAINERS: [Container; 9] = [
+static CONTAINERS: [Container; 11] = [
     Container {
         id: 407,
         head: "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -194,6 +194,16 @@ static CONTAINERS: [Container; 9] = [
             sub("reset", 2, &["RESET", "    Reset the slowlog."]),
             HELP,
         ],
+    },
+    Container {
+        id: super::scripts::SCRIPT_ID,
+        head: "SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &super::scripts::SCRIPT_SUBS,
+    },
+    Container {
+        id: super::scripts::FUNCTION_ID,
+        head: "FUNCTION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &super::scripts::FUNCTION_SUBS,
     },
     Container {
         id: super::streams::XGROUP_ID,

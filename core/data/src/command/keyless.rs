@@ -92,6 +92,8 @@ pub fn run(scatter: Scatter, keyspace: &mut Keyspace, cx: &Context, args: &[&[u8
             dbs.for_each(|db| keyspace.flush(db));
             Ok(Reply::Ok)
         }
+        Scatter::Script => super::scripts::script(keyspace, args),
+        Scatter::Function => super::scripts::function(keyspace, args),
         Scatter::DbSize | Scatter::Keys | Scatter::Scan | Scatter::RandomKey => {
             let seed = keyspace.applied_index().0;
             read(scatter, keyspace, cx, args, &mut Rng::new(seed))
@@ -109,7 +111,10 @@ pub fn read(scatter: Scatter, keyspace: &Keyspace, cx: &Context, args: &[&[u8]],
             Ok(Reply::Array(page.keys.iter().map(|key| Reply::bulk(key)).collect()))
         }
         Scatter::Scan => scan(keyspace, cx, args),
-        Scatter::FlushDb | Scatter::FlushAll => unreachable!("a flush stands in the log"),
+        Scatter::Function => super::scripts::look(keyspace, args),
+        Scatter::FlushDb | Scatter::FlushAll | Scatter::Script => {
+            unreachable!("it stands in the log, or is a script's")
+        }
     }
 }
 

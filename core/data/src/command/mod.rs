@@ -63,7 +63,7 @@ pub struct Command {
     pub run: Run,
     /// One sentence for COMMAND DOCS.
     pub summary: &'static str,
-    /// The group that COMMAND DOCS names: string, generic, connection, server, transactions, cluster.
+    /// The group that COMMAND DOCS names: string, generic, connection, server, transactions, scripting, cluster.
     pub group: &'static str,
     /// The version of Redis in which the command appeared.
     pub since: &'static str,
@@ -94,6 +94,8 @@ pub enum Run {
     Scatter(Scatter),
     /// Words before another command: see [`prefix`].
     Prefix(prefix::Prefix),
+    /// A script that the leader of one shard runs; the log holds what it did.
+    Script(scripts::Script),
     /// The connection's own business: the edge answers (HELLO, SELECT, MULTI, ..).
     Session,
     /// The node's business: the binary answers (INFO, CONFIG, CLIENT LIST, ..).
@@ -111,6 +113,22 @@ pub enum Scatter {
     RandomKey,
     FlushDb,
     FlushAll,
+    Script,
+    Function,
+}
+
+impl Scatter {
+    /// True if it may change something.
+    #[must_use]
+    pub fn may_write(self) -> bool {
+        matches!(self, Self::FlushDb | Self::FlushAll) || self.is_of_scripts()
+    }
+
+    /// True for SCRIPT and FUNCTION.
+    #[must_use]
+    pub fn is_of_scripts(self) -> bool {
+        matches!(self, Self::Script | Self::Function)
+    }
 }
 
 impl Keys {
@@ -192,7 +210,12 @@ impl Command {
     /// True if it goes through the log.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        matches!(self.run, Run::Write(_) | Run::Prefix(_) | Run::Scatter(Scatter::FlushDb | Scatter::FlushAll))
+        match self.run {
+            Run::Write(_) | Run::Prefix(_) => true,
+            Run::Scatter(scatter) => scatter.may_write(),
+            Run::Script(script) => script.access == scripts::Access::Any,
+            Run::Read(_) | Run::Session | Run::Node | Run::Everywhere => false,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! prefixes of a call off and checks what follows. Whatever their order in the call, a shard looks at the id first, then
 //! at fences, then at what was watched, and runs the command last.
 
+use super::scripts::Access;
 use super::{Command, Keys, Run, containers, find, pubsub};
 use crate::Refused;
 use crate::once::Id;
@@ -93,8 +94,9 @@ fn may_follow(command: &Command) -> Result<(), Refused> {
     let name = command.name;
     match command.run {
         Run::Write(_) if !command.keys.is_none() => Ok(()),
+        Run::Script(script) if script.access == Access::Any => Ok(()),
         Run::Session if name == "exec" => Ok(()),
-        Run::Read(_) => Err(Refused::Text(format!(
+        Run::Read(_) | Run::Script(_) => Err(Refused::Text(format!(
             "ERR ONCE is for commands that change keys; '{name}' does not: send it without ONCE"
         ))),
         Run::Write(_) | Run::Scatter(_) => Err(Refused::Text(format!(
@@ -132,6 +134,7 @@ mod tests {
     fn an_id_stands_before_a_write_or_exec() {
         assert_eq!(call("ONCE a:1 INCR k"), Ok(("a".to_owned(), 1, "incr", 2)));
         assert_eq!(call("once a:b:9223372036854775807 set k v"), Ok(("a:b".to_owned(), u64::MAX >> 1, "set", 2)));
+        assert_eq!(call("ONCE a:1 EVAL x 0"), Ok(("a".to_owned(), 1, "eval", 2)));
         assert_eq!(call("ONCE a:1 EXEC"), Ok(("a".to_owned(), 1, "exec", 2)));
     }
 
@@ -143,6 +146,8 @@ mod tests {
             ("ONCE a:1 INCR", "wrong number of arguments for 'incr'"),
             ("ONCE a:1 NOPE k", "unknown command 'NOPE'"),
             ("ONCE a:1 GET k", "'get' does not"),
+            ("ONCE a:1 EVAL_RO x 0", "'eval_ro' does not"),
+            ("ONCE a:1 SCRIPT FLUSH", "'script' has none"),
             ("ONCE a:1 FLUSHALL", "'flushall' has none"),
             ("ONCE a:1 NODES.ANNOUNCE a b c d e", "'nodes.announce' has none"),
             ("ONCE a:1 MULTI", "can't stand before 'multi'"),

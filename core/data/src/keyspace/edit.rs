@@ -59,6 +59,7 @@ impl Keyspace {
         let address = self.address(cx.db, key);
         let item = self.place(cx.db, address, key).expect("the key is alive");
         self.save_first(cx.db, item);
+        self.keep_first(cx.db, key, Some(item));
         let home = &mut self.dbs[usize::from(cx.db)];
         let Body::Object(number) = super::item::view(home.items.get(item)).body else {
             unreachable!("a large string is an object")

@@ -9,14 +9,17 @@ mod edit;
 mod expiry;
 pub mod item;
 pub mod items;
+mod near;
 mod notices;
 mod objects;
 mod snapshot;
 pub mod table;
+mod undo;
 mod waiting;
 mod walk;
 
 use crate::once::Outcomes;
+use crate::scripts::Scripts;
 use crate::value::Object;
 use crate::waits::Waits;
 use crate::{Blob, Context, Refused};
@@ -29,15 +32,16 @@ use item::Body;
 use items::{ItemId, Items};
 use objects::Objects;
 use siphasher::sip::SipHasher13;
-use smallvec::SmallVec;
 use std::hash::Hasher;
-use std::hint::black_box;
+use std::sync::Arc;
 use table::{Place, Table, Tag};
 
 pub use containers::{Absent, Changed};
 pub use expiry::Ttl;
+pub use near::{Lookup, NEAR_MAX, bring_near};
 pub use notices::{Change, Changes, Class, Listening, Notice};
 pub use snapshot::LoadError;
+pub(crate) use undo::Savepoint;
 pub use walk::ScanPage;
 
 /// Keys and values; see the module.
@@ -53,9 +57,11 @@ pub struct Keyspace {
     applied: (Stamp, Index),
     outcomes: Outcomes,
     waits: Waits,
+    scripts: Arc<Scripts>,
     cut: snapshot::Cut,
     garbage: Vec<Garbage>,
     heard: notices::Heard,
+    trial: Option<Box<undo::Trial>>,
 }
 
 #[derive(Debug, Default)]
@@ -84,26 +90,12 @@ enum Waste {
 /// Strings above this size stand apart from their key and are shared with replies instead of copied.
 const INLINE_STRING_BYTES_MAX: usize = 2048;
 
-/// Keys whose look-ups are prepared at once.
-pub const NEAR_MAX: usize = 16;
-/// How much of an item is brought near, and in what steps.
-const NEAR_BYTES_MAX: usize = 4 * LINE_BYTES;
-const LINE_BYTES: usize = 64;
-
 /// Where a key belongs.
 #[derive(Clone, Copy, Debug)]
 struct Address {
     slot: Slot,
     tag: Tag,
     bucket: u32,
-}
-
-/// A look-up that is about to be made; see [`bring_near`].
-#[derive(Clone, Copy, Debug)]
-pub struct Lookup<'a> {
-    table: &'a Table,
-    tag: Tag,
-    items: &'a Items,
 }
 
 /// A live key as commands see it.
@@ -165,9 +157,11 @@ impl Keyspace {
             applied: (Stamp(0), Index(0)),
             outcomes: Outcomes::default(),
             waits: Waits::default(),
+            scripts: Arc::default(),
             cut: snapshot::Cut::default(),
             garbage: Vec::new(),
             heard: notices::Heard::default(),
+            trial: None,
         }
     }
 
@@ -193,6 +187,18 @@ impl Keyspace {
         &mut self.outcomes
     }
 
+    /// Scripts and functions that clients have loaded.
+    #[must_use]
+    pub fn scripts(&self) -> &Scripts {
+        &self.scripts
+    }
+
+    /// Lets scripts and functions be changed.
+    pub(crate) fn scripts_mut(&mut self) -> &mut Scripts {
+        self.keep_scripts();
+        Arc::make_mut(&mut self.scripts)
+    }
+
     /// What is left to chance depends on the state alone.
     pub(crate) fn chance(&self) -> u64 {
         self.seed.1 ^ self.applied.1.0.rotate_left(40) ^ self.revision.rotate_left(16)
@@ -215,14 +221,6 @@ impl Keyspace {
         assert!(stamp >= self.applied.0, "a stamp never goes back");
         assert!(index > self.applied.1, "entries are applied once and in order");
         self.applied = (stamp, index);
-    }
-
-    /// The look-up of a key that is about to be made, for [`bring_near`].
-    #[must_use]
-    pub fn lookup(&self, db: u8, key: &[u8]) -> Option<Lookup<'_>> {
-        let address = self.address(db, key);
-        let table = self.table(db, address.slot)?;
-        Some(Lookup { table, tag: address.tag, items: &self.dbs[usize::from(db)].items })
     }
 
     /// The live key `key`, or nothing. On a read at a time that no entry has reached, asks for a Tick.
@@ -410,13 +408,18 @@ impl Keyspace {
         {
             return;
         }
+        let body = self.body(db, value);
+        self.swap(db, address, key, body, expire_at, KeepObject::No);
+    }
+
+    /// A value on its way into an item.
+    fn body<'a>(&mut self, db: u8, value: NewValue<'a>) -> Body<'a> {
         let objects = &mut self.dbs[usize::from(db)].objects;
-        let body = match value {
+        match value {
             NewValue::Str(bytes) if bytes.len() <= INLINE_STRING_BYTES_MAX => Body::Str(bytes),
             NewValue::Str(bytes) => Body::Object(objects.insert(Bytes::copy_from_slice(bytes).into())),
             NewValue::Object(object) => Body::Object(objects.insert(object)),
-        };
-        self.swap(db, address, key, body, expire_at, KeepObject::No);
+        }
     }
 
     /// The fast way: a string of the same length and no expiry on either side is changed in place.
@@ -426,6 +429,7 @@ impl Keyspace {
             return false;
         }
         self.save_first(db, item);
+        self.keep_first(db, key, Some(item));
         let done = item::overwrite(self.dbs[usize::from(db)].items.get_mut(item), bytes);
         if done {
             self.touch(db, address, key);
@@ -435,6 +439,23 @@ impl Keyspace {
 
     /// Puts an item in place of what stands at its key, if anything does.
     fn swap(
+        &mut self,
+        db: u8,
+        address: Address,
+        key: &[u8],
+        body: Body<'_>,
+        expire_at: Option<Stamp>,
+        keep: KeepObject,
+    ) {
+        if self.trial.is_some() {
+            self.keep_first(db, key, self.place(db, address, key));
+        }
+        self.lay(db, address, key, body, expire_at, keep);
+        self.touch(db, address, key);
+    }
+
+    /// The same without a trace: the change doesn't count as one.
+    fn lay(
         &mut self,
         db: u8,
         address: Address,
@@ -475,7 +496,6 @@ impl Keyspace {
             self.dbs[home].expiry.insert(at, address.slot, address.tag);
             self.dbs[home].expiring += 1;
         }
-        self.touch(db, address, key);
     }
 
     fn take(&mut self, db: u8, key: &[u8]) {
@@ -484,15 +504,27 @@ impl Keyspace {
 
     fn take_keeping(&mut self, db: u8, key: &[u8], keep: KeepObject) {
         let address = self.address(db, key);
-        let Some(table) = self.table(db, address.slot) else { return };
-        let Place::Found(at) = table.find(&self.dbs[usize::from(db)].items, address.tag, key) else { return };
+        if self.trial.is_some()
+            && let Some(item) = self.place(db, address, key)
+        {
+            self.keep_first(db, key, Some(item));
+        }
+        if self.pull(db, address, key, keep) {
+            self.touch(db, address, key);
+        }
+    }
+
+    /// Takes an item out without a trace; false if there was none.
+    fn pull(&mut self, db: u8, address: Address, key: &[u8], keep: KeepObject) -> bool {
+        let Some(table) = self.table(db, address.slot) else { return false };
+        let Place::Found(at) = table.find(&self.dbs[usize::from(db)].items, address.tag, key) else { return false };
         self.save_first(db, table.item(at));
         let home = &mut self.dbs[usize::from(db)];
         let old = home.tables[usize::from(address.slot.0)].remove(at);
         home.len -= 1;
         self.forget(db, address, old, keep);
         self.dbs[usize::from(db)].items.remove(old);
-        self.touch(db, address, key);
+        true
     }
 
     /// Frees what an item that leaves its table holds besides its own bytes. If it is dead, that is said now.
@@ -518,6 +550,7 @@ impl Keyspace {
     }
 
     fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
+        self.keep_bucket(address.bucket);
         self.revision += 1;
         self.watch[address.bucket as usize] = self.revision;
         self.heard.changed(key);
@@ -555,27 +588,6 @@ impl Keyspace {
         let tag = u32::from_le_bytes([a, b, c, d]).max(1);
         let bucket = u32::from(u16::from_le_bytes([e, f]) ^ u16::from(db).wrapping_mul(0x9E37));
         Address { slot: Slot::of(key), tag, bucket }
-    }
-}
-
-/// Brings what these look-ups will read near, all of them at once: a look-up waits for one cache line after another, and
-/// those of different keys don't wait for each other.
-pub fn bring_near<'a>(lookups: impl Iterator<Item = Lookup<'a>>) {
-    let lookups: SmallVec<[Lookup<'a>; NEAR_MAX]> = lookups.collect();
-    // A pass for each line that depends on the one before.
-    for Lookup { table, .. } in &lookups {
-        black_box(table.len());
-    }
-    for Lookup { table, tag, .. } in &lookups {
-        black_box(table.first_tag(*tag));
-    }
-    for Lookup { table, tag, items } in &lookups {
-        let Some(item) = table.likely(*tag) else { continue };
-        let stored = items.get(item);
-        let stored = &stored[..stored.len().min(NEAR_BYTES_MAX)];
-        for line in stored.chunks(LINE_BYTES) {
-            black_box((line[0], line[line.len() - 1]));
-        }
     }
 }
 

@@ -72,7 +72,7 @@ pub struct Changes {
 
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    listening: Listening,
+    pub(super) listening: Listening,
     notices: Vec<Notice>,
     changes: Changes,
     /// Keys that the command at hand looked for in vain.
@@ -137,10 +137,17 @@ impl Keyspace {
 
     /// The keys that a read, which has just run, looked for in vain: notices for those who listen for misses.
     pub fn take_misses(&self, command: &Command) -> Vec<Notice> {
-        if !self.heard.listening.misses {
-            return Vec::new();
+        if command.is_readonly() {
+            self.take_all_misses()
+        } else {
+            drop(self.heard.misses.take());
+            Vec::new()
         }
-        let misses = self.heard.misses.take().into_iter().filter(|_| command.is_readonly());
+    }
+
+    /// The keys that a script, which has just run, looked for in vain.
+    pub fn take_all_misses(&self) -> Vec<Notice> {
+        let misses = self.heard.misses.take().into_iter();
         misses.map(|(db, key)| Notice { db, class: Class::Miss, event: "keymiss", key }).collect()
     }
 

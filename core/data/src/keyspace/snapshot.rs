@@ -9,6 +9,7 @@ use super::items::ItemId;
 use super::objects::Objects;
 use super::{Db, Garbage, Keyspace, NewValue, Waste, item};
 use crate::once::{Loading, TAG_CLIENT, TAG_OUTCOME};
+use crate::scripts::{Scripts, TAG_FLUSHES, TAG_LIBRARY, TAG_SCRIPT};
 use crate::value::Object;
 use crate::waits::{self, TAG_ANSWER, TAG_WAIT};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
@@ -17,6 +18,7 @@ use base::slot::SLOT_COUNT;
 use base::{Index, Stamp};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Progress of the current cut.
 #[derive(Debug, Default)]
@@ -69,6 +71,18 @@ impl Cut {
             let piece = Bytes::from(std::mem::take(&mut self.small));
             self.out.push_back(Piece::Bytes(piece, true));
         }
+    }
+
+    /// Writes scripts and functions: they are few and shared.
+    fn scripts(&mut self, scripts: &Scripts) {
+        scripts.image(|head, shared| {
+            self.small.extend_from_slice(head);
+            self.out_bytes += head.len() + shared.len();
+            if !shared.is_empty() {
+                self.flush_small();
+                self.out.push_back(Piece::Bytes(shared.clone(), false));
+            }
+        });
     }
 
     /// Lets what are no keys be written among the small items.
@@ -144,6 +158,7 @@ impl Keyspace {
         self.cut.small = Vec::new();
         // They are few, small, and change all the time: they are written at once.
         self.cut.outcomes(|small| self.waits.encode(small));
+        self.cut.scripts(&self.scripts);
     }
 
     /// Gives a cut up; what it wrote is worthless.
@@ -250,6 +265,7 @@ impl Keyspace {
             watch.push(reader.varint()?);
         }
         let (mut outcomes, mut waits) = (Loading::default(), waits::Loading::default());
+        let mut scripts = Scripts::default();
         loop {
             match reader.u8()? {
                 TAG_END => break,
@@ -257,6 +273,7 @@ impl Keyspace {
                 TAG_OBJECT => {
                     keyspace.load_key(&mut reader, |reader| Ok(NewValue::Object(Object::decode(reader)?)))?;
                 }
+                tag @ (TAG_SCRIPT | TAG_LIBRARY | TAG_FLUSHES) => scripts.load(tag, &mut reader)?,
                 TAG_CLIENT => outcomes.client(&mut reader)?,
                 TAG_OUTCOME => outcomes.outcome(&mut reader)?,
                 TAG_WAIT => waits.wait(&mut reader)?,
@@ -266,6 +283,7 @@ impl Keyspace {
         }
         keyspace.outcomes = outcomes.done()?;
         keyspace.waits = waits.done();
+        keyspace.scripts = Arc::new(scripts);
         keyspace.applied = (stamp, index);
         (keyspace.watch, keyspace.revision) = (watch.into_boxed_slice(), revision);
         if reader.is_empty() { Ok(keyspace) } else { Err(LoadError(DecodeError::Overlong)) }

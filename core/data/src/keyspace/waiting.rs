@@ -14,6 +14,7 @@ impl Keyspace {
     }
 
     pub(crate) fn waits_mut(&mut self) -> &mut Waits {
+        self.keep_waits();
         &mut self.waits
     }
 
@@ -35,6 +36,7 @@ impl Keyspace {
     pub(crate) fn note_for_waits(&mut self, db: u8, key: &[u8]) {
         if !self.waits.is_empty() && self.waits.at(db, key) {
             let found = self.kind_of(db, self.applied.0, key);
+            self.keep_waits();
             self.waits.changed(db, key, found);
         }
     }

@@ -107,10 +107,14 @@ impl Keyspace {
         if old.len == 0 {
             return;
         }
+        self.keep_buckets();
         self.revision += 1;
         self.watch.fill(self.revision);
+        self.keep_waits();
         self.waits.flushed(db);
-        self.hand_over(db, old);
+        if let Some(old) = self.keep_flushed(db, old) {
+            self.hand_over(db, old);
+        }
     }
 
     /// A sum over the whole replicated state: equal on replicas that applied the same entries.
@@ -133,6 +137,7 @@ impl Keyspace {
         }
         self.outcomes.digest(&mut hasher);
         self.waits.digest(&mut hasher);
+        self.scripts.digest(&mut hasher);
         for revision in &self.watch {
             hasher.write_u64(*revision);
         }

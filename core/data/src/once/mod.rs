@@ -8,6 +8,7 @@
 //!
 //! All of it is replicated state: it changes by log entries alone, is part of snapshots ([`image`]) and of the digest.
 
+mod foresight;
 mod image;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+pub(crate) use foresight::{Foreseen, Foresight};
 pub use image::{Loading, TAG_CLIENT, TAG_OUTCOME};
 
 /// Whose command it is, and which of its commands.
@@ -215,12 +217,16 @@ impl Outcomes {
 
     /// Keeps what the command under `id` was answered at `now`, for so long. [`Outcomes::look`] must have known nothing.
     pub fn record(&mut self, id: Id<'_>, fingerprint: u64, reply: &Reply, now: Stamp, keep_ms: u64) {
+        self.record_bytes(id, fingerprint, recorded(reply), now, keep_ms);
+    }
+
+    /// The same with the bytes of the reply; none stand for one that was too large.
+    pub(crate) fn record_bytes(&mut self, id: Id<'_>, fingerprint: u64, reply: Recorded, now: Stamp, keep_ms: u64) {
         let until = Stamp(now.0.saturating_add(keep_ms));
         let number = self.first + self.kept.len() as u64;
         let name = self.note(id.client, number, until, now);
         let place = self.clients[&name].place;
         self.ids.insert((place, id.seq), number);
-        let reply = recorded(reply);
         self.reply_bytes += reply.len();
         self.kept.push_back(Outcome { client: name, seq: id.seq, until, fingerprint, reply });
         while self.kept.len() > self.caps.outcomes || self.reply_bytes > self.caps.reply_bytes {
@@ -306,8 +312,11 @@ impl Outcome {
     }
 }
 
+/// Bytes of a reply.
+pub(crate) type Recorded = SmallVec<[u8; 16]>;
+
 /// The bytes that are kept of a reply.
-fn recorded(reply: &Reply) -> SmallVec<[u8; 16]> {
+pub(crate) fn recorded(reply: &Reply) -> Recorded {
     let mut bytes = Vec::new();
     if least_bytes(reply, 0) <= ONCE_REPLY_BYTES_MAX {
         reply.encode(&mut bytes);

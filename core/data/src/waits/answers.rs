@@ -83,6 +83,11 @@ impl Answers {
         }
     }
 
+    /// True if an answer's time is over.
+    pub(crate) fn is_due(&self, now: Stamp) -> bool {
+        self.by_time.first().is_some_and(|(until, _)| *until <= now)
+    }
+
     /// Lets answers go whose time is over: some of them, the rest with later entries.
     pub(crate) fn pass_time(&mut self, now: Stamp) {
         for _ in 0..EXPIRED_PER_ENTRY_MAX {

@@ -150,6 +150,10 @@ impl Lines {
         }
     }
 
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// The next key to be served.
     pub(super) fn next_ready(&mut self) -> Option<(u8, Box<[u8]>)> {
         self.serving = self.ready.pop_front();

@@ -223,6 +223,16 @@ impl Waits {
         self.reads.changed(db, key, found);
     }
 
+    /// True if a key has something for somebody who waits.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.logged.has_ready() || self.reads.has_ready()
+    }
+
+    /// True if somebody's time is over, or that of an answer.
+    pub(crate) fn is_due(&self, now: Stamp) -> bool {
+        self.deadlines.first().is_some_and(|(until, _)| *until <= now) || self.answers.is_due(now)
+    }
+
     /// True if somebody waits at a key.
     pub(crate) fn at(&self, db: u8, key: &[u8]) -> bool {
         self.logged.has(db, key) || self.reads.has(db, key)

@@ -56,7 +56,7 @@ impl ShardState {
 
     /// Serves those who wait for what the last operation has done.
     pub(crate) fn serve(&mut self, stamp: Stamp, told: &mut impl FnMut(Told)) {
-        if self.keyspace().waits().is_empty() {
+        if !self.keyspace().waits().has_ready() {
             return;
         }
         // What they take is not the operation's that has made it possible.
@@ -130,6 +130,9 @@ impl ShardState {
 
     /// Calls whose time is over by `stamp` don't wait any more.
     pub(crate) fn time_out(&mut self, stamp: Stamp, told: &mut impl FnMut(Told)) {
+        if !self.keyspace().waits().is_due(stamp) {
+            return;
+        }
         let waits = self.keyspace_mut().waits_mut();
         waits.answers.pass_time(stamp);
         while let Some(id) = waits.next_timed_out(stamp) {
@@ -174,7 +177,9 @@ impl ShardState {
             Cover::Nothing => {}
             Cover::Caller(caller) => self.keyspace_mut().waits_mut().answers.keep(*caller, reply, stamp),
             Cover::Once { id, fingerprint, keep_ms } => {
-                self.keyspace_mut().outcomes_mut().record(id.as_id(), *fingerprint, reply, stamp, *keep_ms);
+                if !self.keyspace_mut().settles_in_trial() {
+                    self.keyspace_mut().outcomes_mut().record(id.as_id(), *fingerprint, reply, stamp, *keep_ms);
+                }
             }
         }
     }

@@ -99,11 +99,17 @@ pub fn encode(reply: &Reply, proto: Proto, out: &mut Vec<u8>) {
         Reply::Ok => out.extend_from_slice(b"+OK\r\n"),
         Reply::Int(n) => int(b':', *n, out),
         Reply::Simple(text) => line(b'+', text.as_bytes(), out),
+        Reply::Status(text) => line(b'+', text, out),
+        Reply::BigNumber(digits) if proto == Proto::Two => bulk(digits, out),
+        Reply::BigNumber(digits) => line(b'(', digits, out),
+        Reply::Formatted(_, text) if proto == Proto::Two => bulk(text, out),
+        Reply::Formatted(format, text) => verbatim(*format, text, out),
+        Reply::Kept => unreachable!("the lane has put the answer in its place"),
         Reply::Nil if proto == Proto::Two => out.extend_from_slice(b"$-1\r\n"),
         Reply::NilArray if proto == Proto::Two => out.extend_from_slice(b"*-1\r\n"),
         Reply::Nil | Reply::NilArray => out.extend_from_slice(b"_\r\n"),
         Reply::Double(value) => number(&Reply::digits(*value), proto, out),
-        Reply::Decimal(value) => number(&plain(*value), proto, out),
+        Reply::Decimal(value) => number(&Reply::plain(*value), proto, out),
         Reply::Bool(value) => match (proto, value) {
             (Proto::Two, true) => out.extend_from_slice(b":1\r\n"),
             (Proto::Two, false) => out.extend_from_slice(b":0\r\n"),
@@ -111,12 +117,7 @@ pub fn encode(reply: &Reply, proto: Proto, out: &mut Vec<u8>) {
             (Proto::Three, false) => out.extend_from_slice(b"#f\r\n"),
         },
         Reply::Verbatim(text) if proto == Proto::Two => bulk(text.as_bytes(), out),
-        Reply::Verbatim(text) => {
-            length(b'=', text.len() + 4, out);
-            out.extend_from_slice(b"txt:");
-            out.extend_from_slice(text.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+        Reply::Verbatim(text) => verbatim(*b"txt", text.as_bytes(), out),
         Reply::Array(items) => list(b'*', items, proto, out),
         Reply::Set(items) => list(if proto == Proto::Two { b'*' } else { b'~' }, items, proto, out),
         Reply::Map(pairs) => {
@@ -165,6 +166,14 @@ fn list(kind: u8, items: &[Reply], proto: Proto, out: &mut Vec<u8>) {
     }
 }
 
+fn verbatim(format: [u8; 3], text: &[u8], out: &mut Vec<u8>) {
+    length(b'=', text.len() + 4, out);
+    out.extend_from_slice(&format);
+    out.push(b':');
+    out.extend_from_slice(text);
+    out.extend_from_slice(b"\r\n");
+}
+
 fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len() + 16);
     length(b'$', bytes.len(), out);
@@ -201,14 +210,6 @@ fn int(kind: u8, n: i64, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&digits[at..]);
     out.extend_from_slice(b"\r\n");
-}
-
-/// A double as C's `%.17f` without the zeros at its end.
-fn plain(value: f64) -> String {
-    match format!("{value:.17}").trim_end_matches('0').trim_end_matches('.') {
-        "-0" => "0".to_owned(),
-        text => text.to_owned(),
-    }
 }
 
 fn number(text: &str, proto: Proto, out: &mut Vec<u8>) {

@@ -462,7 +462,7 @@ impl Session {
             Run::Node => Step::Admin(self.call(command, args, place)),
             Run::Prefix(_) => self.prefixed(command, args, place, out),
             Run::Everywhere => self.everywhere(command, &args, out),
-            Run::Read(_) | Run::Write(_) | Run::Scatter(_) => {
+            Run::Read(_) | Run::Write(_) | Run::Scatter(_) | Run::Script(_) => {
                 if command.name == "watch" && self.transaction.is_some() {
                     return self.answer(error("ERR WATCH inside MULTI is not allowed"), out);
                 }

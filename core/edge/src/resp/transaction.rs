@@ -240,10 +240,12 @@ impl Session {
                     Ok(what) => later.push((at, what)),
                     Err(reply) => replies.push((at, reply)),
                 },
-                Run::Read(_) | Run::Write(_) | Run::Scatter(_) => match self.of_cluster_in_exec(&queued) {
-                    Some(reply) => replies.push((at, reply)),
-                    None => commands.push(queued),
-                },
+                Run::Read(_) | Run::Write(_) | Run::Scatter(_) | Run::Script(_) => {
+                    match self.of_cluster_in_exec(&queued) {
+                        Some(reply) => replies.push((at, reply)),
+                        None => commands.push(queued),
+                    }
+                }
                 Run::Prefix(_) => unreachable!("prefixes are refused inside MULTI"),
             }
         }

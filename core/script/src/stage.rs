@@ -1,0 +1,184 @@
+//! What a script acts on: the trial, and what is known of the script while it runs.
+
+use crate::guard::Halt;
+use base::limits::{DATABASE_COUNT, EFFECTS_BYTES_MAX};
+use base::{ShardId, Slot};
+use data::command::pubsub::{self, Message};
+use data::command::{self, containers, prefix};
+use data::{Command, Effects, Refused, Reply, Run, Trial};
+
+/// The circumstances of a run.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) trial: Trial,
+    pub(crate) db: u8,
+    /// The version of RESP that the script has asked for.
+    pub(crate) resp: u8,
+    /// It says of itself, or whoever called it says, that it changes nothing.
+    pub(crate) only_reads: bool,
+    pub(crate) effects: Effects,
+    pub(crate) shard: ShardId,
+    pub(crate) shard_count: u16,
+    /// What it has published.
+    pub(crate) messages: Vec<Message>,
+    /// Lines for the node's log.
+    pub(crate) lines: Vec<(u8, Vec<u8>)>,
+    /// What a library registers as it is taken in.
+    pub(crate) library: Option<crate::library::Registered>,
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub(crate) enum Called {
+    Reply(Reply),
+    /// It was not even begun.
+    Refused(String),
+    Halt(Halt),
+}
+
+/// Lines that one script may leave in the log.
+const LINES_MAX: usize = 100;
+const LINE_BYTES_MAX: usize = 1024;
+
+impl Stage {
+    /// A stage on which nothing runs yet.
+    pub(crate) fn new(trial: Trial, shard: ShardId, shard_count: u16) -> Self {
+        Self {
+            trial,
+            db: 0,
+            resp: 2,
+            only_reads: false,
+            effects: Effects::default(),
+            shard,
+            shard_count,
+            messages: Vec::new(),
+            lines: Vec::new(),
+            library: None,
+        }
+    }
+
+    /// A command of the script; `args` with its name.
+    pub(crate) fn call(&mut self, args: &[&[u8]]) -> Called {
+        match self.row(args) {
+            Ok(row) => self.plain(row, args),
+            Err(why) => Called::Refused(why),
+        }
+    }
+
+    /// A command that may be run here.
+    pub(crate) fn plain(&mut self, row: &'static Command, args: &[&[u8]]) -> Called {
+        match row.run {
+            Run::Read(run) => Called::Reply(self.trial.read(self.db, |keyspace, cx| run(keyspace, cx, args).into())),
+            Run::Scatter(scatter) if !scatter.may_write() => Called::Reply(self.trial.read(self.db, |keyspace, cx| {
+                command::keyless::read(scatter, keyspace, cx, args, &mut cx.chance()).into()
+            })),
+            Run::Write(_) | Run::Scatter(_) => self.write(row, args),
+            Run::Session => self.session(row, args),
+            Run::Node if row.name == "command" => Called::Reply(command::docs::command(args).into()),
+            Run::Everywhere if row.name != "pubsub" => self.publish(args),
+            Run::Node | Run::Everywhere | Run::Prefix(_) | Run::Script(_) => {
+                Called::Refused(format!("ERR '{}' can't be called from a script here", row.name))
+            }
+        }
+    }
+
+    /// The row of a command that a script may call.
+    fn row(&self, args: &[&[u8]]) -> Result<&'static Command, String> {
+        let unknown = || "ERR Unknown Redis command called from script".to_owned();
+        let row = command::find(args[0]).ok_or_else(unknown)?;
+        if !row.accepts(args.len()) {
+            return Err("ERR Wrong number of args calling Redis command from script".to_owned());
+        }
+        match containers::check(row, args) {
+            Ok(_) => {}
+            Err(Refused::Arity(_)) => {
+                return Err("ERR Wrong number of args calling Redis command from script".to_owned());
+            }
+            Err(_) => return Err(unknown()),
+        }
+        if row.flags.split(' ').any(|flag| flag == "noscript") || command::nodes::is_meta(row) {
+            return Err("ERR This Redis command is not allowed from script".to_owned());
+        }
+        if self.only_reads && (row.is_write() || may_be_told_on(row)) {
+            return Err("ERR Write commands are not allowed from read-only scripts.".to_owned());
+        }
+        self.is_here(row, args)?;
+        Ok(row)
+    }
+
+    /// A script has the keys of its own shard.
+    fn is_here(&self, row: &Command, args: &[&[u8]]) -> Result<(), String> {
+        if self.shard_count == 1 {
+            return Ok(());
+        }
+        if let Run::Scatter(_) = row.run {
+            return Err(format!(
+                "CROSSSHARD '{}' concerns every shard, and a script runs in one; nothing was changed by it; call it outside of the \
+                 script, or run with --shards 1",
+                row.name
+            ));
+        }
+        let shards = prefix::key_positions(row, args).map(|at| Slot::of(args[at]).shard(self.shard_count));
+        match shards.into_iter().find(|shard| *shard != self.shard) {
+            None => Ok(()),
+            Some(second) => Err(Refused::CrossShard { first: self.shard, second }.to_string()),
+        }
+    }
+
+    /// Changes the state, as it will be logged.
+    pub(crate) fn write(&mut self, row: &'static Command, args: &[&[u8]]) -> Called {
+        if self.trial.only_reads() {
+            return Called::Halt(Halt::Writes);
+        }
+        let (reply, changed) = self.trial.write(self.db, row, args);
+        if changed {
+            self.effects.push(self.db, row, args);
+            if self.effects.len() > EFFECTS_BYTES_MAX {
+                return Called::Halt(Halt::Effects);
+            }
+        }
+        Called::Reply(reply)
+    }
+
+    /// A message: it leaves when the script's entry is applied, so nobody can be counted yet.
+    fn publish(&mut self, args: &[&[u8]]) -> Called {
+        match pubsub::message(args) {
+            Ok(message) => {
+                self.messages.push(message);
+                Called::Reply(Reply::Int(0))
+            }
+            Err(refused) => Called::Reply(Reply::Error(refused)),
+        }
+    }
+
+    /// What is about the connection elsewhere is about the script here.
+    fn session(&mut self, row: &Command, args: &[&[u8]]) -> Called {
+        match (row.name, args) {
+            ("ping", [_]) => Called::Reply(Reply::Simple("PONG")),
+            ("ping" | "echo", [_, text]) => Called::Reply(Reply::bulk(text)),
+            ("ping", _) => Called::Reply(Reply::Error(Refused::Arity("ping".to_owned()))),
+            ("select", [_, number]) => Called::Reply(self.select(number).into()),
+            _ => Called::Refused("ERR This Redis command is not allowed from script".to_owned()),
+        }
+    }
+
+    fn select(&mut self, number: &[u8]) -> Result<Reply, Refused> {
+        let number: i64 =
+            std::str::from_utf8(number).ok().and_then(|text| text.parse().ok()).ok_or(Refused::NotAnInteger)?;
+        let known = u8::try_from(number).ok().filter(|db| *db < DATABASE_COUNT);
+        self.db = known.ok_or(Refused::DbOutOfRange)?;
+        Ok(Reply::Ok)
+    }
+
+    /// A line for the node's log.
+    pub(crate) fn log(&mut self, level: u8, line: &[u8]) {
+        if self.lines.len() < LINES_MAX {
+            self.lines.push((level, line[..line.len().min(LINE_BYTES_MAX)].to_vec()));
+        }
+    }
+}
+
+/// True for what changes no key and yet is more than a read: scripts that only read may not call it, as in Redis.
+fn may_be_told_on(row: &Command) -> bool {
+    matches!(row.name, "publish" | "spublish" | "pfcount")
+}
