@@ -63,14 +63,16 @@ async function flow() {
   const queue = new Queue('tree', options(at(ports[0])));
   const heard = new QueueEvents('tree', options(at(ports[0])));
   heard.on('error', () => {});
+  const ended = new Promise((done) => heard.on('completed', ({ jobId, returnvalue }) => { if (jobId === 'parent') done(returnvalue); }));
   await heard.waitUntilReady();
   await queue.pause();
   const children = Array.from({ length: 50 }, (_, n) => ({ name: 'child', queueName: 'tree', data: { n } }));
-  const { job } = await producer.add({ name: 'parent', queueName: 'tree', children });
+  await producer.add({ name: 'parent', queueName: 'tree', children, opts: { jobId: 'parent' } });
   for (const port of ports) await worker('tree', sum, at(port));
   await queue.resume();
   await killed;
-  check(await within(20, 'the flow', job.waitUntilFinished(heard)), 1225);
+  // job.waitUntilFinished isn't used: an error that it meets inside ends the process.
+  check(await within(20, 'the flow', ended), 1225);
 }
 
 await run('BullMQ on a cluster', [() => Promise.all([work(), flow()])], 60);

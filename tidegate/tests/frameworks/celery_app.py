@@ -28,13 +28,17 @@ app.conf.update(
 effects = redis.Redis.from_url(f"redis://{addresses[0]}/2", decode_responses=True, socket_timeout=None)
 
 
-@app.task
+# A task whose own commands are answered by an error, as when a node dies, is tried again.
+again = {"autoretry_for": (redis.RedisError,), "retry_kwargs": {"max_retries": 10, "countdown": 0.2}}
+
+
+@app.task(acks_late=True, **again)
 def add(a, b):
     effects.hincrby(f"{prefix}ran", f"{a}+{b}", 1)
     return a + b
 
 
-@app.task
+@app.task(acks_late=True, **again)
 def total(numbers):
     effects.incr(f"{prefix}totals")
     return sum(numbers)

@@ -1,14 +1,12 @@
 """Celery on three nodes of which the one that leads its keys is killed: each task that was sent is done at least once and has its
-result. Workers and producer know the other two. Usage: celery_cluster.py TAG PORTS"""
+result. Workers and producer know the other two; a worker that ends by an error is started again, as under a supervisor. Usage: celery_cluster.py TAG PORTS"""
 
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 import uuid
 
-from support import Death, check, ends_within, passed
+from support import Death, Supervised, check, ends_within, passed
 
 tag, ports = sys.argv[1], sys.argv[2].split(",")
 os.environ["PREFIX"] = f"{tag}:"
@@ -24,18 +22,10 @@ log = tempfile.TemporaryFile()
 
 def worker(name):
     command = [sys.executable, "-m", "celery", "-A", "celery_app", "worker", "-n", name, "-l", "info", "--without-mingle", "-c", "2"]
-    return subprocess.Popen(command, start_new_session=True, stdout=log, stderr=log)
+    return Supervised(command, log)
 
 
-def kill(process):
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
-
-
-def work(death):
+def work(death, workers):
     sent = {}
 
     def send(after):
@@ -59,21 +49,22 @@ def work(death):
     canvas = death.insist(lambda: chord([add.s(n, n) for n in range(20)], total.s()).apply_async())
     check(death.insist(lambda: canvas.get(timeout=20)), 380)
     more = sum(1 for count in ran.values() if count != "1")
-    print(f"Celery: {len(sent)} tasks, {more} ran more than once; errors met: {death.errors}")
+    starts = sum(worker.starts for worker in workers)
+    print(f"Celery: {len(sent)} tasks, {more} ran more than once, workers were started {starts} times; errors met: {death.errors}")
 
 
 def main():
     ends_within(90)
     workers = [worker("one@test"), worker("two@test")]
     try:
-        work(Death())
+        work(Death(), workers)
     except BaseException:
         log.seek(0)
         print(f"Celery; its workers said:\n{log.read().decode()}", file=sys.stderr)
         raise
     finally:
         for process in workers:
-            kill(process)
+            process.end()
     passed(f"Celery {celery.__version__} on a cluster")
 
 

@@ -2,13 +2,12 @@
 remote control, and the task of a worker that was killed. Usage: celery_test.py HOST PORT"""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-from support import check, ends_within, passed, refuses
+from support import check, ends_within, kill, passed, refuses
 
 os.environ["TIDEGATE"] = f"{sys.argv[1]}:{sys.argv[2]}"
 os.chdir(os.path.dirname(os.path.abspath(__file__)))
@@ -27,15 +26,6 @@ def worker(name, *arguments):
     process = subprocess.Popen([*command, *arguments], start_new_session=True, stdout=log, stderr=log)
     workers.append(process)
     return process
-
-
-def kill(process):
-    """The worker and its children, with no warning."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
 
 
 def tasks():

@@ -3,14 +3,11 @@ know one of the other two each; one that ends by an error is started again, as u
 Usage: rq_cluster.py TAG PORTS"""
 
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 
-from support import Death, check, ends_within, passed
+from support import Death, Supervised, check, ends_within, passed
 
 tag, ports = sys.argv[1], sys.argv[2].split(",")
 os.environ["RQ_KEY_PREFIX"] = f"{tag}rq"
@@ -28,29 +25,9 @@ connection = redis.Redis(port=int(ports[0]), socket_timeout=None)
 log = tempfile.TemporaryFile()
 
 
-class Supervised(threading.Thread):
-    """A worker's process that is started again when it ends."""
-
-    def __init__(self, port):
-        super().__init__(daemon=True)
-        self.port, self.starts, self.wanted, self.process = port, 0, True, None
-        self.start()
-
-    def run(self):
-        while self.wanted:
-            self.starts += 1
-            url = f"redis://127.0.0.1:{self.port}/0"
-            command = [sys.executable, "-m", "rq.cli", "worker", "--url", url, "--worker-class", "rq.SimpleWorker", "jobs"]
-            self.process = subprocess.Popen(command, start_new_session=True, stdout=log, stderr=log)
-            self.process.wait()
-
-    def end(self):
-        self.wanted = False
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.join()
+def worker(port):
+    url = f"redis://127.0.0.1:{port}/0"
+    return Supervised([sys.executable, "-m", "rq.cli", "worker", "--url", url, "--worker-class", "rq.SimpleWorker", "jobs"], log)
 
 
 def work(death, workers):
@@ -98,7 +75,7 @@ def recover(queue):
 
 def main():
     ends_within(90)
-    workers = [Supervised(port) for port in ports]
+    workers = [worker(port) for port in ports]
     try:
         work(Death(), workers)
     except BaseException:
@@ -106,8 +83,8 @@ def main():
         print(f"RQ; its workers said:\n{log.read().decode()[-20000:]}", file=sys.stderr)
         raise
     finally:
-        for worker in workers:
-            worker.end()
+        for process in workers:
+            process.end()
     passed(f"RQ {rq.VERSION} on a cluster")
 
 

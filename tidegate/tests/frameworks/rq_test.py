@@ -2,14 +2,13 @@
 and the job of a worker that was killed. Usage: rq_test.py HOST PORT"""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from datetime import timedelta
 
-from support import check, ends_within, passed, refuses
+from support import check, ends_within, kill, passed, refuses
 
 os.environ["TIDEGATE"] = f"{sys.argv[1]}:{sys.argv[2]}"
 os.environ["RQ_KEY_PREFIX"] = "{rq}"
@@ -35,14 +34,6 @@ def worker(*arguments):
     process = subprocess.Popen(command, start_new_session=True, stdout=log, stderr=log)
     workers.append(process)
     return process
-
-
-def kill(process):
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
 
 
 def queue(name):

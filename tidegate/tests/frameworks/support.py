@@ -1,5 +1,8 @@
 """What the tests of Python libraries share: where the server is (arguments HOST PORT), exact checks, and waits that end."""
 
+import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -33,7 +36,6 @@ def ends_within(seconds):
     def late():
         print(f"{sys.argv[0]}: not done within {seconds} s", file=sys.stderr, flush=True)
         import faulthandler
-        import os
 
         faulthandler.dump_traceback()
         os._exit(1)
@@ -45,6 +47,35 @@ def ends_within(seconds):
 
 def passed(name):
     print(f"{name}: {checks} checks passed in {time.monotonic() - started:.1f} s", flush=True)
+
+
+class Supervised(threading.Thread):
+    """A program that is started again when it ends, as a supervisor does it."""
+
+    def __init__(self, command, log):
+        super().__init__(daemon=True)
+        self.command, self.log, self.starts, self.wanted, self.process = command, log, 0, True, None
+        self.start()
+
+    def run(self):
+        while self.wanted:
+            self.starts += 1
+            self.process = subprocess.Popen(self.command, start_new_session=True, stdout=self.log, stderr=self.log)
+            self.process.wait()
+
+    def end(self):
+        self.wanted = False
+        kill(self.process)
+        self.join()
+
+
+def kill(process):
+    """The process and its children, with no warning."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
 
 
 class Death:

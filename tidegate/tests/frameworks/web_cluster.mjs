@@ -24,11 +24,12 @@ async function sessions() {
     const app = express();
     const store = new RedisStore({ client, prefix: `${tag}:sess:` });
     app.use(session({ store, secret: 's', resave: false, saveUninitialized: false }));
-    app.get('/', (request, response) => {
+    app.get('/', (request, response, next) => {
       request.session.count = (request.session.count ?? 0) + 1;
-      response.json(request.session.count);
+      // Saved before the answer: express-session by itself sends the answer although saving failed.
+      request.session.save((error) => (error ? next(error) : response.json(request.session.count)));
     });
-    app.use((error, request, response, next) => { response.status(503).send(error.message); });
+    app.use((error, request, response, next) => { if (!response.headersSent) response.status(503).send(error.message); });
     const server = createServer(app).listen(0, host);
     await once(server, 'listening');
     servers.push(server);
