@@ -10,12 +10,13 @@ import time
 from support import check, ends_within, kill, passed, refuses
 
 os.environ["TIDEGATE"] = f"{sys.argv[1]}:{sys.argv[2]}"
+os.environ["PREFIX"] = "{celery}:"
 os.chdir(os.path.dirname(os.path.abspath(__file__)))
 
 import celery  # noqa: E402
 from celery import chain, chord, group  # noqa: E402
 from celery.exceptions import TaskRevokedError  # noqa: E402
-from celery_app import add, app, broken, effects, fails, note, slow, third, told, total, when  # noqa: E402
+from celery_app import add, app, broken, effects, fails, note, prefix, slow, third, told, total, when  # noqa: E402
 
 WAIT = 30
 workers, log = [], tempfile.TemporaryFile()
@@ -31,7 +32,7 @@ def worker(name, *arguments):
 def tasks():
     results = [add.delay(n, n) for n in range(200)]
     check([result.get(timeout=WAIT) for result in results], [2 * n for n in range(200)])
-    check(effects.hgetall("ran"), {f"{n}+{n}": "1" for n in range(200)}, "each task ran once")
+    check(effects.hgetall(f"{prefix}ran"), {f"{n}+{n}": "1" for n in range(200)}, "each task ran once")
     check({result.state for result in results}, {"SUCCESS"})
     check((results[7].name, results[7].args), ("celery_app.add", [7, 7]))
     results[0].forget()
@@ -55,7 +56,7 @@ def chords():
     check(chord((add.s(n, n) for n in range(50)), total.s()).apply_async().get(timeout=WAIT), 2450)
     results = [chord([add.s(n, 1), add.s(n, 2)], total.s()).apply_async() for n in range(20)]
     check([result.get(timeout=WAIT) for result in results], [2 * n + 3 for n in range(20)])
-    check(effects.get("totals"), "21", "each chord's body ran once")
+    check(effects.get(f"{prefix}totals"), "21", "each chord's body ran once")
     inner = [chord([add.s(n, 1), add.s(n, 2)], total.s()) for n in range(5)]
     check(chord(inner, total.s()).apply_async().get(timeout=WAIT), 35)
     failing = chord([add.s(1, 1), fails.s()], total.s()).apply_async()
@@ -65,10 +66,10 @@ def chords():
 def retries():
     result, bad = third.delay("a"), broken.delay("b")
     check(result.get(timeout=WAIT), 2)
-    at = [float(one) for one in effects.lrange("third:a", 0, -1)]
+    at = [float(one) for one in effects.lrange(f"{prefix}third:a", 0, -1)]
     check((len(at), at[1] - at[0] >= 0.3, at[2] - at[1] >= 0.6), (3, True, True), f"countdowns of 0.3 and 0.6 s: {at}")
     refuses(KeyError, "b", lambda: bad.get(timeout=WAIT))
-    check((bad.state, effects.get("broken:b")), ("FAILURE", "3"))
+    check((bad.state, effects.get(f"{prefix}broken:b")), ("FAILURE", "3"))
     result = fails.delay()
     refuses(ValueError, "no use", lambda: result.get(timeout=WAIT))
     check("ValueError: no use" in result.traceback, True)
@@ -85,7 +86,7 @@ def countdowns():
     refuses(TaskRevokedError, "revoked", lambda: revoked.get(timeout=WAIT))
     expired = note.apply_async(("never",), countdown=0.2, expires=0.1)
     refuses(TaskRevokedError, "expired", lambda: expired.get(timeout=WAIT))
-    check(effects.exists("notes"), 0)
+    check(effects.exists(f"{prefix}notes"), 0)
 
 
 def states():
@@ -94,7 +95,7 @@ def states():
 
     def hear(body):
         seen.append(body["status"])
-        effects.lpush("told:go", 1)
+        effects.lpush(f"{prefix}told:go", 1)
 
     check(told.delay(5).get(timeout=WAIT, on_message=hear), 5)
     check(seen, ["PROGRESS"] * 5 + ["SUCCESS"])
@@ -117,18 +118,18 @@ def priorities():
           [{"one@test": {"ok": "add consumer later"}}])
     for result in results:
         result.get(timeout=WAIT)
-    check(effects.lrange("notes", 0, -1), sorted((f"{p}:{n}" for n, p in enumerate(given)), key=lambda one: one.split(":")[0]))
+    check(effects.lrange(f"{prefix}notes", 0, -1), sorted((f"{p}:{n}" for n, p in enumerate(given)), key=lambda one: one.split(":")[0]))
 
 
 def killed():
     """What a killed worker had taken and not acknowledged comes again after the visibility timeout."""
     victim = worker("victim@test", "-P", "solo", "-Q", "dangerous")
     result = slow.apply_async(("a",), queue="dangerous")
-    check(effects.blpop("slow:began", timeout=WAIT), ("slow:began", "a"))
+    check(effects.blpop(f"{prefix}slow:began", timeout=WAIT), (f"{prefix}slow:began", "a"))
     kill(victim)
     app.control.add_consumer("dangerous", destination=["one@test"])
     check(result.get(timeout=WAIT), "saved")
-    check(effects.get("slow:a"), "2")
+    check(effects.get(f"{prefix}slow:a"), "2")
 
 
 def main():
