@@ -94,6 +94,56 @@ fn time_is_over_when_it_is() {
 }
 
 #[test]
+fn sorted_sets_and_streams_are_waited_for_too() {
+    let folder = Folder::new("blocking");
+    let node = node(folder.path());
+    let mut other = node.client();
+    let mut waiters: Vec<Client> = (0..5).map(|_| node.client()).collect();
+    assert_eq!(ask(&mut other, "XGROUP CREATE s g $ MKSTREAM"), Reply::ok());
+    let calls = [
+        "BZPOPMAX z 0",
+        "BZMPOP 0 1 z MIN COUNT 2",
+        "XREAD BLOCK 0 STREAMS t s $ $",
+        "XREADGROUP GROUP g one BLOCK 0 STREAMS s >",
+        "XREADGROUP GROUP g two BLOCK 0 STREAMS s >",
+    ];
+    for (at, words) in calls.iter().enumerate() {
+        send(&mut waiters[at], words);
+        await_blocked(&mut other, at + 1);
+    }
+    assert_eq!(ask(&mut other, "ZADD z 1 a 2 b 3 c"), Reply::Integer(3));
+    let pair = |member: &str, score: &str| Reply::Array(vec![Reply::bulk(member), Reply::bulk(score)]);
+    let max = Reply::Array(vec![Reply::bulk("z"), Reply::bulk("c"), Reply::bulk("3")]);
+    assert_eq!(reply(&mut waiters[0]), max);
+    let min = Reply::Array(vec![Reply::bulk("z"), Reply::Array(vec![pair("a", "1"), pair("b", "2")])]);
+    assert_eq!(reply(&mut waiters[1]), min);
+    assert_eq!(ask(&mut other, "XADD s 7-1 f v"), Reply::bulk("7-1"));
+    let entry = Reply::Array(vec![Reply::bulk("7-1"), pair("f", "v")]);
+    let found = Reply::Array(vec![Reply::Array(vec![Reply::bulk("s"), Reply::Array(vec![entry])])]);
+    assert_eq!(reply(&mut waiters[2]), found, "each who reads gets it");
+    assert_eq!(reply(&mut waiters[3]), found, "and the first of the group");
+    await_blocked(&mut other, 1);
+    assert_eq!(ask(&mut other, "XGROUP DESTROY s g"), Reply::Integer(1));
+    let gone = "NOGROUP the consumer group this client was blocked on no longer exists";
+    assert_eq!(reply(&mut waiters[4]), Reply::Error(gone.to_owned()));
+    assert_eq!(ask(&mut other, "XREAD BLOCK 20 STREAMS s $"), Reply::Null);
+}
+
+#[test]
+fn in_a_transaction_nothing_waits_and_wait_never_does() {
+    let folder = Folder::new("blocking");
+    let node = node(folder.path());
+    let mut client = node.client();
+    for words in ["MULTI", "BLPOP k 0", "XREAD BLOCK 0 STREAMS s $", "BZMPOP 0 1 z MIN", "WAIT 1 0"] {
+        ask(&mut client, words);
+    }
+    let nils = [Reply::Null, Reply::Null, Reply::Null, Reply::Integer(0)];
+    assert_eq!(ask(&mut client, "EXEC"), Reply::Array(nils.to_vec()));
+    assert_eq!(ask(&mut client, "WAIT 3 0"), Reply::Integer(0), "no other node has it");
+    assert_eq!(ask(&mut client, "WAIT 1 -1"), Reply::Error("ERR timeout is negative".to_owned()));
+}
+
+#[test]
 fn a_client_that_goes_takes_nothing() {
     let folder = Folder::new("blocking");
     let node = node(folder.path());
@@ -198,6 +248,19 @@ fn any_node_serves_who_waits_at_any_other() {
         let begun = Instant::now();
         assert_eq!(ask(&mut waiter, &format!("BLPOP {key} 0.1")), Reply::Null);
         assert!(begun.elapsed() >= Duration::from_millis(99));
+    }
+    // The others' word is the majority's: one more than the leader has a write before its reply leaves.
+    assert_eq!(ask(&mut clients[0], "WAIT 1 0"), Reply::Integer(1));
+    // Reads stand with the leader alone, and begin where they began wherever that is.
+    for at in 0..8 {
+        let mut waiter = cluster.client(at % NODES);
+        send(&mut waiter, &format!("XREAD BLOCK 0 STREAMS stream:{at} $"));
+        await_blocked(&mut clients[at % NODES], 1);
+        let Reply::Bulk(id) = ask(&mut clients[(at + 1) % NODES], &format!("XADD stream:{at} * f v")) else {
+            panic!("it has an ID")
+        };
+        let Reply::Array(found) = reply(&mut waiter) else { panic!("it is served") };
+        assert!(format!("{found:?}").contains(&format!("{:?}", Reply::Bulk(id))), "{found:?}");
     }
     // CLIENT UNBLOCK knows the outcome wherever the call waits.
     let mut waiter = cluster.client(0);

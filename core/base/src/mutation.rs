@@ -72,6 +72,14 @@ pub enum Mutation {
     ScriptOverUnapplied,
     /// What a script did before it was ended by force is kept.
     EndedScriptKept,
+    /// Who is served is served twice, and answered once.
+    WaiterServedTwice,
+    /// Who is let go, for he is gone or was unblocked, stays in his line and takes what comes.
+    WaiterLetGoStays,
+    /// Those whose time is over are served all the same.
+    WaitTimeIgnored,
+    /// Snapshots leave those out who wait.
+    WaitersNotInSnapshot,
     /// A leader commits what any one replica holds (R1).
     CommitWithoutQuorum,
     /// A notice of a log that was cut back since counts for the new one (R2).
@@ -110,7 +118,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Rules that one node keeps alone.
-    pub const OF_A_NODE: [Self; 29] = [
+    pub const OF_A_NODE: [Self; 35] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -140,6 +148,12 @@ impl Mutation {
         Self::TrialLeavesTraces,
         Self::ScriptOverUnapplied,
         Self::EndedScriptKept,
+        Self::NewestWaiterFirst,
+        Self::WaitersServedLater,
+        Self::WaiterServedTwice,
+        Self::WaiterLetGoStays,
+        Self::WaitTimeIgnored,
+        Self::WaitersNotInSnapshot,
     ];
     /// Rules that replicas keep together.
     pub const OF_A_GROUP: [Self; 18] = [

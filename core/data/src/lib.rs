@@ -4,6 +4,7 @@
 //! [`context::Context`] and its arguments to a [`reply::Reply`]; it never sees a connection, a clock or a disk.
 
 pub mod batch;
+mod calls;
 pub mod command;
 pub mod context;
 pub mod effects;

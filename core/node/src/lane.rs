@@ -7,6 +7,7 @@ use crate::outbox::{
     LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotWaiting, Transaction,
 };
 use crate::peer::{Asker, PeerMessage, Work};
+use crate::reads::name_shard;
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
 use crate::spread::{Spread, no_room};
@@ -632,15 +633,4 @@ pub(crate) fn own(request: &Request<'_>) -> OwnedRequest {
     let args = request.args.iter().map(|arg| arg.to_vec()).collect();
     let queued = Queued { db: request.db, command: request.command, args };
     OwnedRequest { client: request.client, seq: request.seq, joins: request.joins, queued }
-}
-
-/// WATCH's rows don't know their shard: it is told here.
-pub(crate) fn name_shard(reply: Reply, shard: ShardId) -> Reply {
-    match reply {
-        Reply::Watched(mut watched) => {
-            watched.iter_mut().for_each(|one| one.shard = shard);
-            Reply::Watched(watched)
-        }
-        other => other,
-    }
 }

@@ -172,34 +172,10 @@ impl PeerMessage {
                 message.encode(out);
             }
             Self::Ask { shard, term, asker, work } => {
-                let kind = match work {
-                    Work::Command { .. } => ASK_COMMAND,
-                    Work::Transaction(Transaction { once: None, .. }) => ASK_TRANSACTION,
-                    Work::Transaction(_) => ASK_TRANSACTION_ONCE,
-                    Work::Wait(_) => ASK_WAIT,
-                };
-                head(out, kind, *shard);
+                head(out, work.kind(), *shard);
                 put_varint(out, term.0);
                 put_asker(out, *asker);
-                match work {
-                    Work::Command { joins, queued } => {
-                        out.push(u8::from(*joins));
-                        put_command(out, queued.db, queued.command, &queued.args);
-                    }
-                    Work::Transaction(transaction) => {
-                        transaction.once.iter().for_each(|once| once.as_id().encode(out));
-                        put_watched(out, &transaction.watched);
-                        put_varint(out, transaction.commands.len() as u64);
-                        let put = |one: &Queued| put_command(out, one.db, one.command, &one.args);
-                        transaction.commands.iter().for_each(put);
-                    }
-                    Work::Wait(PeerWait { life, age_ms, joins, queued }) => {
-                        out.extend_from_slice(&life.to_le_bytes());
-                        put_varint(out, *age_ms);
-                        out.push(u8::from(*joins));
-                        put_command(out, queued.db, queued.command, &queued.args);
-                    }
-                }
+                work.put(out);
             }
             Self::Answer { asker, shard, reply } => {
                 head(out, ANSWER, *shard);
@@ -299,6 +275,39 @@ impl PeerMessage {
             }
             other => return Err(DecodeError::Unknown(u64::from(other))),
         })
+    }
+}
+
+impl Work {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Command { .. } => ASK_COMMAND,
+            Self::Transaction(Transaction { once: None, .. }) => ASK_TRANSACTION,
+            Self::Transaction(_) => ASK_TRANSACTION_ONCE,
+            Self::Wait(_) => ASK_WAIT,
+        }
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Command { joins, queued } => {
+                out.push(u8::from(*joins));
+                put_command(out, queued.db, queued.command, &queued.args);
+            }
+            Self::Transaction(transaction) => {
+                transaction.once.iter().for_each(|once| once.as_id().encode(out));
+                put_watched(out, &transaction.watched);
+                put_varint(out, transaction.commands.len() as u64);
+                let put = |one: &Queued| put_command(out, one.db, one.command, &one.args);
+                transaction.commands.iter().for_each(put);
+            }
+            Self::Wait(PeerWait { life, age_ms, joins, queued }) => {
+                out.extend_from_slice(&life.to_le_bytes());
+                put_varint(out, *age_ms);
+                out.push(u8::from(*joins));
+                put_command(out, queued.db, queued.command, &queued.args);
+            }
+        }
     }
 }
 

@@ -4,15 +4,15 @@
 //! before a leader hands over. A client's later commands don't overtake such a read: reads wait behind it, and when it
 //! writes, what waits goes into the log before that.
 
-use crate::lane::{Lane, name_shard, own};
+use crate::lane::{Lane, own};
 use crate::outbox::{Now, Outbox, Queued, Request};
 use crate::peer::Work;
 use crate::replica::Waiter;
 use crate::wait::goes_on;
 use base::ShardId;
 use consensus::raft::Ticket;
-use data::Run;
 use data::command::keyless;
+use data::{Reply, Run};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 
@@ -100,6 +100,9 @@ impl Lane {
             }
             _ => replica.state().read(&cx, queued.command, &args),
         };
+        if reply.is_some() && self.listening.misses {
+            replica.hear_misses(queued.command, out);
+        }
         match reply {
             Some(reply) if goes_on(&waiter, &reply) => self.stand_to_read(now, shard, waiter, out),
             Some(reply) => self.answer(waiter, shard, name_shard(reply, shard), out),
@@ -126,5 +129,16 @@ impl Lane {
         for (waiter, queued) in self.replica(shard).reads.take() {
             self.log_queued(now, shard, waiter, &queued, out);
         }
+    }
+}
+
+/// WATCH's rows don't know their shard: it is told here.
+pub(crate) fn name_shard(reply: Reply, shard: ShardId) -> Reply {
+    match reply {
+        Reply::Watched(mut watched) => {
+            watched.iter_mut().for_each(|one| one.shard = shard);
+            Reply::Watched(watched)
+        }
+        other => other,
     }
 }

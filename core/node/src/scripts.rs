@@ -11,9 +11,10 @@
 //! shard is held. After a while it is answered BUSY instead, and after some more the script is ended and nothing of it
 //! takes effect. So no script costs a leader its office, and SCRIPT KILL ends any.
 
-use crate::lane::{Lane, name_shard, own};
+use crate::lane::{Lane, own};
 use crate::outbox::{Now, Outbox, Request, Transaction};
 use crate::peer::Work;
+use crate::reads::name_shard;
 use crate::replica::{Kept, Replica, Waiter};
 use base::mutation::{self, Mutation};
 use base::{Index, Instant, ShardId, Stamp, Term};

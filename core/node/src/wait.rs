@@ -269,7 +269,11 @@ impl Replica {
         let origin = Origin::Lane(asker.lane);
         let number = self.waiting.of(origin, asker.client, asker.seq);
         let call = number.and_then(|number| self.waiting.get_mut(number)).filter(|call| call.is_with(from));
-        if let Some(call) = call.filter(|call| call.queued.args.len() == args.len()) {
+        let waits = |args: &[Vec<u8>], command: &data::Command| {
+            let args: SmallVec<[&[u8]; 8]> = args.iter().map(Vec::as_slice).collect();
+            command.accepts(args.len()) && blocking::wish(command, &args).is_some()
+        };
+        if let Some(call) = call.filter(|call| waits(&args, call.queued.command)) {
             call.queued.args = args;
         }
     }

@@ -238,3 +238,41 @@ fn once_and_waiting_go_together() {
     assert_eq!(cluster.ask(others[1], &["ONCE", "c:1", "BLPOP", "k", "0"]), got("k", "1"));
     assert_eq!(cluster.ask(others[1], &["LLEN", "k"]), Reply::Int(1));
 }
+
+/// A read that waits is in no log: it is asked again of the next leader, from where it began, and misses nothing.
+#[test]
+fn a_read_that_waits_outlives_the_leader_and_misses_nothing() {
+    let (mut cluster, leader, others) = begun();
+    cluster.ask(leader, &["XADD", "s", "1-1", "f", "v"]);
+    let read = waits(&mut cluster, 6, others[0], &["XREAD", "BLOCK", "0", "STREAMS", "s", "$"]);
+    let timed = waits(&mut cluster, 7, others[0], &["XREAD", "BLOCK", "3000", "STREAMS", "t", "$"]);
+    assert_eq!(waiting(&cluster, others[0]), 0, "the leader alone knows it");
+    cluster.kill(leader);
+    // Before the node asks again, if it can be.
+    let added = cluster.send_as(ClientId(8), others[1], &["XADD", "s", "2-1", "f", "w"]);
+    cluster.pass_ms(1_000);
+    let Reply::Bulk(_) = cluster.reply(added) else { panic!("it has an ID") };
+    let Reply::Pairs(found) = cluster.reply(read) else { panic!("it is served") };
+    assert_eq!(found.len(), 1);
+    let Reply::Array(entries) = &found[0].1 else { panic!("entries") };
+    assert_eq!(entries.len(), 1, "what was there when it began is not news: {entries:?}");
+    cluster.pass_ms(2_100);
+    assert_eq!(cluster.reply(timed), Reply::NilArray);
+}
+
+#[test]
+fn a_group_that_waits_is_served_once_whoever_leads() {
+    let (mut cluster, leader, others) = begun();
+    cluster.ask(leader, &["XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"]);
+    let call = |name: &'static str| ["XREADGROUP", "GROUP", "g", name, "BLOCK", "0", "STREAMS", "s", ">"];
+    let first = waits(&mut cluster, 6, others[0], &call("one"));
+    cluster.pass_ms(20);
+    let second = waits(&mut cluster, 7, others[1], &call("two"));
+    cluster.kill(leader);
+    cluster.pass_ms(1_000);
+    assert!(matches!(cluster.ask(others[1], &["XADD", "s", "1-1", "f", "v"]), Reply::Bulk(_)));
+    assert!(matches!(cluster.reply(first), Reply::Pairs(_)), "who came first is served first");
+    assert!(!cluster.replies.contains_key(&second));
+    assert_eq!(cluster.ask(others[0], &["XGROUP", "DESTROY", "s", "g"]), Reply::Int(1));
+    assert!(matches!(cluster.reply(second), Reply::Error(_)));
+}

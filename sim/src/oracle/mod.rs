@@ -232,7 +232,10 @@ impl Model {
             }
             let before = self.keys.len();
             self.keys.retain(|(of, _), _| *of != one);
-            self.flushes += u64::from(self.keys.len() < before);
+            if self.keys.len() < before {
+                self.flushes += 1;
+                self.wake_groups(one);
+            }
         }
         Answer::ok()
     }

@@ -326,13 +326,13 @@ impl Ledger {
         let commands = proposal.commands.clone();
         self.name_buckets();
         let mut effects: Vec<Effect> = self.model.time_out().into_iter().map(effect).collect();
+        // The dead may have been waited for.
+        effects.extend(self.serve());
         let mut told = told.into_iter();
         for pending in commands {
             let told = if is_silent(&pending) { None } else { told.next().flatten() };
             effects.extend(self.take_effect(stamp, pending, told.as_ref()));
-            let served = self.model.serve();
-            self.served += served.len() as u64;
-            effects.extend(served.into_iter().map(effect));
+            effects.extend(self.serve());
         }
         effects
     }
@@ -364,6 +364,13 @@ impl Ledger {
     pub fn take_arrived(&mut self, client: ClientId, seq: u64) -> Option<Pending> {
         let at = self.arrived.iter().position(|one| (one.client, one.seq) == (client, seq))?;
         self.arrived.remove(at)
+    }
+
+    /// Those are served who wait for what has changed.
+    fn serve(&mut self) -> impl Iterator<Item = Effect> + use<> {
+        let served = self.model.serve();
+        self.served += served.len() as u64;
+        served.into_iter().map(effect)
     }
 
     /// A read was answered from the applied state at `now`.

@@ -24,6 +24,7 @@ pub fn run(shared: &Shared, conn: &Conn, command: &Command, args: &[&[u8]]) -> R
         ("config", sub) => config::config(shared, sub, rest),
         ("client", sub) => client::client(shared, conn, sub, rest),
         ("slowlog", sub) => slowlog::slowlog(shared, sub, rest),
+        ("wait", _) => wait(shared, args[1], args[2]),
         ("monitor", _) => error("ERR MONITOR isn't allowed for DENY BLOCKING client"),
         ("debug", b"sleep") => error("ERR DEBUG SLEEP delays its connection, which a transaction is no place for"),
         ("debug", b"error") if args.len() == 3 => error(&String::from_utf8_lossy(args[2])),
@@ -32,6 +33,18 @@ pub fn run(shared: &Shared, conn: &Conn, command: &Command, args: &[&[u8]]) -> R
             String::from_utf8_lossy(args.get(1).copied().unwrap_or_default()),
             command.name.to_uppercase()
         )),
+    }
+}
+
+/// WAIT. Replies leave in order, and each write's once a majority of its shard's voters has it on disk: when this one leaves, that is so
+/// for all before it. More is never known, so there is nothing to wait for.
+fn wait(shared: &Shared, wanted: &[u8], timeout: &[u8]) -> Reply {
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<i64>().ok();
+    match (number(wanted), number(timeout)) {
+        (None, _) => Reply::Error(Refused::NotAnInteger),
+        (_, None) => error("ERR timeout is not an integer or out of range"),
+        (_, Some(..0)) => error("ERR timeout is negative"),
+        _ => Reply::count(lock(&shared.shards).values().map(|shard| shard.voters.len() / 2).min().unwrap_or(0)),
     }
 }
 

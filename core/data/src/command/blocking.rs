@@ -22,6 +22,18 @@ pub static COMMANDS: &[Command] = &[
     row("bzpopmin", 825, -3, "write noscript fast blocking", Keys::ALL_BUT_LAST, Run::Write(bzpopmin), ZSET, "5.0.0"),
     row("bzpopmax", 826, -3, "write noscript fast blocking", Keys::ALL_BUT_LAST, Run::Write(bzpopmax), ZSET, "5.0.0"),
     row("bzmpop", 827, -5, "write blocking movablekeys", COUNTED, Run::Write(bzmpop), ZSET, "7.0.0"),
+    // It never waits: what it waits for in Redis is so whenever a reply leaves here.
+    Command {
+        name: "wait",
+        id: 828,
+        arity: 3,
+        flags: "noscript",
+        keys: Keys::NONE,
+        run: Run::Node,
+        summary: "Returns how many other nodes have the earlier writes of the connection on disk, at least.",
+        group: "generic",
+        since: "3.0.0",
+    },
 ];
 
 const ZSET: &str = "sorted-set";
@@ -363,6 +375,10 @@ mod tests {
         assert_eq!(told("brpoplpush a b 1"), Some((Some(1000), Kind::List, keys("a"))));
         assert_eq!(told("blmpop 0 2 a b LEFT COUNT 3"), Some((None, Kind::List, keys("a b"))));
         assert_eq!(told("bzpopmax a 0.5"), Some((Some(500), Kind::Zset, keys("a"))));
+        assert_eq!(told("bzmpop 2 2 a b max"), Some((Some(2000), Kind::Zset, keys("a b"))));
+        assert_eq!(told("xread block 5 streams a b 0 $"), Some((Some(5), Kind::Stream, keys("a b"))));
+        assert_eq!(told("xreadgroup group g c block 0 streams a >"), Some((None, Kind::Group, keys("a"))));
+        assert_eq!(told("xread streams a 0"), None, "it doesn't want to wait");
         assert_eq!(told("once c:1 blpop a 2"), Some((Some(2000), Kind::List, keys("a"))));
         assert_eq!(told("blpop a x"), None, "it will be refused");
         assert_eq!(told("lpop a"), None);
@@ -378,6 +394,8 @@ mod tests {
         };
         assert_eq!(narrowed("BLPOP a b c 2", "b"), "BLPOP b 2");
         assert_eq!(narrowed("BLMPOP 0 3 a b c LEFT COUNT 3", "c"), "BLMPOP 0 1 c LEFT COUNT 3");
+        assert_eq!(narrowed("BZMPOP 0 2 a b MIN", "a"), "BZMPOP 0 1 a MIN");
+        assert_eq!(narrowed("XREAD BLOCK 0 STREAMS a b 1 2", "b"), "XREAD BLOCK 0 STREAMS b 2");
         assert_eq!(narrowed("BLMOVE a b LEFT RIGHT 0", "a"), "BLMOVE a b LEFT RIGHT 0");
     }
 }

@@ -157,7 +157,9 @@ impl Keyspace {
         self.outcomes.begin_cut();
         self.cut.small = Vec::new();
         // They are few, small, and change all the time: they are written at once.
-        self.cut.outcomes(|small| self.waits.encode(small));
+        if !mutation::on(Mutation::WaitersNotInSnapshot) {
+            self.cut.outcomes(|small| self.waits.encode(small));
+        }
         self.cut.scripts(&self.scripts);
     }
 

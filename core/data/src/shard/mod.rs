@@ -6,6 +6,7 @@
 
 mod entry;
 
+pub(crate) use crate::calls::{Call, put_call};
 use crate::command::{self, Command};
 use crate::keyspace::{NEAR_MAX, bring_near};
 use crate::once::{Id, Known};
@@ -20,7 +21,6 @@ use entry::{
     OP_OUTCOME, OP_WAIT, skip_calls, skip_wait, skip_watched,
 };
 pub use entry::{BadEntry, EntryWriter, Operation, check, genesis, operations};
-pub(crate) use entry::{Call, put_call};
 use smallvec::SmallVec;
 use std::hash::Hasher;
 

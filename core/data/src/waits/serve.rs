@@ -89,6 +89,9 @@ impl ShardState {
             let call = Arc::clone(&waits.get(place.1).expect("who stands in a line waits").call);
             let reply = if gone { unblocked(KEY_GONE) } else { self.retry(stamp, &call, key) };
             if !is_nothing(&reply) {
+                if mutation::on(Mutation::WaiterServedTwice) {
+                    self.retry(stamp, &call, key);
+                }
                 let wait = self.keyspace_mut().waits_mut().remove(place.1).expect("it was just there");
                 self.keep(stamp, &wait.cover, &reply);
                 told(Told::Over(place.1, reply));
@@ -135,6 +138,9 @@ impl ShardState {
         }
         let waits = self.keyspace_mut().waits_mut();
         waits.answers.pass_time(stamp);
+        if mutation::on(Mutation::WaitTimeIgnored) {
+            return;
+        }
         while let Some(id) = waits.next_timed_out(stamp) {
             told(Told::Over(id, Reply::NilArray));
         }
@@ -143,7 +149,10 @@ impl ShardState {
     /// A call is let go before its time.
     pub(crate) fn let_go(&mut self, reader: &mut Reader<'_>, told: &mut impl FnMut(Told)) -> Result<(), BadEntry> {
         let (id, how) = (WaitId::decode(reader)?, How::of_code(reader.u8()?)?);
-        if self.keyspace_mut().waits_mut().remove(id).is_some() {
+        let waits = self.keyspace_mut().waits_mut();
+        let stood =
+            if mutation::on(Mutation::WaiterLetGoStays) { waits.get(id).is_some() } else { waits.remove(id).is_some() };
+        if stood {
             told(Told::Over(id, how.reply()));
         }
         Ok(())

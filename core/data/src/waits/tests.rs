@@ -263,8 +263,8 @@ fn a_call_that_names_a_key_twice_stands_there_once() {
 #[test]
 fn in_a_transaction_nothing_waits() {
     let mut shard = Shard::default();
-    let told = shard.entry(&["exec: BLPOP k 0; BLMOVE k l LEFT LEFT 0; BZPOPMIN z 0; BLMPOP 0 1 k LEFT"]);
-    assert_eq!(told, ["exec [nil nil nil nil]"]);
+    let told = shard.entry(&["exec: BLPOP k 0; BLMOVE k l LEFT LEFT 0; BZPOPMIN z 0; BLMPOP 0 1 k LEFT; BZMPOP 0 1 z MIN; XREAD BLOCK 0 STREAMS s $"]);
+    assert_eq!(told, ["exec [nil nil nil nil nil nil]"]);
     assert!(shard.state.keyspace().waits().is_empty());
     assert_eq!(shard.entry(&["BLPOP k x"]), ["did ERR"]);
 }
@@ -324,4 +324,72 @@ fn what_is_too_large_is_known_to_have_been_answered() {
         answers.pass_time(Stamp(199 + base::limits::WAIT_ANSWER_KEPT_MS));
     }
     assert!((1..200).all(|client| answers.of(caller(client)).is_none()));
+}
+
+#[test]
+fn sorted_sets_serve_those_who_wait_for_their_ends() {
+    let mut shard = Shard::default();
+    let lines = ["a: BZPOPMAX z y 0", "b: BZMPOP 0 2 y z MIN COUNT 2", "c: BZPOPMIN z 0", "d: BLPOP z 0"];
+    assert_eq!(shard.entry(&lines), ["a waits", "b waits", "c waits", "d waits"]);
+    assert_eq!(
+        shard.entry(&["ZADD z 1 m 2 n 3 o 4 p", "ZCARD z"]),
+        ["did 4", "a got [z p 4]", "b got [z [[m 1] [n 2]]]", "c got [z o 3]", "did 0"]
+    );
+    assert_eq!(shard.entry(&["e: BZPOPMIN z 0", "exec: ZADD z 5 q; ZREM z q"]), ["e waits", "exec [1 1]"]);
+    assert_eq!(shard.entry(&["ZINCRBY z 7 q", "RPUSH z x"]), ["did 7", "e got [z q 7]", "did 1", "d got [z x]"]);
+}
+
+#[test]
+fn what_comes_to_a_stream_goes_to_one_of_a_group_and_to_each_who_reads() {
+    let mut shard = Shard::default();
+    shard.entry(&["XADD s 1-1 f v", "XGROUP CREATE s g $", "XGROUP CREATE s h 0"]);
+    let told = shard.entry(&[
+        "a: XREADGROUP GROUP g one BLOCK 0 STREAMS s >",
+        "b: XREADGROUP GROUP g two BLOCK 0 COUNT 1 STREAMS s >",
+        "c: XREADGROUP GROUP h one BLOCK 0 STREAMS s >",
+        "d: XREAD BLOCK 0 STREAMS t s $ $",
+        "e: XREAD BLOCK 0 STREAMS s 1-1",
+    ]);
+    assert_eq!(told[..2], ["a waits", "b waits"]);
+    assert!(told[2].starts_with("c Pairs"), "{told:?}");
+    assert_eq!(told[3..], ["d waits", "e waits"]);
+    let told = shard.entry(&["XADD s 2-1 f w"]);
+    let names: Vec<&str> = told.iter().map(|one| &one[..1]).collect();
+    assert_eq!(names[1..], ["d", "e", "a"], "readers, then the first of the group: {told:?}");
+    let told = shard.entry(&["XADD s 3-1 f x", "XPENDING s g"]);
+    assert!(told[1].starts_with("b got") && told[2].starts_with("did [2 "), "{told:?}");
+}
+
+#[test]
+fn who_waits_for_a_group_is_told_when_it_is_gone() {
+    let mut shard = Shard::default();
+    let waits = ["a: XREADGROUP GROUP g one BLOCK 0 STREAMS s >", "b: XREADGROUP GROUP h one BLOCK 0 STREAMS s >"];
+    let groups = ["XGROUP CREATE s g $ MKSTREAM", "XGROUP CREATE s h $"];
+    shard.entry(&groups);
+    assert_eq!(shard.entry(&waits), ["a waits", "b waits"]);
+    assert_eq!(shard.entry(&["XGROUP DESTROY s g"]), ["did 1", "a got NOGROUP"]);
+    assert_eq!(shard.entry(&["XGROUP CREATE s g $", waits[0], "DEL s"])[3..], ["a got UNBLOCKED", "b got UNBLOCKED"]);
+    shard.entry(&groups);
+    shard.entry(&waits);
+    assert_eq!(shard.entry(&["SET s x"])[1..], ["a got UNBLOCKED", "b got UNBLOCKED"]);
+    shard.entry(&["DEL s"]);
+    shard.entry(&groups);
+    shard.entry(&waits);
+    assert_eq!(shard.entry(&["FLUSHDB"])[1..], ["a got UNBLOCKED", "b got UNBLOCKED"]);
+    // What was delivered is new again.
+    shard.entry(&["XADD s 1-1 f v", groups[1]]);
+    assert_eq!(shard.entry(&waits[1..]), ["b waits"]);
+    let told = shard.entry(&["XGROUP SETID s h 0"]);
+    assert!(told[1].starts_with("b got Pairs"), "{told:?}");
+}
+
+#[test]
+fn a_call_without_count_that_waits_gets_a_thousand_entries_at_most() {
+    let mut shard = Shard::default();
+    shard.entry(&["XGROUP CREATE s g $ MKSTREAM", "a: XREADGROUP GROUP g one BLOCK 0 STREAMS s >"]);
+    let adds = vec!["XADD s * f v"; 1_001].join("; ");
+    shard.entry(&[&format!("exec: {adds}")]);
+    assert_eq!(shard.entry(&["XPENDING s g - + 9999"]).len(), 1);
+    let told = shard.entry(&["XACK s g 1-0", "XLEN s", "XPENDING s g"]);
+    assert!(told[2].starts_with("did [1000 "), "{told:?}");
 }
