@@ -50,9 +50,24 @@ fn get_keys(call: &[&[u8]]) -> Outcome {
         prefix::parse(call)?;
     }
     let keys: Vec<Reply> = prefix::key_positions(row, call).map(|at| Reply::bulk(call[at])).collect();
-    if keys.is_empty() {
+    // A script may be called without keys: none is an answer then.
+    if keys.is_empty() && !row.flags.split(' ').any(|flag| flag == "no_mandatory_keys") {
         Err(Refused::Text("ERR The command has no key arguments".to_owned()))
     } else {
         Ok(Reply::Array(keys))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A script may have no keys; a command that can have none is refused.
+    #[test]
+    fn keys_of_calls_without_keys() {
+        let keys = |call: &[&str]| get_keys(&call.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
+        assert_eq!(keys(&["EVAL", "return 1", "0", "a"]), Ok(Reply::Array(Vec::new())));
+        assert_eq!(keys(&["EVAL", "return 1", "1", "a"]), Ok(Reply::Array(vec![Reply::bulk(b"a")])));
+        assert_eq!(keys(&["TIME"]), Err(Refused::Text("ERR The command has no key arguments".to_owned())));
     }
 }
