@@ -111,8 +111,24 @@ fn row_with_keys(call: &[&[u8]]) -> Result<&'static Command, Refused> {
     if let Run::Prefix(_) = row.run {
         prefix::parse(call)?;
     }
+    // A script may be called without keys: none is an answer then.
+    let may_lack = row.flags.split(' ').any(|flag| flag == "no_mandatory_keys");
     match prefix::key_positions(row, call).next() {
-        None => Err(Refused::Text("ERR The command has no key arguments".to_owned())),
-        Some(_) => Ok(row),
+        None if !may_lack => Err(Refused::Text("ERR The command has no key arguments".to_owned())),
+        _ => Ok(row),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A script may have no keys; a command that can have none is refused.
+    #[test]
+    fn keys_of_calls_without_keys() {
+        let keys = |call: &[&str]| get_keys(&call.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
+        assert_eq!(keys(&["EVAL", "return 1", "0", "a"]), Ok(Reply::Array(Vec::new())));
+        assert_eq!(keys(&["EVAL", "return 1", "1", "a"]), Ok(Reply::Array(vec![Reply::bulk(b"a")])));
+        assert_eq!(keys(&["TIME"]), Err(Refused::Text("ERR The command has no key arguments".to_owned())));
     }
 }
