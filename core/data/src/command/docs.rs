@@ -126,7 +126,10 @@ mod tests {
     /// A script may have no keys; a command that can have none is refused.
     #[test]
     fn keys_of_calls_without_keys() {
-        let keys = |call: &[&str]| get_keys(&call.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
+        let keys = |call: &[&str]| {
+            let words: Vec<&[u8]> = ["COMMAND", "GETKEYS"].iter().chain(call).map(|word| word.as_bytes()).collect();
+            command(&words)
+        };
         assert_eq!(keys(&["EVAL", "return 1", "0", "a"]), Ok(Reply::Array(Vec::new())));
         assert_eq!(keys(&["EVAL", "return 1", "1", "a"]), Ok(Reply::Array(vec![Reply::bulk(b"a")])));
         assert_eq!(keys(&["TIME"]), Err(Refused::Text("ERR The command has no key arguments".to_owned())));
