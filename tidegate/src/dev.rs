@@ -109,9 +109,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         lane.ready = Some(ready_in);
         known_roster.into_iter().for_each(|roster| lane.recall_roster(roster));
     }
-    if !replicas.is_empty() {
-        return Err(format!("{} holds {} more shards than asked for", options.dir.display(), replicas.len()).into());
-    }
+    no_more_shards(&options.dir, replicas.len())?;
 
     std::thread::scope(|scope| -> Result<(), Box<dyn Error>> {
         let writer = journal.clone();
@@ -141,6 +139,14 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
     seal(&journal)?;
     log::info("node", "stopped", &[]);
     Ok(())
+}
+
+/// Refuses a folder that holds shards which nobody asks for.
+fn no_more_shards(dir: &Path, left: usize) -> Result<(), Box<dyn Error>> {
+    match left {
+        0 => Ok(()),
+        left => Err(format!("{} holds {left} more shards than asked for", dir.display()).into()),
+    }
 }
 
 /// Marks the log as complete.

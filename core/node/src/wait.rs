@@ -86,16 +86,18 @@ impl Lane {
         }
     }
 
-    /// Asks parked calls here, if this node leads; those of all clients but these.
+    /// Asks parked calls here, if this node leads, in the order in which they came, up to one of these clients.
     pub(crate) fn ask_parked(&mut self, now: Now, shard: ShardId, but: &[(Origin, ClientId)], out: &mut Outbox) {
         if !self.replica(shard).takes_waits() {
             return;
         }
         for number in self.replica(shard).waiting.parked() {
             let of = self.replica(shard).waiting.get(number).map(|call| (call.waiter.origin, call.waiter.client));
-            if of.is_some_and(|of| !but.contains(&of)) {
-                self.ask_here(now, shard, number, out);
+            if of.is_some_and(|of| but.contains(&of)) {
+                // Those behind it came later.
+                return;
             }
+            self.ask_here(now, shard, number, out);
         }
     }
 
@@ -343,7 +345,7 @@ impl Replica {
     pub(crate) fn log_endings(&mut self) {
         if self.takes_work() && !self.endings.is_empty() {
             for (id, how) in std::mem::take(&mut self.endings) {
-                self.open.let_go(id, how);
+                self.open.let_go_first(id, how);
             }
         }
     }
@@ -512,11 +514,18 @@ impl Replica {
             let lost = call.doubt_since.is_some_and(|since| now >= since.plus_ms(DOUBT_MS_MAX));
             !call.is_here() && call.is_ours() && (late || lost)
         };
+        let led = self.leads();
         let mut answers = Vec::new();
         for number in self.waiting.all(gives_up) {
             let call = self.waiting.remove(number).expect("it was just there");
             let sure = call.at == At::Parked && call.doubt_since.is_none();
-            answers.push((Waiter { wait: 0, ..call.waiter }, if sure { no_quorum() } else { indoubt() }));
+            let reply = match sure {
+                // Held back by scripts: nothing was there for it, as far as it could be asked.
+                true if led => Reply::NilArray,
+                true => no_quorum(),
+                false => indoubt(),
+            };
+            answers.push((Waiter { wait: 0, ..call.waiter }, reply));
         }
         answers
     }

@@ -129,9 +129,8 @@ impl Model {
         asked.words[1..].iter().map(seen).collect()
     }
 
-    /// EXEC in the current entry: what it must answer, after it has taken effect; `told` as in [`Model::take_effect`].
-    pub fn exec(&mut self, watches: &[Watch], commands: &[Asked], told: Option<&Answer>) -> Expected {
-        let now = self.stamp;
+    /// EXEC at `now`, the current entry's stamp unless it only reads: what it must answer, after it has taken effect; `told` as in [`Model::take_effect`].
+    pub fn exec(&mut self, now: u64, watches: &[Watch], commands: &[Asked], told: Option<&Answer>) -> Expected {
         let broken = |one: &Watch| self.version(one.bucket) != one.version || one.dies_at.is_some_and(|at| at <= now);
         if watches.iter().any(broken) {
             return Expected::Is(Answer::NilArray);
@@ -338,13 +337,13 @@ mod tests {
         model.pass_time(10);
         model.run(10, &asked("SET a 1 PX 5"));
         let watches = model.watch(0, 10, &asked("WATCH a"));
-        assert!(matches!(model.exec(&watches, &[], None), Expected::All(_)));
+        assert!(matches!(model.exec(10, &watches, &[], None), Expected::All(_)));
         model.run(10, &asked("SET b 1"));
-        assert!(matches!(model.exec(&watches, &[], None), Expected::All(_)));
+        assert!(matches!(model.exec(10, &watches, &[], None), Expected::All(_)));
         let other = model.watch(0, 10, &asked("WATCH b"));
         model.run(10, &asked("DEL b"));
-        assert_eq!(model.exec(&other, &[], None), is(Answer::NilArray));
+        assert_eq!(model.exec(10, &other, &[], None), is(Answer::NilArray));
         model.pass_time(15);
-        assert_eq!(model.exec(&watches, &[], None), is(Answer::NilArray));
+        assert_eq!(model.exec(15, &watches, &[], None), is(Answer::NilArray));
     }
 }

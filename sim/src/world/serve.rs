@@ -176,8 +176,10 @@ impl World {
                     Scatter::Scan => vec![shard_of_cursor(&asked, routing)],
                     _ => routing.shards().collect(),
                 };
+                let here = |shard: &ShardId| usize::from(routing.lane_of(*shard).0) == lane;
+                shards.iter().copied().filter(here).for_each(|shard| self.end_script_of(shard));
                 self.gathers.insert((id, seq), Gather { wanted: shards.len(), parts: Vec::new() });
-                for shard in shards.into_iter().filter(|shard| usize::from(routing.lane_of(*shard).0) == lane) {
+                for shard in shards.into_iter().filter(here) {
                     let logged = request.command.is_write() || request.joins || self.must_log(shard, id);
                     let pending = Pending::new((id, seq), true, What::Command(asked.clone()));
                     coming.push(Coming { shard, pending, part_is_logged: logged });
@@ -253,6 +255,9 @@ impl World {
     }
 
     fn on_mail(&mut self, lane: usize, mail: Mail) {
+        if let Mail::Lane(LaneMessage::Part { shard, .. }) = &mail {
+            self.end_script_of(*shard);
+        }
         let now = self.now();
         match mail {
             Mail::Persisted(envelopes) => {
@@ -322,7 +327,9 @@ impl World {
         self.observe(lane, now);
         for (client, seq) in answered {
             for shard in 0..self.ledgers.len() {
-                if let Some(effect) = self.ledgers[shard].time_is_over_before_it_is_told(now, client, seq) {
+                let over = self.ledgers[shard].time_is_over_before_it_is_told(now, client, seq);
+                let over = over.or_else(|| self.ledgers[shard].time_is_over_held_back(now, client, seq));
+                if let Some(effect) = over {
                     self.tally.event("waits timed out");
                     self.on_effect(ShardId(u16::try_from(shard).expect("few shards")), effect);
                 }

@@ -92,6 +92,15 @@ impl EntryWriter {
         self.body.push(how.code());
     }
 
+    /// The same, ahead of what the entry holds: what it brings is not for who was gone before it came.
+    pub fn let_go_first(&mut self, id: WaitId, how: How) {
+        self.begin();
+        let mut operation = vec![OP_LET_GO];
+        id.encode(&mut operation);
+        operation.push(how.code());
+        self.body.splice(HEAD_ROOM..HEAD_ROOM, operation);
+    }
+
     /// A leader takes office. It has no reply.
     pub fn office(&mut self) {
         self.begin();
