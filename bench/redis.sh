@@ -1,5 +1,6 @@
 #!/bin/bash
 # Tidegate beside redis-server on this machine; BENCHMARKS.md says what is measured and how to read the table.
+# With --all a second table follows, of values of all types, scripts and messages (ONLY="zrange publish": some of its cases alone).
 # Environment: RUNS (5) pairs per case, N (200000) durable SETs per run at pipeline 1 (the other cases run a multiple
 # of it), TIDEGATE (target/release/tidegate), TIDEGATE_ARGS, SERVER_CPU (0), CLIENT_CPU (1).
 set -euo pipefail
@@ -72,9 +73,14 @@ say "$("$TIDEGATE" --version 2>/dev/null || echo "$TIDEGATE")"
 echo "| case | tidegate ops/s | redis ops/s | ratio | CPU ratio | p99 ratio |"
 echo "|---|---|---|---|---|---|"
 # Counts make each run last seconds on a usual machine: CPU time comes in ticks of 10 ms.
+if [ "${1:-}" = --all ] && [ -n "${ONLY:-}" ]; then
+    . bench/types.sh
+    exit
+fi
 compare "GET, pipeline 1" get 1 $((N * 2)) tidegate redis-memory
 compare "GET, pipeline 16" get 16 $((N * 15)) tidegate redis-memory
 compare "SET durable, pipeline 1" set 1 "$N" tidegate redis-durable
 compare "SET durable, pipeline 16" set 16 $((N * 5)) tidegate redis-durable
 compare "control: GET, pipeline 1, Redis against Redis" get 1 $((N * 2)) redis-memory redis-memory
 compare "control: SET durable, pipeline 1, Redis against Redis" set 1 "$N" redis-durable redis-durable
+[ "${1:-}" != --all ] || . bench/types.sh

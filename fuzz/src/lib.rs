@@ -5,6 +5,7 @@
 
 pub mod disk;
 pub mod lane;
+pub mod memcached;
 pub mod peer;
 pub mod restore;
 pub mod targets;
@@ -20,8 +21,9 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "resp", run: targets::resp, valid: targets::valid_resp },
+    Target { name: "memcached", run: memcached::memcached, valid: memcached::valid_memcached },
     Target { name: "entry", run: targets::entry, valid: targets::valid_entry },
     Target { name: "snapshot_body", run: targets::snapshot_body, valid: targets::valid_snapshot_body },
     Target { name: "snapshot_file", run: targets::snapshot_file, valid: targets::valid_snapshot_file },

@@ -48,7 +48,7 @@ impl Pair {
     }
 
     fn draw(&mut self) -> (u8, Vec<Vec<u8>>) {
-        let db = u8::try_from(self.rng.below(u64::from(DATABASES))).unwrap();
+        let db = u8::try_from(self.rng.below(u64::from(DATABASES))).expect("few databases");
         let asked = self.workload.draw(&mut self.rng, db, None, true);
         (asked.db, asked.words)
     }
@@ -59,7 +59,7 @@ impl Pair {
         for _ in 0..commands {
             let (db, words) = self.draw();
             let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            let row = command::find(args[0]).unwrap();
+            let row = command::find(args[0]).expect("a command");
             if !row.accepts(args.len()) || !is_plain(row) {
                 continue;
             }
@@ -83,8 +83,8 @@ impl Pair {
     fn apply(&mut self, entry: &[u8]) {
         self.index += 1;
         let (mut one, mut other) = (Vec::new(), Vec::new());
-        self.tried.apply(Index(self.index), entry, |reply| one.push(reply)).unwrap();
-        self.twin.apply(Index(self.index), entry, |reply| other.push(reply)).unwrap();
+        self.tried.apply(Index(self.index), entry, |reply| one.push(reply)).expect("an entry is read");
+        self.twin.apply(Index(self.index), entry, |reply| other.push(reply)).expect("an entry is read");
         assert_eq!(one, other, "replies are equal");
         let (tried, twin) = (self.tried.cut(), self.twin.cut());
         assert_eq!(tried.take_notices(), twin.take_notices(), "equal things are told of keys");
@@ -130,7 +130,7 @@ impl Pair {
         for _ in 0..self.rng.below(12) {
             let (db, words) = self.draw();
             let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            let row = command::find(args[0]).unwrap();
+            let row = command::find(args[0]).expect("a command");
             if row.accepts(args.len()) && row.is_write() && is_plain(row) && trial.write(db, row, &args).1 {
                 effects.push(db, row, &args);
             }
@@ -173,8 +173,8 @@ fn keys(keyspace: &Keyspace) -> Vec<(u8, Vec<u8>, String)> {
         let cx = data::Context::new(db, keyspace.applied_stamp());
         for key in sim::workload::keys() {
             let Some(live) = keyspace.get(&cx, &key) else { continue };
-            let Run::Read(dump) = command::find(b"dump").unwrap().run else { panic!("DUMP reads") };
-            let seen = dump(keyspace, &cx, &[b"dump", &key]).unwrap();
+            let Run::Read(dump) = command::find(b"dump").expect("a command").run else { panic!("DUMP reads") };
+            let seen = dump(keyspace, &cx, &[b"dump", &key]).expect("DUMP takes any key");
             all.push((db, key.clone(), format!("{seen:?} {:?}", live.expire_at)));
         }
     }

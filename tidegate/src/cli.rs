@@ -104,6 +104,9 @@ pub struct Dev {
     /// the default.
     #[arg(long, value_name = "PORT")]
     pub cluster_port: Option<u16>,
+    /// Port for clients of memcached on 127.0.0.1, whose keys are those of database 0; 0 picks a free one. Not served if not given.
+    #[arg(long, value_name = "PORT", conflicts_with = "requirepass")]
+    pub memcached_port: Option<u16>,
     /// Data shards; fixed when DIR is made. With more than one, a command's keys must stand in one shard.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: u16,
@@ -113,6 +116,13 @@ pub struct Dev {
     /// Password that clients must give by AUTH.
     #[arg(long, value_name = "PASSWORD")]
     pub requirepass: Option<String>,
+    /// What keys and values may take in memory, as 64mb or 2gb; 0 for no limit.
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
+    pub maxmemory: u64,
+    /// What is done about more: noeviction refuses writes; volatile-lru, volatile-lfu, volatile-random, volatile-ttl,
+    /// allkeys-lru, allkeys-lfu and allkeys-random take keys out.
+    #[arg(long, value_name = "POLICY", default_value = "noeviction", value_parser = policy)]
+    pub maxmemory_policy: u8,
     /// A snapshot is taken when the write-ahead log has grown by this many MiB since the last.
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..))]
     pub snapshot_after_mib: u64,
@@ -139,6 +149,9 @@ pub struct Local {
     /// Data shards; fixed when the cluster is made.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: u16,
+    /// Serve clients of memcached too, at BASE + 10i + 6.
+    #[arg(long)]
+    pub memcached: bool,
 }
 
 impl Local {
@@ -251,6 +264,15 @@ pub enum StartState {
     Empty,
     /// Nobody knows; the first reply that tells is believed.
     Unknown,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    crate::admin::limit::bytes(text).ok_or_else(|| "give a number of bytes, or one with kb, mb or gb".to_owned())
+}
+
+fn policy(text: &str) -> Result<u8, String> {
+    use crate::admin::limit::{NAMES, policy};
+    policy(text).ok_or_else(|| format!("give one of {}", NAMES.join(", ")))
 }
 
 impl Dev {

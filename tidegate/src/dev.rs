@@ -109,9 +109,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         lane.ready = Some(ready_in);
         known_roster.into_iter().for_each(|roster| lane.recall_roster(roster));
     }
-    if !replicas.is_empty() {
-        return Err(format!("{} holds {} more shards than asked for", options.dir.display(), replicas.len()).into());
-    }
+    no_more_shards(&options.dir, replicas.len())?;
 
     std::thread::scope(|scope| -> Result<(), Box<dyn Error>> {
         let writer = journal.clone();
@@ -141,6 +139,14 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
     seal(&journal)?;
     log::info("node", "stopped", &[]);
     Ok(())
+}
+
+/// Refuses a folder that holds shards which nobody asks for.
+fn no_more_shards(dir: &Path, left: usize) -> Result<(), Box<dyn Error>> {
+    match left {
+        0 => Ok(()),
+        left => Err(format!("{} holds {left} more shards than asked for", dir.display()).into()),
+    }
 }
 
 /// Marks the log as complete.
@@ -318,9 +324,18 @@ fn bind_all(options: &Dev) -> Result<(Vec<Door>, TcpListener, Ports), Box<dyn Er
     let cluster =
         options.cluster_port().ok_or("there are no five ports after the RESP port: give one by --cluster-port")?;
     let cluster = bind("--cluster-port", cluster)?;
-    let ports = Ports { resp: port(&resp)?, cluster: port(&cluster)?, admin: port(&admin)?, peers: None };
+    let memcached = options.memcached_port.map(|port| bind("--memcached-port", port)).transpose()?;
+    let ports = Ports {
+        resp: port(&resp)?,
+        cluster: port(&cluster)?,
+        admin: port(&admin)?,
+        memcached: memcached.as_ref().map(port).transpose()?,
+        peers: None,
+    };
     let door = |endpoint, listener| Door { endpoint, listener: mio::net::TcpListener::from_std(listener) };
-    Ok((vec![door(Endpoint::Routing, resp), door(Endpoint::Cluster, cluster)], admin, ports))
+    let doors = [(Endpoint::Routing, Some(resp)), (Endpoint::Cluster, Some(cluster)), (Endpoint::Memcached, memcached)];
+    let doors = doors.into_iter().filter_map(|(endpoint, listener)| Some(door(endpoint, listener?)));
+    Ok((doors.collect(), admin, ports))
 }
 
 fn port(listener: &TcpListener) -> std::io::Result<u16> {
@@ -351,7 +366,10 @@ fn share(options: &Dev, identity: Identity, ports: Ports) -> Result<(Arc<Shared>
         mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER)?));
         polls.push(poll);
     }
-    Ok((Arc::new(Shared::new(options, identity, ports, mailboxes)), polls))
+    let shared = Shared::new(options, identity, ports, mailboxes);
+    shared.settings.set_memory_bytes_max(options.maxmemory);
+    shared.settings.set_memory_policy(options.maxmemory_policy);
+    Ok((Arc::new(shared), polls))
 }
 
 /// Room in the log without which a node can't even begin its term.
@@ -418,7 +436,11 @@ fn store(path: &Path, text: &str) -> std::io::Result<()> {
 fn announce(options: &Dev, ports: Ports) -> Result<(), Box<dyn Error>> {
     let pid = std::process::id();
     let [resp, cluster, admin] = [ports.resp, ports.cluster, ports.admin].map(|port| format!("{HOST}:{port}"));
-    let endpoints = serde_json::json!({ "resp": resp, "cluster": cluster, "admin": admin, "pid": pid });
+    let memcached = ports.memcached.map(|port| format!("{HOST}:{port}"));
+    let mut endpoints = serde_json::json!({ "resp": resp, "cluster": cluster, "admin": admin, "pid": pid });
+    if let Some(memcached) = &memcached {
+        endpoints["memcached"] = memcached.as_str().into();
+    }
     let endpoints = format!("{endpoints}\n");
     for (name, text) in [("endpoints.json", endpoints), ("pid", format!("{pid}\n"))] {
         if let Err(error) = store(&options.dir.join(name), &text) {
@@ -427,7 +449,8 @@ fn announce(options: &Dev, ports: Ports) -> Result<(), Box<dyn Error>> {
         }
     }
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "ready resp={resp} cluster={cluster} admin={admin} pid={pid}")?;
+    let memcached = memcached.map_or(String::new(), |at| format!(" memcached={at}"));
+    writeln!(stdout, "ready resp={resp} cluster={cluster} admin={admin}{memcached} pid={pid}")?;
     stdout.flush()?;
     Ok(())
 }

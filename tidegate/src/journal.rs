@@ -7,6 +7,7 @@
 //! its last sync. Either way batches grow with the
 //! load and no timer is needed. After 20 ms without a write, the thread seals the tail.
 
+use crate::admin::latency;
 use crate::keeper::Task;
 use crate::meters::nanos;
 use crate::room::{MARGIN_BYTES, Promised, Room};
@@ -300,6 +301,7 @@ impl Journal {
         meters.batch_bytes.add(wal.written_bytes() - written_bytes, 1);
         meters.append_ns.add(nanos(appended), 1);
         meters.sync_ns.add(took - nanos(appended), 1);
+        latency::note(&self.shared, latency::SYNC, took - nanos(appended));
         let average = self.sync_ns.load(Ordering::Relaxed);
         let average = average - average / 16 + took / 16;
         self.sync_ns.store(average, Ordering::Relaxed);

@@ -79,7 +79,9 @@ fn announce(options: &Local) -> Result<(), Box<dyn Error>> {
         all.collect::<Vec<_>>().join(",")
     };
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "ready resp={} cluster={} pid={}", addresses(0), addresses(5), std::process::id())?;
+    let memcached = if options.memcached { format!(" memcached={}", addresses(6)) } else { String::new() };
+    let (resp, cluster, pid) = (addresses(0), addresses(5), std::process::id());
+    writeln!(stdout, "ready resp={resp} cluster={cluster}{memcached} pid={pid}")?;
     stdout.flush()?;
     Ok(())
 }
@@ -150,7 +152,10 @@ fn lay_out(options: &Local) -> Result<Made, Box<dyn Error>> {
             admin: base + 1,
             peers: base + 2,
             cluster: Some(base + 5),
+            memcached: options.memcached.then_some(base + 6),
             name: Some(format!("node-{number}")),
+            maxmemory: None,
+            maxmemory_policy: None,
         };
         let folder = folder(options, number);
         std::fs::create_dir_all(&folder)?;

@@ -2,6 +2,7 @@
 //!
 //! The file is TOML; keys that don't exist are refused by name. `tidegate local` writes one for each of its nodes.
 
+use crate::admin::limit;
 use crate::cli::{Dev, Server};
 use crate::dev::{self, Cluster, First};
 use crate::peers::Member;
@@ -34,9 +35,18 @@ pub struct Node {
     /// For clients of a Redis Cluster; if not given: `resp` + 5, or 6381 beside 6379.
     #[serde(default)]
     pub cluster: Option<u16>,
+    /// For clients of memcached; not served if not given.
+    #[serde(default)]
+    pub memcached: Option<u16>,
     /// What people call it; if not given: its id.
     #[serde(default)]
     pub name: Option<String>,
+    /// What keys and values may take in memory, as "64mb"; no limit if not given. Alike on all nodes, for leaders alone evict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maxmemory: Option<String>,
+    /// What is done about more; "noeviction" if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maxmemory_policy: Option<String>,
 }
 
 /// What all nodes must agree on.
@@ -78,15 +88,20 @@ pub fn run(options: &Server) -> Result<(), Box<dyn Error>> {
         (false, false) => First::No,
     };
     let cluster = cluster(&config, first).map_err(|why| format!("{}: {why}", options.config.display()))?;
+    let (maxmemory, maxmemory_policy) =
+        memory(&config.node).map_err(|why| format!("{}: {why}", options.config.display()))?;
     let folder = options.config.parent().unwrap_or(Path::new("."));
     let node = Dev {
         dir: folder.join(&config.node.dir),
         port: Some(config.node.resp).filter(|port| *port != RESP_PORT),
         admin_port: Some(config.node.admin),
         cluster_port: config.node.cluster,
+        memcached_port: config.node.memcached,
         shards: config.cluster.shards,
         lanes: 1,
         requirepass: None,
+        maxmemory,
+        maxmemory_policy,
         snapshot_after_mib: options.snapshot_after_mib,
         log_level: options.log_level,
         log_format: options.log_format,
@@ -97,6 +112,17 @@ pub fn run(options: &Server) -> Result<(), Box<dyn Error>> {
 fn read(path: &Path) -> Result<Config, Box<dyn Error>> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()))?;
     toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// The limit on memory and the policy.
+fn memory(node: &Node) -> Result<(u64, u8), String> {
+    let size = node.maxmemory.as_deref().unwrap_or("0");
+    let bytes = limit::bytes(size).ok_or_else(|| format!("node.maxmemory is {size}; give bytes, or as 64mb or 2gb"))?;
+    let name = node.maxmemory_policy.as_deref().unwrap_or("noeviction");
+    let policy = limit::policy(name);
+    let policy =
+        policy.ok_or_else(|| format!("node.maxmemory_policy is {name}; give one of {}", limit::NAMES.join(", ")))?;
+    Ok((bytes, policy))
 }
 
 /// What the file says of the cluster, checked.

@@ -6,7 +6,7 @@
 use data::keyspace::Class;
 use node::ScriptTimes;
 use script::Limits;
-use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 /// See the module.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub struct Settings {
     clients_most: AtomicU64,
     slower_than_us: AtomicI64,
     slow_entries_max: AtomicU64,
+    latency_from_ms: AtomicU64,
     clients_max: AtomicU64,
     timeout_s: AtomicU64,
     output_timeout_s: AtomicU64,
@@ -24,6 +25,11 @@ pub struct Settings {
     script_bytes: AtomicU64,
     notified: AtomicU16,
     tracked_keys_max: AtomicU64,
+    memory_bytes_max: AtomicU64,
+    memory_policy: AtomicU8,
+    memory_samples: AtomicU64,
+    lfu_log_factor: AtomicU64,
+    lfu_decay_minutes: AtomicU64,
     output_limits: [[AtomicU64; 3]; 3],
 }
 
@@ -137,6 +143,7 @@ impl Default for Settings {
             clients_most: AtomicU64::new(u64::MAX),
             slower_than_us: AtomicI64::new(10_000),
             slow_entries_max: AtomicU64::new(128),
+            latency_from_ms: AtomicU64::new(0),
             clients_max: AtomicU64::new(10_000),
             timeout_s: AtomicU64::new(0),
             output_timeout_s: AtomicU64::new(60),
@@ -146,6 +153,11 @@ impl Default for Settings {
             script_bytes: AtomicU64::new(Limits::default().bytes as u64),
             notified: AtomicU16::new(0),
             tracked_keys_max: AtomicU64::new(1_000_000),
+            memory_bytes_max: AtomicU64::new(0),
+            memory_policy: AtomicU8::new(crate::admin::limit::NO_EVICTION),
+            memory_samples: AtomicU64::new(5),
+            lfu_log_factor: AtomicU64::new(10),
+            lfu_decay_minutes: AtomicU64::new(1),
             output_limits: [[0, 0, 0], [256 * MIB, 64 * MIB, 60], [32 * MIB, 8 * MIB, 60]]
                 .map(|limit| limit.map(AtomicU64::new)),
         }
@@ -201,6 +213,51 @@ impl Settings {
         self.tracked_keys_max.store(count, Ordering::Relaxed);
     }
 
+    /// What keys and values may take; no limit if zero.
+    pub fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max.load(Ordering::Relaxed)
+    }
+
+    pub fn set_memory_bytes_max(&self, bytes: u64) {
+        self.memory_bytes_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What goes when they take more: a place in [`crate::admin::limit::POLICIES`].
+    pub fn memory_policy(&self) -> u8 {
+        self.memory_policy.load(Ordering::Relaxed)
+    }
+
+    pub fn set_memory_policy(&self, policy: u8) {
+        self.memory_policy.store(policy, Ordering::Relaxed);
+    }
+
+    /// Keys that are drawn for each that goes.
+    pub fn memory_samples(&self) -> u64 {
+        self.memory_samples.load(Ordering::Relaxed)
+    }
+
+    pub fn set_memory_samples(&self, count: u64) {
+        self.memory_samples.store(count, Ordering::Relaxed);
+    }
+
+    /// How seldom the counter of a key's uses rises.
+    pub fn lfu_log_factor(&self) -> u64 {
+        self.lfu_log_factor.load(Ordering::Relaxed)
+    }
+
+    pub fn set_lfu_log_factor(&self, factor: u64) {
+        self.lfu_log_factor.store(factor, Ordering::Relaxed);
+    }
+
+    /// In how many minutes it sinks by one; never if zero.
+    pub fn lfu_decay_minutes(&self) -> u64 {
+        self.lfu_decay_minutes.load(Ordering::Relaxed)
+    }
+
+    pub fn set_lfu_decay_minutes(&self, minutes: u64) {
+        self.lfu_decay_minutes.store(minutes, Ordering::Relaxed);
+    }
+
     /// How much a client of a kind may be owed.
     pub fn output_limit(&self, class: OutputClass) -> OutputLimit {
         let [hard_bytes, soft_bytes, soft_seconds] =
@@ -245,6 +302,25 @@ impl Settings {
 
     pub fn set_slow_entries_max(&self, count: u64) {
         self.slow_entries_max.store(count, Ordering::Relaxed);
+    }
+
+    /// What takes at least so long is a sample of LATENCY; nothing is if 0.
+    pub fn latency_from_ms(&self) -> u64 {
+        self.latency_from_ms.load(Ordering::Relaxed)
+    }
+
+    pub fn set_latency_from_ms(&self, ms: u64) {
+        self.latency_from_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// The same in nanoseconds; nothing if no samples are taken.
+    pub fn latency_from_ns(&self) -> Option<u64> {
+        Some(self.latency_from_ms()).filter(|ms| *ms > 0).map(|ms| ms.saturating_mul(1_000_000))
+    }
+
+    /// What takes less is noted neither by the slowlog nor by LATENCY; nothing if both are off.
+    pub fn timed_from_ns(&self) -> Option<u64> {
+        self.slower_than_ns().into_iter().chain(self.latency_from_ns()).min()
     }
 
     /// The most that `clients_max` may be set to.

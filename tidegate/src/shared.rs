@@ -1,5 +1,6 @@
 //! What the threads of a node share: mailboxes, counters and the list of clients.
 
+use crate::admin::latency::Latency;
 use crate::admin::slowlog::Slowlog;
 use crate::cli::Dev;
 use crate::clients::Card;
@@ -12,6 +13,8 @@ use arc_swap::ArcSwap;
 use base::{ClientId, NodeId, Roster, ShardId};
 use bytes::Bytes;
 use consensus::Envelope;
+use data::Reply;
+use data::waits::How;
 use edge::cluster::Map;
 use node::{Heard, LaneMessage, ShardStatus, SnapshotNews, SnapshotWaiting};
 use std::collections::BTreeMap;
@@ -35,6 +38,18 @@ pub enum Input {
     /// Scripts that were run elsewhere.
     Batch(Box<data::batch::Batch>),
     Kill(ClientId),
+    /// A client's call that waits is to end so; who asked is told whether it did.
+    Unblock {
+        client: ClientId,
+        how: How,
+        asker: Option<Asker>,
+    },
+    /// The answer to what a client of the lane asked of another lane.
+    Answer {
+        client: ClientId,
+        seq: u64,
+        reply: Reply,
+    },
     /// What entries did to keys of another lane's shards.
     Heard(Arc<[Heard]>),
     /// Another lane's client reads what one of this lane's is to be told.
@@ -46,9 +61,19 @@ pub enum Input {
     Listen,
     /// Lines for those who monitor.
     Lines(Vec<Bytes>),
+    /// How much memory there may be, and what is done about more, has changed.
+    Memory,
     /// CLIENT PAUSE is over.
     Resumed,
     Stop,
+}
+
+/// A client that waits for what another lane does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub lane: usize,
+    pub client: ClientId,
+    pub seq: u64,
 }
 
 /// A lane's mailbox.
@@ -139,6 +164,8 @@ pub enum Endpoint {
     Routing,
     /// A node of a Redis Cluster: clients find the leader by themselves.
     Cluster,
+    /// Database 0 for clients of memcached.
+    Memcached,
 }
 
 /// The ports of a node, on 127.0.0.1.
@@ -147,6 +174,8 @@ pub struct Ports {
     pub resp: u16,
     pub cluster: u16,
     pub admin: u16,
+    /// If it is served.
+    pub memcached: Option<u16>,
     /// Of a node of a cluster.
     pub peers: Option<u16>,
 }
@@ -182,6 +211,7 @@ pub struct Shared {
     pub monitors: AtomicUsize,
     pub pause: Pause,
     pub slowlog: Mutex<Slowlog>,
+    pub latency: Mutex<Latency>,
     pub meters: Meters,
     /// What CONFIG RESETSTAT has seen: INFO counts from there.
     pub reset_at: Mutex<Totals>,
@@ -235,6 +265,7 @@ impl Shared {
             monitors: AtomicUsize::new(0),
             pause: Pause::default(),
             slowlog: Mutex::default(),
+            latency: Mutex::default(),
             meters: Meters::new(lanes),
             reset_at: Mutex::default(),
             shards: Mutex::default(),
@@ -259,6 +290,16 @@ impl Shared {
     /// Bytes of all keys and values, as the lanes last told.
     pub fn keyspace_bytes(&self) -> u64 {
         self.meters.lanes.iter().map(|lane| lane.keyspace_bytes.get()).sum()
+    }
+
+    /// What counts against `maxmemory`, as the lanes last told.
+    pub fn used_bytes(&self) -> u64 {
+        self.meters.lanes.iter().map(|lane| lane.used_bytes.get()).sum()
+    }
+
+    /// Keys that went since memory had run out.
+    pub fn evicted(&self) -> u64 {
+        self.meters.lanes.iter().map(|lane| lane.evicted.get()).sum()
     }
 
     /// Where the node is in its life.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Real clients against the real binary, unmodified: redis-cli and redis-benchmark as Debian ships them, redis-py,
-# node-redis and ioredis, a cluster of three nodes among what they meet; then random commands beside redis-server. What they need is installed first; what can't be installed makes the script fail.
+# node-redis, ioredis and pymemcache, a cluster of three nodes among what they meet; then random commands beside redis-server. What they need is installed first; what can't be installed makes the script fail.
 # Usage: tidegate/tests/clients.sh target/release/tidegate
 set -euo pipefail
 tidegate=$(realpath "${1:?the path of the tidegate binary}")
@@ -20,7 +20,7 @@ trap cleanup EXIT
 start() {
     rm -f "$work/out"
     mkfifo "$work/out"
-    "$tidegate" dev --port 0 --dir "$work/data" >"$work/out" 2>>"$work/log" &
+    "$tidegate" dev --port 0 --memcached-port 0 --dir "$work/data" >"$work/out" 2>>"$work/log" &
     pid=$!
     local line=
     exec 3<"$work/out"
@@ -31,6 +31,8 @@ start() {
         return 1
     fi
     port=${BASH_REMATCH[1]}
+    [[ $line =~ memcached=127\.0\.0\.1:([0-9]+) ]]
+    memcached=${BASH_REMATCH[1]}
 }
 
 cli() { redis-cli -h 127.0.0.1 -p "$port" "$@"; }
@@ -110,6 +112,10 @@ echo "redis-py and node-redis: RESP2 and RESP3, pipelines, transactions, pools"
 target/clients/venv/bin/python tidegate/tests/clients/redis_py.py "$port"
 node tidegate/tests/clients/node_redis.mjs "$port" target/clients/node
 checks=$((checks + 2))
+
+echo "pymemcache: text commands, flags, cas, many keys, beside redis-py"
+target/clients/venv/bin/python tidegate/tests/clients/pymemcache_check.py "$memcached" "$port"
+checks=$((checks + 1))
 
 echo "random commands: the replies are redis-server's, byte by byte"
 python3 tidegate/tests/clients/differential.py "$port" --seconds 20

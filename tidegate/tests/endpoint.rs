@@ -77,7 +77,7 @@ fn slots_shards_nodes_and_info_have_the_shapes_of_redis() {
     assert_eq!(me, format!("{:040x}", 0xa1));
     let nodes = text(&ask(&mut client, "CLUSTER NODES"));
     assert_eq!(nodes.lines().count(), NODES);
-    let [resp, admin, peers, port] = cluster.ports[0];
+    let [resp, admin, peers, port, _] = cluster.ports[0];
     let mine = nodes.lines().find(|line| line.starts_with(&me)).expect("it knows itself");
     assert!(mine.starts_with(&format!("{me} 127.0.0.1:{port}@{peers} myself,")), "{mine}");
     assert!(mine.contains(" connected"), "{mine}");

@@ -164,12 +164,12 @@ fn a_hundred_listeners_get_large_messages_whose_bytes_are_shared() {
         ask(listener, "SUBSCRIBE news");
     }
     let mut publisher = node.client();
-    let (large, before) = ("x".repeat(1_000_000), info(&mut publisher, "used_memory"));
+    let (large, before) = ("x".repeat(1_000_000), info(&mut publisher, "used_memory_rss"));
     for _ in 0..5 {
         assert_eq!(ask(&mut publisher, &format!("PUBLISH news {large}")), Reply::Integer(100));
     }
     assert_eq!(ask(&mut publisher, "PUBLISH news end"), Reply::Integer(100));
-    let grown = info(&mut publisher, "used_memory").saturating_sub(before);
+    let grown = info(&mut publisher, "used_memory_rss").saturating_sub(before);
     assert!(grown < 100_000_000, "five messages of a megabyte to a hundred took {grown} bytes");
     for listener in &mut listeners {
         for text in [&large, &large, &large, &large, &large, "end"] {

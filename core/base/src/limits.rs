@@ -54,6 +54,14 @@ pub const ONCE_REPLY_BYTES_MAX: usize = 64 * 1024;
 pub const ONCE_REPLIES_BYTES_MAX: usize = 64 * MIB;
 /// Clients whose ids a shard knows.
 pub const ONCE_CLIENT_COUNT_MAX: usize = 1024 * 1024;
+/// Calls that wait in a shard.
+pub const WAIT_COUNT_MAX: usize = 1024 * 1024;
+/// How long it is known what a call that may wait was answered, unless its connection asks for something else.
+pub const WAIT_ANSWER_KEPT_MS: u64 = 10 * 60 * 1000;
+/// The largest answer that is kept so.
+pub const WAIT_ANSWER_BYTES_MAX: usize = MIB;
+/// All answers that a shard keeps so.
+pub const WAIT_ANSWERS_BYTES_MAX: usize = 64 * MIB;
 /// What the checker of histories may remember of one piece before it gives the piece up: some millions of configurations.
 pub const CHECK_BYTES_MAX: usize = 1024 * MIB;
 /// The longest line of a history: one operation, its arguments and its result, each as large as a request at most.
@@ -68,6 +76,19 @@ pub const FUNCTION_BYTES_MAX: usize = 16 * MIB;
 pub const EFFECTS_BYTES_MAX: usize = 64 * MIB;
 /// Channels, patterns or shard channels that one client may listen to.
 pub const SUBSCRIPTIONS_MAX: usize = 1024 * 1024;
+/// How long one who fills a key may take, unless GETFILL says otherwise, and at most.
+pub const FILL_LEASE_MS: u64 = 5_000;
+pub const FILL_LEASE_MS_MAX: u64 = 60 * 60 * 1000;
+/// By how much of it chance may shorten a filled value's life.
+pub const FILL_JITTER_PERCENT_MAX: u8 = 100;
+/// The longest key of the memcached protocol.
+pub const MEMCACHED_KEY_BYTES_MAX: usize = 250;
+/// The longest line of the memcached protocol, but for a list of keys.
+pub const MEMCACHED_LINE_BYTES_MAX: usize = 2048;
+/// The longest list of keys, with its command.
+pub const MEMCACHED_KEYS_BYTES_MAX: usize = 64 * 1024;
+/// The largest value that the memcached protocol may set; memcached's own default is 1 MiB.
+pub const MEMCACHED_VALUE_BYTES_MAX: usize = 64 * MIB;
 /// One mebibyte in bytes.
 pub const MIB: usize = 1024 * 1024;
 
@@ -79,4 +100,7 @@ const _: () = assert!(ENTRY_BYTES_SOFT < ENTRY_BYTES_MAX, "an entry closes befor
 const _: () = assert!(SNAPSHOT_PIECE_BYTES_MAX.is_multiple_of(4096), "pieces are written past the page cache");
 const _: () = assert!(WATCH_BUCKET_COUNT.is_power_of_two(), "a bucket is the low bits of a hash");
 const _: () = assert!(ONCE_REPLY_BYTES_MAX * 64 < ONCE_REPLIES_BYTES_MAX, "one reply pushes few others out");
+const _: () = assert!(FILL_LEASE_MS <= FILL_LEASE_MS_MAX, "the default may be asked for");
+const _: () = assert!(MEMCACHED_VALUE_BYTES_MAX <= STRING_BYTES_MAX, "what can be sent can be stored");
+const _: () = assert!(WAIT_ANSWER_BYTES_MAX * 16 <= WAIT_ANSWERS_BYTES_MAX, "one answer pushes few others out");
 const _: () = assert!(ONCE_KEPT_MS < ONCE_FLOOR_MS, "a floor outlives the outcomes that it stands for");

@@ -46,6 +46,8 @@ pub enum Mutation {
     ReadBeforeOwnEntry,
     /// A read sees a key until the next entry although its time has come.
     DeadKeysServedUntilNextEntry,
+    /// A leader takes keys out for want of memory without an entry that says so.
+    EvictsWithoutLog,
     /// EXEC does not look at what was watched.
     WatchIgnored,
     /// A read overtakes a write of its own connection.
@@ -58,12 +60,32 @@ pub enum Mutation {
     OnceFloorIgnored,
     /// Snapshots leave outcomes and floors out.
     OnceNotInSnapshot,
+    /// GETFILL gives a token to each who asks.
+    TwoFillersAtOnce,
+    /// A token stays good although its key was changed.
+    FillAfterWrite,
+    /// Who came last is served first.
+    NewestWaiterFirst,
+    /// A write and those who wait for it are not one step: they are served by the next entry.
+    WaitersServedLater,
+    /// What a call was answered that may wait is not known when it is asked again.
+    WaitAnswersForgotten,
+    /// Those who wait under a leader wait on under the next one, whether anybody asks for them or not.
+    WaitersOutliveLeader,
     /// What a script was tried out on is not put back.
     TrialLeavesTraces,
     /// A script runs while an entry before its own is not applied.
     ScriptOverUnapplied,
     /// What a script did before it was ended by force is kept.
     EndedScriptKept,
+    /// Who is served is served twice, and answered once.
+    WaiterServedTwice,
+    /// Who is let go, for he is gone or was unblocked, stays in his line and takes what comes.
+    WaiterLetGoStays,
+    /// Those whose time is over are served all the same.
+    WaitTimeIgnored,
+    /// Snapshots leave those out who wait.
+    WaitersNotInSnapshot,
     /// A leader commits what any one replica holds (R1).
     CommitWithoutQuorum,
     /// A notice of a log that was cut back since counts for the new one (R2).
@@ -102,7 +124,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Rules that one node keeps alone.
-    pub const OF_A_NODE: [Self; 29] = [
+    pub const OF_A_NODE: [Self; 37] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -129,9 +151,17 @@ impl Mutation {
         Self::OnceRunsAgain,
         Self::OnceFloorIgnored,
         Self::OnceNotInSnapshot,
+        Self::TwoFillersAtOnce,
+        Self::FillAfterWrite,
         Self::TrialLeavesTraces,
         Self::ScriptOverUnapplied,
         Self::EndedScriptKept,
+        Self::NewestWaiterFirst,
+        Self::WaitersServedLater,
+        Self::WaiterServedTwice,
+        Self::WaiterLetGoStays,
+        Self::WaitTimeIgnored,
+        Self::WaitersNotInSnapshot,
     ];
     /// Rules that replicas keep together.
     pub const OF_A_GROUP: [Self; 18] = [

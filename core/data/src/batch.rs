@@ -48,6 +48,8 @@ pub struct Batch {
     pub entry: EntryWriter,
     /// How long the outcomes of commands under an id are kept.
     pub once_kept_ms: u64,
+    /// Memory has run out: what could need more is refused.
+    pub refuses_memory: bool,
     /// In their order; done from the front.
     pub tasks: VecDeque<Task>,
     /// Scripts that tasks may name: who ran them first may have known them by chance.

@@ -14,6 +14,8 @@ pub struct Context {
     /// Set when a read met a key that is dead at `stamp` but not yet at the last applied stamp: the answer must wait
     /// for a Tick.
     pub tick_needed: Cell<bool>,
+    /// True if the reply becomes part of the state: it must not depend on what a replica has noted for itself.
+    pub shared: bool,
     chance: Cell<u64>,
 }
 
@@ -21,7 +23,7 @@ impl Context {
     /// A context for database `db` at `stamp`.
     #[must_use]
     pub fn new(db: u8, stamp: Stamp) -> Self {
-        Self { db, stamp, tick_needed: Cell::new(false), chance: Cell::new(0) }
+        Self { db, stamp, tick_needed: Cell::new(false), shared: false, chance: Cell::new(0) }
     }
 
     /// The same with a seed for what the command leaves to chance. In the log it comes from the state and the place of the

@@ -4,6 +4,7 @@
 //! [`context::Context`] and its arguments to a [`reply::Reply`]; it never sees a connection, a clock or a disk.
 
 pub mod batch;
+mod calls;
 pub mod command;
 pub mod context;
 pub mod effects;
@@ -16,6 +17,7 @@ pub mod scripts;
 pub mod shard;
 pub mod trial;
 pub mod value;
+pub mod waits;
 
 pub use command::{Command, Run};
 pub use context::Context;
@@ -24,5 +26,5 @@ pub use keyspace::Garbage;
 pub use keyspace::Keyspace;
 pub use refused::Refused;
 pub use reply::{Blob, Reply, Watched};
-pub use shard::ShardState;
+pub use shard::{ShardState, Told};
 pub use trial::Trial;

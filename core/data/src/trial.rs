@@ -10,7 +10,6 @@ use crate::keyspace::Savepoint;
 use crate::once::{Foreseen, Foresight, Id, Known};
 use crate::shard::EntryWriter;
 use crate::{Command, Context, Keyspace, Reply, ShardState, Watched};
-use base::limits::EXPIRED_PER_ENTRY_MAX;
 use base::rng::Rng;
 use base::{Index, Stamp};
 
@@ -57,11 +56,10 @@ impl Trial {
     /// Tries an entry that would be proposed with `stamp` and get the next index.
     #[must_use]
     pub fn of_entry(mut state: ShardState, index: Index, stamp: Stamp) -> Self {
-        state.set_calls(0);
-        let keyspace = state.keyspace_mut();
-        let stamp = stamp.max(keyspace.applied_stamp());
-        keyspace.begin_trial(stamp, index);
-        keyspace.remove_dead(EXPIRED_PER_ENTRY_MAX);
+        let stamp = stamp.max(state.keyspace().applied_stamp());
+        state.keyspace_mut().begin_trial(stamp, index);
+        state.begin_to_try(stamp);
+        let keyspace = state.keyspace();
         let foresight = keyspace.outcomes().foresight(stamp);
         let chance = Rng::new(keyspace.chance());
         Self { state, stamp, foresight, closed: false, chance, kind: Kind::Entry }
@@ -122,6 +120,13 @@ impl Trial {
             *closed |= matches!(foreseen, Foreseen::Unsure);
             matches!(foreseen, Foreseen::Runs)
         });
+        *closed |= state.keyspace().trial_settled();
+    }
+
+    /// Serves those who wait for what a script has done, once that stands in the entry.
+    pub fn serve(&mut self) {
+        self.state.serve_tried(self.stamp);
+        self.closed |= self.state.keyspace().trial_settled();
     }
 
     /// What becomes of an operation under an id, the next in the entry; `operation` holds nothing else.

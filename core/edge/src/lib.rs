@@ -1,10 +1,11 @@
 //! How outsiders speak: bytes in, requests out; replies in, bytes out. No socket, no clock.
 //!
 //! [`resp`] is Redis' protocol, versions 2 and 3; [`cluster`] makes a node look like one of a Redis Cluster; [`caches`] knows what
-//! the clients of a lane keep of what they have read.
+//! the clients of a lane keep of what they have read; [`memcached`] is memcached's protocol.
 
 pub mod caches;
 pub mod cluster;
+pub mod memcached;
 pub mod resp;
 
 pub use caches::Caches;

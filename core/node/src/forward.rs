@@ -37,7 +37,7 @@ struct Sent {
 }
 
 /// Work waits for a leader, and for its answer, so long.
-const PATIENCE_MS: u64 = 5_000;
+pub(crate) const PATIENCE_MS: u64 = 5_000;
 /// And so long in all for the answer of one that has a successor: it may be cut off with no link broken, and nobody else
 /// will answer.
 const SUPERSEDED_PATIENCE_MS: u64 = 600;
@@ -46,11 +46,11 @@ impl Replica {
     /// Takes work that another node must do.
     pub(crate) fn defer(&mut self, now: Now, waiter: Waiter, work: Work, out: &mut Outbox) {
         self.elsewhere.parked.push_back(Parked { waiter, work, since: now.boot });
-        self.send_parked(out);
+        self.send_parked(now, out);
     }
 
     /// Sends what waits to the leader, if another node leads.
-    pub(crate) fn send_parked(&mut self, out: &mut Outbox) {
+    pub(crate) fn send_parked(&mut self, now: Now, out: &mut Outbox) {
         let (Some(leader), term) = (self.group.leader(), self.group.term()) else { return };
         if self.group.leads() || self.elsewhere.refused == Some((leader, term)) {
             return;
@@ -60,6 +60,8 @@ impl Replica {
             out.peers.push((leader, PeerMessage::Ask { shard, term, asker, work }));
             self.elsewhere.sent.push_back(Sent { to: leader, term, parked });
         }
+        // Behind what their clients have asked before.
+        self.send_waiting(now, leader, term, out);
     }
 
     /// What waits for a leader, now that this node leads.
@@ -69,13 +71,20 @@ impl Replica {
 
     /// Whom an answer is for, unless that was given up.
     pub(crate) fn on_answer(&mut self, from: NodeId, asked_by: Asker) -> Option<Waiter> {
+        if let Some(waiter) = self.on_wait_answer(from, asked_by) {
+            return Some(waiter);
+        }
         let of = |sent: &Sent| sent.to == from && asker(sent.parked.waiter) == asked_by;
         let at = self.elsewhere.sent.iter().position(of)?;
         self.elsewhere.sent.remove(at).map(|sent| sent.parked.waiter)
     }
 
     /// A node refused an ask, and so all later ones of that term.
-    pub(crate) fn on_not_leader(&mut self, from: NodeId, asked_by: Asker, term: Term, out: &mut Outbox) {
+    pub(crate) fn on_not_leader(&mut self, now: Now, from: NodeId, asked_by: Asker, term: Term, out: &mut Outbox) {
+        if self.on_wait_refused(now, from, asked_by, term) {
+            self.elsewhere.refused = Some((from, term));
+            return self.send_parked(now, out);
+        }
         let sent = &mut self.elsewhere.sent;
         let of = |one: &Sent| one.to == from && one.term == term;
         let Some(at) = sent.iter().position(|one| of(one) && asker(one.parked.waiter) == asked_by) else { return };
@@ -89,11 +98,12 @@ impl Replica {
             self.elsewhere.parked.push_front(parked);
         }
         self.elsewhere.refused = Some((from, term));
-        self.send_parked(out);
+        self.send_parked(now, out);
     }
 
     /// The link to a node broke: what it was asked may or may not have been done.
-    pub(crate) fn on_link_lost(&mut self, peer: NodeId) -> Vec<(Waiter, Reply)> {
+    pub(crate) fn on_link_lost(&mut self, now: Now, peer: NodeId, out: &mut Outbox) -> Vec<(Waiter, Reply)> {
+        self.on_wait_link_lost(now, peer, out);
         if self.group.leader() == Some(peer) {
             self.elsewhere.refused = Some((peer, self.group.term()));
         }
@@ -104,16 +114,17 @@ impl Replica {
     }
 
     /// There is a link to a node again.
-    pub(crate) fn on_link(&mut self, peer: NodeId, out: &mut Outbox) {
+    pub(crate) fn on_link(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
         self.elsewhere.refused.take_if(|(refused, _)| *refused == peer);
-        self.send_parked(out);
+        self.send_parked(now, out);
     }
 
     /// Gives up what has waited too long, and asks reads again whose leader has a successor.
-    pub(crate) fn give_up(&mut self, now: Instant, out: &mut Outbox) -> Vec<(Waiter, Reply)> {
-        let mut answers = self.give_up_superseded(now);
-        self.send_parked(out);
-        let late = |parked: &Parked| now >= parked.since.plus_ms(PATIENCE_MS);
+    pub(crate) fn give_up(&mut self, now: Now, out: &mut Outbox) -> Vec<(Waiter, Reply)> {
+        let mut answers = self.give_up_superseded(now.boot);
+        answers.append(&mut self.give_up_waiting(now.boot));
+        self.send_parked(now, out);
+        let late = |parked: &Parked| now.boot >= parked.since.plus_ms(PATIENCE_MS);
         while let Some(sent) = self.elsewhere.sent.pop_front_if(|sent| late(&sent.parked)) {
             let reply = if sent.parked.work.is_write() { indoubt() } else { no_quorum() };
             answers.push((sent.parked.waiter, reply));
@@ -167,7 +178,7 @@ pub(crate) fn try_again() -> Reply {
     )
 }
 
-fn no_quorum() -> Reply {
+pub(crate) fn no_quorum() -> Reply {
     refusal(
         "NOQUORUM no leader of this shard was found in time: fewer than a majority of its nodes can be reached; nothing was \
          changed; see `tidegate status`, and send it again",

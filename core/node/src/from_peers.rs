@@ -9,10 +9,13 @@ use crate::outbox::{Event, Now, Outbox, Queued, Transaction};
 use crate::peer::{Asker, PeerMessage, Work};
 use crate::replica::Origin;
 use crate::transfer::Piece;
+use crate::wait::PeerWait;
+use crate::waiting::Ending;
 use base::record::Payload;
 use base::{Index, NodeId, ShardId, Term};
 use consensus::Envelope;
 use consensus::raft::{Membership, Message, PeerMisbehaved};
+use data::command::blocking;
 use data::{Command, Refused, Reply, Run, shard};
 use smallvec::SmallVec;
 
@@ -81,9 +84,18 @@ impl Lane {
                     self.replica(shard).on_piece_taken(now, from, (index, next), out);
                 }
             }
+            PeerMessage::LetGo { asker, how, .. } => {
+                let origin = Origin::Node(from, asker.lane);
+                self.let_go_here(now, origin, (asker.client, asker.seq), Ending::Told(how), out);
+            }
+            PeerMessage::Settled { asker, shard, args } => {
+                if self.owns(shard) {
+                    self.replica(shard).on_settled(from, asker, args);
+                }
+            }
             PeerMessage::NotLeader { asker, shard, term } => {
                 if self.owns(shard) {
-                    self.replica(shard).on_not_leader(from, asker, term, out);
+                    self.replica(shard).on_not_leader(now, from, asker, term, out);
                     self.resume(now, shard, out);
                 }
             }
@@ -118,6 +130,7 @@ impl Lane {
                 self.answer(waiter, shard, Reply::Error(Refused::Text(text)), out);
             }
             Work::Transaction(transaction) => self.log_transaction(now, shard, waiter, transaction, out),
+            Work::Wait(wait) => self.wait_for_peer(now, (shard, term), waiter, wait, out),
         }
     }
 
@@ -145,6 +158,8 @@ impl Lane {
             }
             PeerMessage::Answer { .. }
             | PeerMessage::NotLeader { .. }
+            | PeerMessage::LetGo { .. }
+            | PeerMessage::Settled { .. }
             | PeerMessage::Time { .. }
             | PeerMessage::Everywhere { .. }
             | PeerMessage::EverywhereAnswer { .. } => Ok(()),
@@ -165,6 +180,10 @@ impl Lane {
                 Run::Scatter(_) => true,
                 _ => belongs(command, args),
             },
+            Work::Wait(PeerWait { queued: Queued { command, args, .. }, .. }) => {
+                let args_of: SmallVec<[&[u8]; 8]> = args.iter().map(Vec::as_slice).collect();
+                blocking::wish(command, &args_of).is_some() && belongs(command, args)
+            }
             Work::Transaction(Transaction { watched, commands, .. }) => {
                 let here = |one: &Queued| matches!(one.command.run, Run::Scatter(_)) || belongs(one.command, &one.args);
                 let logged = |one: &Queued| is_for_shard(one) && !matches!(one.command.run, Run::Prefix(_));

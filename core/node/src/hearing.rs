@@ -53,7 +53,8 @@ impl Replica {
             Origin::Node(..) => None,
         };
         let changed = changes.keys.into_iter().map(|one| Changed { key: one.key, by: one.by.and_then(client) });
-        out.heard.push(Heard { notices, changed: changed.collect(), all_changed: changes.flushed });
+        let entry = Some((self.shard(), self.state().keyspace().applied_index()));
+        out.heard.push(Heard { notices, changed: changed.collect(), all_changed: changes.flushed, entry });
     }
 
     /// A read has run here, outside of the log.

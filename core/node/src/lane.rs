@@ -3,10 +3,10 @@
 use crate::clocks::{Clocks, tell_time};
 use crate::everywhere::Questions;
 use crate::gather::Gathers;
-use crate::outbox::{
-    LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotWaiting, Transaction,
-};
+use crate::memory::{Standing, out_of_memory, transaction_out_of_memory};
+use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, Transaction};
 use crate::peer::{Asker, PeerMessage, Work};
+use crate::reads::name_shard;
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
 use crate::spread::{Spread, no_room};
@@ -18,7 +18,7 @@ use base::rng::Rng;
 use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot};
 use consensus::Envelope;
 use data::command::scripts::{Need, need, sub};
-use data::command::{Scatter, keyless};
+use data::command::{Scatter, blocking, keyless, may_go_unlogged, unlogged};
 use data::keyspace::{Listening, bring_near};
 use data::{Context, Keyspace, Refused, Reply, Run, Watched};
 use smallvec::SmallVec;
@@ -51,11 +51,11 @@ pub struct Lane {
     /// By shard number; a place is empty if another lane owns the shard.
     pub(crate) replicas: Vec<Option<Box<Replica>>>,
     /// Shards whose open entry waits for the end of the turn.
-    dirty: Vec<ShardId>,
+    pub(crate) dirty: Vec<ShardId>,
     pub(crate) gathers: Gathers,
     pub(crate) rng: Rng,
     /// When dead keys are looked for next.
-    tick_at: Instant,
+    pub(crate) tick_at: Instant,
     /// On the lane of the meta shard.
     pub(crate) steward: Option<Steward>,
     pub(crate) roster: Option<Arc<Roster>>,
@@ -69,10 +69,11 @@ pub struct Lane {
     pub(crate) listening: Listening,
     /// The log has no room: nothing should be led here.
     pub(crate) full: bool,
+    /// Names this life of the lane: drawn at its start.
+    pub(crate) life: u64,
+    /// How much memory there is.
+    pub(crate) standing: Standing,
 }
-
-/// How often dead keys are looked for.
-const TICK_MS: u64 = 100;
 
 impl Lane {
     /// A lane with its shards as they were found. `members` are the nodes that replicate them, where the log names none;
@@ -85,6 +86,7 @@ impl Lane {
         out: &mut Outbox,
     ) -> Self {
         let mut rng = Rng::new(config.seed);
+        let life = rng.next_u64();
         let mut found: BTreeMap<ShardId, RecoveredReplica> =
             recovered.into_iter().map(|one| (one.shard, one)).collect();
         let mut replicas = Vec::new();
@@ -125,6 +127,8 @@ impl Lane {
             questions: Questions::default(),
             listening: Listening::default(),
             full: false,
+            life,
+            standing: Standing::default(),
         }
     }
 
@@ -194,6 +198,9 @@ impl Lane {
                 let waiter = waiter(Origin::Lane(from), transaction.client, transaction.seq, Part::No);
                 self.log_transaction(now, shard, waiter, transaction, out);
             }
+            LaneMessage::LetGo { from, client, seq, ending } => {
+                self.let_go_here(now, Origin::Lane(from), (client, seq), ending, out);
+            }
             LaneMessage::Reply { client, seq, reply } => out.replies.push((client, seq, reply)),
             LaneMessage::Roster(roster) => self.roster = Some(roster),
             LaneMessage::Everywhere { from, number, what, reach } => {
@@ -216,7 +223,7 @@ impl Lane {
         tell_time(now, peer, out);
         self.spread.on_up(now, peer);
         for replica in self.replicas.iter_mut().flatten() {
-            replica.on_link(peer, out);
+            replica.on_link(now, peer, out);
             replica.on_link_for_transfer(now, peer, out);
         }
     }
@@ -228,72 +235,12 @@ impl Lane {
         for shard in self.config.routing.groups() {
             let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
             replica.group.on_peer_lost(now.boot, peer);
-            for (waiter, reply) in replica.on_link_lost(peer) {
+            for (waiter, reply) in replica.on_link_lost(now, peer, out) {
                 self.answer(waiter, shard, reply, out);
             }
             self.resume(now, shard, out);
         }
         self.set_deadline(now, out);
-    }
-
-    /// The driver has no more input for now: open entries are proposed.
-    pub fn on_turn_end(&mut self, now: Now, out: &mut Outbox) {
-        while let Some(shard) = self.dirty.pop() {
-            self.begin_round(now, shard, out);
-            if let Some(replica) = &mut self.replicas[usize::from(shard.0)] {
-                replica.propose_open(now, out);
-            }
-        }
-        self.send_snapshots(now, out);
-        self.set_deadline(now, out);
-    }
-
-    /// Regular work: the groups' own time, and dead keys. Call it when [`Outbox::next_deadline`] says so.
-    pub fn on_timer(&mut self, now: Now, out: &mut Outbox) {
-        let tick = now.boot >= self.tick_at;
-        for shard in self.config.routing.groups() {
-            if self.owns(shard) {
-                self.watch_scripts(now, shard, out);
-            }
-            let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
-            if now.boot >= replica.next_deadline() || tick {
-                self.with_answers(shard, out, |replica, out, answered| replica.on_timer(now, out, answered));
-                self.resume(now, shard, out);
-            }
-            if tick {
-                self.replica(shard).tick_if_due(now, out);
-                self.replica(shard).tidy_transfers(now, out);
-            }
-        }
-        if tick {
-            self.keep_cluster(now, out);
-            self.keep_time(now, out);
-            self.give_up_questions(now, out);
-            self.spread_leaders(now, out);
-            self.tick_at = now.boot.next_multiple_of_ms(TICK_MS);
-        }
-        self.set_deadline(now, out);
-    }
-
-    /// Starts a snapshot of each shard that has none running; how many were started.
-    pub fn begin_snapshots(&mut self, out: &mut Outbox) -> usize {
-        self.replicas.iter_mut().flatten().map(|replica| usize::from(replica.begin_snapshot(out))).sum()
-    }
-
-    /// Gives running snapshots a slice, given what of former ones waits for the disk. True while any runs.
-    pub fn snapshot_slice(&mut self, waiting: SnapshotWaiting, out: &mut Outbox) -> bool {
-        let Some(replica) = self.replicas.iter_mut().flatten().find(|replica| replica.cutting()) else { return false };
-        replica.snapshot_slice(waiting, out);
-        let shard = replica.shard();
-        self.soil(shard);
-        true
-    }
-
-    /// What became of a step of a shard's snapshots.
-    pub fn on_snapshot_news(&mut self, now: Now, shard: ShardId, news: SnapshotNews, out: &mut Outbox) {
-        if self.owns(shard) {
-            self.with_answers(shard, out, |replica, out, answered| replica.on_snapshot_news(now, news, out, answered));
-        }
     }
 
     /// True once every shard of this lane serves reads.
@@ -319,12 +266,23 @@ impl Lane {
     }
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
+        if let Some(reply) = self.unlogged(now, shard, &waiter, request, out) {
+            return self.answer(waiter, shard, reply, out);
+        }
+        if blocking::may_wait(request.command)
+            && let Some(wish) = blocking::wish(request.command, request.args)
+        {
+            return self.wait(now, shard, waiter, request, wish.timeout_ms, out);
+        }
         if self.full && request.command.is_write() && !self.leave_full(now, shard, out) {
             return self.answer(waiter, shard, no_room(), out);
         }
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::of(own(request)), out);
+        }
+        if self.is_refused_memory(request.command, request.args) {
+            return self.answer(waiter, shard, out_of_memory(), out);
         }
         if let Run::Script(_) = request.command.run
             && self.look(now, shard, waiter, request, out)
@@ -359,6 +317,29 @@ impl Lane {
         self.log(now, shard, waiter, request, out);
     }
 
+    /// The answer to a call that might have changed something, but needn't: as good as a read.
+    fn unlogged(
+        &mut self,
+        now: Now,
+        shard: ShardId,
+        waiter: &Waiter,
+        request: &Request<'_>,
+        out: &mut Outbox,
+    ) -> Option<Reply> {
+        let Request { db, joins: false, command, args, .. } = *request else { return None };
+        let replica = self.replicas[usize::from(shard.0)].as_mut().filter(|_| may_go_unlogged(command))?;
+        let may_read = replica.takes_work() && !replica.has_logged_read(waiter) && replica.may_read_for(now, waiter);
+        if !may_read {
+            return None;
+        }
+        let cx = replica.context(now, db);
+        let reply = unlogged(replica.state().keyspace(), &cx, command, args);
+        if self.listening.misses {
+            replica.hear_misses(command, out);
+        }
+        reply
+    }
+
     pub(crate) fn log(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
         self.log_reads_of(now, shard, &waiter, out);
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
@@ -385,6 +366,9 @@ impl Lane {
         let replica = self.replicas[usize::from(shard.0)].as_mut().expect("the routing names the owner");
         if !replica.takes_work() {
             return self.defer(now, shard, waiter, Work::Transaction(transaction), out);
+        }
+        if self.is_refused_transaction(&transaction) {
+            return self.answer(waiter, shard, transaction_out_of_memory(), out);
         }
         self.log_reads_of(now, shard, &waiter, out);
         let replica = self.replica(shard);
@@ -499,12 +483,18 @@ impl Lane {
             return;
         }
         let held = self.replica(shard).take_held();
+        // Before scripts that were held line up again: calls that may wait come behind those of their own client alone.
+        let clients: SmallVec<[(Origin, ClientId); 8]> =
+            held.iter().map(|(waiter, _)| (waiter.origin, waiter.client)).collect();
+        self.ask_parked(now, shard, &clients, out);
         for (waiter, work) in held.into_iter().chain(self.replica(shard).take_parked()) {
             match work {
                 Work::Command { joins, queued } => self.run(now, shard, waiter, joins, &queued, out),
                 Work::Transaction(transaction) => self.log_transaction(now, shard, waiter, transaction, out),
+                Work::Wait(_) => unreachable!("calls that may wait are kept apart"),
             }
         }
+        self.ask_parked(now, shard, &[], out);
     }
 
     /// Calls a replica, whose answers go where they belong.
@@ -540,14 +530,12 @@ impl Lane {
         self.replicas[usize::from(shard.0)].as_mut().expect("a shard of this lane")
     }
 
-    fn set_deadline(&self, now: Now, out: &mut Outbox) {
-        let groups = self.replicas.iter().flatten().map(|replica| replica.next_deadline()).min();
-        let scripts = self.replicas.iter().flatten().filter_map(|replica| replica.script_deadline()).min();
-        out.next_deadline = groups.into_iter().chain(scripts).chain([self.tick_at.max(now.boot)]).min();
-    }
-
     pub(crate) fn answer(&mut self, waiter: Waiter, shard: ShardId, reply: Reply, out: &mut Outbox) {
-        let Waiter { origin, client, seq, part, .. } = waiter;
+        let Waiter { origin, client, seq, part, wait, .. } = waiter;
+        if wait != 0 && self.replica(shard).waiting.remove(wait).is_none() {
+            // It is answered already, or nobody waits for it any more.
+            return;
+        }
         match origin {
             Origin::Node(node, lane) => {
                 let asker = Asker { lane, client, seq, part };
@@ -595,7 +583,7 @@ impl Lane {
 }
 
 pub(crate) fn waiter(origin: Origin, client: ClientId, seq: u64, part: Part) -> Waiter {
-    Waiter { origin, client, seq, part: matches!(part, Part::Yes), read: false }
+    Waiter { origin, client, seq, part: matches!(part, Part::Yes), read: false, wait: 0 }
 }
 
 /// Whether an answer is one of several that are merged.
@@ -609,15 +597,4 @@ pub(crate) fn own(request: &Request<'_>) -> OwnedRequest {
     let args = request.args.iter().map(|arg| arg.to_vec()).collect();
     let queued = Queued { db: request.db, command: request.command, args };
     OwnedRequest { client: request.client, seq: request.seq, joins: request.joins, queued }
-}
-
-/// WATCH's rows don't know their shard: it is told here.
-pub(crate) fn name_shard(reply: Reply, shard: ShardId) -> Reply {
-    match reply {
-        Reply::Watched(mut watched) => {
-            watched.iter_mut().for_each(|one| one.shard = shard);
-            Reply::Watched(watched)
-        }
-        other => other,
-    }
 }

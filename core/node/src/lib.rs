@@ -6,12 +6,14 @@
 
 mod clock;
 mod clocks;
+mod cutting;
 mod everywhere;
 mod forward;
 mod from_peers;
 mod gather;
 mod hearing;
 mod lane;
+mod memory;
 mod once;
 mod outbox;
 pub mod peer;
@@ -23,11 +25,15 @@ mod spread;
 mod steward;
 mod topics;
 mod transfer;
+mod turn;
+mod wait;
+mod waiting;
 mod within;
 
 pub use everywhere::Reach;
 pub use from_peers::Misbehaved;
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
+pub use memory::{Elsewhere, Memory};
 pub use outbox::{
     Changed, Event, Heard, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotStep,
     SnapshotWaiting, Transaction,
@@ -39,3 +45,5 @@ pub use scripts::ScriptTimes;
 pub use steward::Founding;
 pub use topics::Topics;
 pub use transfer::Piece;
+pub use wait::PeerWait;
+pub use waiting::Ending;

@@ -3,6 +3,7 @@
 use crate::everywhere::Reach;
 use crate::from_peers::Misbehaved;
 use crate::peer::PeerMessage;
+use crate::waiting::Ending;
 use base::record::SnapshotMark;
 use base::{ClientId, Index, Instant, LaneId, NodeId, Roster, ShardId, Term};
 use bytes::Bytes;
@@ -79,6 +80,13 @@ pub enum LaneMessage {
         seq: u64,
         reply: Reply,
     },
+    /// A call that may wait ends.
+    LetGo {
+        from: LaneId,
+        client: ClientId,
+        seq: u64,
+        ending: Ending,
+    },
     PartReply {
         client: ClientId,
         seq: u64,
@@ -107,6 +115,8 @@ pub struct Heard {
     pub changed: Vec<Changed>,
     /// Any key may have changed.
     pub all_changed: bool,
+    /// The entry that did it, if one did.
+    pub entry: Option<(ShardId, Index)>,
 }
 
 /// A key that has changed, and the client of this node that did it, if one did: its lane and its name there.
@@ -233,6 +243,11 @@ pub enum Event {
         shard: ShardId,
         index: Index,
         commands: usize,
+    },
+    /// The entry that this leader applied took so many keys out since memory ran out.
+    Evicted {
+        shard: ShardId,
+        keys: usize,
     },
     /// This node's wall clock lies off the median of a majority's by so much, or, if zero, does so no more.
     ClockOff {

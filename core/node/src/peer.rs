@@ -6,6 +6,7 @@
 use crate::everywhere;
 use crate::outbox::{OwnedRequest, Queued, Transaction};
 use crate::transfer::Piece;
+use crate::wait::PeerWait;
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{QUEUED_COMMANDS_MAX, SNAPSHOT_PIECE_BYTES_MAX};
 use base::record::SnapshotMark;
@@ -15,6 +16,7 @@ use consensus::raft::Message;
 use data::command::pubsub::Everywhere;
 use data::once::Id;
 use data::reply_codec::{put_command, put_watched, read_command, watched};
+use data::waits::How;
 use data::{Reply, Run};
 
 /// A message for another node's lane; both ends of a link know who they are.
@@ -41,6 +43,18 @@ pub enum PeerMessage {
         asker: Asker,
         shard: ShardId,
         term: Term,
+    },
+    /// The leader lets a call go that may wait, if it hasn't answered it: so it is to be answered.
+    LetGo {
+        asker: Asker,
+        shard: ShardId,
+        how: How,
+    },
+    /// What a call that waits means by "from now on": to be asked so of the next leader.
+    Settled {
+        asker: Asker,
+        shard: ShardId,
+        args: Vec<Vec<u8>>,
     },
     /// What the sender's wall clock shows.
     Time {
@@ -83,8 +97,13 @@ pub struct Asker {
 /// What a client wants of a shard.
 #[derive(Clone, Debug)]
 pub enum Work {
-    Command { joins: bool, queued: Queued },
+    Command {
+        joins: bool,
+        queued: Queued,
+    },
     Transaction(Transaction),
+    /// A call that may wait.
+    Wait(PeerWait),
 }
 
 impl Work {
@@ -92,7 +111,7 @@ impl Work {
     #[must_use]
     pub fn is_write(&self) -> bool {
         match self {
-            Self::Command { queued, .. } => queued.command.is_write(),
+            Self::Command { queued, .. } | Self::Wait(PeerWait { queued, .. }) => queued.command.is_write(),
             Self::Transaction(_) => true,
         }
     }
@@ -103,6 +122,7 @@ impl Work {
         match self {
             Self::Command { queued, .. } => !queued.command.is_write() || matches!(queued.command.run, Run::Prefix(_)),
             Self::Transaction(transaction) => transaction.once.is_some(),
+            Self::Wait(_) => true,
         }
     }
 
@@ -122,6 +142,9 @@ const ASK_TRANSACTION_ONCE: u8 = 8;
 const TIME: u8 = 9;
 const EVERYWHERE: u8 = 10;
 const EVERYWHERE_ANSWER: u8 = 11;
+const ASK_WAIT: u8 = 20;
+const LET_GO: u8 = 21;
+const SETTLED: u8 = 22;
 
 impl PeerMessage {
     /// The shard that it is about.
@@ -131,6 +154,8 @@ impl PeerMessage {
             Self::Raft { shard, .. }
             | Self::Ask { shard, .. }
             | Self::Answer { shard, .. }
+            | Self::LetGo { shard, .. }
+            | Self::Settled { shard, .. }
             | Self::NotLeader { shard, .. }
             | Self::SnapshotPiece { shard, .. }
             | Self::SnapshotTaken { shard, .. } => *shard,
@@ -147,27 +172,10 @@ impl PeerMessage {
                 message.encode(out);
             }
             Self::Ask { shard, term, asker, work } => {
-                let kind = match work {
-                    Work::Command { .. } => ASK_COMMAND,
-                    Work::Transaction(Transaction { once: None, .. }) => ASK_TRANSACTION,
-                    Work::Transaction(_) => ASK_TRANSACTION_ONCE,
-                };
-                head(out, kind, *shard);
+                head(out, work.kind(), *shard);
                 put_varint(out, term.0);
                 put_asker(out, *asker);
-                match work {
-                    Work::Command { joins, queued } => {
-                        out.push(u8::from(*joins));
-                        put_command(out, queued.db, queued.command, &queued.args);
-                    }
-                    Work::Transaction(transaction) => {
-                        transaction.once.iter().for_each(|once| once.as_id().encode(out));
-                        put_watched(out, &transaction.watched);
-                        put_varint(out, transaction.commands.len() as u64);
-                        let put = |one: &Queued| put_command(out, one.db, one.command, &one.args);
-                        transaction.commands.iter().for_each(put);
-                    }
-                }
+                work.put(out);
             }
             Self::Answer { asker, shard, reply } => {
                 head(out, ANSWER, *shard);
@@ -178,6 +186,17 @@ impl PeerMessage {
                 head(out, NOT_LEADER, *shard);
                 put_asker(out, *asker);
                 put_varint(out, term.0);
+            }
+            Self::LetGo { asker, shard, how } => {
+                head(out, LET_GO, *shard);
+                put_asker(out, *asker);
+                out.push(how.code());
+            }
+            Self::Settled { asker, shard, args } => {
+                head(out, SETTLED, *shard);
+                put_asker(out, *asker);
+                put_varint(out, args.len() as u64);
+                args.iter().for_each(|arg| put_bytes(out, arg));
             }
             Self::Time { wall_ms } => {
                 head(out, TIME, ShardId(0));
@@ -217,6 +236,20 @@ impl PeerMessage {
                 let joins = reader.u8()? != 0;
                 Self::Ask { shard, term, asker, work: Work::Command { joins, queued: queued(reader)? } }
             }
+            ASK_WAIT => {
+                let (term, asker) = (Term(reader.varint()?), asker(reader)?);
+                let (life, age_ms, joins) = (reader.u64()?, reader.varint()?, reader.u8()? != 0);
+                let wait = PeerWait { life, age_ms, joins, queued: queued(reader)? };
+                Self::Ask { shard, term, asker, work: Work::Wait(wait) }
+            }
+            LET_GO => Self::LetGo { asker: asker(reader)?, shard, how: How::of_code(reader.u8()?)? },
+            SETTLED => {
+                let (asker, mut args) = (asker(reader)?, Vec::new());
+                for _ in 0..reader.varint()? {
+                    args.push(reader.bytes()?.to_vec());
+                }
+                Self::Settled { asker, shard, args }
+            }
             ASK_TRANSACTION | ASK_TRANSACTION_ONCE => {
                 let (term, asker) = (Term(reader.varint()?), asker(reader)?);
                 let once = if kind == ASK_TRANSACTION { None } else { Some(Id::decode(reader)?.to_owned()) };
@@ -242,6 +275,39 @@ impl PeerMessage {
             }
             other => return Err(DecodeError::Unknown(u64::from(other))),
         })
+    }
+}
+
+impl Work {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Command { .. } => ASK_COMMAND,
+            Self::Transaction(Transaction { once: None, .. }) => ASK_TRANSACTION,
+            Self::Transaction(_) => ASK_TRANSACTION_ONCE,
+            Self::Wait(_) => ASK_WAIT,
+        }
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Command { joins, queued } => {
+                out.push(u8::from(*joins));
+                put_command(out, queued.db, queued.command, &queued.args);
+            }
+            Self::Transaction(transaction) => {
+                transaction.once.iter().for_each(|once| once.as_id().encode(out));
+                put_watched(out, &transaction.watched);
+                put_varint(out, transaction.commands.len() as u64);
+                let put = |one: &Queued| put_command(out, one.db, one.command, &one.args);
+                transaction.commands.iter().for_each(put);
+            }
+            Self::Wait(PeerWait { life, age_ms, joins, queued }) => {
+                out.extend_from_slice(&life.to_le_bytes());
+                put_varint(out, *age_ms);
+                out.push(u8::from(*joins));
+                put_command(out, queued.db, queued.command, &queued.args);
+            }
+        }
     }
 }
 
@@ -309,6 +375,11 @@ mod tests {
             command: command::find(b"set").unwrap(),
             args: vec![b"SET".to_vec(), b"k".to_vec(), b"v".to_vec()],
         };
+        let blpop = Queued {
+            db: 2,
+            command: command::find(b"blpop").unwrap(),
+            args: vec![b"BLPOP".to_vec(), b"k".to_vec(), b"0".to_vec()],
+        };
         let transaction = Transaction {
             client: asker.client,
             seq: 77,
@@ -323,6 +394,14 @@ mod tests {
             PeerMessage::Ask { shard, term, asker, work: Work::Command { joins: true, queued: set } },
             PeerMessage::Ask { shard, term, asker, work: Work::Transaction(transaction) },
             PeerMessage::Ask { shard, term, asker, work: Work::Transaction(once) },
+            PeerMessage::Ask {
+                shard,
+                term,
+                asker,
+                work: Work::Wait(PeerWait { life: 1 << 60, age_ms: 70, joins: true, queued: blpop }),
+            },
+            PeerMessage::LetGo { asker, shard, how: How::Error },
+            PeerMessage::Settled { asker, shard, args: vec![b"XREAD".to_vec(), b"5-0".to_vec()] },
             PeerMessage::Answer { asker, shard, reply: Reply::Int(5) },
             PeerMessage::NotLeader { asker, shard, term },
             PeerMessage::SnapshotPiece {

@@ -4,14 +4,15 @@
 //! before a leader hands over. A client's later commands don't overtake such a read: reads wait behind it, and when it
 //! writes, what waits goes into the log before that.
 
-use crate::lane::{Lane, name_shard, own};
+use crate::lane::{Lane, own};
 use crate::outbox::{Now, Outbox, Queued, Request};
 use crate::peer::Work;
 use crate::replica::Waiter;
+use crate::wait::goes_on;
 use base::ShardId;
 use consensus::raft::Ticket;
-use data::Run;
 use data::command::keyless;
+use data::{Reply, Run};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 
@@ -65,7 +66,8 @@ impl Lane {
     pub(crate) fn end_rounds(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
         let replica = self.replica(shard);
         if !replica.leads() {
-            for (waiter, queued) in replica.reads.take() {
+            // Those that may wait are asked elsewhere by themselves.
+            for (waiter, queued) in replica.reads.take().into_iter().filter(|(waiter, _)| waiter.wait == 0) {
                 self.defer(now, shard, waiter, Work::Command { joins: false, queued }, out);
             }
             return;
@@ -88,7 +90,7 @@ impl Lane {
     }
 
     /// Serves a read whose leader has proved that it led when it came.
-    fn read_now(&mut self, now: Now, shard: ShardId, waiter: Waiter, queued: &Queued, out: &mut Outbox) {
+    pub(crate) fn read_now(&mut self, now: Now, shard: ShardId, waiter: Waiter, queued: &Queued, out: &mut Outbox) {
         let cx = self.replica(shard).context(now, queued.db);
         let args: SmallVec<[&[u8]; 8]> = queued.args.iter().map(Vec::as_slice).collect();
         let replica = self.replicas[usize::from(shard.0)].as_ref().expect("a shard of this lane");
@@ -98,7 +100,11 @@ impl Lane {
             }
             _ => replica.state().read(&cx, queued.command, &args),
         };
+        if reply.is_some() && self.listening.misses {
+            replica.hear_misses(queued.command, out);
+        }
         match reply {
+            Some(reply) if goes_on(&waiter, &reply) => self.stand_to_read(now, shard, waiter, out),
             Some(reply) => self.answer(waiter, shard, name_shard(reply, shard), out),
             // It meets a key that is dead by now: the log must say so first.
             None => self.log_queued(now, shard, waiter, queued, out),
@@ -106,6 +112,9 @@ impl Lane {
     }
 
     fn log_queued(&mut self, now: Now, shard: ShardId, waiter: Waiter, queued: &Queued, out: &mut Outbox) {
+        if waiter.wait != 0 {
+            return self.log_wait(now, shard, waiter, out);
+        }
         let Queued { db, command, args } = queued;
         let args: SmallVec<[&[u8]; 8]> = args.iter().map(Vec::as_slice).collect();
         let request = Request { client: waiter.client, seq: waiter.seq, db: *db, joins: false, command, args: &args };
@@ -120,5 +129,16 @@ impl Lane {
         for (waiter, queued) in self.replica(shard).reads.take() {
             self.log_queued(now, shard, waiter, &queued, out);
         }
+    }
+}
+
+/// WATCH's rows don't know their shard: it is told here.
+pub(crate) fn name_shard(reply: Reply, shard: ShardId) -> Reply {
+    match reply {
+        Reply::Watched(mut watched) => {
+            watched.iter_mut().for_each(|one| one.shard = shard);
+            Reply::Watched(watched)
+        }
+        other => other,
     }
 }

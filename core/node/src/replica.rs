@@ -2,22 +2,25 @@
 
 use crate::clock::StampClock;
 use crate::forward::{Elsewhere, indoubt, try_again};
-use crate::outbox::{Event, Now, Outbox, Queued, SnapshotStep, SnapshotWaiting, Transaction};
+use crate::memory::Evicting;
+use crate::outbox::{Event, Now, Outbox, Queued, Transaction};
 use crate::reads::Reads;
 use crate::scripts::{Home, Scripts};
 use crate::spread::Held;
 use crate::transfer::Transfers;
+use crate::waiting::{At, Number, Waiting};
 use base::limits::ENTRY_BYTES_SOFT;
-use base::record::{RecoveredShard, SnapshotMark};
+use base::record::RecoveredShard;
 use base::rng::Rng;
-use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Term};
+use base::{ClientId, Index, Instant, LaneId, NodeId, ShardId, Stamp, Term};
 use bytes::Bytes;
 use consensus::Envelope;
 use consensus::raft::{Group, Membership, Turned};
 use data::command::pubsub::Message;
 use data::keyspace::Listening;
 use data::shard::{EntryWriter, genesis};
-use data::{Command, Context, Keyspace, Reply, ShardState};
+use data::waits::{How, WaitId};
+use data::{Command, Context, Keyspace, Reply, ShardState, Told};
 use std::collections::VecDeque;
 
 /// Whom an answer is for.
@@ -29,10 +32,12 @@ pub(crate) struct Waiter {
     pub(crate) part: bool,
     /// True for a read that was logged: later reads of its client take their turn behind it.
     pub(crate) read: bool,
+    /// A call that may wait: its number in the table of those, else 0.
+    pub(crate) wait: Number,
 }
 
 /// Where a client is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
     Lane(LaneId),
     /// A lane of another node, which sent the work here.
@@ -76,9 +81,9 @@ pub(crate) struct Replica {
     /// When it led last, if it doesn't.
     deposed_at: Option<Instant>,
     pub(crate) elsewhere: Elsewhere,
-    cutting: Option<Index>,
+    pub(crate) cutting: Option<Index>,
     /// Copies made for the running snapshot that wait for the disk.
-    copied_bytes: usize,
+    pub(crate) copied_bytes: usize,
     /// Whose reads are logged and unanswered; mostly none.
     logged_reads: Vec<(Origin, ClientId)>,
     /// Work that came while this leader hands over.
@@ -90,10 +95,17 @@ pub(crate) struct Replica {
     told: (Option<NodeId>, Term, Index),
     pub(crate) transfers: Transfers,
     pub(crate) reads: Reads,
+    /// Calls that may wait.
+    pub(crate) waiting: Waiting,
+    /// Who is to be let go by the log, at the next chance.
+    pub(crate) endings: Vec<(WaitId, How)>,
+    /// Reads that ended while the state was lent, where they still stand in line.
+    pub(crate) unread: Vec<WaitId>,
     /// For reads alone: writes take theirs from the state.
     pub(crate) chance: Rng,
     /// How far this node's wall clock lies behind the cluster's; see `clocks`.
     pub(crate) clock_behind_ms: i64,
+    pub(crate) evicting: Evicting,
 }
 
 /// An entry that was proposed here, and who waits for it.
@@ -116,11 +128,6 @@ pub(crate) struct Kept {
 /// A deposed leader's clients wait so long to learn what became of their commands.
 const DEPOSED_PATIENCE_MS: u64 = 5_000;
 
-/// What one turn gives to a running snapshot, and how much of it may wait for the disk.
-const CUT_SLICE_BYTES: usize = 64 * 1024;
-/// What one turn copies out of it: large values are given out in parts.
-const CUT_GIVEN_BYTES_MAX: usize = 512 * 1024;
-const CUT_BACKLOG_BYTES_MAX: usize = 2 * base::limits::MIB;
 /// Copies of keys that changed during a snapshot: while more wait for the disk, writes wait too.
 const CUT_COPIES_BYTES_MAX: usize = 4 * base::limits::MIB;
 
@@ -163,8 +170,12 @@ impl Replica {
             told: Default::default(),
             transfers,
             reads: Reads::default(),
+            waiting: Waiting::default(),
+            endings: Vec::new(),
+            unread: Vec::new(),
             clock_behind_ms: 0,
             chance: Rng::new(seed.1),
+            evicting: Evicting::default(),
         }
     }
 
@@ -222,6 +233,26 @@ impl Replica {
         Context::new(db, self.clock.stamp(now)).with_chance(self.chance.next_u64())
     }
 
+    /// The stamp that an entry proposed now gets.
+    pub(crate) fn stamp(&mut self, now: Now) -> Stamp {
+        self.clock.stamp(now)
+    }
+
+    /// Chance for something that is no part of the state.
+    pub(crate) fn draw(&mut self) -> Rng {
+        Rng::new(self.chance.next_u64())
+    }
+
+    /// True if an entry of its own may be proposed: writes don't wait for the disk.
+    pub(crate) fn may_evict(&self) -> bool {
+        self.group.has_settled() && self.takes_work() && !self.waits_for_copies()
+    }
+
+    /// Every change would copy more for the running snapshot: writes wait until the disk has caught up, reads go on.
+    fn waits_for_copies(&self) -> bool {
+        self.cutting.is_some() && self.copied_bytes > CUT_COPIES_BYTES_MAX
+    }
+
     /// Puts a command into the open entry.
     pub(crate) fn log(&mut self, waiter: Waiter, db: u8, command: &Command, args: &[&[u8]]) {
         self.open.command(db, command, args);
@@ -266,23 +297,17 @@ impl Replica {
 
     /// Proposes the open entry unless it may go on growing while an earlier one is being synced.
     pub(crate) fn propose_open(&mut self, now: Now, out: &mut Outbox) {
-        if self.may_lend() && !self.waits_for_cut() {
+        if self.may_lend() && !self.waits_for_copies() {
             return self.lend_to_line(now, out);
         }
         let may_propose = self.group.has_settled() && self.group.may_propose();
         if self.open.is_empty() || (self.group.busy() && !self.open_is_full()) || !may_propose {
             return;
         }
-        if self.waits_for_cut() {
+        if self.waits_for_copies() {
             return;
         }
         self.propose_all(now, out);
-    }
-
-    /// True while every change would copy more for a running snapshot than the disk has room for: writes wait until it has
-    /// caught up, reads go on.
-    fn waits_for_cut(&self) -> bool {
-        self.cutting.is_some() && self.copied_bytes > CUT_COPIES_BYTES_MAX
     }
 
     /// Proposes the open entry at once, if there is something in it.
@@ -327,11 +352,12 @@ impl Replica {
         let was_ready = self.group.has_settled();
         let turned = self.group.on_timer(now.boot, &mut out.raft);
         self.on_turned(now, was_ready, turned, out, &mut answered);
-        let mut answers = self.give_up(now.boot, out);
+        let mut answers = self.give_up(now, out);
+        answers.append(&mut self.time_out_waiting(now));
         if self.deposed_at.is_some_and(|at| now.boot >= at.plus_ms(DEPOSED_PATIENCE_MS)) {
             self.deposed_at = None;
             let unknown = std::mem::take(&mut self.proposed).into_iter().flat_map(|one| one.waiters);
-            answers.extend(unknown.map(|waiter| (waiter, indoubt())));
+            answers.extend(unknown.filter(|waiter| waiter.wait == 0).map(|waiter| (waiter, indoubt())));
         }
         for (waiter, reply) in answers {
             self.forget_read(&waiter);
@@ -341,7 +367,12 @@ impl Replica {
 
     /// When [`Replica::on_timer`] wants to be called.
     pub(crate) fn next_deadline(&self) -> Instant {
-        self.group.next_deadline()
+        self.waiting_deadline().into_iter().chain([self.group.next_deadline()]).min().expect("there is one")
+    }
+
+    /// True if no entry is on its way that was proposed here.
+    pub(crate) fn nothing_proposed(&self) -> bool {
+        self.proposed.is_empty()
     }
 
     fn on_turned(
@@ -357,19 +388,23 @@ impl Replica {
         }
         if turned.deposed {
             self.deposed_at = Some(now.boot);
+            self.forget_evicting();
             out.events.push(Event::Deposed { shard: self.shard, term: self.group.term() });
             // None of it was proposed.
             self.open = EntryWriter::default();
             let in_line = self.drop_line();
             for waiter in std::mem::take(&mut self.open_waiters).into_iter().chain(in_line) {
                 self.forget_read(&waiter);
-                answered(waiter, try_again());
+                if waiter.wait == 0 {
+                    answered(waiter, try_again());
+                }
             }
+            self.send_waiting_away(now, out);
         }
         if turned.committed {
-            self.apply_committed(was_ready, out, answered);
+            self.apply_committed(was_ready, out, &mut answered);
+            self.time_out_waiting(now).into_iter().for_each(|(waiter, reply)| answered(waiter, reply));
         }
-        self.send_parked(out);
         let seen = (self.group.leader(), self.group.term(), self.group.members_since());
         let told = std::mem::replace(&mut self.told, seen);
         if told != seen {
@@ -377,63 +412,9 @@ impl Replica {
                 self.hear_of_all(out);
             }
             out.events.push(Event::Regrouped { shard: self.shard });
+            self.recall_waiting(now);
         }
-    }
-
-    /// Starts a snapshot at the last applied entry; false if one runs already or there is nothing to save.
-    pub(crate) fn begin_snapshot(&mut self, out: &mut Outbox) -> bool {
-        let index = self.applied().1;
-        if self.cutting.is_some() || index == Index(0) || !self.is_home() {
-            return false;
-        }
-        self.cutting = Some(index);
-        self.state.cut().begin_cut();
-        let members = self.group.membership_at(index).encode();
-        let mark = SnapshotMark { index, term: self.group.applied().term, members };
-        out.snapshots.push(SnapshotStep::Begin { shard: self.shard, mark });
-        true
-    }
-
-    /// A slice of the running snapshot.
-    pub(crate) fn snapshot_slice(&mut self, waiting: SnapshotWaiting, out: &mut Outbox) {
-        self.copied_bytes = waiting.copied_bytes;
-        if self.cutting.is_none() || !self.is_home() {
-            return;
-        }
-        let keyspace = self.state.cut();
-        let room = waiting.bytes <= CUT_BACKLOG_BYTES_MAX;
-        let walked = room && (!keyspace.cutting() || keyspace.cut_slice(CUT_SLICE_BYTES));
-        let mut given = 0;
-        while given < CUT_GIVEN_BYTES_MAX
-            && let Some((bytes, copied)) = keyspace.cut_output()
-        {
-            given += if copied { bytes.len() } else { 0 };
-            out.snapshots.push(SnapshotStep::Piece { shard: self.shard, bytes, copied });
-        }
-        out.garbage.append(&mut keyspace.take_garbage());
-        if walked && keyspace.cut_is_drained() {
-            self.cutting = None;
-            out.snapshots.push(SnapshotStep::End { shard: self.shard });
-        }
-    }
-
-    /// True while a snapshot has not been walked to its end.
-    pub(crate) fn cutting(&self) -> bool {
-        self.cutting.is_some()
-    }
-
-    /// The snapshot's file could not be written: stop cutting.
-    pub(crate) fn abort_snapshot(&mut self) {
-        match self.stop_cutting() {
-            true if self.is_home() => self.state.cut().abort_cut(),
-            true => self.abort_cut_when_back(),
-            false => {}
-        }
-    }
-
-    /// True if a snapshot was being cut.
-    pub(crate) fn stop_cutting(&mut self) -> bool {
-        self.cutting.take().is_some()
+        self.send_parked(now, out);
     }
 
     /// A snapshot has taken the place of the state and of the log up to `mark`: what became of the entries that were
@@ -442,10 +423,13 @@ impl Replica {
         while let Some(proposed) = self.proposed.pop_front_if(|one| one.index <= mark) {
             for waiter in proposed.waiters {
                 self.forget_read(&waiter);
-                answered(waiter, indoubt());
+                if waiter.wait == 0 {
+                    answered(waiter, indoubt());
+                }
             }
         }
         self.clock.at_least(self.state.keyspace().applied_stamp());
+        self.look_at_size();
     }
 
     fn on_elected(&mut self, now: Now, out: &mut Outbox) {
@@ -458,23 +442,36 @@ impl Replica {
         let stamp = self.clock.stamp(now);
         let fresh = applied_index == Index(0) && self.group.is_empty();
         if fresh {
-            return self.propose(now, Bytes::from(genesis(stamp, self.seed)), Vec::new(), out);
+            self.propose(now, Bytes::from(genesis(stamp, self.seed)), Vec::new(), out);
+            return;
         }
+        assert!(self.open.is_empty(), "nothing is logged before somebody leads");
+        self.open.office();
         let waiters = std::mem::take(&mut self.open_waiters);
         let entry = self.open.finish(stamp);
         self.propose(now, entry, waiters, out);
+        let sent = self.waiting.all(|call| matches!(call.at, At::Sent(..)));
+        sent.into_iter().for_each(|number| self.park(now, number));
     }
 
-    fn propose(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) {
-        self.propose_with(now, entry, waiters, Kept::default(), out);
+    pub(crate) fn propose(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, out: &mut Outbox) -> Index {
+        self.propose_with(now, entry, waiters, Kept::default(), out)
     }
 
     /// Proposes an entry; `kept` waits until it is applied.
-    pub(crate) fn propose_with(&mut self, now: Now, entry: Bytes, waiters: Vec<Waiter>, kept: Kept, out: &mut Outbox) {
+    pub(crate) fn propose_with(
+        &mut self,
+        now: Now,
+        entry: Bytes,
+        waiters: Vec<Waiter>,
+        kept: Kept,
+        out: &mut Outbox,
+    ) -> Index {
         let Some(index) = self.group.propose(now.boot, entry, &mut out.raft) else {
             unreachable!("only a leader that stays has an open entry")
         };
         self.proposed.push_back(Proposed { index, term: self.group.term(), waiters, kept });
+        index
     }
 
     /// Who waits for the entry at `index`; those for whom something else stands there are told to try again.
@@ -486,7 +483,9 @@ impl Replica {
             }
             for waiter in proposed.waiters {
                 self.forget_read(&waiter);
-                answered(waiter, try_again());
+                if waiter.wait == 0 {
+                    answered(waiter, try_again());
+                }
             }
         }
         Default::default()
@@ -513,23 +512,31 @@ impl Replica {
             // It goes on when the state is back.
             return;
         }
-        let mut ready = false;
+        let (mut ready, mut begun) = (false, Vec::new());
         while let Some((index, entry)) = self.group.next_committed() {
             let (waiters, mut kept) = self.waiters_at(index, &mut answered);
             let (commands, mut at) = (waiters.len(), 0);
-            let logged_reads = &mut self.logged_reads;
-            let applied = self.state.apply(index, &entry, |reply| {
-                let of_script = kept.replies.pop_front_if(|(of, _)| *of == at).map(|(_, kept)| kept);
-                let reply = if let (Reply::Kept, Some(kept)) = (&reply, of_script) { kept } else { reply };
-                if let Some(waiter) = waiters.get(at).copied() {
-                    at += 1;
-                    if waiter.read {
-                        let of = (waiter.origin, waiter.client);
-                        let at = logged_reads.iter().position(|one| *one == of);
-                        logged_reads.swap_remove(at.expect("a logged read is noted until it is answered"));
+            let (logged_reads, waiting) = (&mut self.logged_reads, &mut self.waiting);
+            let applied = self.state.apply(index, &entry, |told| {
+                let told = match told {
+                    Told::Reply(reply) => {
+                        let of_script = kept.replies.pop_front_if(|(of, _)| *of == at).map(|(_, kept)| kept);
+                        Told::Reply(if let (Reply::Kept, Some(kept)) = (&reply, of_script) { kept } else { reply })
                     }
-                    answered(waiter, reply);
+                    other => other,
+                };
+                let next = || {
+                    let waiter = waiters.get(at).copied();
+                    at += 1;
+                    waiter
+                };
+                let Some((waiter, reply)) = Self::told(waiting, told, next, &mut begun) else { return };
+                if waiter.read {
+                    let of = (waiter.origin, waiter.client);
+                    let at = logged_reads.iter().position(|one| *one == of);
+                    logged_reads.swap_remove(at.expect("a logged read is noted until it is answered"));
                 }
+                answered(waiter, reply);
             });
             if applied.is_err() {
                 out.events.push(Event::BadEntry { shard: self.shard, index });
@@ -539,10 +546,17 @@ impl Replica {
             if self.listening != Listening::default() {
                 self.hear(&waiters, out);
             }
-            out.events.push(Event::Applied { shard: self.shard, index, commands });
+            self.note_written(index, entry.len());
+            let (shard, keys) = (self.shard, self.state.evicted());
+            if keys > 0 && self.group.leads() {
+                out.events.push(Event::Evicted { shard, keys });
+            }
+            out.events.push(Event::Applied { shard, index, commands });
             ready = true;
         }
+        self.on_begun(begun, out);
         out.garbage.append(&mut self.state.cut().take_garbage());
+        self.look_at_size();
         // Entries of an earlier life may carry later stamps than this term's wall clock would.
         self.clock.at_least(self.state.keyspace().applied_stamp());
         if ready && !was_ready && self.group.has_settled() {

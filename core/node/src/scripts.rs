@@ -11,9 +11,10 @@
 //! shard is held. After a while it is answered BUSY instead, and after some more the script is ended and nothing of it
 //! takes effect. So no script costs a leader its office, and SCRIPT KILL ends any.
 
-use crate::lane::{Lane, name_shard, own};
+use crate::lane::{Lane, own};
 use crate::outbox::{Now, Outbox, Request, Transaction};
 use crate::peer::Work;
+use crate::reads::name_shard;
 use crate::replica::{Kept, Replica, Waiter};
 use base::mutation::{self, Mutation};
 use base::{Index, Instant, ShardId, Stamp, Term};
@@ -170,6 +171,11 @@ impl Replica {
         self.scripts.line.push_back((waiter, task));
     }
 
+    /// True if a script waits, and whoever came behind it.
+    pub(crate) fn has_line(&self) -> bool {
+        !self.scripts.line.is_empty()
+    }
+
     /// True if a line waits and could be tried out now.
     pub(crate) fn may_lend(&self) -> bool {
         !self.scripts.line.is_empty() && self.is_home() && self.nothing_is_in_flight()
@@ -241,6 +247,7 @@ impl Replica {
             pace,
             entry,
             once_kept_ms: self.once_kept_ms,
+            refuses_memory: self.evicting.refuses,
             tasks,
             texts: std::mem::take(&mut self.scripts.texts),
             done: Vec::new(),
@@ -263,7 +270,9 @@ impl Replica {
             out.garbage.extend(state.into_garbage());
         } else {
             self.state = Home::new(state);
+            std::mem::take(&mut self.unread).into_iter().for_each(|id| self.state.forget_read(id));
             self.listen_again();
+            self.note_uses_again();
         }
         if lent.orphan {
             return;

@@ -308,6 +308,7 @@ impl Replica {
         let old = self.state.replace(ShardState::with_keyspace(keyspace));
         out.garbage.extend(old.into_iter().flat_map(ShardState::into_garbage));
         self.listen_again();
+        self.note_uses_again();
         self.hear_of_all(out);
         self.on_replaced(mark.index, answered);
         self.transfers.durable = Some(mark.clone());

@@ -235,6 +235,7 @@ impl Running<'_> {
                     None if effects.is_empty() => return Some(self.answer(reply)),
                     None => entry.effects(&effects),
                 }
+                self.trial().serve();
                 Some(Done::Logged(Some(reply)))
             }
         }
@@ -259,6 +260,8 @@ impl Running<'_> {
             Run::Scatter(scatter) if is_scripted(command, args) => self.compile(scatter, args),
             _ => {
                 self.stage().only_reads = false;
+                // A transaction that needs memory was refused as a whole.
+                self.stage().refuses_memory = false;
                 match self.stage().plain(command, args) {
                     Called::Reply(reply) => Part::Reply(reply),
                     Called::Refused(why) => Part::Reply(Reply::Error(Refused::Text(why))),
@@ -284,6 +287,8 @@ impl Running<'_> {
         }
         let mut stage = self.stage.take().expect("no script runs");
         stage.resp = 2;
+        let allowed = flags.is_some_and(|flags| flags.has(Flags::ALLOW_OOM));
+        stage.refuses_memory = self.batch.refuses_memory && !allowed;
         stage.only_reads = reads || flags.is_some_and(|flags| flags.has(Flags::NO_WRITES));
         let entrance = Entrance { way, number, keys, args: rest, name: &name };
         let (stage, ran) = self.engine.enter(stage, self.batch.pace, &self.batch.stop, &entrance);

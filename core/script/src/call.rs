@@ -98,11 +98,13 @@ fn spelled(args: &MultiValue) -> Option<Vec<String>> {
 
 fn with_words<T>(args: &MultiValue, spelled: &[String], run: impl FnOnce(&[&[u8]]) -> T) -> T {
     let mut spelled = spelled.iter();
-    let word = |value| match value {
-        &Value::String(ref string) => Word::Given(string.as_bytes()),
-        _ => Word::Spelled(spelled.next().map_or(b"".as_slice(), |text| text.as_bytes())),
-    };
-    let held: SmallVec<[Word<'_>; 8]> = args.iter().map(word).collect();
+    let mut held: SmallVec<[Word<'_>; 8]> = SmallVec::new();
+    for value in args {
+        held.push(match value {
+            Value::String(string) => Word::Given(string.as_bytes()),
+            _ => Word::Spelled(spelled.next().map_or(b"".as_slice(), |text| text.as_bytes())),
+        });
+    }
     let words: SmallVec<[&[u8]; 8]> = held
         .iter()
         .map(|word| match word {

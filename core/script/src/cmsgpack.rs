@@ -111,7 +111,7 @@ impl Packer<'_> {
     fn integer(&mut self, n: i64) {
         let bytes = n.to_be_bytes();
         let (tag, from) = match n {
-            0..=0x7F | -32..=-1 => return self.out.push(bytes[7]),
+            -32..=0x7F => return self.out.push(bytes[7]),
             0x80..=0xFF => (0xCC, 7),
             0x100..=0xFFFF => (0xCD, 6),
             0x1_0000..=0xFFFF_FFFF => (0xCE, 4),

@@ -16,6 +16,8 @@ pub(crate) struct Stage {
     pub(crate) resp: u8,
     /// It says of itself, or whoever called it says, that it changes nothing.
     pub(crate) only_reads: bool,
+    /// What could need memory is refused.
+    pub(crate) refuses_memory: bool,
     pub(crate) effects: Effects,
     pub(crate) shard: ShardId,
     pub(crate) shard_count: u16,
@@ -48,6 +50,7 @@ impl Stage {
             db: 0,
             resp: 2,
             only_reads: false,
+            refuses_memory: false,
             effects: Effects::default(),
             shard,
             shard_count,
@@ -129,6 +132,10 @@ impl Stage {
     pub(crate) fn write(&mut self, row: &'static Command, args: &[&[u8]]) -> Called {
         if self.trial.only_reads() {
             return Called::Halt(Halt::Writes);
+        }
+        // One that has written already goes on to its end.
+        if self.refuses_memory && row.is_denyoom() && self.effects.is_empty() {
+            return Called::Refused("OOM command not allowed when used memory > 'maxmemory'.".to_owned());
         }
         let (reply, changed) = self.trial.write(self.db, row, args);
         if changed {

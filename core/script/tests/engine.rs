@@ -4,7 +4,7 @@
 use base::{Index, ShardId, Stamp};
 use data::batch::{Batch, Done, End, Pace, Purpose, Queued, Stop, Stopped, Task};
 use data::shard::{EntryWriter, genesis};
-use data::{Reply, ShardState, command};
+use data::{Reply, ShardState, Told, command};
 use script::{Engine, Limits};
 use std::sync::Arc;
 
@@ -30,7 +30,11 @@ impl Bench {
     fn apply(&mut self, entry: &[u8]) -> Vec<Reply> {
         let mut replies = Vec::new();
         self.index += 1;
-        self.state.apply(Index(self.index), entry, |reply| replies.push(reply)).expect("an entry is read");
+        let applied = self.state.apply(Index(self.index), entry, |told| match told {
+            Told::Reply(reply) => replies.push(reply),
+            other => panic!("nobody waits here: {other:?}"),
+        });
+        applied.expect("an entry is read");
         replies
     }
 
@@ -44,6 +48,7 @@ impl Bench {
             pace,
             entry: EntryWriter::default(),
             once_kept_ms: 1_000,
+            refuses_memory: false,
             tasks: tasks.into_iter().collect(),
             texts: Vec::new(),
             done: Vec::new(),
@@ -272,6 +277,7 @@ fn all_are_ended() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "another thread is what it is about")]
 fn a_flag_of_another_thread_ends_what_no_limit_does() {
     let limits = Limits { steps: u64::MAX, ..Limits::default() };
     let mut bench = Bench::new(limits);

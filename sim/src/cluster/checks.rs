@@ -1,10 +1,11 @@
 //! What must hold in a cluster, as functions whose names say it.
 
+use super::queues::Queues;
 use super::{MS, World};
 use base::{Index, NodeId, ShardId, Stamp, Term};
 use data::Keyspace;
 use history::{History, Verdict, check, configurations, report};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the checks remember.
 #[derive(Debug, Default)]
@@ -14,6 +15,9 @@ pub(super) struct Checks {
     leaders: BTreeMap<(ShardId, Term), NodeId>,
     /// The digest and the stamp of each state that somebody was in, and who first.
     states: BTreeMap<(ShardId, Index), (u64, Stamp, NodeId)>,
+    pub(super) queues: Queues,
+    /// Entries whose evictions are in the history.
+    pub(super) evictions: BTreeSet<(ShardId, Index)>,
     /// States that a second node was in too.
     pub(super) compared: u64,
 }

@@ -3,14 +3,16 @@
 //! A client that waits too long leaves, and so does one whose node dies: what became of its commands is not known to it.
 
 use super::machine::Input;
+use super::queues::{self, Known, Queues};
 use super::scripts::{self, Call, run_brisk};
 use super::{Happening, MS, Phase, World, one_of};
 use crate::answer::Answer;
 use base::rng::Rng;
 use base::{ClientId, NodeId};
+use data::waits::How;
 use edge::{Session, SessionConfig, Step};
 use history::{Command, OpId, Reply};
-use node::{Now, Queued, Request, Transaction};
+use node::{Ending, Now, Queued, Request, Transaction};
 use std::collections::VecDeque;
 
 #[derive(Debug)]
@@ -30,10 +32,25 @@ struct Connection {
     /// Replies that are not whole.
     output: Vec<u8>,
     taken: Vec<u8>,
-    /// What was asked, in order; nothing for a command whose answer says nothing.
-    sent: VecDeque<Option<OpId>>,
+    /// What was asked, in order.
+    sent: VecDeque<Sent>,
     /// When it leaves, unless it is answered before.
     leaves_at: u64,
+}
+
+/// What a reply is to be taken for.
+#[derive(Debug)]
+enum Sent {
+    /// The answer says nothing.
+    Nothing,
+    /// An operation of the history.
+    Op(OpId),
+    /// A member of a queue.
+    Push { member: String },
+    /// A call that may wait at a queue, without end or not.
+    Wait { queue: String, endless: bool },
+    /// All members of a queue.
+    Left { queue: String },
 }
 
 const KEYS: u64 = 4;
@@ -47,6 +64,12 @@ impl Client {
 
     pub(super) fn waits(&self) -> bool {
         self.connection.as_ref().is_some_and(|one| !one.sent.is_empty())
+    }
+
+    /// True if it has asked for something that may never come.
+    pub(super) fn waits_without_end(&self) -> bool {
+        let endless = |sent: &Sent| matches!(sent, Sent::Wait { endless: true, .. });
+        self.connection.as_ref().is_some_and(|one| one.sent.iter().any(endless))
     }
 
     /// The node that it is connected to.
@@ -107,7 +130,12 @@ impl World {
         }
         self.leave_if_late(at);
         let waits = self.clients[at].connection.as_ref().map_or(usize::MAX, |one| one.sent.len());
-        if waits == 0 || (waits as u64) < self.mood.pipeline_max {
+        if self.rng.one_in(60) {
+            self.end_a_wait(at);
+        }
+        if (waits == 0 || (waits as u64) < self.mood.pipeline_max) && self.rng.one_in(5) {
+            self.ask_queue(at);
+        } else if waits == 0 || (waits as u64) < self.mood.pipeline_max {
             let words = self.clients[at].draw(&mut self.rng);
             if self.rng.one_in(5) {
                 return self.ask_by_script(at, &words);
@@ -142,9 +170,59 @@ impl World {
 
     /// A client's connection ends.
     pub(super) fn leave(&mut self, at: usize) {
-        if let Some(connection) = self.clients[at].connection.take() {
-            self.connections.remove(&connection.id);
+        let Some(connection) = self.clients[at].connection.take() else { return };
+        self.connections.remove(&connection.id);
+        for sent in &connection.sent {
+            if let Sent::Wait { queue, .. } = sent {
+                self.checks.queues.lose(queue);
+                self.count("waits lost with their client");
+            }
         }
+        if let Some(seq) = connection.session.waits() {
+            self.input(connection.node, Input::LetGo(connection.id, seq, Ending::Gone));
+        }
+    }
+
+    /// Another client ends the wait of this one.
+    fn end_a_wait(&mut self, at: usize) {
+        let how = if self.rng.one_in(2) { How::Nil } else { How::Error };
+        let Some(connection) = &self.clients[at].connection else { return };
+        let (node, id) = (connection.node, connection.id);
+        if let Some(seq) = connection.session.waits() {
+            self.count("waits ended by another client");
+            self.input(node, Input::LetGo(id, seq, Ending::Told(how)));
+        }
+    }
+
+    /// A client pushes to a queue, or waits at one.
+    fn ask_queue(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        client.next_value += 1;
+        let words = queues::draw(&mut self.rng, format!("{}.{}", client.name, client.next_value));
+        let sent = match words.as_slice() {
+            [name, queue, member] if name == "RPUSH" => {
+                self.checks.queues.push(queue, member);
+                Sent::Push { member: member.clone() }
+            }
+            [_, queue, timeout] => Sent::Wait { queue: queue.clone(), endless: timeout == "0" },
+            _ => unreachable!("these are all"),
+        };
+        self.send_words(at, &words, sent);
+    }
+
+    pub(super) fn ask_what_is_left(&mut self, at: usize, queue: &str) {
+        let words = ["LRANGE", queue, "0", "-1"].map(str::to_owned);
+        self.send_words(at, &words, Sent::Left { queue: queue.to_owned() });
+    }
+
+    fn send_words(&mut self, at: usize, words: &[String], sent: Sent) {
+        let patience = one_of(&mut self.rng, PATIENCE_NS);
+        let connection = self.clients[at].connection.as_mut().expect("who asks is connected");
+        connection.leaves_at = self.now + patience;
+        connection.put(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        connection.sent.push_back(sent);
+        let node = connection.node;
+        self.input(node, Input::Client(at));
     }
 
     /// A client sends a command, or a transaction of several.
@@ -162,12 +240,12 @@ impl World {
             connection.put(&["MULTI"]);
             borrowed.iter().for_each(|words| connection.put(words));
             connection.put(&["EXEC"]);
-            connection.sent.extend((0..=borrowed.len()).map(|_| None));
+            connection.sent.extend((0..=borrowed.len()).map(|_| Sent::Nothing));
             let lists: Vec<&[&str]> = borrowed.iter().map(Vec::as_slice).collect();
             Command::transaction(&lists)
         };
         let op = self.checks.history.invoke(client.name, command.expect("the checker knows these"), self.now);
-        connection.sent.push_back(Some(op));
+        connection.sent.push_back(Sent::Op(op));
         let node = connection.node;
         self.input(node, Input::Client(at));
     }
@@ -186,11 +264,11 @@ impl World {
         connection.leaves_at = self.now + patience;
         if call == Call::Function && self.rng.one_in(3) {
             connection.put(&scripts::load().each_ref().map(String::as_str));
-            connection.sent.push_back(None);
+            connection.sent.push_back(Sent::Nothing);
         }
         connection.put(&words.iter().map(String::as_str).collect::<Vec<_>>());
         let op = self.checks.history.invoke(client.name, command, self.now);
-        connection.sent.push_back(Some(op));
+        connection.sent.push_back(Sent::Op(op));
         let node = connection.node;
         self.count("scripts asked");
         self.input(node, Input::Client(at));
@@ -263,26 +341,77 @@ impl World {
             connection.taken.get(from..).filter(|rest| !rest.is_empty()).and_then(Answer::read)
         {
             from += used;
-            let Some(op) = connection.sent.pop_front().expect("nothing_is_answered_twice") else { continue };
-            let reply = told(answer);
+            let sent = connection.sent.pop_front().expect("nothing_is_answered_twice");
+            if matches!(sent, Sent::Nothing) {
+                continue;
+            }
             self.answered += 1;
+            let reply = told(answer);
             if let Reply::Error(text) = &reply {
                 let kinds = [
                     ("INDOUBT", "answer: in doubt"),
                     ("NOQUORUM", "answer: no quorum"),
                     ("TRYAGAIN", "answer: try again"),
                     ("CROSSSHARD", "answer: cross-shard"),
+                    ("UNBLOCKED", "answer: unblocked"),
                     ("BUSY", "answer: busy"),
                     ("ERR Function not found", "answer: no function"),
+                    ("OOM", "answer: out of memory"),
+                    ("EXECABORT Transaction discarded because of: OOM", "answer: out of memory"),
                 ];
                 let kind = kinds.iter().find(|(code, _)| text.starts_with(code)).map(|(_, kind)| *kind);
                 let kind = kind.unwrap_or_else(|| panic!("clients_understand_errors: {text}"));
                 *self.counts.entry(kind).or_default() += 1;
             }
-            self.checks.history.returned(op, reply, self.now);
+            let queues = &mut self.checks.queues;
+            match sent {
+                Sent::Nothing => {}
+                Sent::Op(op) => self.checks.history.returned(op, reply, self.now),
+                Sent::Push { member } => queues.on_pushed(&member, known(&reply)),
+                Sent::Wait { queue, .. } => {
+                    queues.waited += 1;
+                    if on_wait_ended(queues, &queue, &reply) {
+                        *self.counts.entry("waits served").or_default() += 1;
+                    }
+                }
+                Sent::Left { queue } => queues.no_member_is_lost(&queue, &texts(&reply)),
+            }
         }
         connection.taken.drain(..from);
     }
+}
+
+/// What a client knows of its push by the reply.
+fn known(reply: &Reply) -> Known {
+    match reply {
+        Reply::Int(_) => Known::Done,
+        Reply::Error(text) if text.starts_with("INDOUBT") => Known::Nothing,
+        _ => Known::Refused,
+    }
+}
+
+/// A call that waited is answered; true if something served it.
+fn on_wait_ended(queues: &mut Queues, queue: &str, reply: &Reply) -> bool {
+    match texts(reply).as_slice() {
+        [of, member] => {
+            assert_eq!(of, queue, "who_waits_is_served_at_his_queue");
+            queues.get(queue, member);
+            return true;
+        }
+        _ if matches!(reply, Reply::Error(text) if text.starts_with("INDOUBT")) => queues.lose(queue),
+        _ => {}
+    }
+    false
+}
+
+/// The texts of a list.
+fn texts(reply: &Reply) -> Vec<String> {
+    let Reply::List(parts) = reply else { return Vec::new() };
+    let text = |part: &Reply| match part {
+        Reply::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        other => panic!("members are texts, not {other:?}"),
+    };
+    parts.iter().map(text).collect()
 }
 
 impl Connection {

@@ -28,7 +28,7 @@ impl World {
     }
 
     /// Runs until `done` holds; a panic that names the rule if that takes too long.
-    fn until(&mut self, rule: &str, done: impl Fn(&Self) -> bool) {
+    pub(super) fn until(&mut self, rule: &str, done: impl Fn(&Self) -> bool) {
         let end = self.now + HEALING_NS;
         while !done(self) {
             assert!(self.now < end, "{rule}: not in {} ms\n{}", HEALING_NS / MS, self.told());
@@ -45,7 +45,22 @@ impl World {
 
     pub(super) fn every_command_is_answered(&mut self) {
         self.phase = Phase::Quiet;
+        // Nothing is pushed any more: who waits without end does so.
+        for client in 0..self.clients.len() {
+            if self.clients[client].waits_without_end() {
+                self.leave(client);
+            }
+        }
         self.until("every_command_is_answered", |world| !world.clients.iter().any(super::Client::waits));
+    }
+
+    /// Those whose clients are gone are let go; whose time was called over leaves with the next entry.
+    pub(super) fn nobody_waits_whom_nobody_knows(&mut self) {
+        self.until("nobody_waits_whom_nobody_knows", |world| {
+            let mut waits =
+                world.lives().flat_map(|(_, life)| life.lane.keyspaces()).map(|(_, keyspace)| keyspace.waits());
+            waits.all(|waits| waits.lines().flat_map(|(.., ids)| ids).all(|id| waits.until(id).is_some()))
+        });
     }
 
     /// All replicas have applied the same, and so their states are the same.
@@ -91,7 +106,7 @@ impl World {
             lines.push(format!("{node}: stopped {} turning {} inbox {}", life.stopped, life.turning, life.inbox.len()));
             lines.extend(life.lane.statuses().map(|(shard, status)| format!("  {shard}: {status:?}")));
         }
-        lines.push(format!("clients that wait: {}", self.clients.iter().filter(|one| one.waits()).count()));
+        lines.extend(self.clients.iter().filter(|one| one.waits()).map(|one| format!("waits: {one:?}")));
         lines.join("\n")
     }
 }

@@ -8,11 +8,12 @@ use crate::disk::SimDisk;
 use base::record::SnapshotMark;
 use base::rng::Rng;
 use base::roster::Card;
-use base::{Instant, LaneId, NodeId, ShardId};
+use base::{ClientId, Instant, LaneId, NodeId, ShardId};
 use consensus::{Envelope, Write};
 use data::Keyspace;
 use data::batch::Batch;
-use node::{Founding, Lane, LaneConfig, Now, Outbox, RecoveredReplica, Routing, ScriptTimes, SnapshotNews};
+use data::keyspace::Listening;
+use node::{Ending, Founding, Lane, LaneConfig, Now, Outbox, RecoveredReplica, Routing, ScriptTimes, SnapshotNews};
 use script::Engine;
 use std::collections::{BTreeMap, VecDeque};
 use storage::{SnapshotReader, StorageError, Wal, WalOptions};
@@ -75,6 +76,8 @@ pub(super) enum Input {
     Batch(Box<Batch>),
     /// A client has sent something.
     Client(usize),
+    /// A call that waits is to end.
+    LetGo(ClientId, u64, Ending),
     Timer,
 }
 
@@ -167,6 +170,8 @@ impl Machine {
         let card = Card { peers: address(self.id), resp: at("6379"), cluster: at("6381"), admin: at("7379") };
         lane.keep_roster(Founding { members, card });
         lane.set_script_times(ScriptTimes { busy_ms: 300, limit_ms: 0 });
+        lane.set_memory(mood.memory);
+        lane.listen(Listening { events: true, ..Listening::default() });
         self.lives += 1;
         let groups = self.routing.groups().count();
         self.life = Some(Life {

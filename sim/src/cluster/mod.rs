@@ -11,7 +11,9 @@ mod faults;
 mod finish;
 mod keeper;
 mod machine;
+mod memory;
 mod network;
+mod queues;
 mod scripts;
 mod turn;
 
@@ -22,6 +24,7 @@ use checks::Checks;
 use client::Client;
 use machine::{Input, Machine};
 use network::Network;
+use node::Memory;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -64,6 +67,8 @@ struct Mood {
     sync_ns_max: u64,
     turn_ns_max: u64,
     pipeline_max: u64,
+    /// What each node may use, and what it does about more.
+    memory: Memory,
     segment_bytes: u64,
     snapshot_after_bytes: u64,
 }
@@ -148,8 +153,10 @@ impl World {
         world.heal();
         world.a_healed_cluster_serves();
         world.every_command_is_answered();
+        world.nobody_waits_whom_nobody_knows();
         world.replicas_become_equal();
         world.last_reads();
+        world.queues_are_whole();
         world.histories_are_linearizable();
         world.tally()
     }
@@ -164,9 +171,12 @@ impl World {
             sync_ns_max: one_of(&mut rng, [MS / 2, 4 * MS, 30 * MS]),
             turn_ns_max: one_of(&mut rng, [MS / 20, MS / 2]),
             pipeline_max: one_of(&mut rng, [1, 1, 4]),
+            memory: Memory::default(),
             segment_bytes,
             snapshot_after_bytes: segment_bytes * (2 + rng.below(3)),
         };
+        // Of its own: seeds that are known for what they found draw what they drew.
+        let mood = Mood { memory: memory::drawn(&mut Rng::new(!seed), mood.shards), ..mood };
         let (count, clients) = (one_of(&mut rng, [3, 3, 3, 5]), 3 + rng.below(4));
         let network = Network::new(&mut rng);
         let mut world = Self {
@@ -270,6 +280,7 @@ impl World {
         self.commands.iter().for_each(|(name, n)| _ = tally.commands.insert((*name).to_owned(), *n));
         tally.events_by("steps", self.steps);
         tally.events_by("virtual milliseconds", self.now / MS);
+        tally.events_by("waits begun", self.checks.queues.waited);
         self.counts.iter().for_each(|(name, n)| tally.events_by(name, *n));
         self.machines.values().for_each(|machine| tally.disk(machine.disk.counts()));
         tally
@@ -280,6 +291,7 @@ impl World {
 pub const REQUIRED: &[&str] = &[
     "answer: in doubt",
     "answer: no quorum",
+    "answer: out of memory",
     "answer: try again",
     "client gave up",
     "clock: wall jumped",
@@ -289,6 +301,7 @@ pub const REQUIRED: &[&str] = &[
     "crash: a sync failed",
     "disk sectors lost",
     "entries applied",
+    "eviction",
     "leaders deposed",
     "leaders elected",
     "link broken",
@@ -302,4 +315,8 @@ pub const REQUIRED: &[&str] = &[
     "snapshot installed",
     "snapshots",
     "states compared",
+    "waits begun",
+    "waits served",
+    "waits lost with their client",
+    "waits ended by another client",
 ];

@@ -46,7 +46,7 @@ impl World {
         self.end_turn(node, now);
     }
 
-    fn living(&mut self, node: NodeId) -> &mut Life {
+    pub(super) fn living(&mut self, node: NodeId) -> &mut Life {
         self.machine(node).life_mut().expect("a turn is of a living process")
     }
 
@@ -80,6 +80,7 @@ impl World {
                 self.living(node).cutting = true;
             }
             Input::Timer => lane.on_timer(now, out),
+            Input::LetGo(client, seq, ending) => lane.let_go(now, client, seq, ending, out),
             Input::Client(_) => unreachable!("served above"),
         }
     }
@@ -107,6 +108,7 @@ impl World {
         life.out.garbage.clear();
         let again = life.cutting;
         assert!(life.out.sends.is_empty(), "there is one lane");
+        self.note_evictions(node);
         self.observe(node);
         self.journal(node);
         self.plan_keep(node);
@@ -172,7 +174,7 @@ impl World {
                 }
                 Event::ClockOff { behind_ms: 0 } => self.count("clock: known to be right again"),
                 Event::ClockOff { .. } => self.count("clock: known to be wrong"),
-                Event::Ready { .. } | Event::Regrouped { .. } => {}
+                Event::Ready { .. } | Event::Regrouped { .. } | Event::Evicted { .. } => {}
                 Event::BadEntry { shard, index } => panic!("entries_can_be_read: {index} of {shard} on {node}"),
             }
         }

@@ -22,7 +22,9 @@ impl Model {
             }
             "persist" => {
                 let Some(held) = held.filter(|held| held.dies_at.is_some()) else { return Answer::Int(0) };
+                let keeps = self.keeps(db, key);
                 self.put(db, key, held.value, None);
+                self.set_keeps(db, key, keeps);
                 Answer::Int(1)
             }
             "expire" | "pexpire" | "expireat" | "pexpireat" => self.do_expire(name, now, db, words),
@@ -32,7 +34,9 @@ impl Model {
                     return Answer::Int(0);
                 }
                 if key != words[2] {
+                    let keeps = self.keeps(db, key);
                     self.put(db, words[2], held.value.clone(), held.dies_at);
+                    self.set_keeps(db, words[2], keeps);
                     self.remove(db, key);
                 }
                 if name == "renamenx" { Answer::Int(1) } else { Answer::ok() }
@@ -44,7 +48,9 @@ impl Model {
                     return error("ERR source and destination objects are the same");
                 }
                 let Some(held) = held.filter(|_| self.get(to, key, now).is_none()) else { return Answer::Int(0) };
+                let keeps = self.keeps(db, key);
                 self.put(to, key, held.value.clone(), held.dies_at);
+                self.set_keeps(to, key, keeps);
                 self.remove(db, key);
                 Answer::Int(1)
             }
@@ -78,7 +84,11 @@ impl Model {
             return Answer::Int(0);
         }
         match u64::try_from(at) {
-            Ok(at) if at > now => self.put(db, words[1], held.value.clone(), Some(at)),
+            Ok(at) if at > now => {
+                let keeps = self.keeps(db, words[1]);
+                self.put(db, words[1], held.value.clone(), Some(at));
+                self.set_keeps(db, words[1], keeps);
+            }
             _ => drop(self.remove(db, words[1])),
         }
         Answer::Int(1)
@@ -104,7 +114,9 @@ impl Model {
         if self.get(to, words[2], now).is_some() && !replace {
             return Answer::Int(0);
         }
+        let keeps = self.keeps(db, words[1]);
         self.put(to, words[2], held.value.clone(), held.dies_at);
+        self.set_keeps(to, words[2], keeps);
         Answer::Int(1)
     }
 }

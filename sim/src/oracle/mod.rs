@@ -5,6 +5,7 @@
 
 mod bits;
 mod content;
+mod fills;
 mod hashes;
 mod keys;
 mod lcs;
@@ -17,11 +18,13 @@ mod sketches;
 mod sort;
 pub mod streams;
 mod strings;
+mod waits;
 mod zsets;
 
 use crate::answer::{Answer, Expected};
 pub use content::Content;
 use std::collections::{BTreeMap, BTreeSet};
+pub use waits::{Served, Waiting, timeout_ms};
 
 /// What a key holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +54,8 @@ pub struct Model {
     /// Which bucket a key belongs to: told by the shard, since a collision may abort an EXEC.
     buckets: BTreeMap<(u8, Vec<u8>), u32>,
     memory: once::Memory,
+    fills: fills::Fills,
+    line: waits::Line,
     /// Texts that were loaded.
     loaded: BTreeSet<String>,
 }
@@ -99,8 +104,10 @@ impl Model {
         let dead = |held: &Held| held.dies_at.is_some_and(|at| at <= stamp);
         let gone: Vec<_> = self.keys.iter().filter(|(_, held)| dead(held)).map(|(key, _)| key.clone()).collect();
         for key in gone {
-            self.keys.remove(&key);
+            let keeps = self.keeps(key.0, &key.1);
+            let held = self.keys.remove(&key).expect("it was just there");
             self.changed(key.0, &key.1);
+            self.outlive(&key, &held.value, held.dies_at.expect("it has died"), keeps);
         }
         self.forget(stamp);
     }
@@ -122,9 +129,8 @@ impl Model {
         asked.words[1..].iter().map(seen).collect()
     }
 
-    /// EXEC in the current entry: what it must answer, after it has taken effect; `told` as in [`Model::take_effect`].
-    pub fn exec(&mut self, watches: &[Watch], commands: &[Asked], told: Option<&Answer>) -> Expected {
-        let now = self.stamp;
+    /// EXEC at `now`, the current entry's stamp unless it only reads: what it must answer, after it has taken effect; `told` as in [`Model::take_effect`].
+    pub fn exec(&mut self, now: u64, watches: &[Watch], commands: &[Asked], told: Option<&Answer>) -> Expected {
         let broken = |one: &Watch| self.version(one.bucket) != one.version || one.dies_at.is_some_and(|at| at <= now);
         if watches.iter().any(broken) {
             return Expected::Is(Answer::NilArray);
@@ -170,13 +176,14 @@ impl Model {
             "flushall" => self.flush(None),
             _ => {
                 let members = self.hash(&name, now, asked.db, &words);
+                let members = members.or_else(|| self.fills(&name, now, asked.db, &words, told));
                 let members = members.or_else(|| self.set_of(&name, now, asked.db, &words, told));
                 let members = members.or_else(|| self.payload(&name, now, asked.db, &words));
                 let members = members.or_else(|| self.sort(&name, now, asked.db, &words));
                 if let Some(expected) = members.or_else(|| self.zset(&name, now, asked.db, &words)) {
                     return expected;
                 }
-                let families = [Self::string, Self::list, Self::stream, Self::bitmap, Self::sketch];
+                let families = [Self::string, Self::list, Self::take_first, Self::stream, Self::bitmap, Self::sketch];
                 let answer = families.iter().find_map(|family| family(self, &name, now, asked.db, &words));
                 answer.unwrap_or_else(|| self.generic(&name, now, asked.db, &words))
             }
@@ -208,11 +215,23 @@ impl Model {
         if self.keys.remove(&(db, key.to_vec())).is_some() {
             self.changed(db, key);
         }
+        self.forget_fills(db, key);
         alive
+    }
+
+    /// A key goes for want of memory: as if it were deleted.
+    pub fn evict(&mut self, db: u8, key: &[u8]) {
+        if self.keys.contains_key(&(db, key.to_vec())) {
+            self.remove(db, key);
+        } else {
+            self.forget_outliving(db, key);
+        }
     }
 
     fn changed(&mut self, db: u8, key: &[u8]) {
         *self.versions.entry(self.bucket(db, key)).or_default() += 1;
+        self.wake(db, key);
+        self.forget_fills(db, key);
     }
 
     fn bucket(&self, db: u8, key: &[u8]) -> u32 {
@@ -242,7 +261,11 @@ impl Model {
             }
             let before = self.keys.len();
             self.keys.retain(|(of, _), _| *of != one);
-            self.flushes += u64::from(self.keys.len() < before);
+            if self.keys.len() < before {
+                self.flushes += 1;
+                self.wake_groups(one);
+            }
+            self.forget_all_fills(one);
         }
         Answer::ok()
     }
@@ -314,13 +337,13 @@ mod tests {
         model.pass_time(10);
         model.run(10, &asked("SET a 1 PX 5"));
         let watches = model.watch(0, 10, &asked("WATCH a"));
-        assert!(matches!(model.exec(&watches, &[], None), Expected::All(_)));
+        assert!(matches!(model.exec(10, &watches, &[], None), Expected::All(_)));
         model.run(10, &asked("SET b 1"));
-        assert!(matches!(model.exec(&watches, &[], None), Expected::All(_)));
+        assert!(matches!(model.exec(10, &watches, &[], None), Expected::All(_)));
         let other = model.watch(0, 10, &asked("WATCH b"));
         model.run(10, &asked("DEL b"));
-        assert_eq!(model.exec(&other, &[], None), is(Answer::NilArray));
+        assert_eq!(model.exec(10, &other, &[], None), is(Answer::NilArray));
         model.pass_time(15);
-        assert_eq!(model.exec(&watches, &[], None), is(Answer::NilArray));
+        assert_eq!(model.exec(15, &watches, &[], None), is(Answer::NilArray));
     }
 }

@@ -47,7 +47,7 @@ impl Model {
     /// A transaction under an id.
     pub fn exec_once(&mut self, id: &str, watches: &[Watch], commands: &[Asked], told: Option<&Answer>) -> Expected {
         self.known(id, commands, true).unwrap_or_else(|| {
-            let expected = self.exec(watches, commands, told);
+            let expected = self.exec(self.stamp, watches, commands, told);
             self.remember(id, commands.to_vec(), true, expected, told)
         })
     }

@@ -79,7 +79,7 @@ impl Workload {
         key(group, at)
     }
 
-    fn side(rng: &mut Rng) -> Vec<u8> {
+    pub(super) fn side(rng: &mut Rng) -> Vec<u8> {
         if rng.one_in(30) { b"up".to_vec() } else { one_of(rng, &["LEFT", "right"]) }
     }
 }

@@ -1,6 +1,7 @@
 //! What simulated clients ask: every command of the shard, its options, its errors, over few keys so that they meet.
 
 mod bits;
+mod fills;
 mod hashes;
 mod lists;
 mod payloads;
@@ -8,10 +9,12 @@ pub mod scripts;
 mod sets;
 mod sort;
 mod streams;
+mod waits;
 mod zsets;
 
 use crate::oracle::Asked;
 use base::rng::Rng;
+use std::collections::VecDeque;
 
 /// How many keys there are, in how many groups of one hashtag, in how many databases.
 ///
@@ -38,7 +41,13 @@ pub struct Habits {
 
 /// All keys.
 pub fn keys() -> impl Iterator<Item = Vec<u8>> {
-    (0..GROUPS).flat_map(|group| (0..KEYS_PER_GROUP).map(move |at| key(group, at)))
+    let of = |group| {
+        (0..KEYS_PER_GROUP)
+            .map(move |at| key(group, at))
+            .chain((0..waits::QUEUES).map(move |at| waits::queue(group, at)))
+            .chain((0..fills::CACHES).map(move |at| fills::cache(group, at)))
+    };
+    (0..GROUPS).flat_map(of)
 }
 
 fn key(group: u64, at: u64) -> Vec<u8> {
@@ -51,6 +60,8 @@ pub struct Workload {
     habits: Habits,
     /// Makes every value unique.
     drawn: u64,
+    /// What clients were given for caches, the last last: database, key and token.
+    tokens: VecDeque<(u8, Vec<u8>, i64)>,
 }
 
 /// Single-key commands and how often each is drawn.
@@ -104,7 +115,7 @@ impl Workload {
     /// Commands of these habits.
     #[must_use]
     pub fn new(habits: Habits) -> Self {
-        Self { habits, drawn: 0 }
+        Self { habits, drawn: 0, tokens: VecDeque::new() }
     }
 
     /// True if a transaction begins here.

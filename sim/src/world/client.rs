@@ -17,6 +17,8 @@ struct Sent {
     seq: Option<u64>,
     /// What of it would be sent again.
     promise: Option<Promise>,
+    /// The database and key for which it may be given a token.
+    fills: Option<(u8, Vec<u8>)>,
 }
 
 /// One connection and its client.
@@ -41,6 +43,10 @@ pub struct Client {
     seen: VecDeque<String>,
     /// Answers to what went under an id.
     kept: Vec<(Promise, Answer)>,
+    /// Tokens that it was given: database, key and token.
+    pub given: Vec<(u8, Vec<u8>, i64)>,
+    /// The call of which somebody has said that it be let go.
+    pub let_go: Option<u64>,
 }
 
 impl Client {
@@ -61,6 +67,8 @@ impl Client {
             answered: 0,
             seen: VecDeque::new(),
             kept: Vec::new(),
+            given: Vec::new(),
+            let_go: None,
         }
     }
 
@@ -87,7 +95,8 @@ impl Client {
         let same = asked.name() == name && asked.words.iter().map(Vec::as_slice).eq(words.iter().copied());
         assert!(same && asked.db == db, "commands_arrive_as_they_were_sent: {asked} became {name} in database {db}");
         let promise = (name == "once").then(|| promise(&asked, vec![asked.clone()]));
-        self.sent.push_back(Sent { text: asked.to_string(), expected: None, seq: Some(seq), promise });
+        let fills = (name == "getfill").then(|| (db, asked.words[1].clone()));
+        self.sent.push_back(Sent { text: asked.to_string(), expected: None, seq: Some(seq), promise, fills });
         asked
     }
 
@@ -102,7 +111,7 @@ impl Client {
             promise(&asked, frames.collect())
         });
         let text = format!("{asked} of {}", queued.len());
-        self.sent.push_back(Sent { text, expected: None, seq: Some(seq), promise });
+        self.sent.push_back(Sent { text, expected: None, seq: Some(seq), promise, fills: None });
         (std::mem::take(&mut self.watches), queued)
     }
 
@@ -135,7 +144,7 @@ impl Client {
             }
         };
         let expected = Some(Expected::Is(answer));
-        self.sent.push_back(Sent { text: asked.to_string(), expected, seq: None, promise: None });
+        self.sent.push_back(Sent { text: asked.to_string(), expected, seq: None, promise: None, fills: None });
     }
 
     /// What was answered under ids.
@@ -178,6 +187,14 @@ impl Client {
                 self.seen
             );
             self.answered += 1;
+            if let (Some((db, key)), Answer::Array(parts)) = (sent.fills, &answer)
+                && let [Answer::Bulk(what), _, Answer::Int(number)] = parts.as_slice()
+            {
+                *counts.entry(format!("getfill: {}", String::from_utf8_lossy(what))).or_default() += 1;
+                if what == b"FILL" {
+                    self.given.push((db, key, *number));
+                }
+            }
             if matches!(answer, Answer::NilArray) {
                 *counts.entry("exec aborted".to_owned()).or_default() += 1;
             } else if matches!(answer, Answer::Error(_)) {

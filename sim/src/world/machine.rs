@@ -10,8 +10,8 @@ use consensus::{Envelope, Write};
 use data::Keyspace;
 use data::batch::Batch;
 use node::{
-    Lane, LaneConfig, LaneMessage, Now, Outbox, RecoveredReplica, Routing, ScriptTimes, SnapshotNews, SnapshotStep,
-    SnapshotWaiting,
+    Lane, LaneConfig, LaneMessage, Memory, Now, Outbox, RecoveredReplica, Routing, ScriptTimes, SnapshotNews,
+    SnapshotStep, SnapshotWaiting,
 };
 use script::{Engine, Limits};
 use std::collections::{BTreeMap, VecDeque};
@@ -31,6 +31,8 @@ pub struct Shape {
     pub queued_one_in: u64,
     /// Outcomes are kept for so long.
     pub once_kept_ms: u64,
+    /// What the machine may use, and what it does about more.
+    pub memory: Memory,
 }
 
 /// What a lane may find in its mailbox.
@@ -119,6 +121,7 @@ impl Machine {
             started.keep_outcomes_for(shape.once_kept_ms);
             // Steps end what does not end by itself.
             started.set_script_times(ScriptTimes { busy_ms: u64::MAX >> 1, limit_ms: 0 });
+            started.set_memory(shape.memory);
             lanes.push(started);
             outs.push(out);
             mail.push(VecDeque::new());

@@ -6,9 +6,11 @@ mod compare;
 pub mod crashes;
 pub mod ledger;
 pub mod machine;
+mod memory;
 pub mod once;
 mod scripts;
 pub mod serve;
+mod waits;
 
 use crate::disk::SimDisk;
 use crate::tally::Tally;
@@ -106,6 +108,8 @@ impl World {
         }
         world.finish();
         world.tally.runs = 1;
+        world.tally.events_by("waits begun", world.ledgers.iter().map(|ledger| ledger.waited).sum());
+        world.tally.events_by("waits served", world.ledgers.iter().map(|ledger| ledger.served).sum());
         world.tally.disk(world.disk.counts());
         world.tally
     }
@@ -122,6 +126,7 @@ impl World {
             room_bytes: segment_bytes * (1 + rng.below(2)),
             queued_one_in: [1, 2, 20, 1_000_000][usize::try_from(rng.below(4)).expect("small")],
             once_kept_ms: [30, 1_000, 600_000][usize::try_from(rng.below(3)).expect("small")],
+            memory: memory::drawn(seed, shards),
         };
         let habits = Habits {
             cross_one_in: 6,
@@ -259,6 +264,7 @@ impl World {
     }
 
     fn drain(&mut self) -> Result<(), Stopped> {
+        self.let_everybody_go();
         self.boot_ns += 1_000_000;
         for lane in 0..self.machine.lanes.len() {
             self.lane_turn(lane)?;

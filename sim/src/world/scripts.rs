@@ -26,6 +26,13 @@ impl World {
         }
     }
 
+    /// What would be held for it can't be told apart here: a part of an answer shows only with the others. (Clusters have both.)
+    pub(super) fn end_script_of(&mut self, shard: ShardId) {
+        while self.machine.patient.iter().any(|one| one.batch.shard == shard) {
+            self.end_a_script();
+        }
+    }
+
     /// A script that took long comes to its end.
     pub(super) fn end_a_script(&mut self) {
         self.machine.ending = self.machine.patient.pop_front();

@@ -22,7 +22,7 @@ pub(crate) struct Gather {
 }
 
 /// A request as a lane is about to see it.
-pub(super) struct Coming {
+pub(crate) struct Coming {
     shard: ShardId,
     pending: Pending,
     /// A part is executed at once unless it must be logged; its answer does not show.
@@ -39,6 +39,11 @@ impl World {
         }
         let at = usize::try_from(self.rng.below(self.clients.len() as u64)).expect("few clients");
         let id = *self.clients.keys().nth(at).expect("the draw is below the count");
+        if self.clients[&id].session.waits().is_some() && self.rng.one_in(24) {
+            self.end_a_wait(id);
+            let lane = self.lane_of_client(id);
+            return self.lane_turn(lane);
+        }
         let count = 1 + self.rng.below(self.pipeline_max);
         if self.clients[&id].waiting() < 200 {
             for _ in 0..count {
@@ -61,6 +66,14 @@ impl World {
             client.db = db;
         } else if rng.one_in(60) {
             client.send(plain(client.db, if rng.one_in(2) { "ping" } else { "unwatch" }));
+        } else if rng.one_in(5) {
+            client.send(if rng.one_in(2) {
+                workload.wait(rng, client.db, None)
+            } else {
+                workload.serve(rng, client.db, None)
+            });
+        } else if rng.one_in(5) {
+            client.send(workload.fill(rng, client.db, None));
         } else if rng.one_in(10) {
             self.ask_once(id);
         } else if workload.begins_transaction(rng) {
@@ -70,7 +83,13 @@ impl World {
             }
             client.send(plain(client.db, "multi"));
             for _ in 0..rng.below(5) {
-                client.send(workload.draw(rng, client.db, Some(group), shape.shards == 1));
+                let asked = match rng.below(8) {
+                    0 => workload.wait(rng, client.db, Some(group)),
+                    1 | 2 => workload.serve(rng, client.db, Some(group)),
+                    3 => workload.fill(rng, client.db, Some(group)),
+                    _ => workload.draw(rng, client.db, Some(group), shape.shards == 1),
+                };
+                client.send(asked);
             }
             client.send(plain(client.db, if rng.one_in(8) { "discard" } else { "exec" }));
         } else {
@@ -157,8 +176,10 @@ impl World {
                     Scatter::Scan => vec![shard_of_cursor(&asked, routing)],
                     _ => routing.shards().collect(),
                 };
+                let here = |shard: &ShardId| usize::from(routing.lane_of(*shard).0) == lane;
+                shards.iter().copied().filter(here).for_each(|shard| self.end_script_of(shard));
                 self.gathers.insert((id, seq), Gather { wanted: shards.len(), parts: Vec::new() });
-                for shard in shards.into_iter().filter(|shard| usize::from(routing.lane_of(*shard).0) == lane) {
+                for shard in shards.into_iter().filter(here) {
                     let logged = request.command.is_write() || request.joins || self.must_log(shard, id);
                     let pending = Pending::new((id, seq), true, What::Command(asked.clone()));
                     coming.push(Coming { shard, pending, part_is_logged: logged });
@@ -174,7 +195,8 @@ impl World {
                     self.tally.event("cross-shard refusals");
                     self.client(id).expect(seq, Expected::ErrorWith("CROSSSHARD"));
                 } else if usize::from(self.machine.routing.lane_of(shard).0) == lane {
-                    let pending = Pending::new((id, seq), false, What::Command(asked));
+                    let what = self.ledgers[usize::from(shard.0)].what(now, asked);
+                    let pending = Pending::new((id, seq), false, what);
                     coming.push(Coming { shard, pending, part_is_logged: false });
                 }
             }
@@ -233,6 +255,9 @@ impl World {
     }
 
     fn on_mail(&mut self, lane: usize, mail: Mail) {
+        if let Mail::Lane(LaneMessage::Part { shard, .. }) = &mail {
+            self.end_script_of(*shard);
+        }
         let now = self.now();
         match mail {
             Mail::Persisted(envelopes) => {
@@ -248,12 +273,18 @@ impl World {
                         let queued = &request.queued.command;
                         let logged =
                             part && (queued.is_write() || request.joins || self.must_log(*shard, request.client));
-                        let pending = Pending::new((request.client, request.seq), part, What::Command(asked));
+                        let what = self.ledgers[usize::from(shard.0)].what(now, asked);
+                        let pending = Pending::new((request.client, request.seq), part, what);
                         vec![Coming { shard: *shard, pending, part_is_logged: logged }]
                     }
                     LaneMessage::Transaction { shard, transaction, .. } => {
                         let pending = self.pending_exec(transaction);
                         vec![Coming { shard: *shard, pending, part_is_logged: false }]
+                    }
+                    LaneMessage::LetGo { client, seq, ending, .. } => {
+                        let (client, seq, ending) = (*client, *seq, *ending);
+                        self.let_go_in(lane, client, seq, ending);
+                        Vec::new()
                     }
                     LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } | LaneMessage::Roster(_) => Vec::new(),
                     LaneMessage::Everywhere { .. } | LaneMessage::EverywhereAnswer { .. } => Vec::new(),
@@ -264,7 +295,7 @@ impl World {
     }
 
     /// Calls a lane, and tells the ledgers what it did.
-    pub(super) fn call(
+    pub(crate) fn call(
         &mut self,
         lane: usize,
         now: Now,
@@ -294,6 +325,16 @@ impl World {
             }
         }
         self.observe(lane, now);
+        for (client, seq) in answered {
+            for shard in 0..self.ledgers.len() {
+                let over = self.ledgers[shard].time_is_over_before_it_is_told(now, client, seq);
+                let over = over.or_else(|| self.ledgers[shard].time_is_over_held_back(now, client, seq));
+                if let Some(effect) = over {
+                    self.tally.event("waits timed out");
+                    self.on_effect(ShardId(u16::try_from(shard).expect("few shards")), effect);
+                }
+            }
+        }
     }
 
     /// Events and new entries of a lane.
@@ -309,6 +350,7 @@ impl World {
                 }
                 Event::PeerMisbehaved { peer, what } => panic!("a_node_alone_has_no_peers: {peer} sent {what}"),
                 Event::Regrouped { .. } => {}
+                Event::Evicted { keys, .. } => self.tally.events_by("keys evicted", keys as u64),
                 Event::Deposed { shard, .. } => panic!("a_node_alone_leads: shard {shard} was deposed"),
                 Event::ClockOff { .. } => panic!("a_node_alone_has_the_time: {event:?}"),
                 Event::SnapshotSent { .. } | Event::SnapshotInstalled { .. } => {
@@ -317,13 +359,17 @@ impl World {
                 Event::BadEntry { shard, index } => panic!("entry {index} of shard {shard} can't be read"),
             }
         }
+        let mut evictions = false;
         let out = &mut self.machine.outs[lane];
         for write in &out.raft.writes[self.machine.seen_writes[lane]..] {
             if let Record::Append { shard, index, payload: Payload::Data(entry), .. } = &write.record {
-                self.ledgers[usize::from(shard.0)].propose(now, *index, entry.clone());
+                evictions |= self.ledgers[usize::from(shard.0)].propose(now, *index, entry.clone());
             }
         }
         self.machine.seen_writes[lane] = out.raft.writes.len();
+        if evictions {
+            self.keys_go_only_when_there_is_too_much();
+        }
     }
 
     pub(super) fn on_effect(&mut self, shard: ShardId, effect: Effect) {
@@ -372,6 +418,7 @@ impl World {
     pub(crate) fn end_turn(&mut self, lane: usize) -> Result<(), Stopped> {
         loop {
             let now = self.now();
+            self.share_memory(lane);
             self.call(lane, now, Vec::new(), |lane, out| lane.on_turn_end(now, out));
             self.deliver(lane);
             for (to, message) in std::mem::take(&mut self.machine.outs[lane].sends) {
@@ -399,6 +446,9 @@ impl World {
         }
         for client in self.clients.values_mut() {
             client.replies_are_those_of_the_model(&mut self.tally.events);
+            for (db, key, token) in std::mem::take(&mut client.given) {
+                self.workload.note_token(db, key, token);
+            }
         }
         self.settle_promises();
     }

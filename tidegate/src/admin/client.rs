@@ -5,8 +5,9 @@ use crate::clients::Card;
 use crate::clock;
 use crate::lane::{Conn, tell_resumed};
 use crate::shared::{Input, Shared, lock};
-use base::Instant;
+use base::{ClientId, Instant};
 use data::command::containers;
+use data::waits::How;
 use data::{Refused, Reply};
 
 /// CLIENT; `sub` in lower case, its arguments behind it.
@@ -23,7 +24,48 @@ pub fn client(shared: &Shared, conn: &Conn, sub: &[u8], args: &[&[u8]]) -> Reply
             tell_resumed(shared);
             Reply::Ok
         }
+        // A transaction is answered as a whole and at once: there it is not known yet whether something was served meanwhile.
+        b"unblock" => match Unblock::parse(args) {
+            Err(refused) => refused,
+            Ok(unblock) => match unblock.target(shared) {
+                None => Reply::Int(0),
+                Some((lane, client)) => {
+                    shared.mailboxes[lane].put(Input::Unblock { client, how: unblock.how, asker: None });
+                    Reply::Int(1)
+                }
+            },
+        },
         _ => kill(shared, conn, args),
+    }
+}
+
+/// CLIENT UNBLOCK.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unblock {
+    id: u64,
+    pub how: How,
+}
+
+impl Unblock {
+    /// Reads the arguments behind the subcommand.
+    pub fn parse(args: &[&[u8]]) -> Result<Self, Reply> {
+        let how = match args.get(1).map(|word| word.to_ascii_lowercase()).as_deref() {
+            None | Some(b"timeout") => How::Nil,
+            Some(b"error") => How::Error,
+            Some(_) => return Err(error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+        };
+        if args.len() > 2 {
+            return Err(Reply::Error(Refused::Syntax));
+        }
+        let id = number(args.first().copied().unwrap_or_default()).ok_or(Reply::Error(Refused::NotAnInteger))?;
+        Ok(Self { id, how })
+    }
+
+    /// The lane and the handle of the client, if it waits.
+    pub fn target(&self, shared: &Shared) -> Option<(usize, ClientId)> {
+        let clients = lock(&shared.clients);
+        let card = clients.get(&self.id).filter(|card| card.vitals.see().flags.blocked)?;
+        Some((card.lane, card.handle))
     }
 }
 

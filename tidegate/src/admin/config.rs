@@ -3,8 +3,8 @@
 //! CONFIG SET changes all that it names or nothing: every value is checked against its knob before the first is set.
 //! The texts are those of Redis 7.0.
 
-use super::error;
-use crate::lane::tell_listening;
+use super::{error, limit};
+use crate::lane::{tell_listening, tell_memory};
 use crate::log::{self, Level};
 use crate::meters::totals::Totals;
 use crate::settings::Notified;
@@ -56,6 +56,39 @@ const KNOBS: &[Knob] = &[
     fixed("databases", |_| base::limits::DATABASE_COUNT.to_string()),
     fixed("dir", |shared| shared.dir.display().to_string()),
     Knob {
+        name: "latency-monitor-threshold",
+        get: |shared| shared.settings.latency_from_ms().to_string(),
+        kind: Kind::Integer {
+            least: 0,
+            most: i64::MAX,
+            set: |shared, ms| shared.settings.set_latency_from_ms(ms.unsigned_abs()),
+        },
+    },
+    Knob {
+        name: "lfu-decay-time",
+        get: |shared| shared.settings.lfu_decay_minutes().to_string(),
+        kind: Kind::Integer {
+            least: 0,
+            most: i32::MAX as i64,
+            set: |shared, number| {
+                shared.settings.set_lfu_decay_minutes(number.unsigned_abs());
+                tell_memory(shared);
+            },
+        },
+    },
+    Knob {
+        name: "lfu-log-factor",
+        get: |shared| shared.settings.lfu_log_factor().to_string(),
+        kind: Kind::Integer {
+            least: 0,
+            most: i32::MAX as i64,
+            set: |shared, number| {
+                shared.settings.set_lfu_log_factor(number.unsigned_abs());
+                tell_memory(shared);
+            },
+        },
+    },
+    Knob {
         name: "loglevel",
         get: |_| Level::current().redis_name().to_owned(),
         kind: Kind::Word {
@@ -65,8 +98,40 @@ const KNOBS: &[Knob] = &[
     },
     busy("lua-time-limit"),
     Knob { name: "maxclients", get: |shared| shared.settings.clients_max().to_string(), kind: Kind::Clients },
-    fixed("maxmemory", |_| "0".to_owned()),
-    fixed("maxmemory-policy", |_| "noeviction".to_owned()),
+    Knob {
+        name: "maxmemory",
+        get: |shared| shared.settings.memory_bytes_max().to_string(),
+        kind: Kind::Own(|value| {
+            let bytes = limit::bytes(value).ok_or("argument must be a memory value")?;
+            Ok(Box::new(move |shared| {
+                shared.settings.set_memory_bytes_max(bytes);
+                tell_memory(shared);
+            }))
+        }),
+    },
+    Knob {
+        name: "maxmemory-policy",
+        get: |shared| limit::NAMES[usize::from(shared.settings.memory_policy())].to_owned(),
+        kind: Kind::Word {
+            words: &limit::NAMES,
+            set: |shared, word| {
+                shared.settings.set_memory_policy(limit::policy(word).unwrap_or(limit::NO_EVICTION));
+                tell_memory(shared);
+            },
+        },
+    },
+    Knob {
+        name: "maxmemory-samples",
+        get: |shared| shared.settings.memory_samples().to_string(),
+        kind: Kind::Integer {
+            least: 1,
+            most: i32::MAX as i64,
+            set: |shared, number| {
+                shared.settings.set_memory_samples(number.unsigned_abs());
+                tell_memory(shared);
+            },
+        },
+    },
     Knob {
         name: "notify-keyspace-events",
         get: |shared| shared.settings.notified().to_string(),

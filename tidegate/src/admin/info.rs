@@ -49,7 +49,7 @@ fn lines(pairs: &[(&str, &dyn std::fmt::Display)]) -> Lines {
 
 fn server(shared: &Shared, endpoint: Endpoint) -> Lines {
     let (mode, port) = match endpoint {
-        Endpoint::Routing => ("standalone", shared.ports.resp),
+        Endpoint::Routing | Endpoint::Memcached => ("standalone", shared.ports.resp),
         Endpoint::Cluster => ("cluster", shared.ports.cluster),
     };
     let uptime = shared.started.elapsed().as_secs();
@@ -84,17 +84,20 @@ fn clients(shared: &Shared) -> Lines {
 
 fn memory(shared: &Shared) -> Lines {
     let rss = Process::look().resident_bytes.unwrap_or(0);
+    let (used, limit) = (shared.used_bytes(), shared.settings.memory_bytes_max());
+    let peak = Process::look().resident_peak_bytes.unwrap_or(rss);
     let buffers: u64 = lock(&shared.clients).values().map(|card| card.vitals.buffer_bytes()).sum();
     lines(&[
-        ("used_memory", &rss),
-        ("used_memory_human", &human(rss)),
+        ("used_memory", &used),
+        ("used_memory_human", &human(used)),
         ("used_memory_rss", &rss),
         ("used_memory_rss_human", &human(rss)),
+        ("used_memory_rss_peak", &peak),
         ("used_memory_dataset", &shared.keyspace_bytes()),
         ("mem_clients_normal", &buffers),
-        ("maxmemory", &0),
-        ("maxmemory_human", &"0B"),
-        ("maxmemory_policy", &"noeviction"),
+        ("maxmemory", &limit),
+        ("maxmemory_human", &if limit == 0 { "0B".to_owned() } else { human(limit) }),
+        ("maxmemory_policy", &super::limit::NAMES[usize::from(shared.settings.memory_policy())]),
         ("mem_allocator", &"mimalloc"),
     ])
 }
@@ -138,6 +141,7 @@ fn stats(shared: &Shared) -> Lines {
         ("total_commands_processed", &totals.calls()),
         ("rejected_connections", &totals.refused),
         ("total_error_replies", &totals.errors()),
+        ("evicted_keys", &totals.evicted),
         ("pubsub_channels", &sum(|lane| lane.topics[0].get())),
         ("pubsub_patterns", &sum(|lane| lane.topics[1].get())),
         ("pubsubshard_channels", &sum(|lane| lane.topics[2].get())),

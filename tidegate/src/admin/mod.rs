@@ -1,11 +1,20 @@
-//! Commands about the node itself: INFO, CONFIG, CLIENT LIST and KILL, COMMAND, SLOWLOG, DEBUG.
+//! Commands about the node itself: INFO, CONFIG, CLIENT LIST and KILL, COMMAND, SLOWLOG, LATENCY, MEMORY, ACL, DEBUG.
 
+mod acl;
+mod art;
 mod client;
+pub use client::Unblock;
 mod config;
+mod debug;
 mod info;
+pub mod latency;
+pub mod limit;
+mod memory;
 mod output_limits;
 pub mod slowlog;
+mod standing;
 
+use crate::clock;
 use crate::lane::Conn;
 use crate::shared::{Shared, lock};
 use data::command::containers;
@@ -19,19 +28,49 @@ pub fn run(shared: &Shared, conn: &Conn, command: &Command, args: &[&[u8]]) -> R
     match (command.name, sub.as_slice()) {
         ("info", _) => Reply::Verbatim(info::info(shared, conn.endpoint(), &args[1..])),
         ("command", _) => data::command::docs::command(args).into(),
-        ("config" | "client" | "slowlog", b"help") => containers::help(command),
+        (_, b"help") if args.len() == 2 && containers::has(command) => containers::help(command),
         ("config", sub) => config::config(shared, sub, rest),
         ("client", sub) => client::client(shared, conn, sub, rest),
         ("slowlog", sub) => slowlog::slowlog(shared, sub, rest),
+        ("wait", _) => wait(shared, args[1], args[2]),
+        ("latency", sub) => latency::latency(shared, sub, rest),
+        ("memory", sub) => memory::memory(shared, sub),
+        ("acl", sub) => acl::acl(shared, sub, rest),
+        ("module", b"list") => Reply::Array(Vec::new()),
+        ("module", _) => error("ERR there are no modules here; nothing was done"),
+        ("lolwut", _) => art::lolwut(clock::boot().0),
         ("monitor", _) => error("ERR MONITOR isn't allowed for DENY BLOCKING client"),
-        ("debug", b"sleep") => error("ERR DEBUG SLEEP delays its connection, which a transaction is no place for"),
-        ("debug", b"error") if args.len() == 3 => error(&String::from_utf8_lossy(args[2])),
-        _ => error(&format!(
-            "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
-            String::from_utf8_lossy(args.get(1).copied().unwrap_or_default()),
-            command.name.to_uppercase()
-        )),
+        ("debug", sub) => debug::debug(sub, rest).unwrap_or_else(|| unknown(command, args)),
+        (name, _) => standing::standing(shared, name, args),
     }
+}
+
+/// WAIT. Replies leave in order, and each write's once a majority of its shard's voters has it on disk: when this one leaves, that is so
+/// for all before it. More is never known, so there is nothing to wait for.
+fn wait(shared: &Shared, wanted: &[u8], timeout: &[u8]) -> Reply {
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<i64>().ok();
+    match (number(wanted), number(timeout)) {
+        (None, _) => Reply::Error(Refused::NotAnInteger),
+        (_, None) => error("ERR timeout is not an integer or out of range"),
+        (_, Some(..0)) => error("ERR timeout is negative"),
+        _ => Reply::count(lock(&shared.shards).values().map(|shard| shard.voters.len() / 2).min().unwrap_or(0)),
+    }
+}
+
+/// CLIENT UNBLOCK, whose answer comes when it is known whether the client was served meanwhile; nothing for other commands, and
+/// for calls that are refused.
+pub fn unblock(command: &Command, args: &[&[u8]]) -> Option<Unblock> {
+    let [_, sub, rest @ ..] = args else { return None };
+    let meant = command.name == "client" && sub.eq_ignore_ascii_case(b"unblock");
+    meant.then(|| Unblock::parse(rest).ok()).flatten()
+}
+
+fn unknown(command: &Command, args: &[&[u8]]) -> Reply {
+    error(&format!(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+        String::from_utf8_lossy(args.get(1).copied().unwrap_or_default()),
+        command.name.to_uppercase()
+    ))
 }
 
 /// How long DEBUG SLEEP holds its own connection back; nothing for other commands.

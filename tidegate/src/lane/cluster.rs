@@ -3,6 +3,7 @@
 use super::Driver;
 use super::serve::Core;
 use data::Reply;
+use data::command::blocking;
 use edge::cluster::{Place, View};
 use node::{Now, Request};
 use std::sync::Arc;
@@ -27,7 +28,10 @@ impl Driver {
 impl Core<'_> {
     /// A command of a client that asked this node for it, and no other.
     pub(super) fn request_of_cluster(&mut self, view: &View, place: Place, request: Request<'_>) {
-        if let Place::Replica(slot) = place {
+        let waits = blocking::wish(request.command, request.args).is_some();
+        if let Place::Replica(slot) = place
+            && !waits
+        {
             let (shard, bound_ms) = (view.map.shard_of(slot), self.shared.settings.replica_staleness_ms());
             if self.lane.on_replica_read(self.now, shard, bound_ms, &request, self.out) {
                 return;

@@ -6,12 +6,13 @@
 use crate::clients::{Flags, Seen, Vitals};
 use crate::meters::Asked;
 use crate::settings::OutputClass;
-use crate::shared::Endpoint;
+use crate::shared::{Asker, Endpoint};
 use base::limits::OUT_BYTES_SOFT;
 use base::{ClientId, Instant};
 use bytes::Bytes;
+use data::Reply;
 use data::command::pubsub::Topic;
-use edge::{Mode, Push, Session};
+use edge::{Mode, Push, Session, memcached};
 use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -25,6 +26,8 @@ pub struct Conn {
     pub number: u64,
     pub stream: TcpStream,
     pub session: Session,
+    /// On the memcached endpoint: it speaks, and `session` has nothing to do.
+    pub memcached: Option<Box<memcached::session::Session>>,
     /// Bytes that came and are not served yet, behind some that are.
     pub inbuf: Vec<u8>,
     /// Bytes of `inbuf` that are served.
@@ -61,6 +64,10 @@ pub struct Conn {
     /// The client has sent its last byte: behind what there is to read comes the end, and no event of its own.
     pub hung_up: bool,
     pub idle: Idle,
+    /// Its client hung up, or the node stops, while its call waited: unless that is served first, the connection ends.
+    pub hanging: bool,
+    /// Who asked by CLIENT UNBLOCK that its call end.
+    pub unblocker: Option<Asker>,
 }
 
 /// How long nothing has passed, by looks at regular times.
@@ -103,6 +110,7 @@ impl Conn {
             number,
             stream,
             session,
+            memcached: None,
             inbuf: Vec::new(),
             served: 0,
             need_bytes: 0,
@@ -124,12 +132,44 @@ impl Conn {
             queued_lines: Vec::new(),
             hung_up: false,
             idle: Idle::default(),
+            hanging: false,
+            unblocker: None,
         }
     }
 
     /// Where the client came in.
     pub fn endpoint(&self) -> Endpoint {
-        if self.session.cluster().is_some() { Endpoint::Cluster } else { Endpoint::Routing }
+        match (&self.memcached, self.session.cluster()) {
+            (Some(_), _) => Endpoint::Memcached,
+            (None, Some(_)) => Endpoint::Cluster,
+            (None, None) => Endpoint::Routing,
+        }
+    }
+
+    /// The answer to the request `seq`.
+    pub fn on_reply(&mut self, seq: u64, reply: Reply) {
+        match &mut self.memcached {
+            Some(session) => session.on_reply(seq, reply, &mut self.out),
+            None => self.session.on_reply(seq, reply, &mut self.out),
+        }
+    }
+
+    /// Requests whose answers have not left.
+    pub fn pending(&self) -> usize {
+        self.memcached.as_ref().map_or_else(|| self.session.pending(), |session| session.pending())
+    }
+
+    /// True if answers are kept because the client hasn't taken those before them.
+    fn holds(&self) -> bool {
+        self.memcached.as_ref().map_or_else(|| self.session.holds(), |session| session.holds())
+    }
+
+    /// Makes more of the answers that were kept.
+    fn go_on(&mut self) {
+        match &mut self.memcached {
+            Some(session) => session.go_on(&mut self.out),
+            None => self.session.go_on(&mut self.out),
+        }
     }
 
     /// Reads into `buffer`.
@@ -206,7 +246,7 @@ impl Conn {
             if self.queue.is_empty() && self.written == self.out.len() {
                 self.out.clear();
                 self.written = 0;
-                self.session.go_on(&mut self.out);
+                self.go_on();
                 if self.out.is_empty() {
                     if self.out.capacity() > KEPT_BYTES {
                         self.out = Vec::new();
@@ -253,9 +293,9 @@ impl Conn {
     /// it is owed.
     pub fn look(&mut self) -> (u64, u64) {
         let now = (self.idle.read_bytes, self.idle.written_bytes);
-        let owed = self.unwritten() > 0 || self.session.holds();
+        let owed = self.unwritten() > 0 || self.holds();
         let (silent, stuck) = self.idle.looks;
-        let silent = if now.0 == self.idle.seen.0 && self.session.pending() == 0 { silent + 1 } else { 0 };
+        let silent = if now.0 == self.idle.seen.0 && self.pending() == 0 { silent + 1 } else { 0 };
         let stuck = if owed && now.1 == self.idle.seen.1 { stuck + 1 } else { 0 };
         self.idle.seen = now;
         self.idle.looks = (silent, stuck);
@@ -294,7 +334,7 @@ impl Conn {
             monitors: self.session.monitors(),
             subscribed: self.session.is_subscribed(),
             multi: self.session.queued().is_some(),
-            blocked: self.asleep || self.paused,
+            blocked: self.asleep || self.paused || self.session.waits().is_some(),
             tracks: tracking.is_some(),
             redirect_broken: tracking.is_some_and(|one| one.broken),
             broadcast: tracking.is_some_and(|one| matches!(one.mode, Mode::Broadcast(_))),
@@ -313,8 +353,8 @@ impl Conn {
 
     /// True while the next request may be served.
     pub fn may_go_on(&self) -> bool {
-        let stopped = self.closing || self.blocked || self.asleep || self.paused;
-        !stopped && self.out.len() <= OUT_BYTES_SOFT && self.session.pending() <= PENDING_MAX && !self.session.holds()
+        let stopped = self.closing || self.blocked || self.asleep || self.paused || self.session.waits().is_some();
+        !stopped && self.out.len() <= OUT_BYTES_SOFT && self.pending() <= PENDING_MAX && !self.holds()
     }
 
     /// Bytes that the client has not yet taken.

@@ -7,7 +7,7 @@ use crate::clients::Card;
 use crate::shared::{Endpoint, lock};
 use crate::{clock, log};
 use base::ClientId;
-use edge::{Session, SessionConfig};
+use edge::{Session, SessionConfig, memcached};
 use mio::{Interest, Token};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
@@ -32,6 +32,7 @@ impl Driver {
         let stream = mio::net::TcpStream::from_std(stream);
         let place = self.conns.insert(|handle| Conn::new(handle, number, stream, session));
         let conn = self.conns.get_mut(place).expect("it was just put there");
+        conn.memcached = (endpoint == Endpoint::Memcached).then(Box::<memcached::session::Session>::default);
         let (handle, vitals, now) = (conn.handle, conn.vitals.clone(), clock::boot());
         conn.note_vitals(now);
         let descriptor = conn.stream.as_raw_fd();
@@ -59,6 +60,7 @@ impl Driver {
     /// Ends a connection.
     pub(super) fn close(&mut self, place: usize) {
         let Some(mut conn) = self.conns.remove(place) else { return };
+        self.forget_waiting(&mut conn);
         let changes = conn.session.unsubscribe_all();
         listen(&mut self.lane, &self.shared.meters.lanes[usize::from(self.id.0)], &conn, &changes);
         let tracking = conn.session.stop_tracking();

@@ -30,6 +30,7 @@ impl Driver {
     /// another node.
     pub(super) fn go_on_leaving(&mut self, now: Now) {
         if self.stopping {
+            self.hang_up_all(now);
             self.close_idle();
         }
         let Some((until, _)) = self.leaving_until.filter(|_| !self.stopping) else { return };
@@ -43,7 +44,7 @@ impl Driver {
 
     fn close_idle(&mut self) {
         for place in 0..self.conns.places.len() {
-            let owed = |conn: &mut Conn| conn.session.pending() > 0 || conn.unwritten() > 0;
+            let owed = |conn: &mut Conn| conn.pending() > 0 || conn.unwritten() > 0;
             if self.conns.get_mut(place).is_some_and(|conn| !owed(conn)) {
                 self.close(place);
             }

@@ -11,6 +11,10 @@ pub use conn::Conn;
 mod guests;
 mod idle;
 mod leave;
+mod memcached;
+mod memory;
+use memory::follow_memory;
+pub use memory::tell_memory;
 mod monitor;
 mod pause;
 pub use pause::{Pause, tell_resumed};
@@ -19,6 +23,7 @@ mod publish;
 mod scripts;
 mod serve;
 mod slow;
+mod waiting;
 use caches::Trackers;
 use monitor::Monitors;
 pub use scripts::STACK_BYTES;
@@ -86,6 +91,8 @@ pub struct Driver {
     /// What is known of them, for the cluster endpoint.
     pub neighbours: Option<Neighbours>,
     peers_at: std::time::Instant,
+    /// What links brought, empty between turns.
+    peer_events: Vec<crate::peers::Event>,
     /// Told once, when every shard of the lane is served.
     pub ready: Option<Sender<()>>,
 }
@@ -116,7 +123,7 @@ struct Conns {
 pub const WAKER: Token = Token(usize::MAX);
 /// The last of the doors' tokens; those of the others stand before it.
 const DOORS: Token = Token(usize::MAX - 1);
-const FIRST_DOOR: usize = DOORS.0 - 1;
+const FIRST_DOOR: usize = DOORS.0 - 2;
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Polls without waiting after a busy turn.
 const SPINS: u32 = 30;
@@ -164,6 +171,7 @@ impl Driver {
             peers: None,
             neighbours: None,
             peers_at: std::time::Instant::now(),
+            peer_events: Vec::new(),
             ready: None,
         }
     }
@@ -190,6 +198,7 @@ impl Driver {
         let mut events = Events::with_capacity(1024);
         let mut idle = SPINS;
         self.out.next_deadline = Some(clock::boot());
+        follow_memory(&mut self.lane, &self.shared, self.id);
         loop {
             let timeout = self.timeout(idle);
             if let Err(error) = self.poll.poll(&mut events, timeout)
@@ -301,6 +310,7 @@ impl Driver {
             self.persist(writes);
             now = clock::now();
         }
+        self.share_memory();
         self.turn.end(now.boot, &self.shared.meters.lanes[usize::from(self.id.0)]);
         self.tell_lines();
         self.bound_caches();
@@ -377,9 +387,12 @@ impl Driver {
                     self.snapshotting = true;
                 }
                 Input::Kill(client) => self.kill(client),
+                Input::Unblock { client, how, asker } => self.unblock(now, client, how, asker),
+                Input::Answer { client, seq, reply } => self.out.replies.push((client, seq, reply)),
                 Input::Heard(heard) => self.on_heard(&heard),
                 Input::Invalidate { client, keys } => self.take_invalidation(client, &keys),
                 Input::Listen => self.follow_listening(),
+                Input::Memory => follow_memory(&mut self.lane, &self.shared, self.id),
                 Input::Lines(lines) => self.on_lines(&lines),
                 // The paused are looked at each time.
                 Input::Resumed => {}
@@ -436,6 +449,9 @@ impl Driver {
                 node::Event::Deposed { shard, term } => {
                     log::info("lane", "this node leads a shard no more", &[("shard", &shard), ("term", &term)]);
                 }
+                node::Event::Evicted { keys, .. } => {
+                    self.shared.meters.lanes[usize::from(self.id.0)].evicted.add(keys as u64);
+                }
                 node::Event::Regrouped { .. } => self.neighbours.iter_mut().for_each(Neighbours::outdate),
                 _ => {}
             }
@@ -459,7 +475,7 @@ impl Driver {
                     let boxes = &self.shared.mailboxes;
                     let open: usize = boxes.iter().map(|one| one.clients.load(Ordering::Relaxed)).sum();
                     if open as u64 >= self.shared.settings.clients_max() {
-                        self.refuse(stream);
+                        self.refuse(*endpoint, stream);
                         continue;
                     }
                     let fewest =
@@ -483,24 +499,30 @@ impl Driver {
     }
 
     /// Tells a client in one word that there are too many, and closes.
-    fn refuse(&self, mut stream: mio::net::TcpStream) {
+    fn refuse(&self, endpoint: Endpoint, mut stream: mio::net::TcpStream) {
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
         log::debug("lane", "a connection was refused: there are maxclients", &[]);
         // It fits the buffer of a fresh socket; if not, the end of the connection says it too.
-        let _ = stream.write(b"-ERR max number of clients reached\r\n");
+        let word: &[u8] = match endpoint {
+            Endpoint::Memcached => b"ERROR Too many open connections\r\n",
+            Endpoint::Routing | Endpoint::Cluster => b"-ERR max number of clients reached\r\n",
+        };
+        let _ = stream.write(word);
     }
 
     /// Tells the other threads how the lane's shards stand; they may know it somewhat late.
     fn tell(&self) {
-        let (mut sums, mut bytes) = ([(0, 0); 16], 0);
+        let (mut sums, mut bytes, mut used) = ([(0, 0); 16], 0, 0);
         for (_, keyspace) in self.lane.keyspaces() {
             bytes += keyspace.bytes() as u64;
+            used += keyspace.used_bytes() as u64;
             for (db, sum) in (0u8..).zip(&mut sums) {
                 sum.0 += keyspace.len(db);
                 sum.1 += keyspace.expiring(db);
             }
         }
-        self.shared.meters.lanes[usize::from(self.id.0)].keyspace_bytes.set(bytes);
+        self.meters().keyspace_bytes.set(bytes);
+        self.meters().used_bytes.set(used);
         crate::shared::lock(&self.shared.keys)[usize::from(self.id.0)] = sums;
         crate::shared::lock(&self.shared.shards).extend(self.lane.statuses());
     }
@@ -510,7 +532,7 @@ impl Driver {
     }
 
     fn owes_nothing(&self) -> bool {
-        self.out.raft.writes.is_empty() && self.conns.iter().all(|conn| conn.session.pending() == 0)
+        self.out.raft.writes.is_empty() && self.conns.iter().all(|conn| conn.pending() == 0)
     }
 }
 

@@ -90,6 +90,9 @@ pub fn tell_resumed(shared: &crate::shared::Shared) {
 
 /// True if what stands at the front of a connection's input must wait.
 pub(super) fn must_wait(paused: Paused, conn: &Conn, bytes: &[u8]) -> bool {
+    if conn.memcached.is_some() {
+        return paused != Paused::Nothing;
+    }
     match (paused, parse(bytes, Trust::Known)) {
         (Paused::Nothing, _) => false,
         (Paused::All, Parsed::Complete { .. } | Parsed::Inline { .. }) => true,

@@ -16,7 +16,7 @@ impl Driver {
     /// A readiness event of a link, or of their listener.
     pub(super) fn on_peer_ready(&mut self, event: &mio::event::Event) {
         let Some(peers) = &mut self.peers else { return };
-        let mut events = Vec::new();
+        let mut events = std::mem::take(&mut self.peer_events);
         peers.on_ready(event, self.poll.registry(), &mut events);
         self.on_peer_events(events);
     }
@@ -36,7 +36,7 @@ impl Driver {
     /// Goes on with links that had more than a turn's share.
     pub(super) fn go_on_with_peers(&mut self) {
         let Some(peers) = self.peers.as_mut().filter(|peers| peers.has_more()) else { return };
-        let mut events = Vec::new();
+        let mut events = std::mem::take(&mut self.peer_events);
         peers.go_on(self.poll.registry(), &mut events);
         self.on_peer_events(events);
     }
@@ -49,14 +49,14 @@ impl Driver {
         self.on_peer_events(events);
     }
 
-    fn on_peer_events(&mut self, events: Vec<Event>) {
+    fn on_peer_events(&mut self, mut events: Vec<Event>) {
         if let Some(peers) = &self.peers {
             let meters = &self.shared.meters.lanes[usize::from(self.id.0)];
             meters.strangers.set(peers.counts.strangers);
             meters.peers_misbehaved.set(peers.counts.misbehaved);
         }
         let now = clock::now();
-        for event in events {
+        for event in events.drain(..) {
             match event {
                 Event::Message { peer, message } => {
                     self.lane.on_peer(now, peer, message, &mut self.out);
@@ -74,6 +74,10 @@ impl Driver {
                     self.lane.on_peer_lost(now, peer, &mut self.out);
                 }
             }
+        }
+        // A busy turn brings hundreds: a list that grows from nothing each time is memory given back and taken anew.
+        if events.capacity() > self.peer_events.capacity() {
+            self.peer_events = events;
         }
     }
 
@@ -114,7 +118,8 @@ impl Driver {
         }
         let meters = &self.shared.meters.lanes[usize::from(self.id.0)];
         let mut unreached = Vec::new();
-        for (to, message) in std::mem::take(&mut self.out.peers) {
+        let mut messages = std::mem::take(&mut self.out.peers);
+        for (to, message) in messages.drain(..) {
             if let PeerMessage::Everywhere { number, .. } = &message
                 && peers.backlog_bytes(to) > MESSAGES_BACKLOG_MAX
             {
@@ -127,6 +132,8 @@ impl Driver {
                 unreached.push(to);
             }
         }
+        messages.append(&mut self.out.peers);
+        self.out.peers = messages;
         let mut events: Vec<Event> = unreached.into_iter().map(|peer| Event::Lost { peer }).collect();
         peers.flush(self.poll.registry(), &mut events);
         self.on_peer_events(events);

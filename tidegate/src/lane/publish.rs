@@ -32,7 +32,7 @@ impl Driver {
         let Some(conn) = self.conns.get_mut(place) else { return 0 };
         // Clients that know all nodes ask each of them, and add up.
         let reach = match (&call.what, conn.endpoint()) {
-            (Everywhere::Publish(_), _) | (_, Endpoint::Routing) => Reach::Cluster,
+            (Everywhere::Publish(_), _) | (_, Endpoint::Routing | Endpoint::Memcached) => Reach::Cluster,
             (_, Endpoint::Cluster) => Reach::Node,
         };
         let asker = (conn.handle, call.seq);

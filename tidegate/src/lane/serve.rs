@@ -2,12 +2,13 @@
 
 use super::caches::Trackers;
 use super::conn::{Conn, Flushed, Taken};
+use super::memory::follow_memory;
 use super::monitor::Monitors;
 use super::pause::{Paused, must_wait};
 use super::publish::listen;
 use super::slow::{Mark, Slow};
 use super::{Conns, Driver, Sleeper};
-use crate::admin::slowlog;
+use crate::admin::{latency, slowlog};
 use crate::journal::Journal;
 use crate::meters::{LaneMeters, Turn};
 use crate::shared::Shared;
@@ -31,6 +32,10 @@ impl Driver {
         if event.is_readable() || event.is_read_closed() {
             conn.readable = true;
             conn.hung_up |= event.is_read_closed();
+            if conn.session.waits().is_some() && (event.is_error() || event.is_write_closed()) {
+                return self.close(place);
+            }
+            self.hang_up_if_waiting(place);
             self.take_turn(place);
         }
     }
@@ -101,7 +106,7 @@ impl Driver {
     fn on_end(&mut self, place: usize) {
         let Some(conn) = self.conns.get_mut(place) else { return };
         (conn.closing, conn.readable) = (true, false);
-        if conn.unwritten() == 0 && conn.session.pending() == 0 {
+        if conn.unwritten() == 0 && conn.pending() == 0 {
             self.close(place);
         }
     }
@@ -118,6 +123,9 @@ impl Driver {
 
     /// Serves complete requests at the front of `bytes`, up to a turn's share; how many bytes they took.
     fn serve(&mut self, place: usize, bytes: &[u8]) -> usize {
+        if self.conns.get(place).is_some_and(|conn| conn.memcached.is_some()) {
+            return self.serve_memcached(place, bytes);
+        }
         self.show_map(place);
         let (mut at, mut left) = (0, TURN_COST);
         loop {
@@ -148,6 +156,7 @@ impl Driver {
         conn.need_bytes = 0;
         while used < bytes.len() && *left > 0 && conn.may_go_on() && !core.holds_back(conn, &bytes[used..]) {
             let mut taken = 0;
+            conn.session.note_memory(core.lane.is_out_of_memory());
             let step = conn.session.step(&bytes[used..], &mut taken, &mut conn.out);
             if let Step::Inline(frame) = step {
                 next = Next::Inline(frame, taken);
@@ -186,11 +195,12 @@ impl Driver {
         if !conn.out.is_empty() || conn.closing {
             conn.queue_flush(place, flush);
         }
+        self.hang_up_if_waiting(place);
         (used, next)
     }
 
     /// What serves requests, beside the connections.
-    fn core(&mut self, now: Now) -> (Core<'_>, &mut Conns, &mut Vec<usize>) {
+    pub(super) fn core(&mut self, now: Now) -> (Core<'_>, &mut Conns, &mut Vec<usize>) {
         self.turn.begin(now.boot);
         let core = Core {
             lane: &mut self.lane,
@@ -208,6 +218,7 @@ impl Driver {
             turn: &mut self.turn,
             slow: &mut self.slow,
             slower_than_ns: self.shared.settings.slower_than_ns(),
+            timed_from_ns: self.shared.settings.timed_from_ns(),
             now,
         };
         (core, &mut self.conns, &mut self.flush)
@@ -215,19 +226,24 @@ impl Driver {
 
     /// Gives all replies of the outbox to their sessions. `ran_ns` is how long the writes among them ran.
     pub(super) fn deliver(&mut self, ran_ns: Option<u64>) {
+        ran_ns.into_iter().for_each(|took_ns| latency::note(&self.shared, latency::COMMAND, took_ns));
         let slow_ns = ran_ns.filter(|ran| self.shared.settings.slower_than_ns().is_some_and(|least| *ran >= least));
         let mut slow_left = slow_ns.map_or(0, |_| self.shared.settings.slow_entries_max());
         let mut due = Vec::new();
         for (client, seq, reply) in std::mem::take(&mut self.out.replies) {
             let Some(place) = self.conns.place_of(client) else { continue };
             let Some(conn) = self.conns.get_mut(place) else { continue };
+            if conn.session.waits() == Some(seq) {
+                self.deliver_to_waiting(place, seq, reply);
+                continue;
+            }
             let meters = &self.shared.meters.lanes[usize::from(self.id.0)];
             let mark = release(&mut self.turn, meters, conn, seq, &reply);
             if let (Some(mark), Some(took_ns)) = (mark.filter(|_| slow_left > 0), slow_ns) {
                 slow_left -= 1;
                 slowlog::note(&self.shared, conn.number, self.slow.recall(mark), took_ns);
             }
-            conn.session.on_reply(seq, reply, &mut conn.out);
+            conn.on_reply(seq, reply);
             conn.queue_flush(place, &mut self.flush);
             due.extend(conn.session.take_due().into_iter().map(|call| (place, call)));
         }
@@ -246,6 +262,7 @@ impl Driver {
             let Some(conn) = self.conns.place_of(client).and_then(|place| self.conns.get_mut(place)) else { continue };
             (conn.asleep, conn.blocked) = (false, true);
             let slept_ns = now.since_ns(since);
+            latency::note(&self.shared, latency::COMMAND, slept_ns);
             let mark = conn.waiting.iter().find(|asked| asked.seq == seq).and_then(|asked| asked.mark);
             if let Some(mark) =
                 mark.filter(|_| self.shared.settings.slower_than_ns().is_some_and(|least| slept_ns >= least))
@@ -264,7 +281,7 @@ impl Driver {
             conn.queued_flush = false;
             let flushed = conn.flush();
             conn.note_vitals(now);
-            if flushed == Flushed::Gone || (conn.closing && conn.unwritten() == 0 && conn.session.pending() == 0) {
+            if flushed == Flushed::Gone || (conn.closing && conn.unwritten() == 0 && conn.pending() == 0) {
                 self.close(place);
                 continue;
             }
@@ -287,7 +304,7 @@ impl Driver {
 }
 
 /// What a connection may cost in one turn; others wait so long.
-const TURN_COST: usize = 512;
+pub(super) const TURN_COST: usize = 512;
 
 /// What a step costs. A write is only written down for now.
 fn cost(step: &Step<'_>) -> usize {
@@ -329,15 +346,17 @@ pub(super) struct Core<'a> {
     pause: Paused,
     sleepers: &'a mut Vec<Sleeper>,
     meters: &'a LaneMeters,
-    turn: &'a mut Turn,
+    pub(super) turn: &'a mut Turn,
     slow: &'a mut Slow,
     slower_than_ns: Option<u64>,
+    /// What takes less is noted nowhere.
+    timed_from_ns: Option<u64>,
     pub(super) now: Now,
 }
 
 impl Core<'_> {
     /// True if what stands at the front of the input must wait for the end of CLIENT PAUSE.
-    fn holds_back(&mut self, conn: &mut Conn, bytes: &[u8]) -> bool {
+    pub(super) fn holds_back(&mut self, conn: &mut Conn, bytes: &[u8]) -> bool {
         if self.pause == Paused::Nothing || !must_wait(self.pause, conn, bytes) {
             return false;
         }
@@ -356,7 +375,7 @@ impl Core<'_> {
                     let sleeper = self.sleep(conn, &call, pause);
                     self.sleepers.push(sleeper);
                 }
-                None => self.admin(conn, &call),
+                None => self.admin_or_unblock(usize::from(self.id.0), conn, &call),
             },
             Step::Answered => {
                 self.count_answered(conn);
@@ -399,7 +418,7 @@ impl Core<'_> {
     }
 
     /// A command for the core. What it answers at once is encoded while it is warm.
-    fn request(&mut self, conn: &mut Conn, call: &Call<'_>) {
+    pub(super) fn request(&mut self, conn: &mut Conn, call: &Call<'_>) {
         let request = Request {
             client: conn.handle,
             seq: call.seq,
@@ -409,7 +428,7 @@ impl Core<'_> {
             args: &call.args,
         };
         self.note_call(conn, call);
-        let begun = self.slow.times(call.command, call.args.len(), self.slower_than_ns).then(clock::boot);
+        let begun = self.slow.times(call.command, call.args.len(), self.timed_from_ns).then(clock::boot);
         match conn.session.cluster() {
             None => self.lane.on_request(self.now, request, self.out),
             Some(view) => self.request_of_cluster(view, call.place, request),
@@ -426,13 +445,15 @@ impl Core<'_> {
             } else {
                 release(self.turn, self.meters, conn, seq, &reply);
             }
-            conn.session.on_reply(seq, reply, &mut conn.out);
+            conn.on_reply(seq, reply);
         }
         if waits {
             let mark = self.slower_than_ns.map(|_| self.slow.mark(&call.args));
             conn.waiting.push_back(self.turn.asked(call.seq, call.command.id, mark, Box::default()));
         } else if let Some(begun) = begun {
-            self.note_if_slow(conn, &call.args, clock::boot().since_ns(begun));
+            let took_ns = clock::boot().since_ns(begun);
+            latency::note(self.shared, latency::event_of(call.command), took_ns);
+            self.note_if_slow(conn, &call.args, took_ns);
         }
     }
 
@@ -442,6 +463,7 @@ impl Core<'_> {
             (*at, admin::run(self.shared, conn, one.command, &args))
         });
         let replies = admin.collect();
+        exec.admin.iter().for_each(|(_, one)| self.follow_memory(one.command));
         conn.session.on_exec_admin(exec.seq, replies);
         let id = conn.session.last().0.map_or(0, |exec| exec.id);
         let bytes = exec.commands.iter().flat_map(|one| &one.args).map(|arg| arg.len() as u64).sum();
@@ -460,7 +482,7 @@ impl Core<'_> {
     }
 
     /// True for a write that the log has no room for.
-    fn no_room(&mut self, command: &Command, args: &[&[u8]]) -> bool {
+    pub(super) fn no_room(&mut self, command: &Command, args: &[&[u8]]) -> bool {
         command.is_write() && self.is_refused_room(args.iter().map(|arg| arg.len() as u64).sum())
     }
 
@@ -475,13 +497,13 @@ impl Core<'_> {
     }
 
     /// A write that the disk has no room for.
-    fn refuse_full(&self, conn: &mut Conn, command: &Command, seq: u64) {
+    pub(super) fn refuse_full(&self, conn: &mut Conn, command: &Command, seq: u64) {
         self.meters.command(command.id).rejected.add(1);
-        conn.session.on_reply(seq, admin::disk_full(), &mut conn.out);
+        conn.on_reply(seq, admin::disk_full());
     }
 
     /// A command for the binary itself.
-    fn admin(&mut self, conn: &mut Conn, call: &Call<'_>) {
+    pub(super) fn admin(&mut self, conn: &mut Conn, call: &Call<'_>) {
         conn.note_vitals(self.now.boot);
         let begun = clock::boot();
         let sub = call.args.get(1).map(|word| word.to_ascii_lowercase());
@@ -493,9 +515,19 @@ impl Core<'_> {
             }
             _ => admin::run(self.shared, conn, call.command, &call.args),
         };
+        self.follow_memory(call.command);
         self.count(call.command.id, &reply);
-        self.note_if_slow(conn, &call.args, clock::boot().since_ns(begun));
+        let took_ns = clock::boot().since_ns(begun);
+        latency::note(self.shared, latency::event_of(call.command), took_ns);
+        self.note_if_slow(conn, &call.args, took_ns);
         conn.session.on_reply(call.seq, reply, &mut conn.out);
+    }
+
+    /// What CONFIG has set counts for the next command already.
+    fn follow_memory(&mut self, command: &Command) {
+        if command.name == "config" {
+            follow_memory(self.lane, self.shared, self.id);
+        }
     }
 
     /// RESET: what the lane knows of the connection is forgotten.

@@ -17,6 +17,12 @@ pub struct LaneMeters {
     pub turns: Counter,
     /// Bytes of keys and values of the lane's shards.
     pub keyspace_bytes: Gauge,
+    /// The same with what finds them: what counts against `maxmemory`. While there is such a limit, as of the last turn.
+    pub used_bytes: Gauge,
+    /// One if some may be evicted.
+    pub victims: Gauge,
+    /// Keys that went since memory had run out, of shards that were led here.
+    pub evicted: Counter,
     /// Of links to other nodes: see [`crate::peers::Counts`].
     pub strangers: Gauge,
     pub peers_misbehaved: Gauge,
@@ -50,6 +56,9 @@ impl LaneMeters {
             unknown: Counter::default(),
             turns: Counter::default(),
             keyspace_bytes: Gauge::default(),
+            used_bytes: Gauge::default(),
+            victims: Gauge::default(),
+            evicted: Counter::default(),
             strangers: Gauge::default(),
             peers_misbehaved: Gauge::default(),
             unsent_messages: Counter::default(),

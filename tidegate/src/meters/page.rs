@@ -59,11 +59,14 @@ fn peers(page: &mut Page, shared: &Shared) {
 }
 
 fn connections(page: &mut Page, shared: &Shared) {
-    let (count, buffers) = {
+    let (count, buffers, blocked) = {
         let clients = lock(&shared.clients);
-        (clients.len(), clients.values().map(|card| card.vitals.buffer_bytes()).sum::<u64>())
+        let blocked = clients.values().filter(|card| card.vitals.see().flags.blocked).count();
+        (clients.len(), clients.values().map(|card| card.vitals.buffer_bytes()).sum::<u64>(), blocked)
     };
     page.gauge("tidegate_connections", "Open client connections.").value(count);
+    let about = "Connections whose client waits: in a blocking command, DEBUG SLEEP or CLIENT PAUSE.";
+    page.gauge("tidegate_connections_blocked", about).value(blocked);
     let accepted = shared.accepted.load(Ordering::Relaxed);
     page.counter("tidegate_connections_accepted_total", "Client connections accepted.").value(accepted);
     let about = "Client connections refused for there were too many.";
@@ -147,6 +150,12 @@ fn keys(page: &mut Page, shared: &Shared) {
     keys.iter().for_each(|(db, (_, expiring))| family.labelled("db", &db.to_string(), expiring));
     let about = "Bytes of keys and values as stored, without tables and the allocator's share.";
     page.gauge("tidegate_keyspace_bytes", about).value(shared.keyspace_bytes());
+    let about = "What counts against maxmemory: keys, values and what finds them.";
+    page.gauge("tidegate_memory_used_bytes", about).value(shared.used_bytes());
+    let about = "The limit maxmemory; 0 if there is none.";
+    page.gauge("tidegate_memory_limit_bytes", about).value(shared.settings.memory_bytes_max());
+    let about = "Keys that went since memory had run out, of shards that this node led.";
+    page.counter("tidegate_evicted_keys_total", about).value(shared.evicted());
 }
 
 /// Under the names that Prometheus' own client libraries use.

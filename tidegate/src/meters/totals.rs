@@ -14,6 +14,7 @@ pub struct Totals {
     pub unknown: u64,
     pub accepted: u64,
     pub refused: u64,
+    pub evicted: u64,
 }
 
 /// Counts of one command.
@@ -32,6 +33,7 @@ impl Totals {
             unknown: lanes.iter().map(|lane| lane.unknown.get()).sum(),
             accepted: shared.accepted.load(Ordering::Relaxed),
             refused: shared.refused.load(Ordering::Relaxed),
+            evicted: shared.evicted(),
         }
     }
 
@@ -48,6 +50,7 @@ impl Totals {
         now.unknown -= before.unknown;
         now.accepted -= before.accepted;
         now.refused -= before.refused;
+        now.evicted -= before.evicted;
         now
     }
 

@@ -51,6 +51,8 @@ pub struct Peers {
     links: Vec<Option<Link>>,
     /// What links read through.
     chunk: Box<[u8]>,
+    /// What a link has brought, empty between links.
+    came: Vec<Came>,
     /// The link that serves, by node.
     up: BTreeMap<NodeId, usize>,
     /// When a node is dialed next.
@@ -113,6 +115,7 @@ impl Peers {
         let (gone, barred, counts) = (BTreeSet::new(), BTreeMap::new(), Counts::default());
         Ok(Self {
             chunk,
+            came: Vec::new(),
             kin,
             members,
             lives,
@@ -327,13 +330,13 @@ impl Peers {
                 _ => Ok(()),
             }
         };
-        let mut came = Vec::new();
+        let mut came = std::mem::take(&mut self.came);
         let read = match link.flush() {
             Ok(()) => link.read(&self.kin, admits, &mut self.chunk, &mut came),
             Err(broken) => Err(broken),
         };
         let (mut peer, life) = (link.peer(), link.their_life());
-        for one in came {
+        for one in came.drain(..) {
             match one {
                 Came::Up(node) => {
                     peer = Some(node);
@@ -353,6 +356,7 @@ impl Peers {
                 }
             }
         }
+        self.came = came;
         if let Err(broken) = read {
             self.end(at, &broken, registry, events);
         }

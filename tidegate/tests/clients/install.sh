@@ -1,11 +1,16 @@
 #!/bin/bash
-# Installs what clients.sh needs: Debian packages by apt, the redis-py, node-redis and ioredis libraries under target/clients.
+# Installs what clients.sh and frameworks.sh need: Debian packages by apt, libraries and job frameworks under target/clients.
 # What can't be had makes it fail: a check that did not run is no check that passed.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 REDIS_PY=redis==5.3.1
+PYMEMCACHE=pymemcache==4.0.0
 NODE_REDIS=redis@5.9.0
 IOREDIS=ioredis@6.0.0
+# What frameworks.sh runs, with the versions of the libraries that they are tested with.
+JOBS_PY=("celery[redis]==5.7.0" kombu==5.7.0 rq==3.0.0 redis==8.1.0)
+JOBS_JS=(bullmq@5.81.5 ioredis@5.11.1 redis@5.9.0 express@5.3.0 express-session@1.19.0 connect-redis@9.0.0
+    rate-limiter-flexible@11.4.0 redlock@5.0.0-beta.2)
 home=target/clients
 
 # A program, and the Debian package that brings it.
@@ -25,16 +30,34 @@ if [ ${#missing[@]} -gt 0 ]; then
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
 fi
 
-mkdir -p "$home"
-if [ ! -e "$home/$REDIS_PY" ]; then
-    python3 -m venv --clear "$home/venv"
-    "$home/venv/bin/pip" install --quiet --disable-pip-version-check "$REDIS_PY"
-    touch "$home/$REDIS_PY"
-fi
-for library in "$NODE_REDIS" "$IOREDIS"; do
-    if [ ! -e "$home/$library" ]; then
-        npm install --prefix "$home/node" --no-audit --no-fund --loglevel=error "$library"
-        touch "$home/$library"
+# python FOLDER PACKAGE..: a virtual environment with exactly these, made anew when the list changes.
+python() {
+    local folder=$home/$1
+    shift
+    if [ "$(cat "$folder/installed" 2>/dev/null)" != "$*" ]; then
+        python3 -m venv --clear "$folder"
+        "$folder/bin/pip" install --quiet --disable-pip-version-check "$@"
+        echo "$*" >"$folder/installed"
     fi
-done
-echo "clients are there: $REDIS_PY, $NODE_REDIS, $IOREDIS, $(redis-cli --version)"
+}
+
+# node FOLDER PACKAGE..: the same for Node.js.
+node() {
+    local folder=$home/$1
+    shift
+    if [ "$(cat "$folder/installed" 2>/dev/null)" != "$*" ]; then
+        rm -rf "$folder"
+        npm install --prefix "$folder" --no-audit --no-fund --loglevel=error "$@"
+        echo "$*" >"$folder/installed"
+    fi
+}
+
+mkdir -p "$home"
+python venv "$REDIS_PY" "$PYMEMCACHE"
+node node "$NODE_REDIS" "$IOREDIS"
+if [ "${1:-}" = frameworks ]; then
+    python jobs-venv "${JOBS_PY[@]}"
+    node jobs-node "${JOBS_JS[@]}"
+    echo "frameworks are there: ${JOBS_PY[*]}, ${JOBS_JS[*]}"
+fi
+echo "clients are there: $REDIS_PY, $PYMEMCACHE, $NODE_REDIS, $IOREDIS, $(redis-cli --version)"

@@ -9,14 +9,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 pub const NODES: usize = 3;
-const PORTS: usize = 4;
+const PORTS: usize = 5;
 /// Shards with slots.
 const SHARDS: u64 = 8;
 
 /// Nodes by their configuration files; each runs or not.
 #[derive(Debug)]
 pub struct Cluster {
-    /// RESP, admin, peers, cluster.
+    /// RESP, admin, peers, cluster, memcached.
     pub ports: Vec<[u16; PORTS]>,
     /// Keep the ports ours while no node listens.
     held: Vec<Socket>,
@@ -190,14 +190,14 @@ fn hold_port() -> std::io::Result<Socket> {
 
 fn write_config(folder: &Path, at: usize, mine: [u16; PORTS], ports: &[[u16; PORTS]]) -> PathBuf {
     std::fs::create_dir_all(folder).expect("a folder can be made");
-    let [resp, admin, peers, cluster] = mine;
+    let [resp, admin, peers, cluster, memcached] = mine;
     let member = |(at, ports): (usize, &[u16; PORTS])| {
         format!("{{ id = '{:016x}', peers = '127.0.0.1:{}' }}", at + 0xa1, ports[2])
     };
     let members: Vec<String> = ports.iter().enumerate().map(member).collect();
     let text = format!(
         "[node]\nid = '{:016x}'\ndir = 'data-{at}'\nresp = {resp}\nadmin = {admin}\npeers = {peers}\ncluster = {cluster}\n\
-         [cluster]\nid = '00000000000000c1'\nsecret = 'a secret of this test'\nshards = 8\nmembers = [{}]\n",
+         memcached = {memcached}\n[cluster]\nid = '00000000000000c1'\nsecret = 'a secret of this test'\nshards = 8\nmembers = [{}]\n",
         at + 0xa1,
         members.join(", ")
     );

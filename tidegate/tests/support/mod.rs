@@ -52,6 +52,7 @@ pub struct Node {
     resp: String,
     cluster: String,
     admin: String,
+    memcached: Option<String>,
 }
 
 impl Node {
@@ -78,7 +79,8 @@ impl Node {
         let cluster =
             field(&line, "cluster").unwrap_or_else(|| panic!("the ready line names the cluster port: {line:?}"));
         assert_eq!(field(&line, "pid"), Some(child.id().to_string()), "the ready line names the pid: {line:?}");
-        Self { child, resp, cluster, admin }
+        let memcached = field(&line, "memcached");
+        Self { child, resp, cluster, admin, memcached }
     }
 
     /// The address of the cluster endpoint.
@@ -89,6 +91,11 @@ impl Node {
     /// The address of the admin endpoint.
     pub fn admin(&self) -> &str {
         &self.admin
+    }
+
+    /// The address of the memcached endpoint, if it was asked for.
+    pub fn memcached(&self) -> &str {
+        self.memcached.as_deref().expect("it was asked for")
     }
 
     /// The process.
@@ -266,6 +273,11 @@ impl Client {
     /// Bytes as they are.
     pub fn send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish(&mut self) {
+        self.stream.get_ref().shutdown(std::net::Shutdown::Write).expect("the connection is open");
     }
 
     /// The next reply.

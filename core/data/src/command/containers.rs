@@ -3,7 +3,7 @@
 //! An unknown subcommand is refused where an unknown command is, before it runs or is queued by MULTI. DEBUG is not
 //! here: in Redis too it reads its words by itself.
 
-use super::{Command, ID_MAX};
+use super::{Command, ID_MAX, memory};
 use crate::{Refused, Reply};
 
 /// A subcommand.
@@ -35,6 +35,17 @@ pub fn check(command: &Command, args: &[&[u8]]) -> Result<Option<usize>, Refused
 pub fn full_name(command: &Command, sub: Option<usize>) -> String {
     let sub = sub.and_then(|at| of(command)?.subs.get(at));
     sub.map_or_else(|| command.name.to_owned(), |sub| format!("{}|{}", command.name, sub.name))
+}
+
+/// True if a command has subcommands that are known here.
+#[must_use]
+pub fn has(command: &Command) -> bool {
+    of(command).is_some()
+}
+
+/// The subcommands of a command.
+pub(super) fn subs(command: &Command) -> &'static [Sub] {
+    of(command).map_or(&[], |container| container.subs)
 }
 
 /// What HELP of a command answers.
@@ -73,7 +84,27 @@ pub(super) const fn sub(name: &'static str, arity: i16, help: &'static [&'static
 
 pub(super) const HELP: Sub = sub("help", 2, &["HELP", "    Prints this help."]);
 
-static CONTAINERS: [Container; 11] = [
+static CONTAINERS: [Container; 15] = [
+    Container {
+        id: 800,
+        head: "MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &memory::subs::MEMORY,
+    },
+    Container {
+        id: 802,
+        head: "LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &memory::subs::LATENCY,
+    },
+    Container {
+        id: 815,
+        head: "MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &memory::subs::MODULE,
+    },
+    Container {
+        id: 816,
+        head: "ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        subs: &memory::subs::ACL,
+    },
     Container {
         id: 407,
         head: "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -121,6 +152,14 @@ static CONTAINERS: [Container; 11] = [
             sub("no-touch", 3, &["NO-TOUCH (ON|OFF)", "    Accepted; reads leave no trace."]),
             sub("reply", 3, &["REPLY (ON|OFF|SKIP)", "    Control the replies sent to the current connection."]),
             sub("setinfo", 4, &["SETINFO <option> <value>", "    Set LIB-NAME or LIB-VER of this connection."]),
+            sub(
+                "unblock",
+                -3,
+                &[
+                    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+                    "    Unblock the client that waits in a blocking command, as if its time were over or with an error.",
+                ],
+            ),
             sub("setname", 3, &["SETNAME <name>", "    Assign the name <name> to the current connection."]),
             HELP,
         ],
@@ -131,9 +170,24 @@ static CONTAINERS: [Container; 11] = [
         subs: &[
             sub("count", 2, &["COUNT", "    Return the total number of commands."]),
             sub("docs", -2, &["DOCS [<command-name> ...]", "    Return documentation of commands."]),
-            sub("getkeys", -3, &["GETKEYS <full-command>", "    Return the keys from a full command."]),
+            sub("getkeys", -4, &["GETKEYS <full-command>", "    Return the keys from a full command."]),
             sub("info", -2, &["INFO [<command-name> ...]", "    Return details about commands."]),
-            sub("list", -2, &["LIST", "    Return the names of all commands."]),
+            sub(
+                "getkeysandflags",
+                -4,
+                &[
+                    "GETKEYSANDFLAGS <full-command>",
+                    "    Return the keys from a full command, and what it does to each.",
+                ],
+            ),
+            sub(
+                "list",
+                -2,
+                &[
+                    "LIST [FILTERBY (MODULE <module-name> | ACLCAT <category> | PATTERN <pattern>)]",
+                    "    Return the names of all commands, or of some.",
+                ],
+            ),
             HELP,
         ],
     },
@@ -161,8 +215,12 @@ static CONTAINERS: [Container; 11] = [
                 3,
                 &["ENCODING <key>", "    Return the kind of internal representation of the value of <key>."],
             ),
-            sub("freq", 3, &["FREQ <key>", "    Refused: how often keys are read is not counted."]),
-            sub("idletime", 3, &["IDLETIME <key>", "    Refused: when keys were last read is not kept."]),
+            sub(
+                "freq",
+                3,
+                &["FREQ <key>", "    Return the counter of the uses of <key>, under a policy that keeps one."],
+            ),
+            sub("idletime", 3, &["IDLETIME <key>", "    Return the seconds since <key> was last used."]),
             sub("refcount", 3, &["REFCOUNT <key>", "    Return the number of references of the value of <key>."]),
             HELP,
         ],

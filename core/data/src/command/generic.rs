@@ -154,11 +154,11 @@ fn del(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
 }
 
 fn exists(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
-    Ok(Reply::count(args[1..].iter().filter(|key| keyspace.contains(cx, key)).count()))
+    Ok(Reply::count(args[1..].iter().filter(|key| keyspace.look(cx, key).is_some()).count()))
 }
 
 fn type_of(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
-    Ok(Reply::Simple(keyspace.get(cx, args[1]).map_or("none", |live| live.value.type_name())))
+    Ok(Reply::Simple(keyspace.look(cx, args[1]).map_or("none", |live| live.value.type_name())))
 }
 
 fn ttl(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
@@ -171,7 +171,7 @@ fn pttl(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
 
 /// Milliseconds to live; else the reply for a key that is not there (-2) or does not expire (-1).
 fn left_ms(keyspace: &Keyspace, cx: &Context, key: &[u8]) -> Result<i64, Reply> {
-    let live = keyspace.get(cx, key).ok_or(Reply::Int(-2))?;
+    let live = keyspace.look(cx, key).ok_or(Reply::Int(-2))?;
     let at = live.expire_at.ok_or(Reply::Int(-1))?;
     Ok(i64::try_from(at.0.saturating_sub(cx.stamp.0)).unwrap_or(i64::MAX))
 }

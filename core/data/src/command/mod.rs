@@ -3,7 +3,9 @@
 //! A new command is one function beside its family and one row in that family's table. The `id` of a row stands in
 //! log entries: it is never changed and never used again for another command.
 
+pub mod about;
 pub mod bits;
+pub mod blocking;
 pub mod cluster;
 pub mod containers;
 pub mod docs;
@@ -18,6 +20,7 @@ pub mod hyperloglog;
 pub mod keyless;
 pub mod lcs;
 pub mod lists;
+pub mod memcache;
 pub mod memory;
 pub mod nodes;
 pub mod object;
@@ -206,6 +209,25 @@ impl Command {
         self.flags.split(' ').any(|flag| flag == "readonly")
     }
 
+    /// True if it is refused while memory has run out: it could need more.
+    #[must_use]
+    pub fn is_denyoom(&self) -> bool {
+        self.flags.split(' ').any(|flag| flag == "denyoom")
+    }
+
+    /// True if it is a subcommand that has its own row, by the name that statistics show.
+    #[must_use]
+    pub const fn is_sub(&self) -> bool {
+        let (name, mut at) = (self.name.as_bytes(), 0);
+        while at < name.len() {
+            if name[at] == b'|' {
+                return true;
+            }
+            at += 1;
+        }
+        false
+    }
+
     /// True if it goes through the log.
     #[must_use]
     pub fn is_write(&self) -> bool {
@@ -238,6 +260,32 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
         at = (at + 1) % INDEX_PLACES;
     }
     None
+}
+
+/// The row that runs a call of `command`: a subcommand about a key runs where the key is, whoever runs the others.
+#[must_use]
+pub fn of_call(command: &'static Command, args: &[&[u8]]) -> &'static Command {
+    let Some(word) = args.get(1).filter(|_| matches!(command.name, "memory" | "debug")) else { return command };
+    let apart = memory::COMMANDS.iter().filter_map(|row| Some((row, row.name.split_once('|')?)));
+    let mut named = apart.filter(|(_, (name, sub))| *name == command.name && word.eq_ignore_ascii_case(sub.as_bytes()));
+    named.next().map(|(row, _)| row).filter(|row| row.accepts(args.len())).unwrap_or(command)
+}
+
+/// True if [`unlogged`] may have an answer.
+#[must_use]
+pub fn may_go_unlogged(command: &Command) -> bool {
+    matches!(command.id, fill::GETFILL_ID | memcache::FETCH_ID)
+}
+
+/// What a command that may change something answers to a call that doesn't, as the keys stand; nothing if it must stand in the log.
+#[must_use]
+pub fn unlogged(keyspace: &Keyspace, cx: &Context, command: &Command, args: &[&[u8]]) -> Option<Reply> {
+    let look = match command.id {
+        fill::GETFILL_ID => fill::hit,
+        memcache::FETCH_ID => memcache::untouched,
+        _ => return None,
+    };
+    look(keyspace, cx, args).filter(|_| !cx.tick_needed.get())
 }
 
 /// The row of a command by the number that log entries carry.
@@ -283,7 +331,9 @@ const FAMILIES: &[&[Command]] = &[
     scripts::COMMANDS,
     pubsub::COMMANDS,
     fill::COMMANDS,
+    memcache::COMMANDS,
     memory::COMMANDS,
+    blocking::COMMANDS,
 ];
 
 const NAME_BYTES_MAX: usize = 24;
@@ -311,13 +361,16 @@ const fn by_name() -> Index<INDEX_PLACES> {
         let mut row = 0;
         while row < FAMILIES[family].len() {
             let command = &FAMILIES[family][row];
+            row += 1;
             assert!(command.name.len() <= NAME_BYTES_MAX, "a name fits the buffer of a look-up");
+            if command.is_sub() {
+                continue;
+            }
             let mut at = hash(command.name.as_bytes());
             while index[at].is_some() {
                 at = (at + 1) % INDEX_PLACES;
             }
             index[at] = Some(command);
-            row += 1;
         }
         family += 1;
     }

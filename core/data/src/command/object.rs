@@ -1,7 +1,7 @@
 //! OBJECT: how the value of a key is held.
 
 use super::{Command, Keys, Outcome, Run, containers};
-use crate::keyspace::Value;
+use crate::keyspace::{Noted, Value};
 use crate::{Context, Keyspace, Refused, Reply};
 
 /// The rows of this family; ids 240 to 249.
@@ -20,23 +20,33 @@ pub static COMMANDS: &[Command] = &[Command {
 fn object(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let sub = args[1].to_ascii_lowercase();
     let Some(key) = args.get(2) else { return Ok(containers::help(&COMMANDS[0])) };
-    let Some(live) = keyspace.get(cx, key) else { return Ok(Reply::Nil) };
+    let Some(live) = keyspace.peek(cx, key) else { return Ok(Reply::Nil) };
+    let frequency = matches!(keyspace.noted_uses(), Noted::Frequency { .. });
     match sub.as_slice() {
-        b"encoding" => Ok(Reply::text(match live.value {
-            Value::Other(object) => object.encoding(),
-            Value::Str(bytes) => encoding(bytes),
-            Value::Large(bytes) => encoding(bytes),
-        })),
+        b"encoding" => Ok(Reply::text(encoding_of(live.value))),
         b"refcount" => Ok(Reply::Int(1)),
-        b"idletime" => Err(Refused::Text(
-            "ERR when a key was last read is not kept: a read leaves no trace. SCAN, TTL and INFO may tell what you want"
-                .to_owned(),
-        )),
-        _ => Err(Refused::Text(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
-             between policies at runtime LRU and LFU data will take some time to adjust."
-                .to_owned(),
-        )),
+        // An outcome that replicas share can't tell what each of them has noted for itself.
+        _ if cx.shared => Ok(Reply::Int(0)),
+        b"idletime" if frequency => Err(refused("An LFU maxmemory policy is selected, idle time not tracked.")),
+        b"freq" if !frequency => Err(refused("An LFU maxmemory policy is not selected, access frequency not tracked.")),
+        b"idletime" => Ok(keyspace.idle_s(cx, key).and_then(|s| i64::try_from(s).ok()).map_or(Reply::Nil, Reply::Int)),
+        _ => Ok(keyspace.frequency(cx, key).map_or(Reply::Nil, |counter| Reply::Int(counter.into()))),
+    }
+}
+
+fn refused(why: &str) -> Refused {
+    Refused::Text(format!(
+        "ERR {why} Please note that when switching between policies at runtime LRU and LFU data will take some time to \
+         adjust."
+    ))
+}
+
+/// What Redis would hold a value as.
+pub(super) fn encoding_of(value: Value<'_>) -> &'static str {
+    match value {
+        Value::Other(object) => object.encoding(),
+        Value::Str(bytes) => encoding(bytes),
+        Value::Large(bytes) => encoding(bytes),
     }
 }
 

@@ -163,8 +163,11 @@ const fn call(
     Command { name, id, arity: -3, flags, keys, run, summary, group: "scripting", since }
 }
 
+/// Some of a call's words.
+pub type Words<'a> = &'a [&'a [u8]];
+
 /// The keys and other arguments of a call.
-pub fn arguments<'a>(kind: Kind, args: &'a [&'a [u8]]) -> Result<(&'a [&'a [u8]], &'a [&'a [u8]]), Refused> {
+pub fn arguments<'a>(kind: Kind, args: Words<'a>) -> Result<(Words<'a>, Words<'a>), Refused> {
     let text = |text: &str| Refused::Text(text.to_owned());
     let count = super::strings::integer(args[2]);
     let count =

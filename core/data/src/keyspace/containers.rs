@@ -74,7 +74,7 @@ impl Keyspace {
         if gone {
             self.take(cx.db, key);
         } else if changed == Changed::Yes {
-            self.touch(address, key);
+            self.touch(cx.db, address, key);
         }
         Ok(Some(told))
     }

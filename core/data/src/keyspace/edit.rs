@@ -73,7 +73,7 @@ impl Keyspace {
             (told, grew || changed == Changed::Yes)
         });
         if changed {
-            self.touch(address, key);
+            self.touch(cx.db, address, key);
         }
         told
     }

@@ -2,6 +2,7 @@
 
 use super::{Db, Keyspace, item};
 use base::Stamp;
+use base::rng::Rng;
 use base::slot::Slot;
 use std::collections::BTreeMap;
 
@@ -22,7 +23,33 @@ pub(super) struct ExpiryIndex {
     counts: BTreeMap<(Stamp, Slot, u32), u32>,
 }
 
+/// What an entry of the index takes, the room in its tree's nodes among it.
+pub(super) const ENTRY_BYTES: usize = 32;
+
 impl ExpiryIndex {
+    /// What dies first, and what follows.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (Stamp, Slot, u32)> {
+        self.counts.keys().copied()
+    }
+
+    /// What dies first at or behind `at`.
+    pub(super) fn from(&self, at: Stamp) -> impl Iterator<Item = (Stamp, Slot, u32)> {
+        self.counts.range((at, Slot(0), 0)..).map(|(key, _)| *key)
+    }
+
+    fn last(&self) -> Option<(Stamp, Slot, u32)> {
+        self.counts.last_key_value().map(|(key, _)| *key)
+    }
+
+    /// A time by chance at which something may die. Half of all times are as likely as any other; of the rest, each doubling of
+    /// what lies ahead of the first death is, for a few keys that live for years must not be all that is drawn.
+    pub(super) fn any_time(&self, rng: &mut Rng) -> Option<Stamp> {
+        let ((first, ..), (last, ..)) = (self.first()?, self.last()?);
+        let span = (last.0 - first.0).max(1);
+        let top = if rng.one_in(2) { span } else { 2 << rng.below(u64::from(span.ilog2()) + 1) };
+        Some(Stamp(first.0 + rng.below(top)))
+    }
+
     pub(super) fn insert(&mut self, at: Stamp, slot: Slot, tag: u32) {
         *self.counts.entry((at, slot, tag)).or_insert(0) += 1;
     }
@@ -56,7 +83,7 @@ impl Keyspace {
             let next = (0..).zip(&self.dbs).filter_map(first).min();
             let Some((at, db, slot, tag)) = next.filter(|(at, ..)| *at <= self.applied.0) else { break };
             let dead = self.dead_key(at, db, slot, tag);
-            self.take(db, &dead);
+            self.take_dead(db, &dead);
             removed += 1;
         }
         removed

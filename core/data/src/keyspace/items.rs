@@ -4,10 +4,14 @@
 //! and one more cache line on the way of a look-up. Here sizes go up in steps of 8 bytes, then of an eighth, and a place
 //! in a [`super::table::Table`] is a tag and a number, 8 bytes in all. (Bonwick, "The Slab Allocator", 1994.)
 //!
-//! Which number an item gets depends on this node's history: it is no part of the replicated state.
+//! Which number an item gets depends on this node's history: it is no part of the replicated state. Nor is what stands
+//! beside each slot: a number that says how its item is used, which reads change too (see [`super::uses`]).
+
+use base::rng::Rng;
+use std::cell::Cell;
 
 /// The number of an item: page and slot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ItemId(u32);
 
 /// All items of a keyspace; see the module.
@@ -18,12 +22,16 @@ pub struct Items {
     free: Vec<u32>,
     /// By class, the pages that have a free slot.
     partial: Vec<Vec<u32>>,
+    /// The most slots that a page was ever made with.
+    slots_max: u16,
 }
 
 /// Slots of one size. A free slot begins with the number of the next free one.
 #[derive(Debug, Default)]
 struct Page {
     bytes: Box<[u8]>,
+    /// By slot, how its item is used; [`NOT_USED`] where there is none.
+    uses: Box<[Cell<u32>]>,
     slot_bytes: u32,
     /// Where the page stands among its class's partial ones, if it is one.
     partial_at: u32,
@@ -41,6 +49,12 @@ const PAGE_BYTES_MAX: u32 = 64 * 1024;
 const FINE_BYTES_MAX: u32 = 512;
 /// Larger items have a page each.
 const CLASS_BYTES_MAX: u32 = 8 * 1024;
+/// In place of how an item is used: the slot is free.
+pub const NOT_USED: u32 = u32::MAX;
+/// What a slot takes beside its bytes.
+pub const BESIDE_BYTES: usize = size_of::<Cell<u32>>();
+/// So often a slot is drawn before the pages are walked.
+const DRAWS: u32 = 16;
 /// In place of a slot or a class: there is none.
 const NONE: u16 = u16::MAX;
 const _: () = assert!(NONE as u32 > 1 << SLOT_BITS, "the mark is no slot");
@@ -64,10 +78,44 @@ impl Items {
         &mut page.bytes[span]
     }
 
+    /// How an item is used.
+    #[must_use]
+    #[inline]
+    pub fn use_of(&self, id: ItemId) -> &Cell<u32> {
+        let (page, slot) = id.parts();
+        &self.pages[page].uses[usize::from(slot)]
+    }
+
+    /// Notes the same use of all items.
+    pub fn use_all(&self, number: u32) {
+        let all = self.pages.iter().flat_map(|page| &page.uses);
+        all.filter(|one| one.get() != NOT_USED).for_each(|one| one.set(number));
+    }
+
+    /// An item by chance: each is as likely as any other where most slots are taken. Nothing if there is none.
+    #[must_use]
+    pub fn any(&self, rng: &mut Rng) -> Option<ItemId> {
+        let (pages, slots) = (self.pages.len() as u64, u64::from(self.slots_max));
+        for _ in 0..DRAWS.min(self.slots_max.into()) {
+            let (page, slot) = (place(rng.below(pages)), place(rng.below(slots)));
+            if self.pages[page].uses.get(slot).is_some_and(|one| one.get() != NOT_USED) {
+                return Some(ItemId::of_places(page, slot));
+            }
+        }
+        let from = place(rng.below(pages.max(1)));
+        let mut walk = (from..self.pages.len()).chain(0..from).filter(|page| self.pages[*page].used > 0);
+        let page = walk.next()?;
+        let uses = &self.pages[page].uses;
+        let from = place(rng.below(uses.len() as u64));
+        let mut walk = (from..uses.len()).chain(0..from).filter(|slot| uses[*slot].get() != NOT_USED);
+        walk.next().map(|slot| ItemId::of_places(page, slot))
+    }
+
     /// A new slot for an item of `bytes`; what stands in it is arbitrary.
     pub fn insert(&mut self, bytes: usize) -> ItemId {
         let bytes = u32::try_from(bytes).expect("requests are smaller than 4 GiB");
         let Some((class, slot_bytes)) = class_of(bytes) else {
+            self.slots_max = self.slots_max.max(1);
             let number = self.add_page(Page::new(NONE, bytes, 1));
             return ItemId::of(number, self.pages[number as usize].take());
         };
@@ -122,7 +170,9 @@ impl Items {
             return *number;
         }
         let slots = (PAGE_BYTES_MAX / slot_bytes).min(1 << SLOT_BITS);
-        let number = self.add_page(Page::new(class, slot_bytes, slots));
+        let page = Page::new(class, slot_bytes, slots);
+        self.slots_max = self.slots_max.max(u16::try_from(page.uses.len()).expect("a page has some thousand slots"));
+        let number = self.add_page(page);
         self.partial[usize::from(class)].push(number);
         number
     }
@@ -146,7 +196,8 @@ impl Items {
 impl Page {
     fn new(class: u16, slot_bytes: u32, slots: u32) -> Self {
         let bytes = vec![0; slot_bytes as usize * slots as usize].into_boxed_slice();
-        Self { bytes, slot_bytes, partial_at: 0, used: 0, fresh: 0, first_free: NONE, class }
+        let uses = vec![Cell::new(NOT_USED); slots as usize].into_boxed_slice();
+        Self { bytes, uses, slot_bytes, partial_at: 0, used: 0, fresh: 0, first_free: NONE, class }
     }
 
     #[inline]
@@ -163,9 +214,11 @@ impl Page {
         self.used += 1;
         if self.first_free == NONE {
             self.fresh += 1;
+            self.uses[usize::from(self.fresh - 1)].set(0);
             return self.fresh - 1;
         }
         let slot = self.first_free;
+        self.uses[usize::from(slot)].set(0);
         let span = self.span(slot);
         self.first_free = u16::from_le_bytes([self.bytes[span.start], self.bytes[span.start + 1]]);
         slot
@@ -175,6 +228,7 @@ impl Page {
         let span = self.span(slot);
         self.bytes[span.start..span.start + 2].copy_from_slice(&self.first_free.to_le_bytes());
         self.first_free = slot;
+        self.uses[usize::from(slot)].set(NOT_USED);
         self.used -= 1;
     }
 }
@@ -182,6 +236,11 @@ impl Page {
 impl ItemId {
     fn of(page: u32, slot: u16) -> Self {
         Self((page << SLOT_BITS) | u32::from(slot))
+    }
+
+    fn of_places(page: usize, slot: usize) -> Self {
+        let page = u32::try_from(page).expect("pages have 22 bits");
+        Self::of(page, u16::try_from(slot).expect("slots have 10 bits"))
     }
 
     fn page(self) -> u32 {
@@ -193,6 +252,10 @@ impl ItemId {
         let [low, high, ..] = (self.0 & ((1 << SLOT_BITS) - 1)).to_le_bytes();
         (self.page() as usize, u16::from_le_bytes([low, high]))
     }
+}
+
+fn place(drawn: u64) -> usize {
+    usize::try_from(drawn).expect("a place in memory")
 }
 
 /// The class of an item's size and the size of its slots; nothing for the sizes that have a page each.
@@ -225,6 +288,23 @@ mod tests {
             last = (class, slot_bytes);
         }
         assert_eq!(class_of(CLASS_BYTES_MAX + 1), None);
+    }
+
+    #[test]
+    fn every_item_is_drawn_about_as_often() {
+        let (mut rng, mut items) = (Rng::new(7), Items::default());
+        assert_eq!(items.any(&mut rng), None);
+        let ids: Vec<ItemId> = (0..3000).map(|_| items.insert(100)).collect();
+        let (kept, gone) = ids.split_at(2000);
+        gone.iter().for_each(|id| items.remove(*id));
+        let mut drawn = std::collections::BTreeMap::new();
+        for _ in 0..200_000 {
+            *drawn.entry(items.any(&mut rng).unwrap()).or_insert(0) += 1;
+        }
+        assert!(drawn.keys().all(|id| kept.contains(id)), "no free slot is drawn");
+        assert!(kept.iter().all(|id| (40..220).contains(&drawn[id])), "a hundred times each, more or less");
+        kept[1..].iter().for_each(|id| items.remove(*id));
+        assert_eq!(items.any(&mut rng), Some(kept[0]), "the last is found among what is left of the pages");
     }
 
     #[test]

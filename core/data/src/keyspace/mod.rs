@@ -4,9 +4,11 @@
 //! applied stamp; dead keys are invisible at once and removed by and by from an ordered expiry index. Every change
 //! goes through [`Keyspace::put`] or [`Keyspace::take`], so WATCH, expiry and snapshots can't be forgotten.
 
+mod aside;
 mod containers;
 mod edit;
 mod expiry;
+mod facts;
 pub mod item;
 pub mod items;
 mod near;
@@ -15,13 +17,17 @@ mod objects;
 mod snapshot;
 pub mod table;
 mod undo;
+mod uses;
+mod victims;
+mod waiting;
 mod walk;
 
 use crate::once::Outcomes;
 use crate::scripts::Scripts;
 use crate::value::Object;
+use crate::waits::Waits;
 use crate::{Blob, Context, Refused};
-use base::limits::{DATABASE_COUNT, WATCH_BUCKET_COUNT};
+use base::limits::WATCH_BUCKET_COUNT;
 use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
 use base::{Index, Slot, Stamp};
@@ -34,12 +40,15 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use table::{Place, Table, Tag};
 
+pub use aside::{Aside, Kept, Lease, Marks};
 pub use containers::{Absent, Changed};
 pub use expiry::Ttl;
 pub use near::{Lookup, NEAR_MAX, bring_near};
 pub use notices::{Change, Changes, Class, Listening, Notice};
 pub use snapshot::LoadError;
 pub(crate) use undo::Savepoint;
+pub use uses::Noted;
+pub use victims::{Among, Batch, Order, Pool, Victim, Wanted};
 pub use walk::ScanPage;
 
 /// Keys and values; see the module.
@@ -54,11 +63,13 @@ pub struct Keyspace {
     /// The last applied stamp and index.
     applied: (Stamp, Index),
     outcomes: Outcomes,
+    waits: Waits,
     scripts: Arc<Scripts>,
     cut: snapshot::Cut,
     garbage: Vec<Garbage>,
     heard: notices::Heard,
     trial: Option<Box<undo::Trial>>,
+    uses: uses::Uses,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +82,8 @@ struct Db {
     expiring: usize,
     /// Bytes of all items, what stands apart from them not among them.
     item_bytes: usize,
+    /// Bytes of the tables.
+    table_bytes: usize,
 }
 
 /// What was taken out and is large: to be dropped where nobody waits for it.
@@ -147,17 +160,19 @@ impl Keyspace {
     #[must_use]
     pub fn new(seed: (u64, u64)) -> Self {
         Self {
-            dbs: (0..DATABASE_COUNT).map(|_| Db::default()).collect(),
+            dbs: (0..aside::HOME_COUNT).map(|_| Db::default()).collect(),
             seed,
             watch: vec![0; WATCH_BUCKET_COUNT].into_boxed_slice(),
             revision: 0,
             applied: (Stamp(0), Index(0)),
             outcomes: Outcomes::default(),
+            waits: Waits::default(),
             scripts: Arc::default(),
             cut: snapshot::Cut::default(),
             garbage: Vec::new(),
             heard: notices::Heard::default(),
             trial: None,
+            uses: uses::Uses::default(),
         }
     }
 
@@ -171,28 +186,6 @@ impl Keyspace {
     #[must_use]
     pub fn applied_index(&self) -> Index {
         self.applied.1
-    }
-
-    /// What became of commands that were sent under an id.
-    #[must_use]
-    pub fn outcomes(&self) -> &Outcomes {
-        &self.outcomes
-    }
-
-    pub(crate) fn outcomes_mut(&mut self) -> &mut Outcomes {
-        &mut self.outcomes
-    }
-
-    /// Scripts and functions that clients have loaded.
-    #[must_use]
-    pub fn scripts(&self) -> &Scripts {
-        &self.scripts
-    }
-
-    /// Lets scripts and functions be changed.
-    pub(crate) fn scripts_mut(&mut self) -> &mut Scripts {
-        self.keep_scripts();
-        Arc::make_mut(&mut self.scripts)
     }
 
     /// What is left to chance depends on the state alone.
@@ -229,12 +222,32 @@ impl Keyspace {
         found
     }
 
+    /// The same for questions about a key, which don't count as its use.
+    #[must_use]
+    pub fn look(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
+        let found = self.peek(cx, key);
+        if found.is_none() && !cx.tick_needed.get() {
+            self.heard.missed(cx.db, key);
+        }
+        found
+    }
+
+    /// The same for those who look at how it is held: it is not missed either.
+    #[must_use]
+    pub fn peek(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
+        let item = self.place(cx.db, self.address(cx.db, key), key)?;
+        self.live(cx, self.dbs[usize::from(cx.db)].items.get(item))
+    }
+
     fn find_live(&self, cx: &Context, key: &[u8]) -> Option<Live<'_>> {
         let address = self.address(cx.db, key);
         let table = self.table(cx.db, address.slot)?;
         let items = &self.dbs[usize::from(cx.db)].items;
         let Place::Found(at) = table.find(items, address.tag, key) else { return None };
-        self.live(cx, items.get(table.item(at)))
+        let item = table.item(at);
+        let live = self.live(cx, items.get(item))?;
+        uses::note(&self.uses, items, item, cx.stamp);
+        Some(live)
     }
 
     /// The string at `key`: nothing, or an error if it is of another type.
@@ -301,6 +314,7 @@ impl Keyspace {
             self.take(cx.db, key);
             return true;
         }
+        let marks = self.marks(cx.db, key);
         let address = self.address(cx.db, key);
         let copied;
         let body = match self.find_body(cx.db, address, key).expect("the key is alive") {
@@ -311,6 +325,7 @@ impl Keyspace {
             Body::Object(number) => Body::Object(number),
         };
         self.swap(cx.db, address, key, body, expire_at, KeepObject::Yes);
+        self.set_marks(cx.db, key, marks);
         true
     }
 
@@ -318,6 +333,7 @@ impl Keyspace {
     pub fn copy(&mut self, cx: &Context, from: &[u8], to_db: u8, to: &[u8]) -> bool {
         let Some(live) = self.get(cx, from) else { return false };
         let expire_at = live.expire_at;
+        let marks = self.marks(cx.db, from);
         match live.value {
             Value::Str(bytes) => {
                 let bytes = bytes.to_vec();
@@ -332,48 +348,8 @@ impl Keyspace {
                 self.put(to_db, to, NewValue::Object(copied), expire_at);
             }
         }
+        self.set_marks(to_db, to, marks.map(|marks| Marks { cas: self.revision + 1, ..marks }));
         true
-    }
-
-    /// Gives up all of it.
-    pub fn into_garbage(self) -> impl Iterator<Item = Garbage> {
-        self.dbs.into_iter().map(|db| Garbage(Waste::Db(db))).chain(self.garbage)
-    }
-
-    /// What flushes have taken out since the last call.
-    pub fn take_garbage(&mut self) -> Vec<Garbage> {
-        std::mem::take(&mut self.garbage)
-    }
-
-    /// How many keys a database holds, the dead that aren't yet removed among them.
-    #[must_use]
-    pub fn len(&self, db: u8) -> usize {
-        self.dbs[usize::from(db)].len
-    }
-
-    /// How many keys of a database have an expiry.
-    #[must_use]
-    pub fn expiring(&self, db: u8) -> usize {
-        self.dbs[usize::from(db)].expiring
-    }
-
-    /// Bytes of all keys and values as they are stored; the tables and what the allocator adds not among them.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.dbs.iter().map(|db| db.item_bytes + db.objects.bytes).sum()
-    }
-
-    /// What WATCH remembers of a key: its bucket and the revision of the last change of any key of the bucket.
-    #[must_use]
-    pub fn watched(&self, db: u8, key: &[u8]) -> (u32, u64) {
-        let bucket = self.address(db, key).bucket;
-        (bucket, self.watch[bucket as usize])
-    }
-
-    /// True if no key of the bucket has changed since `revision`.
-    #[must_use]
-    pub fn unchanged(&self, bucket: u32, revision: u64) -> bool {
-        self.watch.get(bucket as usize).is_some_and(|last| *last == revision)
     }
 
     fn live<'a>(&'a self, cx: &Context, stored: &'a [u8]) -> Option<Live<'a>> {
@@ -428,7 +404,8 @@ impl Keyspace {
         self.keep_first(db, key, Some(item));
         let done = item::overwrite(self.dbs[usize::from(db)].items.get_mut(item), bytes);
         if done {
-            self.touch(address, key);
+            uses::note(&self.uses, &self.dbs[usize::from(db)].items, item, self.applied.0);
+            self.touch(db, address, key);
         }
         done
     }
@@ -447,7 +424,7 @@ impl Keyspace {
             self.keep_first(db, key, self.place(db, address, key));
         }
         self.lay(db, address, key, body, expire_at, keep);
-        self.touch(address, key);
+        self.touch(db, address, key);
     }
 
     /// The same without a trace: the change doesn't count as one.
@@ -471,19 +448,24 @@ impl Keyspace {
                     self.notify(db, Class::New, "new", key);
                 }
                 let Db { tables, items, item_bytes, .. } = &mut self.dbs[home];
+                let used = self.uses.after(items.use_of(old).get(), self.applied.0);
                 let item = items.resize(old, size);
+                items.use_of(item).set(used);
                 let bytes = items.get_mut(item);
                 *item_bytes += bytes.len();
                 item::write(bytes, key, body, expire_at, epoch);
                 tables[slot].replace(at, item);
             }
             Place::Vacant(at) => {
-                let Db { tables, items, len, item_bytes, .. } = &mut self.dbs[home];
+                let Db { tables, items, len, item_bytes, table_bytes, .. } = &mut self.dbs[home];
                 let item = items.insert(size);
+                items.use_of(item).set(self.uses.of_new(self.applied.0));
                 let bytes = items.get_mut(item);
                 *item_bytes += bytes.len();
                 item::write(bytes, key, body, expire_at, epoch);
+                *table_bytes -= tables[slot].bytes();
                 tables[slot].insert(items, address.tag, at, item);
+                *table_bytes += tables[slot].bytes();
                 *len += 1;
                 self.notify(db, Class::New, "new", key);
             }
@@ -506,7 +488,9 @@ impl Keyspace {
             self.keep_first(db, key, Some(item));
         }
         if self.pull(db, address, key, keep) {
-            self.touch(address, key);
+            self.touch(db, address, key);
+        } else {
+            self.forget_aside(db, key);
         }
     }
 
@@ -516,7 +500,10 @@ impl Keyspace {
         let Place::Found(at) = table.find(&self.dbs[usize::from(db)].items, address.tag, key) else { return false };
         self.save_first(db, table.item(at));
         let home = &mut self.dbs[usize::from(db)];
-        let old = home.tables[usize::from(address.slot.0)].remove(at);
+        let table = &mut home.tables[usize::from(address.slot.0)];
+        home.table_bytes -= table.bytes();
+        let old = table.remove(at);
+        home.table_bytes += table.bytes();
         home.len -= 1;
         self.forget(db, address, old, keep);
         self.dbs[usize::from(db)].items.remove(old);
@@ -545,17 +532,23 @@ impl Keyspace {
         was
     }
 
-    fn touch(&mut self, address: Address, key: &[u8]) {
-        self.keep_bucket(address.bucket);
+    fn touch(&mut self, db: u8, address: Address, key: &[u8]) {
         self.revision += 1;
+        if aside::is_hidden(db) {
+            return self.note_aside(db, key);
+        }
+        self.keep_bucket(address.bucket);
         self.watch[address.bucket as usize] = self.revision;
         self.heard.changed(key);
+        self.forget_aside(db, key);
+        self.note_for_waits(db, key);
     }
 
     fn reserve(&mut self, db: u8) {
         let home = &mut self.dbs[usize::from(db)];
         if home.tables.is_empty() {
             home.tables = std::iter::repeat_with(Table::default).take(usize::from(SLOT_COUNT)).collect();
+            home.table_bytes = size_of_val(&*home.tables);
         }
     }
 

@@ -44,6 +44,7 @@ pub fn bring_near<'a>(lookups: impl Iterator<Item = Lookup<'a>>) {
     for Lookup { table, tag, items } in &lookups {
         let Some(item) = table.likely(*tag) else { continue };
         let stored = items.get(item);
+        black_box(items.use_of(item).get());
         let stored = &stored[..stored.len().min(NEAR_BYTES_MAX)];
         for line in stored.chunks(LINE_BYTES) {
             black_box((line[0], line[line.len() - 1]));

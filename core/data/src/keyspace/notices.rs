@@ -101,7 +101,7 @@ impl Heard {
     }
 
     pub(super) fn notify(&mut self, db: u8, class: Class, event: &'static str, key: &[u8]) {
-        if self.listening.events {
+        if self.listening.events && !super::aside::is_hidden(db) {
             self.notices.push(Notice { db, class, event, key: key.into() });
         }
     }

@@ -11,6 +11,11 @@ pub(super) struct Objects {
 }
 
 impl Objects {
+    /// Bytes of the objects and of their places.
+    pub(super) fn used_bytes(&self) -> usize {
+        self.bytes + self.places.len() * size_of::<Option<Object>>()
+    }
+
     pub(super) fn get(&self, number: u32) -> &Object {
         self.places[number as usize].as_ref().expect("an item names a live object")
     }

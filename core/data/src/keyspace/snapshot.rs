@@ -7,10 +7,11 @@
 
 use super::items::ItemId;
 use super::objects::Objects;
-use super::{Db, Garbage, Keyspace, NewValue, Waste, item};
+use super::{Db, Garbage, Keyspace, NewValue, Waste, aside, item};
 use crate::once::{Loading, TAG_CLIENT, TAG_OUTCOME};
 use crate::scripts::{Scripts, TAG_FLUSHES, TAG_LIBRARY, TAG_SCRIPT};
 use crate::value::Object;
+use crate::waits::{self, TAG_ANSWER, TAG_WAIT};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
@@ -40,6 +41,13 @@ enum Piece {
     Bytes(Bytes, bool),
     /// A large value as it was, and how many of its parts were given out. What it takes is counted until it is done.
     Object { object: Object, part: usize, bytes: usize },
+}
+
+/// What an item of a snapshot begins with.
+struct Name<'a> {
+    db: u8,
+    expire_at: Option<Stamp>,
+    name: &'a [u8],
 }
 
 /// Why a snapshot could not be loaded: damage that its checksums missed, or another version.
@@ -84,7 +92,7 @@ impl Cut {
         });
     }
 
-    /// Lets outcomes be written among the small items.
+    /// Lets what are no keys be written among the small items.
     fn outcomes<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let before = self.small.len();
         let told = write(&mut self.small);
@@ -155,6 +163,10 @@ impl Keyspace {
         self.cut.out = VecDeque::from([Piece::Bytes(Bytes::from(head), true)]);
         self.outcomes.begin_cut();
         self.cut.small = Vec::new();
+        // They are few, small, and change all the time: they are written at once.
+        if !mutation::on(Mutation::WaitersNotInSnapshot) {
+            self.cut.outcomes(|small| self.waits.encode(small));
+        }
         self.cut.scripts(&self.scripts);
     }
 
@@ -261,42 +273,55 @@ impl Keyspace {
         for _ in 0..keyspace.watch.len() {
             watch.push(reader.varint()?);
         }
-        let (mut outcomes, mut scripts) = (Loading::default(), Scripts::default());
+        let (mut outcomes, mut waits) = (Loading::default(), waits::Loading::default());
+        let (mut beside, mut scripts) = (Vec::new(), Scripts::default());
         loop {
             match reader.u8()? {
                 TAG_END => break,
-                TAG_KEY => keyspace.load_key(&mut reader, |reader| Ok(NewValue::Str(reader.bytes()?)))?,
+                TAG_KEY => {
+                    let key = keyspace.load_name(&mut reader)?;
+                    match (reader.bytes()?, aside::is_hidden(key.db)) {
+                        (record, true) => beside.push((key, record)),
+                        (value, false) => keyspace.put(key.db, key.name, NewValue::Str(value), key.expire_at),
+                    }
+                }
                 TAG_OBJECT => {
-                    keyspace.load_key(&mut reader, |reader| Ok(NewValue::Object(Object::decode(reader)?)))?;
+                    let key = keyspace.load_name(&mut reader)?;
+                    let object = NewValue::Object(Object::decode(&mut reader)?);
+                    if aside::is_hidden(key.db) {
+                        return Err(DecodeError::Unknown(u64::from(key.db)).into());
+                    }
+                    keyspace.put(key.db, key.name, object, key.expire_at);
                 }
                 tag @ (TAG_SCRIPT | TAG_LIBRARY | TAG_FLUSHES) => scripts.load(tag, &mut reader)?,
                 TAG_CLIENT => outcomes.client(&mut reader)?,
                 TAG_OUTCOME => outcomes.outcome(&mut reader)?,
+                TAG_WAIT => waits.wait(&mut reader)?,
+                TAG_ANSWER => waits.answer(&mut reader)?,
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
             }
         }
+        // What stands beside a key would go when the key is put in.
+        for (key, record) in beside {
+            aside::check(key.db, record)?;
+            keyspace.put(key.db, key.name, NewValue::Str(record), key.expire_at);
+        }
         keyspace.outcomes = outcomes.done()?;
+        keyspace.waits = waits.done();
         keyspace.scripts = Arc::new(scripts);
         keyspace.applied = (stamp, index);
+        keyspace.use_all();
         (keyspace.watch, keyspace.revision) = (watch.into_boxed_slice(), revision);
         if reader.is_empty() { Ok(keyspace) } else { Err(LoadError(DecodeError::Overlong)) }
     }
 
-    fn load_key<'a>(
-        &mut self,
-        reader: &mut Reader<'a>,
-        value: impl FnOnce(&mut Reader<'a>) -> Result<NewValue<'a>, DecodeError>,
-    ) -> Result<(), LoadError> {
+    fn load_name<'a>(&self, reader: &mut Reader<'a>) -> Result<Name<'a>, LoadError> {
         let db = reader.u8()?;
         if usize::from(db) >= self.dbs.len() {
             return Err(DecodeError::Unknown(u64::from(db)).into());
         }
         let expiry = reader.varint()?;
-        let expire_at = expiry.checked_sub(1).map(Stamp);
-        let key = reader.bytes()?;
-        let value = value(reader)?;
-        self.put(db, key, value, expire_at);
-        Ok(())
+        Ok(Name { db, expire_at: expiry.checked_sub(1).map(Stamp), name: reader.bytes()? })
     }
 
     /// Writes the item out if a cut runs that has not saved it: called before every change of an item.

@@ -26,6 +26,9 @@ struct Occupant {
     item: ItemId,
 }
 
+/// What a key takes in its table.
+pub const PLACE_BYTES: usize = size_of::<Occupant>();
+
 /// Where a key stands, or where it would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -44,6 +47,12 @@ impl Table {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Bytes of its places.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.places.len() * PLACE_BYTES
     }
 
     /// Looks `key` up by its tag.

@@ -13,6 +13,7 @@ use super::items::ItemId;
 use super::{Db, Garbage, KeepObject, Keyspace, Listening, NewValue, Waste};
 use crate::scripts::Scripts;
 use crate::value::Object;
+use crate::waits::Waits;
 use base::mutation::{self, Mutation};
 use base::{Index, Stamp};
 use std::collections::BTreeMap;
@@ -27,6 +28,10 @@ pub(super) struct Trial {
     kept: BTreeMap<(u8, Box<[u8]>), usize>,
     /// What is kept before this place in the log is older than the last savepoint: it is kept again.
     from: usize,
+    /// Who waits was kept since the last savepoint.
+    waits_kept: bool,
+    /// An outcome was noted that a command under an id waited for: what comes behind it under that id can't be foreseen.
+    settled: bool,
     /// Rises with each change, and with what may have been one.
     changes: u64,
     revision: u64,
@@ -49,6 +54,7 @@ enum Undo {
     Bucket { bucket: u32, was: u64 },
     Buckets(Box<[u64]>),
     Scripts(Arc<Scripts>),
+    Waits(Box<Waits>),
 }
 
 /// What stood at a key.
@@ -72,6 +78,8 @@ impl Keyspace {
             log: Vec::new(),
             kept: BTreeMap::new(),
             from: 0,
+            waits_kept: false,
+            settled: false,
             changes: 0,
             revision: self.revision,
             applied: self.applied,
@@ -97,6 +105,7 @@ impl Keyspace {
         let revision = self.revision;
         let trial = self.trial.as_deref_mut().expect("a trial runs");
         trial.from = trial.log.len();
+        trial.waits_kept = false;
         Savepoint { at: trial.log.len(), changes: trial.changes, revision }
     }
 
@@ -116,8 +125,10 @@ impl Keyspace {
                 Undo::Bucket { bucket, was } => self.watch[bucket as usize] = was,
                 Undo::Buckets(was) => self.watch = was,
                 Undo::Scripts(was) => self.scripts = was,
+                Undo::Waits(was) => self.waits = *was,
             }
         }
+        trial.waits_kept = false;
         self.revision = savepoint.revision;
         trial.changes = savepoint.changes;
         self.trial = Some(trial);
@@ -163,6 +174,24 @@ impl Keyspace {
             trial.changes += 1;
             trial.log.push(Undo::Scripts(Arc::clone(&self.scripts)));
         }
+    }
+
+    /// Called before anything changes about who waits.
+    pub(super) fn keep_waits(&mut self) {
+        if let Some(trial) = self.trial.as_deref_mut().filter(|trial| !trial.waits_kept) {
+            trial.waits_kept = true;
+            trial.log.push(Undo::Waits(Box::new(self.waits.clone())));
+        }
+    }
+
+    /// True in a trial, where outcomes are foreseen and never kept; what would have been kept is remembered to have been.
+    pub(crate) fn settles_in_trial(&mut self) -> bool {
+        self.trial.as_deref_mut().map(|trial| trial.settled = true).is_some()
+    }
+
+    /// True if an outcome would have been kept for a command that had waited.
+    pub(crate) fn trial_settled(&self) -> bool {
+        self.trial.as_deref().is_some_and(|trial| trial.settled)
     }
 
     fn put_back(&mut self, db: u8, key: &[u8], was: Option<Was>) {

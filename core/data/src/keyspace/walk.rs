@@ -103,6 +103,9 @@ impl Keyspace {
     /// Empties a database. What was in it is dropped later: by the caller of [`Keyspace::take_garbage`].
     pub fn flush(&mut self, db: u8) {
         self.heard.flushed();
+        self.flush_aside(db);
+        self.keep_waits();
+        self.waits.flushed(db);
         let old = std::mem::take(&mut self.dbs[usize::from(db)]);
         if old.len == 0 {
             return;
@@ -134,6 +137,7 @@ impl Keyspace {
             }
         }
         self.outcomes.digest(&mut hasher);
+        self.waits.digest(&mut hasher);
         self.scripts.digest(&mut hasher);
         for revision in &self.watch {
             hasher.write_u64(*revision);

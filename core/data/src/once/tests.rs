@@ -3,7 +3,7 @@
 use super::*;
 use crate::command;
 use crate::shard::EntryWriter;
-use crate::{Blob, ShardState, Watched};
+use crate::{Blob, ShardState, Told, Watched};
 use base::ShardId;
 use base::rng::Rng;
 use siphasher::sip::SipHasher13;
@@ -192,7 +192,12 @@ impl Shard {
     fn apply(&mut self) -> Vec<Reply> {
         let (entry, mut replies) = (self.writer.finish(Stamp(5)), Vec::new());
         let index = self.state.keyspace().applied_index().next();
-        self.state.apply(index, &entry, |reply| replies.push(reply)).expect("it can be read");
+        let told = |told| {
+            if let Told::Reply(reply) = told {
+                replies.push(reply)
+            }
+        };
+        self.state.apply(index, &entry, told).expect("it can be read");
         replies
     }
 }

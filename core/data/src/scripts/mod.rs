@@ -64,9 +64,11 @@ pub struct Flags(u8);
 impl Flags {
     /// It changes nothing.
     pub const NO_WRITES: Self = Self(1);
+    /// It may need memory that isn't there.
+    pub const ALLOW_OOM: Self = Self(2);
     const ALL: [(&'static str, Self); 5] = [
         ("no-writes", Self::NO_WRITES),
-        ("allow-oom", Self(2)),
+        ("allow-oom", Self::ALLOW_OOM),
         ("allow-stale", Self(4)),
         ("no-cluster", Self(8)),
         ("allow-cross-slot-keys", Self(16)),

@@ -94,8 +94,9 @@ const ZSET: u8 = 3;
 const HASH: u8 = 4;
 const STREAM: u8 = 5;
 
-/// Values with more members are dropped where nobody waits.
+/// Values with more members, or more bytes, are dropped where nobody waits.
 const LARGE_COUNT: usize = 64;
+const LARGE_BYTES: usize = 256 * 1024;
 
 impl Object {
     /// The name that TYPE tells.
@@ -133,7 +134,7 @@ impl Object {
     /// True if dropping it takes its time.
     #[must_use]
     pub fn is_large(&self) -> bool {
-        each!(self, _bytes => false, inner => inner.len() > LARGE_COUNT)
+        self.bytes() > LARGE_BYTES || each!(self, _bytes => false, inner => inner.len() > LARGE_COUNT)
     }
 
     /// True if its key goes when there is nothing in it, and there isn't.

@@ -8,7 +8,8 @@ use data::{Command, Refused, Reply};
 /// True for a call of CLIENT that the binary answers, for it concerns other connections.
 pub(super) fn is_for_node(command: &Command, args: &[Vec<u8>]) -> bool {
     let sub = args.get(1).map(|word| lower(word)).unwrap_or_default();
-    command.name == "client" && matches!(sub.as_str(), "info" | "kill" | "list" | "pause" | "unpause" | "help")
+    let of_node = ["info", "kill", "list", "pause", "unpause", "unblock", "help"];
+    command.name == "client" && of_node.contains(&sub.as_str())
 }
 
 impl Session {

@@ -1,5 +1,6 @@
 //! RESP2 and RESP3: frames in, replies out, and the state of one connection.
 
+mod about;
 mod client;
 mod cluster;
 mod connection;

@@ -14,8 +14,8 @@ use crate::cluster::{Map, Place, View};
 use base::ClientId;
 use base::limits::OUT_BYTES_SOFT;
 use bytes::Bytes;
-use data::command::containers;
 use data::command::pubsub::{Everywhere, listens};
+use data::command::{blocking, containers};
 use data::{Command, Refused, Reply, Run, Watched, command};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,6 +53,8 @@ pub struct Session {
     /// The reply that is being made.
     leaving: Leaving,
     writes_pending: usize,
+    /// A request that is answered before anything else is served.
+    held: Option<Held>,
     pub(super) muted: Muted,
     /// How many of the pending are for every lane: their order is kept wherever they go.
     everywhere_pending: usize,
@@ -68,12 +70,14 @@ pub struct Session {
     pub(super) monitors: bool,
     pub(super) no_evict: bool,
     pub(super) no_touch: bool,
+    /// What MULTI could queue needs memory that isn't there.
+    pub(super) out_of_memory: bool,
     /// Of the frame at the front, which is not all there.
     progress: Progress,
     /// The last frame's command, if it named one, and how it fared here.
-    last: (Option<&'static Command>, Fate),
+    pub(super) last: (Option<&'static Command>, Fate),
     /// Its subcommand's place, if it has one.
-    last_sub: Option<usize>,
+    pub(super) last_sub: Option<usize>,
 }
 
 /// A request whose answer has not left yet.
@@ -84,6 +88,15 @@ struct Slot {
     proto: Proto,
     kind: Kind,
     silent: bool,
+}
+
+/// What a connection is held by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// A call that may wait.
+    Call { seq: u64 },
+    /// Something that its driver does elsewhere.
+    Driver { seq: u64 },
 }
 
 /// What a pending request is, as far as later ones must know.
@@ -127,6 +140,7 @@ impl Session {
             pending: VecDeque::new(),
             leaving: Leaving::default(),
             writes_pending: 0,
+            held: None,
             muted: Muted::No,
             everywhere_pending: 0,
             subscriptions: Subscriptions::default(),
@@ -138,6 +152,7 @@ impl Session {
             monitors: false,
             no_evict: false,
             no_touch: false,
+            out_of_memory: false,
             progress: Progress::default(),
             last: (None, Fate::Ran),
             last_sub: None,
@@ -147,6 +162,10 @@ impl Session {
     /// Takes one frame off the front of `buf`, whose length goes to `used`; what can be answered at once goes to `out`.
     /// A frame that needed more must stand at the front again, with what has come since behind it.
     pub fn step<'a>(&mut self, buf: &'a [u8], used: &mut usize, out: &mut Vec<u8>) -> Step<'a> {
+        if self.held.is_some() {
+            *used = 0;
+            return Step::Blocked;
+        }
         let trust = if self.authenticated { Trust::Known } else { Trust::Stranger };
         match parse::go_on(&mut self.progress, buf, trust) {
             Parsed::Complete { args, used: len } => {
@@ -231,81 +250,18 @@ impl Session {
         self.pending.len() + usize::from(!self.leaving.is_made())
     }
 
-    /// The name given by CLIENT SETNAME.
+    /// The call that may wait and has not been answered: nothing else is served before.
     #[must_use]
-    pub fn name(&self) -> &[u8] {
-        &self.name
+    pub fn waits(&self) -> Option<u64> {
+        match self.held {
+            Some(Held::Call { seq }) => Some(seq),
+            _ => None,
+        }
     }
 
-    /// The library's name given by CLIENT SETINFO.
-    #[must_use]
-    pub fn lib_name(&self) -> &[u8] {
-        &self.lib_name
-    }
-
-    /// The library's version given by CLIENT SETINFO.
-    #[must_use]
-    pub fn lib_ver(&self) -> &[u8] {
-        &self.lib_ver
-    }
-
-    /// The selected database.
-    #[must_use]
-    pub fn db(&self) -> u8 {
-        self.db
-    }
-
-    /// 2 or 3.
-    #[must_use]
-    pub fn resp(&self) -> u8 {
-        if self.proto == Proto::Two { 2 } else { 3 }
-    }
-
-    /// The last command, unless its name was unknown, and how it fared here.
-    #[must_use]
-    pub fn last(&self) -> (Option<&'static Command>, Fate) {
-        self.last
-    }
-
-    /// The name of the last command, with that of its subcommand.
-    #[must_use]
-    pub fn last_sub(&self) -> Option<usize> {
-        self.last_sub
-    }
-
-    /// What CLIENT NO-EVICT and NO-TOUCH have said.
-    #[must_use]
-    pub fn wishes(&self) -> (bool, bool) {
-        (self.no_evict, self.no_touch)
-    }
-
-    /// True while a key that was watched may have changed.
-    #[must_use]
-    pub fn watches(&self) -> bool {
-        !self.watched.is_empty()
-    }
-
-    /// True if it gets the lines of MONITOR.
-    #[must_use]
-    pub fn monitors(&self) -> bool {
-        self.monitors
-    }
-
-    /// It gets them from now on, and can't ask for keys any more.
-    pub fn begin_monitor(&mut self) {
-        self.monitors = true;
-    }
-
-    /// True if MULTI has queued a command of a kind.
-    #[must_use]
-    pub fn queued_any(&self, is: impl Fn(&Command) -> bool) -> bool {
-        self.transaction.as_ref().is_some_and(|all| all.queued().iter().any(|one| is(one.command)))
-    }
-
-    /// How many commands MULTI has queued; nothing outside of MULTI.
-    #[must_use]
-    pub fn queued(&self) -> Option<usize> {
-        self.transaction.as_ref().map(Transaction::len)
+    /// Serves nothing before the request `seq` is answered.
+    pub fn hold(&mut self, seq: u64) {
+        self.held = Some(Held::Driver { seq });
     }
 
     /// Answers in order, at once.
@@ -354,6 +310,9 @@ impl Session {
             }
             None => reply,
         };
+        if matches!(self.held, Some(Held::Call { seq } | Held::Driver { seq }) if seq == head) {
+            self.held = None;
+        }
         self.count_of(slot.kind).into_iter().for_each(|count| *count -= 1);
         if let Reply::Watched(watched) = &reply {
             self.watched.extend_from_slice(watched);
@@ -388,23 +347,24 @@ impl Session {
             return self.refuse(Refused::Arity(command.name.to_owned()), out);
         }
         match self.admit(command, &args) {
-            Ok(place) => self.admitted(command, args, place, out),
+            Ok((command, place)) => self.admitted(command, args, place, out),
             Err(refused) => self.refuse(refused, out),
         }
     }
 
-    /// Where a command runs, unless this connection may not run it.
-    fn admit(&mut self, command: &'static Command, args: &[&[u8]]) -> Result<Place, Refused> {
+    /// The row that runs a call, and where, unless this connection may not run it.
+    fn admit(&mut self, command: &'static Command, args: &[&[u8]]) -> Result<(&'static Command, Place), Refused> {
         self.last_sub = containers::check(command, args)?;
         if !self.authenticated && !matches!(command.name, "auth" | "hello" | "quit" | "reset") {
             return Err(Refused::Text("NOAUTH Authentication required.".to_owned()));
         }
+        let command = command::of_call(command, args);
         let place = self.place(command, args)?;
         if self.monitors && touches_keys(command) {
             return Err(Refused::Text("ERR Replica can't interact with the keyspace".to_owned()));
         }
         self.check_listening(command, self.last_sub)?;
-        Ok(place)
+        Ok((command, place))
     }
 
     fn admitted<'a>(&mut self, command: &'static Command, args: Args<'a>, place: Place, out: &mut Vec<u8>) -> Step<'a> {
@@ -449,6 +409,9 @@ impl Session {
             _ => Kind::Plain,
         };
         let seq = self.open(kind);
+        if blocking::may_wait(command) && blocking::wish(command, &args).is_some() {
+            self.held = Some(Held::Call { seq });
+        }
         let noted = self.tracking.is_some() && self.note_read(command, seq);
         Call { seq, db: self.db, joins, noted, command, args, place }
     }

@@ -29,7 +29,7 @@ pub enum Step<'a> {
     Answered,
     /// Call again when at least so many bytes are there.
     NeedMore { need_at_least: usize },
-    /// Call again after the next reply: EXEC waits for WATCH's answer.
+    /// Call again after the next reply: EXEC waits for WATCH's answer, and all wait behind a call that waits.
     Blocked,
     /// Write what is there and close.
     Close,

@@ -90,6 +90,9 @@ impl Merge {
 impl Session {
     /// Queues a command.
     pub(super) fn queue<'a>(&mut self, command: &'static Command, args: &Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
+        if self.out_of_memory && command.name != "unwatch" {
+            return self.refuse(Refused::Text(OUT_OF_MEMORY.to_owned()), out);
+        }
         let selected = args.get(1).filter(|_| command.name == "select").and_then(|db| self.select(db).ok());
         let transaction = self.transaction.as_mut().expect("the caller looked");
         if transaction.queued.len() >= QUEUED_COMMANDS_MAX {
@@ -283,5 +286,6 @@ fn has_key(queued: &QueuedCall) -> bool {
 
 const ONCE_INSIDE: &str = "ERR ONCE can't stand inside MULTI, for a transaction has one outcome: queue the command without \
                            it, and end with ONCE <client>:<seq> EXEC";
+const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const ONCE_WITHOUT_KEY: &str = "EXECABORT Transaction discarded because of: ONCE needs a command with a key, whose shard \
                                 keeps the outcome; send EXEC without it";

@@ -242,8 +242,9 @@ fn code_point(text: &[u8]) -> Option<(char, usize)> {
         return Some((char::from_u32(first)?, 6));
     }
     let second = hex4(text.get(6..)?)?;
-    let pair = (first < 0xDC00 && (0xDC00..0xE000).contains(&second)).then_some(())?;
-    let () = pair;
+    if first >= 0xDC00 || !(0xDC00..0xE000).contains(&second) {
+        return None;
+    }
     Some((char::from_u32(0x1_0000 + ((first & 0x3FF) << 10) + (second & 0x3FF))?, 12))
 }
 

@@ -81,8 +81,8 @@ pub(crate) fn register(native: &Native<'_>, settings: &Rc<Settings>) -> Result<(
         let settings = Rc::clone(settings);
         native.add(name, move |lua, guard, args| function(lua, guard, &settings, args))
     };
-    with("encode", |lua, guard, settings, args| encode::encode(lua, guard, settings, args))?;
-    with("decode", |lua, guard, settings, args| decode::decode(lua, guard, settings, args))?;
+    with("encode", encode::encode)?;
+    with("decode", decode::decode)?;
     with("encode_sparse_array", |lua, _, settings, args| sparse_array(lua, settings, &args))?;
     with("encode_max_depth", |lua, _, settings, args| {
         number(lua, &settings.encode_depth, &args, "encode_max_depth", (1, INT_MAX))

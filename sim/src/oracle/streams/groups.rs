@@ -129,6 +129,9 @@ impl Model {
         }
         let answer = alter_group(&mut stream, &sub, at.0, words, read)?;
         self.keep_stream(at, key, stream, Counts::No);
+        if sub == "setid" || (sub == "destroy" && answer == Answer::Int(1)) {
+            self.wake(at.1, key);
+        }
         Ok(answer)
     }
 

@@ -26,6 +26,8 @@ impl<'a> Call<'a> {
                     }
                     2
                 }
+                // How long it waits is told elsewhere.
+                "block" if !rest.is_empty() => 2,
                 "group" if rest.len() > 1 => {
                     call.group = Some((rest[0], rest[1]));
                     3

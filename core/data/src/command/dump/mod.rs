@@ -21,7 +21,7 @@ mod tests;
 
 use super::strings::integer;
 use super::{Command, Keys, Outcome, Run};
-use crate::keyspace::{Class, Ttl};
+use crate::keyspace::{Class, Ttl, Value};
 use crate::{Blob, Context, Keyspace, Refused, Reply};
 use base::Stamp;
 use load::Restored;
@@ -90,6 +90,11 @@ fn unsealed(payload: &[u8]) -> Option<&[u8]> {
     let (version, sum) = footer.split_first_chunk::<2>()?;
     let summed = &payload[..payload.len() - sum.len()];
     (u16::from_le_bytes(*version) <= VERSION && *sum == crc::crc64(summed).to_le_bytes()).then_some(body)
+}
+
+/// How long the payload of a value is, its type and its footer not counted.
+pub(super) fn size(value: Value<'_>) -> usize {
+    save::value(value).len() - 1
 }
 
 fn dump(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {

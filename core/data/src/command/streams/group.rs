@@ -105,6 +105,8 @@ fn set_id(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], options: &Optio
             (group.last, group.read) = (given.unwrap_or(entries.last()), options.read);
         })
     })?;
+    // What was delivered may be new again.
+    keyspace.note_for_waits(cx.db, key);
     keyspace.notify(cx.db, Class::Stream, "xgroup-setid", key);
     Ok(Reply::Ok)
 }
@@ -112,6 +114,7 @@ fn set_id(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]], options: &Optio
 fn destroy(keyspace: &mut Keyspace, cx: &Context, key: &[u8], name: &[u8]) -> Outcome {
     let gone = change(keyspace, cx, key, |stream| Some(stream.remove_group(name)))?.unwrap_or(false);
     if gone {
+        keyspace.note_for_waits(cx.db, key);
         keyspace.notify(cx.db, Class::Stream, "xgroup-destroy", key);
     }
     Ok(Reply::Int(i64::from(gone)))

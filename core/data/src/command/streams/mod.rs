@@ -18,7 +18,7 @@ mod waiting;
 use super::containers::{HELP, Sub, sub};
 use super::{Command, Keys, Outcome, Positions, Run};
 use crate::{Context, Keyspace};
-pub use waiting::{ended, group_of, narrowed, wait_ms, with_ids_resolved};
+pub use waiting::{group_of, narrowed, wait_ms, with_ids_resolved};
 
 /// The rows of this family; ids 660 to 699.
 pub static COMMANDS: &[Command] = &[

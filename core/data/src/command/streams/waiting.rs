@@ -1,14 +1,13 @@
 //! What there is to know of a call of XREAD or XREADGROUP that waits.
 //!
 //! The commands never wait: they answer a nil array when there is nothing. Whoever lets them wait spells them anew by
-//! [`with_ids_resolved`], and runs them again, as [`narrowed`] to a stream, when something has come to that stream: until they
-//! answer, or [`ended`] says why they never will.
+//! [`with_ids_resolved`], and runs them again, as [`narrowed`] to a stream, when something has come to that stream.
 
 use super::call::Call;
 use super::ids;
 use crate::value::Stream;
 use crate::value::stream::Id;
-use crate::{Context, Keyspace, Refused};
+use crate::{Context, Keyspace};
 use smallvec::SmallVec;
 
 /// Entries that a call gets at most which has waited and gave no COUNT.
@@ -54,18 +53,4 @@ pub fn narrowed<'a>(args: &[&'a [u8]], key: &[u8]) -> SmallVec<[&'a [u8]; 8]> {
     let (key, id) = call.streams().find(|stream| stream.0 == key).unwrap_or_default();
     out.extend([key, id]);
     out
-}
-
-/// Why a call of XREADGROUP will never be served, if it won't: a stream or the group is gone. XREAD may wait for what is
-/// not there.
-#[must_use]
-pub fn ended(args: &[&[u8]], keyspace: &Keyspace, cx: &Context) -> Option<Refused> {
-    let call = Call::parse(args).ok()?;
-    let (group, _) = call.group?;
-    let text = |text: &str| Some(Refused::Text(text.to_owned()));
-    call.streams().find_map(|(key, _)| match keyspace.container::<Stream>(cx, key) {
-        Ok(Some(stream)) if stream.group(group).is_some() => None,
-        Ok(Some(_)) => text("NOGROUP the consumer group this client was blocked on no longer exists"),
-        Ok(None) | Err(_) => text("UNBLOCKED the stream key no longer exists"),
-    })
 }

@@ -1,6 +1,6 @@
 //! What there is to know of calls that wait.
 
-use super::super::{ended, group_of, narrowed, wait_ms, with_ids_resolved};
+use super::super::{group_of, narrowed, wait_ms, with_ids_resolved};
 use super::World;
 use crate::command::find;
 
@@ -36,23 +36,6 @@ fn a_call_that_waits_is_settled_and_narrowed() {
     let narrow = |call: &str, key: &str| text(narrowed(&words(call), key.as_bytes()));
     assert_eq!(narrow("XREAD BLOCK 0 COUNT 9 STREAMS s t u 5 6 7", "t"), "XREAD BLOCK 0 COUNT 9 STREAMS t 6");
     assert_eq!(narrow("XREADGROUP GROUP g c STREAMS s t > >", "s"), "XREADGROUP GROUP g c STREAMS s >");
-}
-
-#[test]
-fn a_wait_ends_with_its_stream_or_its_group() {
-    let mut world = World::after("XGROUP CREATE s g $ MKSTREAM\nXGROUP CREATE t g $ MKSTREAM");
-    let mut told = |call: &str, waiting: &str| {
-        world.run(call);
-        ended(&words(waiting), &world.keyspace, &world.cx()).map(|refused| refused.to_string())
-    };
-    let waiting = "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > >";
-    let no_group = "NOGROUP the consumer group this client was blocked on no longer exists";
-    let no_stream = "UNBLOCKED the stream key no longer exists";
-    assert_eq!(told("XLEN s", waiting), None);
-    assert_eq!(told("XGROUP DESTROY t g", waiting).as_deref(), Some(no_group));
-    assert_eq!(told("DEL s", waiting).as_deref(), Some(no_stream));
-    assert_eq!(told("SET s x", waiting).as_deref(), Some(no_stream));
-    assert_eq!(told("DEL s", "XREAD BLOCK 0 STREAMS s $"), None);
 }
 
 #[test]
