@@ -12,7 +12,7 @@ load() {
         2>/dev/null </dev/null | tail -n 1)
     [[ $line == \"* ]] || die "$name: redis-benchmark gave no result: $line"
     # The command stands in front of "rps","avg","min","p50","p95","p99","max".
-    loaded=$(echo "$line" | awk -F'","' '{ gsub("\"", ""); print $(NF - 6), $(NF - 1) }')
+    loaded=$(echo "$line" | awk -F'","' '{ print $(NF - 6), $(NF - 1) }')
 }
 
 # The cases: what stands there before, and one run. Each sets loaded.
@@ -44,7 +44,8 @@ run_evalsha() { load EVALSHA "$1" 1 "$2" EVALSHA "$sha" 2 '{a}counter' '{a}hash'
 before_publish() { :; }
 run_publish() {
     local subscribers log=$work/subscribers
-    local bytes=$((${#value} + 42))
+    # Seven heads and ends of lines, and the words message and channel.
+    local bytes=$((${#value} + 38))
     python3 bench/subscribers.py "$1" channel 100 $((bytes * $2)) >"$log" & subscribers=$!
     until grep -qs ready "$log"; do kill -0 "$subscribers" || die "the subscribers ended"; sleep 0.01; done
     load PUBLISH "$1" 1 "$2" PUBLISH channel "$value"

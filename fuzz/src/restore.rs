@@ -18,7 +18,7 @@ pub fn restore(input: &[u8]) {
     let mut second = keyspace();
     assert!(run(&mut second, &payload), "what was dumped is restored");
     assert_eq!(dumped(&second), payload, "and dumped as before");
-    if payload.len() % IMAGED_ONE_IN != 0 {
+    if !payload.len().is_multiple_of(IMAGED_ONE_IN) {
         return;
     }
     let image = |keyspace: &mut Keyspace| {

@@ -83,8 +83,9 @@ fn hunt(trial: &Trial, mutation: Mutation) -> Row {
 
 #[test]
 fn every_mutation_of_a_node_is_noticed() {
-    // One is broken by a directed test of recovery: today no entry is ever moved forward.
-    all_are_noticed(&OF_A_NODE, &[Mutation::RewrittenRecordTruncates]);
+    // Directed tests of recovery break these: today no entry is ever moved forward, and a power cut that forgets removals out of order
+    // is too rare to be left to seeds.
+    all_are_noticed(&OF_A_NODE, &[Mutation::RewrittenRecordTruncates, Mutation::GapTakenForLoss]);
 }
 
 #[test]

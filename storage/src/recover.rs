@@ -137,10 +137,15 @@ fn segment_ids<D: Disk>(disk: &D) -> Result<(Vec<u64>, Vec<String>), StorageErro
         let what = "it is missing, and there are snapshots that it must name".to_owned();
         return Err(StorageError::Corrupt { file: "the log".to_owned(), offset: 0, what });
     }
+    Ok(behind_gaps(ids))
+}
+
+/// The last of these numbers that follow each other, and the names of those before a gap.
+fn behind_gaps(mut ids: Vec<u64>) -> (Vec<u64>, Vec<String>) {
     let gap = if mutation::on(Mutation::GapTakenForLoss) { None } else { Some(()) };
     let gap = gap.and_then(|()| ids.windows(2).rposition(|pair| pair[0] + 1 != pair[1])).map_or(0, |at| at + 1);
     let left_over = ids.drain(..gap).map(segment_name).collect();
-    Ok((ids, left_over))
+    (ids, left_over)
 }
 
 fn load<D: Disk>(disk: &D, id: u64) -> Result<Loaded, StorageError> {
@@ -324,6 +329,22 @@ mod tests {
     #[test]
     fn a_record_moved_forward_drops_nothing_newer() {
         assert_eq!(moved_forward(), [1, 2, 3]);
+    }
+
+    /// A power cut may forget removals out of order: what it brings back is no part of the log.
+    #[test]
+    fn segments_before_a_gap_are_left_over() {
+        assert_eq!(behind_gaps(vec![1, 2, 4, 6, 7]), (vec![6, 7], [1, 2, 4].map(segment_name).to_vec()));
+        assert_eq!(behind_gaps(vec![3, 4]), (vec![3, 4], Vec::new()));
+    }
+
+    #[cfg(feature = "mutations")]
+    #[test]
+    fn the_mutation_of_that_rule_about_gaps_is_noticed() {
+        mutation::set(Some(Mutation::GapTakenForLoss));
+        let (ids, left_over) = behind_gaps(vec![1, 3]);
+        mutation::set(None);
+        assert_eq!((ids, left_over.len()), (vec![1, 3], 0));
     }
 
     #[cfg(feature = "mutations")]

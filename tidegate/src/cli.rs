@@ -173,9 +173,9 @@ pub struct Server {
     /// The cluster exists, and this is a new node of it: it waits until `tidegate cluster replace` gives it a place.
     #[arg(long, conflicts_with = "bootstrap")]
     pub join: bool,
-    /// Ends when the process that started it does.
-    #[arg(long, hide = true)]
-    pub with_parent: bool,
+    /// Ends when the process that started it, which has this id, does.
+    #[arg(long, hide = true, value_name = "PID")]
+    pub with_parent: Option<i32>,
     /// A snapshot is taken when the write-ahead log has grown by this many MiB since the last.
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..))]
     pub snapshot_after_mib: u64,

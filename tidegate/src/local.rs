@@ -88,7 +88,12 @@ fn announce(options: &Local) -> Result<(), Box<dyn Error>> {
 
 fn start(folder: &Path, made: Made) -> Result<Child, Box<dyn Error>> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("server").arg("--config").arg(folder.join("node.toml")).arg("--with-parent");
+    command
+        .arg("server")
+        .arg("--config")
+        .arg(folder.join("node.toml"))
+        .arg("--with-parent")
+        .arg(std::process::id().to_string());
     if made == Made::Now {
         command.arg("--bootstrap");
     }

@@ -78,8 +78,12 @@ const NAME_BYTES_MAX: usize = 64;
 
 /// Runs a node until it is told to stop.
 pub fn run(options: &Server) -> Result<(), Box<dyn Error>> {
-    if options.with_parent {
+    if let Some(parent) = options.with_parent {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        // It may have died before the signal was asked for.
+        if rustix::process::getppid().map(rustix::process::Pid::as_raw_nonzero).is_none_or(|pid| pid.get() != parent) {
+            return Err("the process that started this node has ended already".into());
+        }
     }
     let config = read(&options.config)?;
     let first = match (options.bootstrap, options.join) {

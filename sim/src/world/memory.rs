@@ -15,7 +15,8 @@ pub(super) fn drawn(seed: u64, shards: u16) -> Memory {
     let order = orders[usize::try_from(rng.below(3)).expect("small")];
     let often = Noted::Frequency { log_factor: 1, decay_minutes: u32::try_from(rng.below(2)).expect("small") };
     let noted = if rng.one_in(2) { Noted::Recency } else { often };
-    let room = 500 + rng.below(30_000);
+    // Leases can't go, and tables keep their room: with less, writes would be refused.
+    let room = 20_000 + rng.below(30_000);
     let bytes_max = if rng.one_in(4) { least_bytes() * u64::from(shards) + room } else { 0 };
     Memory { bytes_max, evicts: Some((Among::All, order)), samples: 3, noted }
 }
