@@ -102,6 +102,10 @@ impl Stage {
         if row.flags.split(' ').any(|flag| flag == "noscript") || command::nodes::is_meta(row) {
             return Err("ERR This Redis command is not allowed from script".to_owned());
         }
+        if wants_to_wait(row, args) {
+            let name = String::from_utf8_lossy(args[0]);
+            return Err(format!("ERR {name} command is not allowed with BLOCK option from scripts"));
+        }
         if self.only_reads && (row.is_write() || may_be_told_on(row)) {
             return Err("ERR Write commands are not allowed from read-only scripts.".to_owned());
         }
@@ -188,4 +192,16 @@ impl Stage {
 /// True for what changes no key and yet is more than a read: scripts that only read may not call it, as in Redis.
 fn may_be_told_on(row: &Command) -> bool {
     matches!(row.name, "publish" | "spublish" | "pfcount")
+}
+
+/// True for a read of streams that would wait.
+fn wants_to_wait(row: &Command, args: &[&[u8]]) -> bool {
+    // GROUP, and two names that may be any, stand before the options.
+    let from = match row.name {
+        "xread" => 1,
+        "xreadgroup" => 4,
+        _ => return false,
+    };
+    let mut options = args.iter().skip(from).take_while(|word| !word.eq_ignore_ascii_case(b"streams"));
+    options.any(|word| word.eq_ignore_ascii_case(b"block"))
 }
