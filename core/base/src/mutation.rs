@@ -120,6 +120,48 @@ pub enum Mutation {
     LostDiskKeepsName,
     /// A voter that has gone on to another term still answers its former leader's heartbeats (R14).
     LeaseAcrossVote,
+    /// A register's voter answers before its promise or acceptance is durable (hazard 9).
+    AnswerBeforeDurable,
+    /// A read tells what isn't durable.
+    ReadBeforeDurable,
+    /// A voter accepts what is below its promise.
+    AcceptBelowPromise,
+    /// A restarted voter takes every holder for expired (hazard 9).
+    TimersForgottenAtStart,
+    /// Any acceptance starts a holder's time again (hazard 21).
+    PollingProlongs,
+    /// A renewal keeps its number, so voters go on counting (hazard 21).
+    RenewalUncounted,
+    /// A proposer's ballots of one life are those of its next (hazard 13).
+    IncarnationStands,
+    /// A proposer goes on with its cached state after a refusal (hazard 13).
+    CacheKeptOnRefusal,
+    /// A lock is taken from an expired holder with a cached ballot (hazard 20).
+    StealByCachedBallot,
+    /// A lock is taken from a holder whom no quorum found expired (hazard 20).
+    StealByOneVerdict,
+    /// A refusal is told from what was cached (hazard 11).
+    RefusalUnconfirmed,
+    /// What a majority has from a former epoch counts as chosen (hazard 17).
+    OldEpochCountsAsChosen,
+    /// Voters of a former epoch go on while their registers are taken over (hazard 17).
+    ScanWithoutSeal,
+    /// A new voter takes over from one of the former voters (hazard 18).
+    RescanOfOne,
+    /// Messages of another epoch count (hazard 17).
+    EpochIgnored,
+    /// A sweep leaves the floors behind (hazard 3).
+    SweepForgetsFloors,
+    /// A register is swept whose state is perhaps not chosen (hazard 16).
+    SweepUnchosen,
+    /// An owner renews and releases by its name alone (hazard 5).
+    LockTokenIgnored,
+    /// A request that comes again is another (hazard 4).
+    LockRetryForgotten,
+    /// An owner's name alone gives it the grant that it holds already (hazard 22).
+    LockTwinInherits,
+    /// The lease of a request that waited counts from when it was sent on (hazard 23).
+    WaitedLeaseCounts,
 }
 
 impl Mutation {
@@ -183,6 +225,30 @@ impl Mutation {
         Self::LeaseAcrossVote,
         Self::NowReadBeforeInput,
         Self::LostDiskKeepsName,
+    ];
+    /// Rules of registers and locks.
+    pub const OF_LOCKS: [Self; 21] = [
+        Self::AnswerBeforeDurable,
+        Self::ReadBeforeDurable,
+        Self::AcceptBelowPromise,
+        Self::TimersForgottenAtStart,
+        Self::PollingProlongs,
+        Self::RenewalUncounted,
+        Self::IncarnationStands,
+        Self::CacheKeptOnRefusal,
+        Self::StealByCachedBallot,
+        Self::StealByOneVerdict,
+        Self::RefusalUnconfirmed,
+        Self::OldEpochCountsAsChosen,
+        Self::ScanWithoutSeal,
+        Self::RescanOfOne,
+        Self::EpochIgnored,
+        Self::SweepForgetsFloors,
+        Self::SweepUnchosen,
+        Self::LockTokenIgnored,
+        Self::LockRetryForgotten,
+        Self::LockTwinInherits,
+        Self::WaitedLeaseCounts,
     ];
 }
 
