@@ -6,7 +6,7 @@
 
 use super::command::{Command, Outcome};
 use super::decide::Tried;
-use super::line::{Basis, Line, Op, Place, Verdict};
+use super::line::{Basis, Found, Line, Op, Place, Verdict};
 use super::outbox::{Event, Outbox};
 use super::round::Round;
 use super::shared::{NOBODY, Shared};
@@ -88,7 +88,8 @@ impl Home {
         let until = now.plus_ms(wait_ms);
         let gives_up = until.plus_ms(shared.tuning.patience_ms);
         self.expires_at = self.expires_at.min(if wait_ms > 0 { until } else { gives_up });
-        let op = Op { number: 0, asker, command, until, gives_up, tried: Tried::Never, place: Place::New };
+        let op =
+            Op { number: 0, asker, command, until, gives_up, tried: Tried::Never, place: Place::New, confirmed: false };
         self.line.push(op);
         self.pump(now, name, shared, out);
     }
@@ -128,7 +129,7 @@ impl Home {
             return self.propose(now, name, cached.ballot, plan, 1, shared, out);
         }
         if plan.done.is_empty() && !looks && now < self.subscribed_until {
-            return self.queue(now, name, self.line.next(), None, shared, out);
+            return self.queue(now, name, (self.line.next(), Found::Cached), None, shared, out);
         }
         if mutation::on(Mutation::RefusalUnconfirmed) {
             return self.deliver(now, name, plan.done, shared, out);
@@ -178,7 +179,16 @@ impl Home {
         let gives_up = now.plus_ms(shared.tuning.patience_ms);
         self.expires_at = self.expires_at.min(gives_up);
         let command = Command::GiveBack { token };
-        self.line.push(Op { number: 0, asker, command, until: now, gives_up, tried: Tried::Never, place: Place::New });
+        self.line.push(Op {
+            number: 0,
+            asker,
+            command,
+            until: now,
+            gives_up,
+            tried: Tried::Never,
+            place: Place::New,
+            confirmed: false,
+        });
     }
 
     /// Those whom the last round left over stand in line, and voters are asked to tell of changes. The lock may be free after
@@ -187,12 +197,12 @@ impl Home {
         &mut self,
         now: Instant,
         name: &Bytes,
-        before: u64,
+        (before, found): (u64, Found),
         soonest_ms: Option<u64>,
         shared: &mut Shared,
         out: &mut Outbox,
     ) {
-        for asker in self.line.stand_in_line(before) {
+        for asker in self.line.stand_in_line(before, found) {
             if asker.node != shared.me {
                 shared.send(asker.node, Message::Queued { asker }, out);
             }
@@ -200,7 +210,7 @@ impl Home {
         if !self.line.has_waiting() {
             return;
         }
-        self.expires_at = self.line.expires_at();
+        self.expires_at = self.line.expires_at(&[]);
         if now >= self.subscribed_until {
             self.subscribed_until = now.plus_ms(SUBSCRIPTION_MS / 3);
             shared.ask_voters(&[], &Message::Subscribe { name: name.clone() }, out);
@@ -226,7 +236,7 @@ impl Home {
             for (op, outcome) in self.line.expire(now, flying) {
                 shared.answer(op.asker, name, outcome, out);
             }
-            self.expires_at = self.line.expires_at();
+            self.expires_at = self.line.expires_at(self.round.done());
         }
         self.push_round(now, name, shared, out);
         self.pump(now, name, shared, out);

@@ -2,7 +2,7 @@
 
 use super::command::Outcome;
 use super::home::{Cached, Home};
-use super::line::{Basis, Plan, Verdict};
+use super::line::{Basis, Found, Plan, Verdict};
 use super::outbox::{Event, Outbox};
 use super::shared::Shared;
 use super::value::Lock;
@@ -222,7 +222,7 @@ impl Home {
         }
         out.events.push(Event::ReadOnly);
         self.deliver(now, name, plan.done, shared, out);
-        self.queue(now, name, before, verdict.soonest_ms(), shared, out);
+        self.queue(now, name, (before, Found::ByRound), verdict.soonest_ms(), shared, out);
         self.pump(now, name, shared, out);
     }
 
@@ -274,7 +274,7 @@ impl Home {
         self.duels = 0;
         self.cached = Some(Cached { ballot, base: accepted, lock: Arc::new(lock) });
         self.deliver(now, name, done, shared, out);
-        self.queue(now, name, before, verdict.soonest_ms(), shared, out);
+        self.queue(now, name, (before, Found::ByRound), verdict.soonest_ms(), shared, out);
         self.pump(now, name, shared, out);
     }
 
@@ -303,7 +303,7 @@ impl Home {
             self.cached = Some(Cached { ballot: ballot.next(), base: ballot, lock: Arc::clone(&round.lock) });
         }
         self.deliver(now, name, round.done, shared, out);
-        self.queue(now, name, round.before, None, shared, out);
+        self.queue(now, name, (round.before, Found::ByRound), None, shared, out);
         self.pump(now, name, shared, out);
     }
 
