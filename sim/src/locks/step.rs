@@ -37,9 +37,6 @@ impl World {
     }
 
     fn happen(&mut self, what: Happening) {
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!("{} {what:?}", self.now);
-        }
         match what {
             Happening::Deliver(parcel) => self.deliver(parcel),
             Happening::Timer(node, timer) if self.machine(node).timer == timer => {
@@ -89,9 +86,6 @@ impl World {
         call(plane, clock, &mut out);
         plane.validate();
         self.steps += 1;
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!("{at} node {node}: {out:?}");
-        }
         self.settle(node, clock, out);
     }
 

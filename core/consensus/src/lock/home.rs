@@ -11,7 +11,7 @@ use super::outbox::{Event, Outbox};
 use super::round::Round;
 use super::shared::{NOBODY, Shared};
 use super::value::Lock;
-use crate::register::acceptor::{SUBSCRIPTION_MS, patience_ms};
+use crate::register::acceptor::SUBSCRIPTION_MS;
 use crate::register::{Asker, Ballot, Message};
 use base::limits::LOCK_WAITER_COUNT_MAX;
 use base::mutation::{self, Mutation};
@@ -49,6 +49,8 @@ pub(crate) struct Cached {
     pub(crate) lock: Arc<Lock>,
 }
 
+/// Where a holder's time is over for this node's own voter, others are asked after so long.
+const LOOK_MS: u64 = 20;
 const NEVER: Instant = Instant(u64::MAX);
 
 impl Home {
@@ -126,7 +128,7 @@ impl Home {
         let plan = self.line.plan(basis, &mut shared.tokens);
         if plan.changed {
             let cached = self.cached.take().expect("the caller looked");
-            return self.propose(now, name, cached.ballot, plan, 1, shared, out);
+            return self.propose(now, name, (cached.ballot, plan), (1, None), shared, out);
         }
         if plan.done.is_empty() && !looks && now < self.subscribed_until {
             return self.queue(now, name, (self.line.next(), Found::Cached), None, shared, out);
@@ -220,13 +222,13 @@ impl Home {
         self.look_at = if self.look_at > now { self.look_at.min(again) } else { again };
     }
 
-    /// When some holder's time is over as this node's own voter counts it, or at the latest if it doesn't know.
+    /// When some holder's time is over as this node's own voter counts it; soon if it counts no longer, for others may still.
     fn soonest_ms(&self, now: Instant, name: &Bytes, shared: &Shared) -> u64 {
         let report = shared.acceptor.report(now, name);
-        let known = report.alive.iter().map(|(_, ms)| *ms + 1).min();
-        let holders = self.cached.iter().flat_map(|cached| &cached.lock.holders);
-        let at_most = holders.map(|holder| patience_ms(holder.ttl_ms)).min();
-        known.or(at_most).unwrap_or(SUBSCRIPTION_MS / 3)
+        let lock = self.cached.as_ref().map_or(&report.lock, |cached| &cached.lock);
+        let left = |token| report.alive.iter().find(|(known, _)| *known == token).map(|(_, ms)| *ms + 1);
+        let soonest = lock.holders.iter().map(|holder| left(holder.token).unwrap_or(LOOK_MS)).min();
+        soonest.unwrap_or(LOOK_MS)
     }
 
     /// Does what is due.
