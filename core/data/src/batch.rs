@@ -71,6 +71,9 @@ pub enum Purpose {
     Entry { index: Index, stamp: Stamp, reads_now: bool },
     /// One task, which only reads.
     Look { stamp: Stamp, seed: u64 },
+    /// One script that takes long and had touched nothing when it was ended at a brisk pace: it gets a state without keys, and is run up to
+    /// where it would touch any. The shard goes on meanwhile.
+    Apart { number: u64, stamp: Stamp, seed: u64 },
 }
 
 /// How long a script may take.
@@ -99,6 +102,10 @@ pub enum End {
     Done,
     /// The first task that is left takes too long to be done at this pace.
     TooSlow,
+    /// The same, and it had touched nothing so far.
+    Untouched,
+    /// The first task that is left was run apart, and would touch a key.
+    Touches,
     /// The first task that is left does not only read.
     Writes,
 }

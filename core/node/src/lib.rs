@@ -4,6 +4,7 @@
 //! write joins its shard's open entry, which is proposed at the end of the turn and answered when it has committed. The
 //! driver calls one `on_*` per input and then carries out the [`Outbox`]. There is no clock, thread, socket or file here.
 
+mod apart;
 mod clock;
 mod clocks;
 mod cutting;

@@ -73,6 +73,7 @@ impl Lane {
 
     fn begin_to_wait(&mut self, now: Now, shard: ShardId, call: Call, out: &mut Outbox) {
         let replica = self.replica(shard);
+        replica.recall(&call.waiter);
         let Waiter { origin, client, seq, .. } = call.waiter;
         if let Some(former) = replica.waiting.of(origin, client, seq) {
             // Another node lost its link and asks again before that was seen here.

@@ -60,16 +60,18 @@ impl Engine {
         }
         let trial = match batch.purpose {
             Purpose::Entry { index, stamp, .. } => Trial::of_entry(state, index, stamp),
-            Purpose::Look { stamp, seed } => Trial::reading(state, stamp, seed),
+            Purpose::Look { stamp, seed } | Purpose::Apart { stamp, seed, .. } => Trial::reading(state, stamp, seed),
         };
-        let stage = Stage::new(trial, batch.shard, batch.shard_count);
+        let mut stage = Stage::new(trial, batch.shard, batch.shard_count);
+        stage.apart = matches!(batch.purpose, Purpose::Apart { .. });
         let mut running =
             Running { engine: self, batch: &mut batch, stage: Some(stage), named: Vec::new(), scripts: 0 };
         match running.batch.purpose {
             Purpose::Entry { .. } => running.entry(),
             Purpose::Look { .. } => running.look(),
+            Purpose::Apart { .. } => running.apart(),
         }
-        if let Running { batch: Batch { end: End::TooSlow, texts, .. }, named, .. } = &mut running {
+        if let Running { batch: Batch { end: End::TooSlow | End::Untouched, texts, .. }, named, .. } = &mut running {
             texts.append(named);
         }
         let Stage { trial, messages, lines, .. } = running.stage.take().expect("every script gives it back");
@@ -110,7 +112,7 @@ impl Running<'_> {
                 self.batch.tasks.push_front(task);
             }
             Part::Halted(Halt::TooSlow, _) => {
-                self.batch.end = End::TooSlow;
+                self.batch.end = self.too_slow();
                 self.batch.tasks.push_front(task);
             }
             Part::Halted(why, name) => {
@@ -118,6 +120,28 @@ impl Running<'_> {
                 self.batch.done.push(Done::Answered(reply));
             }
         }
+    }
+
+    /// How a batch ends whose first script takes too long.
+    fn too_slow(&mut self) -> End {
+        if self.stage().touched { End::TooSlow } else { End::Untouched }
+    }
+
+    /// What needs no key to come to its end is answered: nothing that others do could have changed it.
+    fn apart(&mut self) {
+        let Some(task) = self.batch.tasks.pop_front() else { return };
+        let Task::Command(Queued { db, command, args }) = &task else { unreachable!("a transaction is not run apart") };
+        let part = self.call(*db, command, &args.iter().map(Vec::as_slice).collect::<Words<'_>>());
+        let reply = match part {
+            Part::Reply(reply) => reply,
+            Part::Halted(Halt::Touches | Halt::TooSlow | Halt::Writes | Halt::Tick, _) => {
+                self.stage().lines.clear();
+                self.batch.end = End::Touches;
+                return self.batch.tasks.push_front(task);
+            }
+            Part::Halted(why, name) => Reply::Error(self.engine.ended(why, &name)),
+        };
+        self.batch.done.push(Done::Answered(reply));
     }
 
     /// Does a task. Nothing if it can't be done in this entry.
@@ -203,13 +227,14 @@ impl Running<'_> {
             Some(Ahead::Answered(reply)) => return Some(self.answer(reply)),
             Some(Ahead::Later) => return None,
         };
-        self.stage().effects = Effects::default();
+        let stage = self.stage();
+        (stage.effects, stage.touched) = (Effects::default(), false);
         match run(self) {
             Part::Halted(Halt::TooSlow, _) => {
                 self.trial().back_to(mark);
                 self.stage().messages.truncate(told);
                 // One that shared its time with others tries again alone, before it is called slow.
-                self.batch.end = if self.batch.done.is_empty() { End::TooSlow } else { End::Done };
+                self.batch.end = if self.batch.done.is_empty() { self.too_slow() } else { End::Done };
                 None
             }
             Part::Halted(why, name) => {

@@ -364,7 +364,7 @@ impl Ledger {
     /// Scripts are about to be tried out.
     pub fn lend(&mut self, now: Now, purpose: Purpose) {
         let wanted = self.stamp_at(now);
-        let (Purpose::Entry { stamp, .. } | Purpose::Look { stamp, .. }) = purpose;
+        let (Purpose::Entry { stamp, .. } | Purpose::Look { stamp, .. } | Purpose::Apart { stamp, .. }) = purpose;
         assert_eq!(stamp.0, wanted, "stamps_follow_the_boot_clock: shard {}", self.shard);
         if let Purpose::Entry { .. } = purpose {
             self.lent_at = Some(wanted);

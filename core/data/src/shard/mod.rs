@@ -72,6 +72,14 @@ impl ShardState {
         Self { keyspace, calls: 0, begun: 0, operations: 0, evicted: 0, recorded: false }
     }
 
+    /// One without keys, but with all scripts and functions of this one.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        let mut bare = Self::default();
+        *bare.keyspace.scripts_mut() = self.keyspace.scripts().clone();
+        bare
+    }
+
     /// The keys and values.
     #[must_use]
     pub fn keyspace(&self) -> &Keyspace {
