@@ -305,6 +305,7 @@ impl World {
                         client: connection.id,
                         seq: exec.seq,
                         once: exec.once,
+                        fences: exec.fences,
                         watched: exec.watched,
                         commands,
                     };

@@ -137,6 +137,7 @@ impl World {
                         client: id,
                         seq: exec.seq,
                         once: exec.once,
+                        fences: exec.fences,
                         watched: exec.watched,
                         commands: queued,
                     };
