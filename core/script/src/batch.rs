@@ -209,7 +209,7 @@ impl Running<'_> {
         };
         let judged = match self.trial().admit(fences) {
             Ok(judged) => judged,
-            Err(refused) => return Some(self.answer(Reply::Error(refused))),
+            Err(refused) => return Some(self.refused_by_fence(once.zip(fingerprint), fences, refused)),
         };
         self.stage().effects = Effects::default();
         match run(self) {
@@ -257,6 +257,17 @@ impl Running<'_> {
                 Some(Done::Logged(Some(reply)))
             }
         }
+    }
+
+    /// A fence refuses it. Where it isn't sure yet what an id is worth, apply must look at that first.
+    fn refused_by_fence(&mut self, once: Option<(&OwnedId, u64)>, fences: &[OwnedFence], refused: Refused) -> Done {
+        let reply = Reply::Error(refused);
+        let Some((id, fingerprint)) = once.filter(|_| self.trial().is_closed()) else { return self.answer(reply) };
+        let Batch { entry, once_kept_ms, .. } = &mut *self.batch;
+        entry.once(id.as_id(), *once_kept_ms);
+        entry.fences(&as_fences(fences));
+        entry.outcome(fingerprint, &reply, &Effects::default());
+        Done::Logged(None)
     }
 
     /// The answer to what has changed nothing. It may rest on what stands before it in the entry, and on this being the

@@ -263,7 +263,10 @@ const TWICE: &str = "ERR ONCE stands twice before one command: give it one id";
 mod tests {
     use super::*;
 
-    fn fenced(words: &str) -> Result<(Vec<(String, u64)>, bool, &'static str, usize), String> {
+    /// Its fences, whether it has an id, the command and where it stands.
+    type Seen = (Vec<(String, u64)>, bool, &'static str, usize);
+
+    fn fenced(words: &str) -> Result<Seen, String> {
         let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
         let call = parse(&args).map_err(|refused| refused.to_string())?;
         let fences = call.fences.iter().map(|one| (String::from_utf8_lossy(one.lock).into_owned(), one.number));
