@@ -266,11 +266,6 @@ impl Lane {
     }
 
     fn local(&mut self, now: Now, shard: ShardId, waiter: Waiter, request: &Request<'_>, out: &mut Outbox) {
-        if let Run::Prefix(_) = request.command.run
-            && self.reads_fenced(now, shard, waiter, request, out)
-        {
-            return;
-        }
         if let Some(reply) = self.unlogged(now, shard, &waiter, request, out) {
             return self.answer(waiter, shard, reply, out);
         }
@@ -278,6 +273,11 @@ impl Lane {
             && let Some(wish) = blocking::wish(request.command, request.args)
         {
             return self.wait(now, shard, waiter, request, wish.timeout_ms, out);
+        }
+        if let Run::Prefix(_) = request.command.run
+            && self.reads_fenced(now, shard, waiter, request, out)
+        {
+            return;
         }
         if self.full && request.command.is_write() && !self.leave_full(now, shard, out) {
             return self.answer(waiter, shard, no_room(), out);
