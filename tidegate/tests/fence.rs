@@ -60,6 +60,9 @@ fn a_stale_holder_is_refused_in_every_spelling() {
     }
     let replies: Vec<Reply> = (0..3).map(|_| new.reply().expect("the node answers")).collect();
     assert!(matches!(&replies[..], [a, Reply::Error(why), b] if a == b && why.starts_with("FENCED ")), "{replies:?}");
+    assert!(
+        matches!(ask(&mut new, "INFO stats"), Reply::Bulk(info) if String::from_utf8_lossy(&info).contains("refused_fences:8\r"))
+    );
     // It is known after a kill.
     node.kill();
     let node = Node::start(folder.path());

@@ -246,7 +246,7 @@ impl Driver {
                 slow_left -= 1;
                 slowlog::note(&self.shared, conn.number, self.slow.recall(mark), took_ns);
             }
-            conn.on_reply(seq, reply);
+            conn.on_reply_or_end(&self.shared.settings, seq, reply);
             conn.queue_flush(place, &mut self.flush);
             due.extend(conn.session.take_due().into_iter().map(|call| (place, call)));
         }
@@ -284,7 +284,7 @@ impl Driver {
             conn.queued_flush = false;
             let flushed = conn.flush();
             conn.note_vitals(now);
-            if flushed == Flushed::Gone || (conn.closing && conn.unwritten() == 0 && conn.pending() == 0) {
+            if flushed == Flushed::Gone || conn.is_done() {
                 self.close(place);
                 continue;
             }
@@ -555,8 +555,8 @@ impl Core<'_> {
     /// A command was answered in the turn that asked.
     fn count(&mut self, id: u16, reply: &Reply) {
         self.turn.answered(id);
-        if matches!(reply, Reply::Error(_)) {
-            self.meters.command(id).failed.add(1);
+        if let Reply::Error(why) = reply {
+            self.meters.failed(id, why);
         }
     }
 
@@ -582,7 +582,7 @@ impl Core<'_> {
 fn release(turn: &mut Turn, meters: &LaneMeters, conn: &mut Conn, seq: u64, reply: &Reply) -> Option<Mark> {
     let mut asked = conn.asked(seq)?;
     match reply {
-        Reply::Error(_) => meters.command(asked.id).failed.add(1),
+        Reply::Error(why) => meters.failed(asked.id, why),
         Reply::Array(replies) => {
             let inner = asked.inner.iter().zip(replies);
             inner
