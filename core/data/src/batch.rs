@@ -7,6 +7,7 @@
 use crate::command::pubsub::Message;
 use crate::command::scripts::{Access, Need, need};
 use crate::command::{Command, prefix};
+use crate::fence::OwnedFence;
 use crate::once::OwnedId;
 use crate::shard::EntryWriter;
 use crate::{Reply, Run, ShardState, Watched};
@@ -31,7 +32,7 @@ pub enum Task {
     /// A script, or a command that came behind one.
     Command(Queued),
     /// The same of a transaction.
-    Transaction { once: Option<OwnedId>, watched: Vec<Watched>, commands: Vec<Queued> },
+    Transaction { once: Option<OwnedId>, fences: Vec<OwnedFence>, watched: Vec<Watched>, commands: Vec<Queued> },
 }
 
 /// Scripts for one entry, or one that reads; see the module.

@@ -9,6 +9,7 @@ mod clock;
 mod clocks;
 mod cutting;
 mod everywhere;
+mod fences;
 mod forward;
 mod from_peers;
 mod gather;

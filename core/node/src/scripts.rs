@@ -163,7 +163,7 @@ impl Replica {
         if self.scripts.line.is_empty() && !is_scripted(request.command, request.args) {
             return false;
         }
-        let writes = request.command.is_write();
+        let writes = prefix::changes_keys(request.command, request.args);
         self.line_up(waiter, Task::Command(own(request).queued), writes);
         true
     }
@@ -178,9 +178,10 @@ impl Replica {
         if self.scripts.line.is_empty() && !transaction.commands.iter().any(scripted) {
             return false;
         }
-        let Transaction { once, watched, commands, .. } = transaction;
+        let Transaction { once, fences, watched, commands, .. } = transaction;
         let task = Task::Transaction {
             once: once.take(),
+            fences: std::mem::take(fences),
             watched: std::mem::take(watched),
             commands: std::mem::take(commands),
         };
@@ -389,9 +390,9 @@ impl Replica {
                 self.forget_read(&waiter);
                 let work = match task {
                     Task::Command(queued) => Work::Command { joins: false, queued },
-                    Task::Transaction { once, watched, commands } => {
+                    Task::Transaction { once, fences, watched, commands } => {
                         let Waiter { client, seq, .. } = waiter;
-                        Work::Transaction(Transaction { client, seq, once, watched, commands })
+                        Work::Transaction(Transaction { client, seq, once, fences, watched, commands })
                     }
                 };
                 (Waiter { read: false, ..waiter }, work)

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use data::batch::{Batch, Done, End, Pace, Purpose, Queued, Task, is_scripted};
 use data::command::scripts::{Access, Kind, Script, arguments, function_row, keep, sub};
 use data::command::{Scatter, prefix};
+use data::fence::{Fence, Judged, OwnedFence, as_fences};
 use data::once::{Id, OwnedId};
 use data::scripts::{Flags, Library, sha_from, sha_text, undump};
 use data::shard::EntryWriter;
@@ -154,18 +155,19 @@ impl Running<'_> {
         match task {
             Task::Command(Queued { db, command, args }) => {
                 let mut words: Words<'_> = args.iter().map(Vec::as_slice).collect();
-                let (mut command, mut once) = (*command, None);
+                let (mut command, mut once, mut fences) = (*command, None, Vec::new());
                 if let Run::Prefix(_) = command.run {
                     let call = prefix::parse(&words).expect("a task that is scripted was parsed");
                     (command, once) = (call.command, call.once.map(Id::to_owned));
+                    fences.extend(call.fences.into_iter().map(Fence::to_owned));
                     words.drain(..call.at);
                 }
                 same.command(*db, command, &words);
-                self.scripted(once.as_ref(), &same, |running| running.call(*db, command, &words))
+                self.scripted((once.as_ref(), &fences), &same, |running| running.call(*db, command, &words))
             }
-            Task::Transaction { once, watched, commands } => {
+            Task::Transaction { once, fences, watched, commands } => {
                 same.exec(&[], commands.iter().map(|one| (one.db, one.command, words(one))));
-                self.scripted(once.as_ref(), &same, |running| {
+                self.scripted((once.as_ref(), fences), &same, |running| {
                     if !running.trial().holds(watched) {
                         return Part::Reply(Reply::NilArray);
                     }
@@ -197,13 +199,15 @@ impl Running<'_> {
                         Ok(call) => {
                             (command, at) = (call.command, call.at);
                             call.once.into_iter().for_each(|id| entry.once(id, keep_ms));
+                            entry.fences(&call.fences);
                         }
                     }
                 }
                 entry.command(*db, command, &words[at..]);
             }
-            Task::Transaction { once, watched, commands } => {
+            Task::Transaction { once, fences, watched, commands } => {
                 once.iter().for_each(|id| entry.once(id.as_id(), keep_ms));
+                entry.fences(&as_fences(fences));
                 entry.exec(watched, commands.iter().map(|one| (one.db, one.command, words(one))));
             }
         }
@@ -215,7 +219,7 @@ impl Running<'_> {
     /// others under the same id.
     fn scripted(
         &mut self,
-        once: Option<&OwnedId>,
+        (once, fences): (Option<&OwnedId>, &[OwnedFence]),
         same: &EntryWriter,
         run: impl FnOnce(&mut Self) -> Part,
     ) -> Option<Done> {
@@ -226,6 +230,10 @@ impl Running<'_> {
             Some(Ahead::Run { fingerprint }) => Some(fingerprint),
             Some(Ahead::Answered(reply)) => return Some(self.answer(reply)),
             Some(Ahead::Later) => return None,
+        };
+        let judged = match self.trial().admit(fences) {
+            Ok(judged) => judged,
+            Err(refused) => return Some(self.refused_by_fence(once.zip(fingerprint), fences, refused)),
         };
         let stage = self.stage();
         (stage.effects, stage.touched) = (Effects::default(), false);
@@ -255,15 +263,36 @@ impl Running<'_> {
                 match once.zip(fingerprint) {
                     Some((id, fingerprint)) => {
                         entry.once(id.as_id(), self.batch.once_kept_ms);
+                        entry.fences(&as_fences(fences));
                         entry.outcome(fingerprint, &reply, &effects);
                     }
-                    None if effects.is_empty() => return Some(self.answer(reply)),
-                    None => entry.effects(&effects),
+                    None if effects.is_empty() && judged == Judged::Seen => {
+                        if !fences.is_empty() {
+                            // The log says nothing of them.
+                            self.trial().back_to(mark);
+                        }
+                        return Some(self.answer(reply));
+                    }
+                    None => {
+                        entry.fences(&as_fences(fences));
+                        entry.effects(&effects);
+                    }
                 }
                 self.trial().serve();
                 Some(Done::Logged(Some(reply)))
             }
         }
+    }
+
+    /// A fence refuses it. Where it isn't sure yet what an id is worth, apply must look at that first.
+    fn refused_by_fence(&mut self, once: Option<(&OwnedId, u64)>, fences: &[OwnedFence], refused: Refused) -> Done {
+        let reply = Reply::Error(refused);
+        let Some((id, fingerprint)) = once.filter(|_| self.trial().is_closed()) else { return self.answer(reply) };
+        let Batch { entry, once_kept_ms, .. } = &mut *self.batch;
+        entry.once(id.as_id(), *once_kept_ms);
+        entry.fences(&as_fences(fences));
+        entry.outcome(fingerprint, &reply, &Effects::default());
+        Done::Logged(None)
     }
 
     /// The answer to what has changed nothing. It may rest on what stands before it in the entry, and on this being the

@@ -309,6 +309,7 @@ fn what_takes_long_is_left_for_another_place_with_all_that_it_needs() {
     let eval = || Task::Command(queued(&[b"EVAL", slow, b"1", b"k"]));
     let both = Task::Transaction {
         once: None,
+        fences: Vec::new(),
         watched: Vec::new(),
         commands: vec![queued(&[b"EVAL", b"return 1", b"0"]), queued(&[b"EVAL", slow, b"1", b"k"])],
     };
