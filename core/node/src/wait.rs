@@ -365,7 +365,8 @@ impl Replica {
             Ending::Told(how) => how,
         };
         let (at, waiter, asker) = (call.at, call.waiter, call.asker());
-        let sure = call.doubt_since.is_none();
+        // Of a call of another node, that one knows whether a former leader may have served it: it is asked here before it is over.
+        let sure = call.doubt_since.is_none() && call.is_ours();
         let former = call.let_go.replace(how);
         match at {
             At::Standing(WaitId::Read(_)) => self.forget_read_of(number),
