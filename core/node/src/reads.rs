@@ -72,6 +72,10 @@ impl Lane {
             }
             return;
         }
+        if !self.replica(shard).is_home() {
+            // A script has the state: they are served when it is back.
+            return;
+        }
         loop {
             let replica = self.replica(shard);
             let group = &replica.group;
