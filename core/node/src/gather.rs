@@ -48,7 +48,7 @@ impl Gathers {
 
 fn merge(routing: Routing, scatter: Scatter, parts: Vec<(ShardId, Reply)>) -> Reply {
     if scatter.is_of_scripts() {
-        return crate::scripts::merge(scatter, parts.into_iter().map(|(_, reply)| reply).collect());
+        return crate::script_parts::merge(scatter, parts.into_iter().map(|(_, reply)| reply).collect());
     }
     if let Some((_, error)) = parts.iter().find(|(_, reply)| matches!(reply, Reply::Error(_))) {
         return error.clone();

@@ -22,6 +22,7 @@ pub mod peer;
 mod reads;
 mod replica;
 mod routing;
+mod script_parts;
 mod scripts;
 mod spread;
 mod steward;

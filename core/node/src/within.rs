@@ -5,7 +5,7 @@ use crate::gather::{nothing, shard_of_cursor};
 use crate::lane::{Lane, Part, own, waiter};
 use crate::outbox::{LaneMessage, Now, Outbox, Request};
 use crate::replica::Origin;
-use crate::scripts::{answered_at_once, asks_one};
+use crate::script_parts::{answered_at_once, asks_one};
 use base::ShardId;
 use data::command::{Scatter, fences, keyless};
 use data::{Context, Reply, Run};
