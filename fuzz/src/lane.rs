@@ -223,7 +223,15 @@ fn work(rng: &mut Rng, asker: Asker, shard: ShardId) -> Work {
         return Work::Command { joins: rng.one_in(2), queued };
     }
     let once = rng.one_in(2).then(|| Id { client: b"c", seq: 9 }.to_owned());
-    let fences = if rng.one_in(2) { vec![Fence { lock: b"a", number: 1 + rng.below(9) }.to_owned()] } else { Vec::new() };
+    let fences =
+        if rng.one_in(2) { vec![Fence { lock: b"a", number: 1 + rng.below(9) }.to_owned()] } else { Vec::new() };
     let watched = vec![Watched { shard, bucket: 7, revision: rng.below(3), dies_at: None }];
-    Work::Transaction(Transaction { client: asker.client, seq: asker.seq, once, fences, watched, commands: vec![queued] })
+    Work::Transaction(Transaction {
+        client: asker.client,
+        seq: asker.seq,
+        once,
+        fences,
+        watched,
+        commands: vec![queued],
+    })
 }
