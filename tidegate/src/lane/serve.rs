@@ -14,6 +14,7 @@ use crate::meters::{LaneMeters, Turn};
 use crate::shared::Shared;
 use crate::{admin, clock};
 use base::{ClientId, Instant, LaneId};
+use data::command::prefix;
 use data::keyspace::NEAR_MAX;
 use data::{Command, Reply};
 use edge::{Call, EverywhereCall, ExecCall, Fate, Listens, Step, Tracking};
@@ -168,7 +169,9 @@ impl Driver {
             used += taken;
             *left = left.saturating_sub(cost(&step));
             if let Step::Request(call) = step {
-                if core.no_room(call.command, &call.args) {
+                // Under a fence that is new to its shard, a read is logged too.
+                let row = if call.under.is_some() { prefix::fence_row() } else { call.command };
+                if core.no_room(row, &call.args) {
                     core.refuse_full(conn, call.command, call.seq);
                     continue;
                 }
@@ -419,14 +422,12 @@ impl Core<'_> {
 
     /// A command for the core. What it answers at once is encoded while it is warm.
     pub(super) fn request(&mut self, conn: &mut Conn, call: &Call<'_>) {
-        let request = Request {
-            client: conn.handle,
-            seq: call.seq,
-            db: call.db,
-            joins: call.joins,
-            command: call.command,
-            args: &call.args,
+        let fenced = call.under_fences();
+        let (command, args) = match &fenced {
+            Some((row, args)) => (*row, &args[..]),
+            None => (call.command, &call.args[..]),
         };
+        let request = Request { client: conn.handle, seq: call.seq, db: call.db, joins: call.joins, command, args };
         self.note_call(conn, call);
         let begun = self.slow.times(call.command, call.args.len(), self.timed_from_ns).then(clock::boot);
         match conn.session.cluster() {
@@ -476,8 +477,8 @@ impl Core<'_> {
         let mark = self.slower_than_ns.map(|_| self.slow.mark(&[b"EXEC"]));
         conn.waiting.push_back(self.turn.asked(exec.seq, id, mark, inner.collect()));
         let queued = exec.commands.into_iter().map(|one| Queued { db: one.db, command: one.command, args: one.args });
-        let ExecCall { seq, once, watched, .. } = exec;
-        let transaction = Transaction { client: conn.handle, seq, once, watched, commands: queued.collect() };
+        let ExecCall { seq, once, fences, watched, .. } = exec;
+        let transaction = Transaction { client: conn.handle, seq, once, fences, watched, commands: queued.collect() };
         self.lane.on_transaction(self.now, transaction, self.out);
     }
 
@@ -554,8 +555,8 @@ impl Core<'_> {
     /// A command was answered in the turn that asked.
     fn count(&mut self, id: u16, reply: &Reply) {
         self.turn.answered(id);
-        if matches!(reply, Reply::Error(_)) {
-            self.meters.command(id).failed.add(1);
+        if let Reply::Error(why) = reply {
+            self.meters.failed(id, why);
         }
     }
 
@@ -581,7 +582,7 @@ impl Core<'_> {
 fn release(turn: &mut Turn, meters: &LaneMeters, conn: &mut Conn, seq: u64, reply: &Reply) -> Option<Mark> {
     let mut asked = conn.asked(seq)?;
     match reply {
-        Reply::Error(_) => meters.command(asked.id).failed.add(1),
+        Reply::Error(why) => meters.failed(asked.id, why),
         Reply::Array(replies) => {
             let inner = asked.inner.iter().zip(replies);
             inner
