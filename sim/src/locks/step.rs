@@ -205,10 +205,25 @@ impl World {
         self.begin_sync(node);
     }
 
+    /// Counts what has become durable. A voter on its way into an epoch may bring along what others have accepted in that epoch
+    /// already: it has accepted it too once it serves.
     pub(super) fn on_durable(&mut self, node: NodeId, writes: &[RegisterWrite]) {
         for write in writes {
-            if let (Record::Cell { name, .. }, Some(ballot)) = (decoded(write), accepted(write)) {
-                self.ledger.on_accepted(self.now, node, &name, ballot);
+            match (decoded(write), accepted(write)) {
+                (Record::Cell { name, .. }, Some(ballot)) => self.ledger.on_accepted(self.now, node, &name, ballot),
+                (Record::Cell { name, accepted, .. }, None) => {
+                    self.machine(node).brought.insert(name, accepted);
+                }
+                (Record::Swept { name, .. }, _) => {
+                    self.machine(node).brought.remove(&name);
+                }
+                (Record::Ready { epoch }, _) => {
+                    let brought = std::mem::take(&mut self.machine(node).brought);
+                    for (name, ballot) in brought.into_iter().filter(|(_, ballot)| ballot.epoch == epoch) {
+                        self.ledger.on_accepted(self.now, node, &name, ballot);
+                    }
+                }
+                _ => {}
             }
         }
     }
