@@ -84,6 +84,20 @@ impl Ledger {
         }
     }
 
+    pub(super) fn former_voters(&self, epoch: Epoch) -> &[NodeId] {
+        self.views.get(&epoch).and_then(View::before).map_or(&[], |(_, voters)| voters)
+    }
+
+    /// A register stays behind: what all former voters had of it counts from now on, though it was perhaps never chosen.
+    pub(super) fn on_swept(&mut self, now: u64, name: &Bytes, ballot: Ballot) {
+        let name = self.names.entry(name.clone()).or_default();
+        let Some((lock, _)) = name.proposals.get(&ballot) else { return };
+        let lock = Arc::clone(lock);
+        if lock.holders.is_empty() && name.chosen.last().is_some_and(|last| last.ballot < ballot) {
+            name.on_chosen(now, ballot, lock);
+        }
+    }
+
     /// A client asks.
     pub(super) fn begin(&mut self, now: u64, client: u64, name: Bytes, command: Command) -> Request {
         let told = self.names.entry(name.clone()).or_default().told;

@@ -20,8 +20,8 @@ pub(super) struct Machine {
     /// Records that are durable, in order.
     log: Vec<Bytes>,
     pub(super) unsynced: VecDeque<RegisterWrite>,
-    /// What a rescan made durable, by name: it counts as accepted when the node serves.
-    pub(super) brought: BTreeMap<Bytes, Ballot>,
+    /// What it has durably accepted, or brought along from a former epoch, by name.
+    pub(super) accepted: BTreeMap<Bytes, Ballot>,
     snapshot: Option<Snapshot>,
     pub(super) syncing: bool,
     pub(super) timer: u64,
@@ -80,7 +80,7 @@ impl Machine {
             view,
             log: Vec::new(),
             unsynced: VecDeque::new(),
-            brought: BTreeMap::new(),
+            accepted: BTreeMap::new(),
             snapshot: None,
             syncing: false,
             timer: 0,

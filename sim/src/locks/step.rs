@@ -209,17 +209,24 @@ impl World {
     /// already: it has accepted it too once it serves.
     pub(super) fn on_durable(&mut self, node: NodeId, writes: &[RegisterWrite]) {
         for write in writes {
-            match (decoded(write), accepted(write)) {
-                (Record::Cell { name, .. }, Some(ballot)) => self.ledger.on_accepted(self.now, node, &name, ballot),
-                (Record::Cell { name, accepted, .. }, None) => {
-                    self.machine(node).brought.insert(name, accepted);
+            if let (Record::Cell { name, .. }, Some(ballot)) = (decoded(write), accepted(write)) {
+                self.ledger.on_accepted(self.now, node, &name, ballot);
+            }
+            match decoded(write) {
+                Record::Cell { name, accepted, .. } => {
+                    self.machine(node).accepted.insert(name, accepted);
                 }
-                (Record::Swept { name, .. }, _) => {
-                    self.machine(node).brought.remove(&name);
+                Record::Swept { name, epoch } => {
+                    let ballot = self.machine(node).accepted.get(&name).copied();
+                    let has = |voter: &NodeId| self.machines[voter].accepted.get(&name).copied() == ballot;
+                    if ballot.is_some() && self.ledger.former_voters(epoch).iter().all(has) {
+                        self.ledger.on_swept(self.now, &name, ballot.unwrap_or_default());
+                    }
+                    self.machine(node).accepted.remove(&name);
                 }
-                (Record::Ready { epoch }, _) => {
-                    let brought = std::mem::take(&mut self.machine(node).brought);
-                    for (name, ballot) in brought.into_iter().filter(|(_, ballot)| ballot.epoch == epoch) {
+                Record::Ready { epoch } => {
+                    let here = self.machine(node).accepted.clone();
+                    for (name, ballot) in here.into_iter().filter(|(_, ballot)| ballot.epoch == epoch) {
                         self.ledger.on_accepted(self.now, node, &name, ballot);
                     }
                 }
