@@ -1,7 +1,7 @@
 //! Seeded chance (xoshiro256++ by Blackman and Vigna, seeded by splitmix64): the only chance in `core/`.
 
 /// A seeded generator; the same seed gives the same sequence everywhere.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Rng {
     state: [u64; 4],
 }

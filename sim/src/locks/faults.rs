@@ -153,7 +153,8 @@ impl World {
             let view = self.view.clone();
             self.plan(MS, Happening::View(*node, view));
             for other in self.others(*node) {
-                self.plan(2 * MS, Happening::LinkUp(*node, other));
+                // Behind all news of lost links that are on their way.
+                self.plan(20 * MS, Happening::LinkUp(*node, other));
             }
         }
     }

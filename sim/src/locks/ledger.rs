@@ -3,21 +3,26 @@
 //! The ledger sees what voters have durably accepted, so it knows what is chosen and since when, and it sees what clients
 //! ask and are told, so it knows who may believe to hold what until when.
 
+use base::codec::Reader;
 use base::{Epoch, NodeId};
 use bytes::Bytes;
 use consensus::lock::{Acquire, Claim, Command, Holder, Info, Lock, Outcome};
-use consensus::register::{Ballot, View};
+use consensus::register::{Ballot, Message, Record, RegisterWrite, View};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-#[derive(Debug, Default)]
-pub(super) struct Ledger {
+/// See the module.
+#[derive(Clone, Debug, Default, Hash)]
+pub struct Ledger {
     views: BTreeMap<Epoch, View>,
     names: BTreeMap<Bytes, Name>,
-    pub(super) chosen: u64,
+    /// What each node has durably accepted, or brought along from a former epoch.
+    accepted: BTreeMap<(NodeId, Bytes), Ballot>,
+    /// Changes that were chosen.
+    pub chosen: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Name {
     /// What each ballot proposes, and who has durably accepted it.
     proposals: BTreeMap<Ballot, (Arc<Lock>, BTreeSet<NodeId>)>,
@@ -32,14 +37,14 @@ struct Name {
     stored: (u64, u64),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Chosen {
     ballot: Ballot,
     at: u64,
     lock: Arc<Lock>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Grant {
     client: u64,
     claim: Claim,
@@ -49,30 +54,59 @@ struct Grant {
 }
 
 /// A request as the ledger remembers it.
-#[derive(Clone, Debug)]
-pub(super) struct Request {
-    pub(super) client: u64,
-    pub(super) name: Bytes,
-    pub(super) command: Command,
+#[derive(Clone, Debug, Hash)]
+pub struct Request {
+    /// Who asks.
+    pub client: u64,
+    /// Of what.
+    pub name: Bytes,
+    /// What for.
+    pub command: Command,
     /// True time of its sending, and what tokens and fences were told by then.
     begun: u64,
     told: (u64, u64),
 }
 
 impl Ledger {
-    pub(super) fn add_view(&mut self, view: View) {
+    /// The placement names voters.
+    pub fn add_view(&mut self, view: View) {
         self.views.insert(view.epoch(), view);
     }
 
-    /// A proposal leaves its node.
-    pub(super) fn a_ballot_has_one_value(&mut self, name: &Bytes, ballot: Ballot, lock: &Arc<Lock>) {
+    /// A node writes.
+    pub fn on_written(&mut self, write: &RegisterWrite) {
+        if let (Record::Cell { name, lock, .. }, Some(ballot)) = (decoded(write), accepted(write)) {
+            self.a_ballot_has_one_value(&name, ballot, &lock);
+        }
+    }
+
+    /// A write is durable. A voter on its way into an epoch may bring along what others have accepted in that epoch already: it has
+    /// accepted it too once it serves.
+    pub fn on_durable(&mut self, now: u64, node: NodeId, write: &RegisterWrite) {
+        match decoded(write) {
+            Record::Cell { name, accepted: brought, .. } => {
+                if let Some(ballot) = accepted(write) {
+                    self.on_accepted(now, node, &name, ballot);
+                }
+                self.accepted.insert((node, name), brought);
+            }
+            Record::Swept { name, epoch } => self.on_swept(now, node, name, epoch),
+            Record::Ready { epoch } => {
+                let here = self.accepted.iter().filter(|((of, _), ballot)| *of == node && ballot.epoch == epoch);
+                let here: Vec<(Bytes, Ballot)> = here.map(|((_, name), ballot)| (name.clone(), *ballot)).collect();
+                here.into_iter().for_each(|(name, ballot)| self.on_accepted(now, node, &name, ballot));
+            }
+            Record::Sealed { .. } | Record::Floor { .. } => {}
+        }
+    }
+
+    fn a_ballot_has_one_value(&mut self, name: &Bytes, ballot: Ballot, lock: &Arc<Lock>) {
         let name = self.names.entry(name.clone()).or_default();
         let (known, _) = name.proposals.entry(ballot).or_insert_with(|| (Arc::clone(lock), BTreeSet::new()));
         assert_eq!(known, lock, "a_ballot_has_one_value");
     }
 
-    /// A voter has accepted, durably.
-    pub(super) fn on_accepted(&mut self, now: u64, node: NodeId, name: &Bytes, ballot: Ballot) {
+    fn on_accepted(&mut self, now: u64, node: NodeId, name: &Bytes, ballot: Ballot) {
         let Some(view) = self.views.get(&ballot.epoch) else { panic!("a view is known before its ballots") };
         let name = self.names.entry(name.clone()).or_default();
         let Some((lock, voters)) = name.proposals.get_mut(&ballot) else { panic!("what is accepted was proposed") };
@@ -84,14 +118,15 @@ impl Ledger {
         }
     }
 
-    pub(super) fn former_voters(&self, epoch: Epoch) -> &[NodeId] {
-        self.views.get(&epoch).and_then(View::before).map_or(&[], |(_, voters)| voters)
-    }
-
     /// A register stays behind: what all former voters had of it counts from now on, though it was perhaps never chosen.
-    pub(super) fn on_swept(&mut self, now: u64, name: &Bytes, ballot: Ballot) {
-        let name = self.names.entry(name.clone()).or_default();
-        let Some((lock, _)) = name.proposals.get(&ballot) else { return };
+    fn on_swept(&mut self, now: u64, node: NodeId, name: Bytes, epoch: Epoch) {
+        let of = (node, name);
+        let Some(ballot) = self.accepted.remove(&of) else { return };
+        let former = self.views.get(&epoch).and_then(View::before).map_or(&[][..], |(_, voters)| voters);
+        let has = |voter: &NodeId| *voter == node || self.accepted.get(&(*voter, of.1.clone())) == Some(&ballot);
+        let by_all = former.iter().all(has);
+        let name = self.names.entry(of.1.clone()).or_default();
+        let Some((lock, _)) = name.proposals.get(&ballot).filter(|_| by_all) else { return };
         let lock = Arc::clone(lock);
         if lock.holders.is_empty() && name.chosen.last().is_some_and(|last| last.ballot < ballot) {
             name.on_chosen(now, ballot, lock);
@@ -99,18 +134,18 @@ impl Ledger {
     }
 
     /// A client asks.
-    pub(super) fn begin(&mut self, now: u64, client: u64, name: Bytes, command: Command) -> Request {
+    pub fn begin(&mut self, now: u64, client: u64, name: Bytes, command: Command) -> Request {
         let told = self.names.entry(name.clone()).or_default().told;
         Request { client, name, command, begun: now, told }
     }
 
     /// A client asks the same again: it may be told what it was given before.
-    pub(super) fn begin_again(&mut self, now: u64, request: Request) -> Request {
+    pub fn begin_again(&mut self, now: u64, request: Request) -> Request {
         Request { begun: now, ..request }
     }
 
     /// A client is told. `until` is when its lease ends in true time, if it was granted or renewed.
-    pub(super) fn end(&mut self, now: u64, request: &Request, outcome: &Outcome, until: u64) {
+    pub fn end(&mut self, now: u64, request: &Request, outcome: &Outcome, until: u64) {
         let name = self.names.entry(request.name.clone()).or_default();
         match (&request.command, outcome) {
             (Command::Acquire(acquire), Outcome::Granted { token, fence, .. }) => {
@@ -145,13 +180,13 @@ impl Ledger {
     }
 
     /// A client believes no more that it holds this.
-    pub(super) fn let_go(&mut self, name: &Bytes, token: u64) {
+    pub fn let_go(&mut self, name: &Bytes, token: u64) {
         let grant = self.names.get_mut(name).and_then(|name| name.grants.get_mut(&token));
         grant.into_iter().for_each(|grant| grant.until = 0);
     }
 
     /// A fenced write comes to the store, which takes it unless it saw a higher fence. True if it was taken.
-    pub(super) fn no_stale_write_is_stored(&mut self, name: &Bytes, token: u64) -> bool {
+    pub fn no_stale_write_is_stored(&mut self, name: &Bytes, token: u64) -> bool {
         let name = self.names.entry(name.clone()).or_default();
         let fence = name.grants[&token].fence;
         let taken = fence >= name.stored.0;
@@ -163,7 +198,7 @@ impl Ledger {
     }
 
     /// Whether somebody holds the lock, by what is chosen.
-    pub(super) fn holders(&self, name: &Bytes) -> &[Holder] {
+    pub fn holders(&self, name: &Bytes) -> &[Holder] {
         let last = self.names.get(name).and_then(|name| name.chosen.last());
         last.map_or(&[], |one| &one.lock.holders)
     }
@@ -235,7 +270,7 @@ impl Name {
 
     /// The states that were the latest at some time between these two.
     fn states(&self, from: u64, to: u64) -> impl Iterator<Item = &Lock> {
-        let first = self.chosen.partition_point(|one| one.at <= from).saturating_sub(1);
+        let first = self.chosen.partition_point(|one| one.at < from).saturating_sub(1);
         self.chosen[first..].iter().filter(move |one| one.at <= to).map(|one| &*one.lock)
     }
 
@@ -270,4 +305,16 @@ fn what_is_chosen_goes_on_from_what_was_chosen(last: &Lock, lock: &Lock) {
         let known = last.holders.iter().any(|one| one.token == holder.token);
         assert!(known || holder.token > last.token, "no_token_comes_back: {last:?} then {lock:?}");
     }
+}
+
+fn decoded(write: &RegisterWrite) -> Record {
+    Record::decode(&mut Reader::new(&write.record)).expect("what is written can be read")
+}
+
+/// The ballot whose acceptance this write makes durable.
+fn accepted(write: &RegisterWrite) -> Option<Ballot> {
+    write.then.iter().find_map(|parcel| match &parcel.message {
+        Message::Accepted { ballot, .. } => Some(*ballot),
+        _ => None,
+    })
 }

@@ -7,7 +7,7 @@
 mod client;
 mod faults;
 mod finish;
-mod ledger;
+pub mod ledger;
 mod machine;
 mod step;
 

@@ -3,10 +3,9 @@
 use super::machine::{SYNC_NS_MIN, State};
 use super::{Happening, MS, Planned, World};
 use crate::group::network::Fate;
-use base::codec::Reader;
 use base::{Instant, NodeId};
 use consensus::lock::{Event, Outbox, Plane};
-use consensus::register::{Message, Parcel, Record, RegisterWrite};
+use consensus::register::{Parcel, RegisterWrite};
 use std::cmp::Reverse;
 
 impl World {
@@ -90,12 +89,7 @@ impl World {
     }
 
     fn settle(&mut self, node: NodeId, clock: Instant, out: Outbox) {
-        for write in &out.writes {
-            let (record, accepted) = (decoded(write), accepted(write));
-            if let (Record::Cell { name, lock, .. }, Some(ballot)) = (&record, accepted) {
-                self.ledger.a_ballot_has_one_value(name, ballot, lock);
-            }
-        }
+        out.writes.iter().for_each(|write| self.ledger.on_written(write));
         let machine = self.machine(node);
         machine.unsynced.extend(out.writes);
         self.begin_sync(node);
@@ -205,34 +199,8 @@ impl World {
         self.begin_sync(node);
     }
 
-    /// Counts what has become durable. A voter on its way into an epoch may bring along what others have accepted in that epoch
-    /// already: it has accepted it too once it serves.
     pub(super) fn on_durable(&mut self, node: NodeId, writes: &[RegisterWrite]) {
-        for write in writes {
-            if let (Record::Cell { name, .. }, Some(ballot)) = (decoded(write), accepted(write)) {
-                self.ledger.on_accepted(self.now, node, &name, ballot);
-            }
-            match decoded(write) {
-                Record::Cell { name, accepted, .. } => {
-                    self.machine(node).accepted.insert(name, accepted);
-                }
-                Record::Swept { name, epoch } => {
-                    let ballot = self.machine(node).accepted.get(&name).copied();
-                    let has = |voter: &NodeId| self.machines[voter].accepted.get(&name).copied() == ballot;
-                    if ballot.is_some() && self.ledger.former_voters(epoch).iter().all(has) {
-                        self.ledger.on_swept(self.now, &name, ballot.unwrap_or_default());
-                    }
-                    self.machine(node).accepted.remove(&name);
-                }
-                Record::Ready { epoch } => {
-                    let here = self.machine(node).accepted.clone();
-                    for (name, ballot) in here.into_iter().filter(|(_, ballot)| ballot.epoch == epoch) {
-                        self.ledger.on_accepted(self.now, node, &name, ballot);
-                    }
-                }
-                _ => {}
-            }
-        }
+        writes.iter().for_each(|write| self.ledger.on_durable(self.now, node, write));
     }
 
     fn lease_block(&mut self, node: NodeId, life: u64) {
@@ -245,16 +213,4 @@ impl World {
             self.input(node, |plane, _, _| plane.on_block(first, count));
         }
     }
-}
-
-fn decoded(write: &RegisterWrite) -> Record {
-    Record::decode(&mut Reader::new(&write.record)).expect("what is written can be read")
-}
-
-/// The ballot whose acceptance this write makes durable.
-fn accepted(write: &RegisterWrite) -> Option<consensus::register::Ballot> {
-    write.then.iter().find_map(|parcel| match &parcel.message {
-        Message::Accepted { ballot, .. } => Some(*ballot),
-        _ => None,
-    })
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A client's request that isn't answered yet.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Pending {
     /// None if the client is gone.
     waiter: Option<Waiter>,
@@ -27,7 +27,7 @@ struct Pending {
 }
 
 /// A home as its requests see it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Peer {
     outstanding: BTreeSet<u64>,
     /// When it is asked whether it is there.
@@ -37,7 +37,7 @@ struct Peer {
     suspect: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Edge {
     next: u64,
     pending: BTreeMap<u64, Pending>,

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Home {
     pub(crate) line: Line,
     pub(crate) round: Round,
@@ -42,7 +42,7 @@ pub(crate) struct Home {
 }
 
 /// A ballot that a majority has promised, with what it had accepted then.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Cached {
     pub(crate) ballot: Ballot,
     pub(crate) base: Ballot,
@@ -133,8 +133,9 @@ impl Home {
         if plan.done.is_empty() && !looks && now < self.subscribed_until {
             return self.queue(now, name, (self.line.next(), Found::Cached), None, shared, out);
         }
-        if mutation::on(Mutation::RefusalUnconfirmed) {
-            return self.deliver(now, name, plan.done, shared, out);
+        if mutation::on(Mutation::RefusalUnconfirmed) && !plan.done.is_empty() {
+            self.deliver(now, name, plan.done, shared, out);
+            return self.queue(now, name, (self.line.next(), Found::Cached), None, shared, out);
         }
         self.read(now, name, shared, out);
     }

@@ -10,7 +10,7 @@ use base::{Instant, NodeId};
 use std::collections::VecDeque;
 
 /// A request at its home.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Op {
     /// Counted by the home.
     pub(crate) number: u64,
@@ -27,7 +27,7 @@ pub(crate) struct Op {
 }
 
 /// Where a request stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
     /// It was looked at by no round yet.
     New,
@@ -38,7 +38,7 @@ pub(crate) enum Place {
 }
 
 /// Requests in their order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Line {
     ops: VecDeque<Op>,
     next: u64,

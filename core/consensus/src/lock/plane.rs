@@ -20,7 +20,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Plane {
     shared: Shared,
     homes: BTreeMap<Bytes, Home>,

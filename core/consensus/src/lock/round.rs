@@ -14,7 +14,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// What is under way.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Round {
     Idle,
     Read(Asking<u64>),
@@ -23,7 +23,7 @@ pub(crate) enum Round {
 }
 
 /// Voters are asked what they have.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Asking<N> {
     pub(crate) number: N,
     /// Requests from this number on came after it began.
@@ -34,7 +34,7 @@ pub(crate) struct Asking<N> {
 }
 
 /// Voters are asked to accept.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Accepting {
     ballot: Ballot,
     lock: Arc<Lock>,
@@ -51,7 +51,7 @@ pub(crate) struct Accepting {
 }
 
 /// When those who haven't answered are asked again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Patience {
     at: Instant,
     wait_ms: u64,

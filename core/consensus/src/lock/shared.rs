@@ -26,7 +26,7 @@ pub struct Config {
 }
 
 /// Durations in milliseconds, and what is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tuning {
     /// A home with requests that is silent for so long is passed over until it is heard.
     pub hedge_ms: u64,
@@ -46,7 +46,7 @@ impl Default for Tuning {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Shared {
     pub(crate) me: NodeId,
     pub(crate) incarnation: u64,

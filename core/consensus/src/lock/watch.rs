@@ -10,13 +10,13 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Watchers {
     names: BTreeMap<Bytes, Watched>,
     renew_at: Option<Instant>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Watched {
     waiters: Vec<Waiter>,
     /// The newest version that they were told.

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a new voter has got so far.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Rescan {
     of: Epoch,
     voters: Vec<NodeId>,
@@ -34,7 +34,7 @@ pub(crate) struct Rescan {
     pub(crate) swept: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Source {
     after: Option<Bytes>,
     begun: bool,
@@ -42,7 +42,7 @@ struct Source {
 }
 
 /// The newest state of one register, and how many gave it.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Found {
     accepted: Ballot,
     lock: Arc<Lock>,
