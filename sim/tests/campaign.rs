@@ -97,6 +97,14 @@ fn locks_that_once_failed_stay_clean() {
     for seed in [55, 89, 20, 125, 105] {
         let _ = locks::World::run(seed, locks::Effort { steps: 3000 });
     }
+    // 250, 657: readiness was told before it was durable; the next epoch was opened, a crash undid it, and nobody had a majority.
+    // 1759, 3462: a late voter brought a register along from a minority that had missed its last changes, because those who
+    // knew better had swept it: tokens went back.
+    // 61, 212, 942, 1749: the ledger did not count what a rescan brings along, nor put what a slow disk makes chosen in its place.
+    // 39868: the end of a run lost links again that it had just mended.
+    for seed in [250, 657, 1759, 3462, 61, 212, 942, 1749, 39868] {
+        let _ = locks::World::run(seed, locks::Effort { steps: 10_000 });
+    }
 }
 
 /// Seeds of whole clusters that once failed, each with the bug that it found.

@@ -172,8 +172,6 @@ pub enum Mutation {
     StealFromRenewer,
     /// A grant that nobody was told of is given back although its owner has asked again and was told (hazard 4).
     GiveBackAfterRetry,
-    /// A proposer that has forgotten a name counts its ballots from the start (hazard 13).
-    CountsForgotten,
 }
 
 impl Mutation {
@@ -243,7 +241,7 @@ impl Mutation {
         Self::LostDiskKeepsName,
     ];
     /// Rules of registers and locks.
-    pub const OF_LOCKS: [Self; 23] = [
+    pub const OF_LOCKS: [Self; 22] = [
         Self::AnswerBeforeDurable,
         Self::ReadBeforeDurable,
         Self::AcceptBelowPromise,
@@ -266,7 +264,6 @@ impl Mutation {
         Self::LockTwinInherits,
         Self::StealFromRenewer,
         Self::GiveBackAfterRetry,
-        Self::CountsForgotten,
     ];
 }
 

@@ -26,28 +26,17 @@ pub struct Scene {
     pub ticks: u8,
     /// Times that a proposer who lost its ballot tries again.
     pub timers: u8,
-    /// Who votes in the next epoch, if one is opened.
-    pub next_voters: &'static [u64],
 }
 
-const SCENE: Scene = Scene {
-    name: "",
-    voters: 3,
-    owners: &[],
-    late: false,
-    late_syncs: false,
-    crashes: 0,
-    ticks: 0,
-    timers: 0,
-    next_voters: &[],
-};
+const SCENE: Scene =
+    Scene { name: "", voters: 3, owners: &[], late: false, late_syncs: false, crashes: 0, ticks: 0, timers: 0 };
 
 /// All of them.
 pub fn scenes() -> Vec<Scene> {
     use Step::{Acquire, Release, Renew};
     vec![
         Scene { name: "races", owners: &[&[Acquire, Release], &[Acquire]], ..SCENE },
-        Scene { name: "late", owners: &[&[Acquire], &[Acquire]], ticks: 1, late: true, ..SCENE },
+        Scene { name: "late", owners: &[&[Acquire, Release], &[Acquire]], voters: 2, timers: 1, late: true, ..SCENE },
         Scene { name: "steals", owners: &[&[Acquire, Renew], &[Acquire]], ticks: 1, ..SCENE },
         Scene {
             name: "crashes",
@@ -59,6 +48,5 @@ pub fn scenes() -> Vec<Scene> {
             timers: 1,
             ..SCENE
         },
-        Scene { name: "epochs", owners: &[&[Acquire], &[], &[Acquire]], ticks: 1, next_voters: &[3], ..SCENE },
     ]
 }

@@ -8,10 +8,10 @@ use crate::scenes::{Scene, Step};
 use base::mutation::Mutation;
 use base::{Epoch, Instant, NodeId};
 use bytes::Bytes;
-use consensus::lock::{Acquire, Claim, Command, Config, Event, Outbox, Outcome, Plane, Tuning, Waiter};
+use consensus::lock::{Acquire, Claim, Command, Config, Outbox, Outcome, Plane, Tuning, Waiter};
 use consensus::register::{Message, Parcel, RegisterWrite, Table, View};
 use sim::locks::ledger::{Ledger, Request};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -36,10 +36,6 @@ pub enum Action {
     Crash(NodeId),
     /// All leases pass.
     Tick,
-    /// The next epoch is opened.
-    Open,
-    /// A node learns of it.
-    Learn(NodeId),
 }
 
 /// Something on its way.
@@ -57,11 +53,9 @@ pub struct State {
     wire: Vec<Arc<Sent>>,
     owners: Vec<Owner>,
     ledger: Ledger,
-    ready: BTreeSet<NodeId>,
     ticks: u8,
     timers: u8,
     crashes: u8,
-    opened: bool,
     pub grants: u8,
     /// The rule that was broken on the way here, and how.
     pub broken: Option<Arc<str>>,
@@ -110,18 +104,16 @@ impl Locks {
     /// The state from which the search begins: all serve, and nobody has asked.
     pub fn opening(&self) -> State {
         self.break_rule();
-        let ids = self.scene.voters.max(self.scene.next_voters.iter().copied().max().unwrap_or(0));
+        let ids = self.scene.voters;
         let view = View::new(Epoch(1), (1..=self.scene.voters).map(NodeId).collect(), None).expect("a few voters");
         let mut state = State {
             nodes: Vec::new(),
             wire: Vec::new(),
             owners: vec![Owner::default(); self.scene.owners.len()],
             ledger: Ledger::default(),
-            ready: BTreeSet::new(),
             ticks: 0,
             timers: 0,
             crashes: 0,
-            opened: false,
             grants: 0,
             broken: None,
         };
@@ -156,11 +148,8 @@ impl Locks {
             actions.extend(soon.then_some(Action::Timer(node.id)));
             actions.extend((!node.unsynced.is_empty()).then_some(Action::Sync(node.id)));
             actions.extend((state.crashes < self.scene.crashes).then_some(Action::Crash(node.id)));
-            actions.extend((state.opened && node.view.epoch() == Epoch(1)).then_some(Action::Learn(node.id)));
         }
         actions.extend((state.ticks < self.scene.ticks).then_some(Action::Tick));
-        let may_open = !self.scene.next_voters.is_empty() && !state.opened;
-        actions.extend(may_open.then_some(Action::Open));
         actions.extend(state.wire.iter().cloned().map(Action::Deliver));
     }
 
@@ -212,22 +201,7 @@ impl Locks {
             }
             Action::Crash(id) => self.crash(state, *id),
             Action::Tick => state.ticks += 1,
-            Action::Open => {
-                state.opened = true;
-                state.ledger.add_view(self.next_view());
-            }
-            Action::Learn(id) => {
-                let view = self.next_view();
-                state.node_mut(*id).view = view.clone();
-                self.input(state, *id, |plane, now, out| plane.on_view(now, view, out));
-            }
         }
-    }
-
-    fn next_view(&self) -> View {
-        let before = (Epoch(1), (1..=self.scene.voters).map(NodeId).collect());
-        let voters = self.scene.next_voters.iter().copied().map(NodeId).collect();
-        View::new(Epoch(2), voters, Some(before)).expect("a few voters")
     }
 
     fn crash(&self, state: &mut State, id: NodeId) {
@@ -316,7 +290,6 @@ impl Locks {
         state.node_mut(id).unsynced.extend(out.writes);
         out.messages.into_iter().for_each(|parcel| self.send(state, parcel));
         out.replies.into_iter().for_each(|(waiter, outcome)| state.told(waiter, &outcome));
-        state.ready.extend(out.events.iter().any(|one| matches!(one, Event::Ready { .. })).then_some(id));
         while !self.scene.late_syncs && !state.node(id).unsynced.is_empty() {
             self.sync(state, id);
         }
@@ -418,8 +391,8 @@ impl Hash for State {
     fn hash<H: Hasher>(&self, to: &mut H) {
         self.nodes.iter().for_each(|node| node.print.hash(to));
         self.wire.iter().for_each(|sent| sent.print.hash(to));
-        let Self { owners, ledger, ready, ticks, timers, crashes, opened, grants, broken, .. } = self;
-        (owners, ledger, ready, ticks, timers, crashes, opened, grants, broken).hash(to);
+        let Self { owners, ledger, ticks, timers, crashes, grants, broken, .. } = self;
+        (owners, ledger, ticks, timers, crashes, grants, broken).hash(to);
     }
 }
 

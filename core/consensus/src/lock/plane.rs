@@ -407,9 +407,7 @@ impl Plane {
             let Some((name, home)) = next.or_else(|| self.homes.first_key_value()) else { return };
             self.cursor = name.clone();
             if home.is_idle() {
-                if !mutation::on(Mutation::CountsForgotten) {
-                    self.shared.counts_used = self.shared.counts_used.max(home.highest);
-                }
+                self.shared.counts_used = self.shared.counts_used.max(home.highest);
                 self.timers.remove(&(home.timer, self.cursor.clone()));
                 self.homes.remove(&self.cursor);
             }
