@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::log::{Format, Level};
+use crate::settings::OnLostLeader;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -123,6 +124,9 @@ pub struct Dev {
     /// allkeys-lru, allkeys-lfu and allkeys-random take keys out.
     #[arg(long, value_name = "POLICY", default_value = "noeviction", value_parser = policy)]
     pub maxmemory_policy: u8,
+    /// There is no leader to lose but in a cluster.
+    #[arg(skip)]
+    pub on_lost_leader: OnLostLeader,
     /// A snapshot is taken when the write-ahead log has grown by this many MiB since the last.
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..))]
     pub snapshot_after_mib: u64,
@@ -152,6 +156,10 @@ pub struct Local {
     /// Serve clients of memcached too, at BASE + 10i + 6.
     #[arg(long)]
     pub memcached: bool,
+    /// What clients of the RESP ports see of a write whose leader was lost, as programs made for Redis know it: an error of
+    /// which they know nothing (-INDOUBT), or their connection closed. Written when the cluster is made.
+    #[arg(long, value_name = "HOW", default_value = "error")]
+    pub on_lost_leader: OnLostLeader,
 }
 
 impl Local {

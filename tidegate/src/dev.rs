@@ -369,6 +369,7 @@ fn share(options: &Dev, identity: Identity, ports: Ports) -> Result<(Arc<Shared>
     let shared = Shared::new(options, identity, ports, mailboxes);
     shared.settings.set_memory_bytes_max(options.maxmemory);
     shared.settings.set_memory_policy(options.maxmemory_policy);
+    shared.settings.set_on_lost_leader(options.on_lost_leader);
     Ok((Arc::new(shared), polls))
 }
 

@@ -161,6 +161,7 @@ fn lay_out(options: &Local) -> Result<Made, Box<dyn Error>> {
             name: Some(format!("node-{number}")),
             maxmemory: None,
             maxmemory_policy: None,
+            on_lost_leader: options.on_lost_leader,
         };
         let folder = folder(options, number);
         std::fs::create_dir_all(&folder)?;

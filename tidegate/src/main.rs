@@ -23,6 +23,7 @@ mod server;
 mod settings;
 mod shared;
 mod status;
+mod strain;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

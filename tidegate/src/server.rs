@@ -6,6 +6,7 @@ use crate::admin::limit;
 use crate::cli::{Dev, Server};
 use crate::dev::{self, Cluster, First};
 use crate::peers::Member;
+use crate::settings::OnLostLeader;
 use base::NodeId;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -47,6 +48,9 @@ pub struct Node {
     /// What is done about more; "noeviction" if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maxmemory_policy: Option<String>,
+    /// What clients of the RESP port see of a write whose leader was lost: "error" (-INDOUBT), or "close" for their connection.
+    #[serde(default)]
+    pub on_lost_leader: OnLostLeader,
 }
 
 /// What all nodes must agree on.
@@ -106,6 +110,7 @@ pub fn run(options: &Server) -> Result<(), Box<dyn Error>> {
         requirepass: None,
         maxmemory,
         maxmemory_policy,
+        on_lost_leader: config.node.on_lost_leader,
         snapshot_after_mib: options.snapshot_after_mib,
         log_level: options.log_level,
         log_format: options.log_format,

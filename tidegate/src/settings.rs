@@ -6,7 +6,7 @@
 use data::keyspace::Class;
 use node::ScriptTimes;
 use script::Limits;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 /// See the module.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub struct Settings {
     timeout_s: AtomicU64,
     output_timeout_s: AtomicU64,
     replica_staleness_ms: AtomicU64,
+    closes_on_lost_leader: AtomicBool,
     script_busy_ms: AtomicU64,
     script_limit_ms: AtomicU64,
     script_bytes: AtomicU64,
@@ -31,6 +32,22 @@ pub struct Settings {
     lfu_log_factor: AtomicU64,
     lfu_decay_minutes: AtomicU64,
     output_limits: [[AtomicU64; 3]; 3],
+}
+
+/// What clients of the routing endpoint see of a write whose leader was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLostLeader {
+    /// -INDOUBT, or -TRYAGAIN.
+    #[default]
+    Error,
+    /// The end of the connection.
+    Close,
+}
+
+impl OnLostLeader {
+    /// Both names, as CONFIG and the node's file have them.
+    pub const NAMES: [&str; 2] = ["error", "close"];
 }
 
 /// How much a client of a kind may be owed: more than the hard limit at no time, more than the soft one not for so long. No
@@ -148,6 +165,7 @@ impl Default for Settings {
             timeout_s: AtomicU64::new(0),
             output_timeout_s: AtomicU64::new(60),
             replica_staleness_ms: AtomicU64::new(1000),
+            closes_on_lost_leader: AtomicBool::new(false),
             script_busy_ms: AtomicU64::new(ScriptTimes::default().busy_ms),
             script_limit_ms: AtomicU64::new(ScriptTimes::default().limit_ms),
             script_bytes: AtomicU64::new(Limits::default().bytes as u64),
@@ -351,6 +369,17 @@ impl Settings {
     }
 
     /// A client that has taken nothing of its replies for so many seconds is dropped; none is if 0.
+    pub fn on_lost_leader(&self) -> OnLostLeader {
+        match self.closes_on_lost_leader.load(Ordering::Relaxed) {
+            true => OnLostLeader::Close,
+            false => OnLostLeader::Error,
+        }
+    }
+
+    pub fn set_on_lost_leader(&self, what: OnLostLeader) {
+        self.closes_on_lost_leader.store(what == OnLostLeader::Close, Ordering::Relaxed);
+    }
+
     pub fn output_timeout_s(&self) -> u64 {
         self.output_timeout_s.load(Ordering::Relaxed)
     }

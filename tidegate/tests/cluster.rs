@@ -286,6 +286,55 @@ fn without_a_majority_no_write_is_acknowledged() {
     assert!(matches!(cluster.client(1).ask(&["GET", "k"]).expect("a node answers"), Reply::Bulk(_)));
 }
 
+/// A key of a shard that the node leads: the cluster endpoints of the others send clients there. They serve such keys themselves
+/// until they know where it listens.
+fn key_led_by(cluster: &Cluster, at: usize) -> String {
+    let others: Vec<usize> = (0..NODES).filter(|other| *other != at).collect();
+    let there = format!("127.0.0.1:{}", cluster.ports[at][3]);
+    let leads = |key: &String| {
+        let mut sent = others.iter().map(|other| cluster.cluster_client(*other).ask(&["EXISTS", key]));
+        sent.all(|reply| matches!(reply, Ok(Reply::Error(why)) if why.starts_with("MOVED ") && why.ends_with(&there)))
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let key = (0..).map(|n| format!("k{}", n % 100)).take_while(|_| Instant::now() < deadline).find(leads);
+    key.expect("the node leads a shard, and others know where it listens")
+}
+
+#[test]
+fn a_lost_leader_is_told_of_as_the_node_is_set() {
+    let folder = Folder::new("cluster-doubt");
+    let cluster = Cluster::start(folder.path());
+    let refused = cluster.client(0).ask(&["CONFIG", "SET", "on-lost-leader", "hope"]).expect("a node answers");
+    assert!(matches!(&refused, Reply::Error(why) if why.contains("error, close")), "{refused:?}");
+    assert_eq!(
+        cluster.client(0).ask(&["CONFIG", "SET", "on-lost-leader", "close"]).expect("a node answers"),
+        Reply::ok()
+    );
+    // Whether a write is on its way when the leader stops is a matter of time: it mostly is.
+    for _ in 0..20 {
+        cluster.await_spread();
+        let key = key_led_by(&cluster, 2);
+        let (mut closing, mut telling) = (cluster.client(0), cluster.client(1));
+        cluster.stop(2);
+        for client in [&mut closing, &mut telling] {
+            client.send(&["SET", &key, "v"]).expect("the node takes commands");
+            client.send(&["PING"]).expect("the node takes commands");
+        }
+        let (ended, told) = (closing.reply(), telling.reply());
+        let behind = ended.is_ok().then(|| closing.reply());
+        cluster.signal(2, "-CONT");
+        if let (Err(_), Ok(Reply::Error(why))) = (&ended, &told) {
+            assert!(why.starts_with("INDOUBT "), "{why}");
+            let pong = telling.reply().expect("the connection goes on");
+            assert_eq!(pong, Reply::Simple("PONG".into()));
+            return;
+        }
+        assert!(!matches!(ended, Ok(Reply::Error(_))), "{ended:?}");
+        assert!(behind.is_none_or(|reply| reply.is_ok()), "what is answered ends no connection");
+    }
+    panic!("no write was on its way to a leader that stopped");
+}
+
 #[test]
 fn a_node_without_its_disk_is_refused() {
     let folder = Folder::new("cluster-wiped");

@@ -255,7 +255,7 @@ fn messages_reach_the_whole_cluster_and_are_counted_there() {
     let replies: Vec<Reply> = (0..4).map(|_| reply(&mut publishers[1])).collect();
     assert_eq!(replies[3], Reply::Array(vec![Reply::ok(), Reply::Integer(6)]));
     // A stopped node is waited for once; a dead one not at all.
-    cluster.signal(2, "-STOP");
+    cluster.stop(2);
     let begun = Instant::now();
     for _ in 0..20 {
         assert_eq!(ask(&mut publishers[0], "PUBLISH news x"), Reply::Integer(4));

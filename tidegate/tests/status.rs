@@ -70,7 +70,7 @@ fn any_node_tells_of_the_whole_cluster_also_of_those_that_dont_answer() {
         }
     }
     // One is stopped, and takes connections without a word; one is dead.
-    cluster.signal(1, "-STOP");
+    cluster.stop(1);
     cluster.kill(2);
     assert_eq!(states(&ask(&cluster, 0)), wanted(["ready", "unreachable", "unreachable"]));
     let table = status(&["--admin", &cluster.admin(0)]);

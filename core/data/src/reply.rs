@@ -4,11 +4,12 @@
 //! that the common GET allocates nothing; large ones share the stored bytes.
 
 use crate::refused::Refused;
+use crate::strings::Strings;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 /// A reply as the command means it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Reply {
     /// `+OK`.
     Ok,
@@ -38,6 +39,8 @@ pub enum Reply {
     Verbatim(String),
     /// An ordered list.
     Array(Vec<Reply>),
+    /// The same as an array of bulk strings, and equal to it.
+    Strings(Strings),
     /// A set: an array in RESP2.
     Set(Vec<Reply>),
     /// Key and value pairs: a flat array in RESP2.
@@ -66,7 +69,7 @@ pub struct Watched {
 }
 
 /// A string that is cheap to pass on: inline when small, shared when large.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq)]
 pub enum Blob {
     Inline(SmallVec<[u8; INLINE_BYTES]>),
     Shared(Bytes),
@@ -82,6 +85,43 @@ impl Blob {
         match self {
             Self::Inline(bytes) => bytes,
             Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// Equal strings are equal however they are held.
+impl PartialEq for Blob {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl PartialEq for Reply {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ok, Self::Ok)
+            | (Self::Nil, Self::Nil)
+            | (Self::NilArray, Self::NilArray)
+            | (Self::Kept, Self::Kept) => true,
+            (Self::Simple(own), Self::Simple(other)) => own == other,
+            (Self::Status(own), Self::Status(other)) | (Self::BigNumber(own), Self::BigNumber(other)) => own == other,
+            (Self::Int(own), Self::Int(other)) => own == other,
+            (Self::Double(own), Self::Double(other)) | (Self::Decimal(own), Self::Decimal(other)) => own == other,
+            (Self::Bool(own), Self::Bool(other)) => own == other,
+            (Self::Bulk(own), Self::Bulk(other)) => own == other,
+            (Self::Formatted(own, text), Self::Formatted(other, same)) => (own, text) == (other, same),
+            (Self::Verbatim(own), Self::Verbatim(other)) => own == other,
+            (Self::Array(own), Self::Array(other)) | (Self::Set(own), Self::Set(other)) => own == other,
+            (Self::Strings(own), Self::Strings(other)) => own == other,
+            (Self::Strings(strings), Self::Array(items)) | (Self::Array(items), Self::Strings(strings)) => {
+                strings == items.as_slice()
+            }
+            (Self::Map(own), Self::Map(other))
+            | (Self::Couples(own), Self::Couples(other))
+            | (Self::Pairs(own), Self::Pairs(other)) => own == other,
+            (Self::Error(own), Self::Error(other)) => own == other,
+            (Self::Watched(own), Self::Watched(other)) => own == other,
+            _ => false,
         }
     }
 }

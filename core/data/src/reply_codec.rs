@@ -63,6 +63,11 @@ impl Reply {
             Self::Bulk(blob) => tagged(out, BULK, blob.as_bytes()),
             Self::Verbatim(text) => tagged(out, VERBATIM, text.as_bytes()),
             Self::Array(items) => list(out, ARRAY, items),
+            Self::Strings(strings) => {
+                out.push(ARRAY);
+                put_varint(out, strings.len() as u64);
+                strings.iter().for_each(|string| tagged(out, BULK, string));
+            }
             Self::Set(items) => list(out, SET, items),
             Self::Map(pairs) => put_pairs(out, MAP, pairs),
             Self::Couples(pairs) => put_pairs(out, COUPLES, pairs),

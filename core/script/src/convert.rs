@@ -29,6 +29,13 @@ pub(crate) fn from_reply(lua: &Lua, reply: &Reply, resp: u8) -> Result<Value> {
         Reply::Formatted(format, words) if three => verbatim(lua, format, words)?,
         Reply::Formatted(_, words) => text(lua, words)?,
         Reply::Array(items) => list(lua, items.iter(), items.len(), resp)?,
+        Reply::Strings(strings) => {
+            let table = lua.create_table_with_capacity(strings.len(), 0)?;
+            for (at, string) in (1..).zip(strings.iter()) {
+                table.raw_set(at, lua.create_string(string)?)?;
+            }
+            Value::Table(table)
+        }
         Reply::Set(items) if three => {
             let members = lua.create_table_with_capacity(0, items.len())?;
             for item in items {
@@ -104,6 +111,7 @@ impl Lengths {
     pub(crate) fn of(reply: &Reply) -> u64 {
         match reply {
             Reply::Bulk(blob) => 1 + blob.as_bytes().len() as u64 / 256,
+            Reply::Strings(strings) => 1 + (strings.len() + strings.bytes() / 256) as u64,
             Reply::Array(items) | Reply::Set(items) => items.iter().map(Self::of).sum::<u64>() + 1,
             Reply::Map(pairs) | Reply::Couples(pairs) | Reply::Pairs(pairs) => {
                 pairs.iter().map(|(key, value)| Self::of(key) + Self::of(value)).sum::<u64>() + 1

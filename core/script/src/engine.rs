@@ -205,8 +205,10 @@ impl Engine {
         let mut stage = stage;
         self.shared.chance.set(Chance::from_bits(stage.trial.draw()));
         *self.shared.stage.borrow_mut() = Some(stage);
+        // Without a limit, which its request's size has set already, the interpreter needs no protected call to take memory.
+        let words = self.words(entrance);
         self.limit_memory(bytes);
-        let ran = self.call(entrance).and_then(|(ok, value)| {
+        let ran = words.and_then(|words| self.call(entrance, words)).and_then(|(ok, value)| {
             resp.set(self.shared.with_stage(|stage| stage.resp));
             let mut to_reply = ToReply { guard: &self.shared.guard, resp: resp.get(), bytes: 0 };
             if ok { to_reply.value(&value, 0).map(Ok) } else { Ok(Err(value)) }
@@ -216,7 +218,19 @@ impl Engine {
         (stage, self.judge(ran, entrance))
     }
 
-    fn call(&self, entrance: &Entrance<'_>) -> mlua::Result<(bool, Value)> {
+    /// KEYS and ARGV.
+    fn words(&self, entrance: &Entrance<'_>) -> mlua::Result<[Table; 2]> {
+        let list = |words: &[&[u8]]| {
+            let table = self.lua.create_table_with_capacity(words.len(), 0)?;
+            for word in words {
+                table.raw_push(self.lua.create_string(word)?)?;
+            }
+            Ok::<_, mlua::Error>(table)
+        };
+        Ok([list(entrance.keys)?, list(entrance.args)?])
+    }
+
+    fn call(&self, entrance: &Entrance<'_>, [keys, args]: [Table; 2]) -> mlua::Result<(bool, Value)> {
         let way = match entrance.way {
             Way::Script => &self.ways.script,
             Way::Function => &self.ways.function,
@@ -226,14 +240,7 @@ impl Engine {
         if entrance.way == Way::Library {
             return way.call(function);
         }
-        let list = |words: &[&[u8]]| {
-            let table = self.lua.create_table_with_capacity(words.len(), 0)?;
-            for word in words {
-                table.raw_push(self.lua.create_string(word)?)?;
-            }
-            Ok::<_, mlua::Error>(table)
-        };
-        way.call((function, list(entrance.keys)?, list(entrance.args)?))
+        way.call((function, keys, args))
     }
 
     fn judge(&mut self, ran: mlua::Result<Result<Reply, Value>>, entrance: &Entrance<'_>) -> Ran {

@@ -168,6 +168,10 @@ fn show(reply: &Reply) -> String {
         Reply::Formatted(format, text) => format!("={}\"{}\"", plain(format, false), plain(text, true)),
         Reply::Verbatim(text) => format!("=txt\"{}\"", plain(text.as_bytes(), true)),
         Reply::Array(items) => format!("[{}]", all(items.iter()).join(" ")),
+        Reply::Strings(strings) => {
+            let all: Vec<String> = strings.iter().map(|string| format!("\"{}\"", plain(string, true))).collect();
+            format!("[{}]", all.join(" "))
+        }
         Reply::Set(items) => format!("~[{}]", sorted(all(items.iter()))),
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
             format!(

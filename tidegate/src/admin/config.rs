@@ -7,7 +7,7 @@ use super::{error, limit};
 use crate::lane::{tell_listening, tell_memory};
 use crate::log::{self, Level};
 use crate::meters::totals::Totals;
-use crate::settings::Notified;
+use crate::settings::{Notified, OnLostLeader};
 use crate::shared::{Shared, lock};
 use data::{Refused, Reply};
 
@@ -142,6 +142,17 @@ const KNOBS: &[Knob] = &[
                 tell_listening(shared, None);
             }))
         }),
+    },
+    Knob {
+        name: "on-lost-leader",
+        get: |shared| OnLostLeader::NAMES[shared.settings.on_lost_leader() as usize].to_owned(),
+        kind: Kind::Word {
+            words: &OnLostLeader::NAMES,
+            set: |shared, word| {
+                let what = if word == "close" { OnLostLeader::Close } else { OnLostLeader::Error };
+                shared.settings.set_on_lost_leader(what);
+            },
+        },
     },
     Knob {
         name: "output-timeout",

@@ -50,6 +50,8 @@ pub struct Conn {
     pub blocked: bool,
     /// To be closed once everything is written.
     pub closing: bool,
+    /// It owes answers that it won't give: what is made already is all.
+    pub cut: bool,
     /// The socket said it has more to read than was taken.
     pub readable: bool,
     /// Requests whose replies have not come, oldest first.
@@ -124,6 +126,7 @@ impl Conn {
             queued_turn: false,
             blocked: false,
             closing: false,
+            cut: false,
             readable: true,
             waiting: VecDeque::new(),
             vitals: Arc::default(),
@@ -355,6 +358,11 @@ impl Conn {
     pub fn may_go_on(&self) -> bool {
         let stopped = self.closing || self.blocked || self.asleep || self.paused || self.session.waits().is_some();
         !stopped && self.out.len() <= OUT_BYTES_SOFT && self.pending() <= PENDING_MAX && !self.holds()
+    }
+
+    /// True if it is to be closed and has nothing more to give.
+    pub fn is_done(&self) -> bool {
+        self.closing && self.unwritten() == 0 && (self.cut || self.pending() == 0)
     }
 
     /// Bytes that the client has not yet taken.

@@ -243,7 +243,7 @@ impl Driver {
                 slow_left -= 1;
                 slowlog::note(&self.shared, conn.number, self.slow.recall(mark), took_ns);
             }
-            conn.on_reply(seq, reply);
+            conn.on_reply_or_end(&self.shared.settings, seq, reply);
             conn.queue_flush(place, &mut self.flush);
             due.extend(conn.session.take_due().into_iter().map(|call| (place, call)));
         }
@@ -281,7 +281,7 @@ impl Driver {
             conn.queued_flush = false;
             let flushed = conn.flush();
             conn.note_vitals(now);
-            if flushed == Flushed::Gone || (conn.closing && conn.unwritten() == 0 && conn.pending() == 0) {
+            if flushed == Flushed::Gone || conn.is_done() {
                 self.close(place);
                 continue;
             }

@@ -72,7 +72,7 @@ impl Driver {
                 self.shared.meters.lanes[usize::from(self.id.0)].command(asked.id).failed.add(1);
             }
         }
-        conn.session.on_reply(seq, reply, &mut conn.out);
+        conn.on_reply_or_end(&self.shared.settings, seq, reply);
         if hanging && ended {
             self.close(place);
         } else {

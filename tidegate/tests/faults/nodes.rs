@@ -4,6 +4,7 @@ use crate::delay::Delays;
 use crate::disk::SmallDisk;
 use crate::network::{Network, address};
 use crate::pace::Pace;
+use crate::support::cluster::is_stopped;
 use crate::support::{Client, Page, Reply, http};
 use base::Slot;
 use std::path::{Path, PathBuf};
@@ -221,14 +222,4 @@ fn get(at: usize, path: &str) -> Page {
 
 fn id(at: usize) -> String {
     format!("{:016x}", at + 0xa1)
-}
-
-/// True once no thread of a process runs any more.
-fn is_stopped(pid: &str) -> bool {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
-    tasks.flatten().all(|task| {
-        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        // The state stands behind the name, which is in brackets.
-        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T') || rest.starts_with('t'))
-    })
 }

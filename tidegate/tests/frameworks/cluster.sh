@@ -45,13 +45,27 @@ for base in $(shuf -i 20000-32000 -n 10); do
 done
 grep -q '^ready ' "$work/local.out" || fail "no cluster was started"
 
-# A hash tag whose keys the node leads: its cluster port answers for it without MOVED.
+# A hash tag whose keys the node leads: the cluster ports of the others send clients there. Until they know where it listens, they
+# serve such keys themselves.
 tag_of() {
-    local n
+    local n other sent
     for n in $(seq 1000); do
-        if [ "$(redis-cli -p $((base + 10 * $1 + 5)) EXISTS "{t$n}")" = 0 ]; then echo "{t$n}"; return; fi
+        sent=
+        for other in 1 2 3; do
+            [ "$other" = "$1" ] || sent="$sent$(redis-cli -p $((base + 10 * other + 5)) EXISTS "{t$((n % 50))}") "
+        done
+        if [[ $sent =~ ^MOVED\ [0-9]+\ [0-9.]+:$((base + 10 * $1 + 5))\ MOVED\ [0-9]+\ [0-9.]+:$((base + 10 * $1 + 5))\ $ ]]; then
+            echo "{t$((n % 50))}"
+            return
+        fi
     done
     fail "node-$1 leads nothing"
+}
+
+# lost_leader HOW: what clients see, from now on, of writes whose leader was lost.
+lost_leader() {
+    local node
+    for node in 1 2 3; do redis-cli -e -p $((base + 10 * node)) CONFIG SET on-lost-leader "$1" >"$work/set.out" || fail "CONFIG SET"; done
 }
 
 # through VICTIM PROGRAM..: starts the programs, kills the node when all are in the middle, and waits for their success.
@@ -95,6 +109,9 @@ through() {
 }
 
 programs=()
+lost_leader error
 through 1 bullmq_cluster.mjs web_cluster.mjs node_redis_cluster.mjs
+lost_leader close
 through 2 celery_cluster.py
+lost_leader close
 through 3 rq_cluster.py redis_asyncio_cluster.py

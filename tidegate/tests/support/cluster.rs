@@ -152,6 +152,16 @@ impl Cluster {
         assert!(sent.success(), "{signal} reached {pid}");
     }
 
+    /// SIGSTOP, once no thread of the node runs any more: that takes until each has been on a processor.
+    pub fn stop(&self, at: usize) {
+        self.signal(at, "-STOP");
+        let (pid, deadline) =
+            (self.children[at].as_ref().expect("it runs").id(), Instant::now() + Duration::from_secs(20));
+        while !is_stopped(pid) {
+            assert!(Instant::now() < deadline, "node {at} stops");
+        }
+    }
+
     /// SIGTERM, and the end of the node.
     pub fn terminate(&mut self, at: usize) -> ExitStatus {
         self.signal(at, "-TERM");
@@ -204,4 +214,14 @@ fn write_config(folder: &Path, at: usize, mine: [u16; PORTS], ports: &[[u16; POR
     let path = folder.join(format!("node-{at}.toml"));
     std::fs::write(&path, text).expect("a configuration can be written");
     path
+}
+
+/// True once no thread of a process runs any more.
+pub fn is_stopped(pid: impl std::fmt::Display) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // The state stands behind the name, which is in brackets.
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T') || rest.starts_with('t'))
+    })
 }

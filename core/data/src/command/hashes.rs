@@ -248,12 +248,12 @@ fn hgetall(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
 
 fn hkeys(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let fields = at(keyspace, cx, args)?.map(|hash| hash.fields(0..hash.len()));
-    Ok(Reply::Array(fields.into_iter().flatten().map(|(field, _)| bulk(field)).collect()))
+    Ok(Reply::strings(fields.into_iter().flatten().map(|(field, _)| field)))
 }
 
 fn hvals(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let fields = at(keyspace, cx, args)?.map(|hash| hash.fields(0..hash.len()));
-    Ok(Reply::Array(fields.into_iter().flatten().map(|(_, value)| bulk(value)).collect()))
+    Ok(Reply::strings(fields.into_iter().flatten().map(|(_, value)| value)))
 }
 
 fn hdel(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {

@@ -329,6 +329,7 @@ fn least_bytes(reply: &Reply, sum: usize) -> usize {
     let all = |items: &[Reply]| items.iter().fold(sum, |sum, item| least_bytes(item, sum));
     match reply {
         Reply::Bulk(blob) => sum + blob.as_bytes().len(),
+        Reply::Strings(strings) => sum + strings.bytes(),
         Reply::Verbatim(text) => sum + text.len(),
         Reply::Array(items) | Reply::Set(items) => all(items),
         Reply::Map(pairs) | Reply::Couples(pairs) | Reply::Pairs(pairs) => {

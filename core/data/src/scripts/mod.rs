@@ -286,7 +286,8 @@ pub fn sha_from(digits: &[u8]) -> Option<Sha> {
 /// The 40 digits of a SHA-1.
 #[must_use]
 pub fn sha_text(sha: &Sha) -> String {
-    sha.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |four: u8| char::from(b"0123456789abcdef"[usize::from(four)]);
+    sha.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

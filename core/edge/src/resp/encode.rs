@@ -4,7 +4,7 @@
 //! bytes together would fill the memory.
 
 use base::limits::OUT_BYTES_SOFT;
-use data::Reply;
+use data::{Reply, Strings};
 
 /// The version that a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,15 @@ pub enum Proto {
 pub struct Leaving {
     proto: Proto,
     /// What is left of a list, and of the lists in it.
-    lists: Vec<std::vec::IntoIter<Reply>>,
+    lists: Vec<Rest>,
+}
+
+/// What is left of a list.
+#[derive(Debug)]
+enum Rest {
+    Replies(std::vec::IntoIter<Reply>),
+    /// From this one on.
+    Strings(Strings, usize),
 }
 
 impl Default for Leaving {
@@ -41,7 +49,20 @@ impl Leaving {
             if out.len() > OUT_BYTES_SOFT {
                 return false;
             }
-            match list.next() {
+            let item = match list {
+                Rest::Replies(replies) => replies.next(),
+                Rest::Strings(strings, at) => {
+                    while let Some(string) = strings.get(*at).filter(|_| out.len() <= OUT_BYTES_SOFT) {
+                        bulk(string, out);
+                        *at += 1;
+                    }
+                    if *at < strings.len() {
+                        return false;
+                    }
+                    None
+                }
+            };
+            match item {
                 Some(item) => self.one(item, out),
                 None => drop(self.lists.pop()),
             }
@@ -59,29 +80,33 @@ impl Leaving {
         match reply {
             Reply::Array(items) => {
                 length(b'*', items.len(), out);
-                self.lists.push(items.into_iter());
+                self.lists.push(Rest::Replies(items.into_iter()));
             }
             Reply::Set(items) => {
                 length(if self.proto == Proto::Two { b'*' } else { b'~' }, items.len(), out);
-                self.lists.push(items.into_iter());
+                self.lists.push(Rest::Replies(items.into_iter()));
             }
             Reply::Map(pairs) => {
                 map_length(pairs.len(), self.proto, out);
-                self.lists.push(flat(pairs));
+                self.lists.push(Rest::Replies(flat(pairs)));
             }
             Reply::Couples(pairs) if self.proto == Proto::Two => {
                 length(b'*', pairs.len() * 2, out);
-                self.lists.push(flat(pairs));
+                self.lists.push(Rest::Replies(flat(pairs)));
             }
             Reply::Pairs(pairs) if self.proto == Proto::Two => {
                 length(b'*', pairs.len(), out);
                 let pairs: Vec<Reply> = pairs.into_iter().map(|(key, value)| Reply::Array(vec![key, value])).collect();
-                self.lists.push(pairs.into_iter());
+                self.lists.push(Rest::Replies(pairs.into_iter()));
             }
             Reply::Pairs(pairs) => {
                 length(b'%', pairs.len(), out);
                 let parts: Vec<Reply> = pairs.into_iter().flat_map(<[Reply; 2]>::from).collect();
-                self.lists.push(parts.into_iter());
+                self.lists.push(Rest::Replies(parts.into_iter()));
+            }
+            Reply::Strings(strings) => {
+                length(b'*', strings.len(), out);
+                self.lists.push(Rest::Strings(strings, 0));
             }
             reply => encode(&reply, self.proto, out),
         }
@@ -119,6 +144,10 @@ pub fn encode(reply: &Reply, proto: Proto, out: &mut Vec<u8>) {
         Reply::Verbatim(text) if proto == Proto::Two => bulk(text.as_bytes(), out),
         Reply::Verbatim(text) => verbatim(*b"txt", text.as_bytes(), out),
         Reply::Array(items) => list(b'*', items, proto, out),
+        Reply::Strings(strings) => {
+            length(b'*', strings.len(), out);
+            strings.iter().for_each(|string| bulk(string, out));
+        }
         Reply::Set(items) => list(if proto == Proto::Two { b'*' } else { b'~' }, items, proto, out),
         Reply::Map(pairs) => {
             map_length(pairs.len(), proto, out);

@@ -66,6 +66,9 @@ fn shown(reply: &Reply) -> String {
         Reply::Array(items) | Reply::Set(items) => {
             format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" "))
         }
+        Reply::Strings(strings) => {
+            format!("[{}]", strings.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(" "))
+        }
         Reply::Map(pairs) | Reply::Couples(pairs) | Reply::Pairs(pairs) => {
             let both = |(key, value): &(Reply, Reply)| format!("{} {}", shown(key), shown(value));
             format!("[{}]", pairs.iter().map(both).collect::<Vec<_>>().join(" "))

@@ -264,7 +264,7 @@ fn lrange(keyspace: &Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let (start, stop) = (integer(args[2])?, integer(args[3])?);
     let Some(list) = keyspace.container::<List>(cx, args[1])? else { return Ok(Reply::Array(Vec::new())) };
     let (start, count) = range(start, stop, list.len());
-    Ok(bulks(list.walk(End::Head, start).take(count).map(Word::blob)))
+    Ok(Reply::strings(list.walk(End::Head, start).take(count)))
 }
 
 fn lmove(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {

@@ -97,6 +97,7 @@ fn shown(reply: &Reply) -> String {
         Reply::Bulk(blob) if blob.as_bytes().is_empty() => "\"\"".to_owned(),
         Reply::Bulk(blob) => String::from_utf8_lossy(blob.as_bytes()).into_owned(),
         Reply::Array(parts) | Reply::Set(parts) => many(parts),
+        Reply::Strings(strings) => many(&strings.iter().map(Reply::bulk).collect::<Vec<_>>()),
         Reply::Map(pairs) => {
             let pairs: Vec<String> =
                 pairs.iter().map(|(key, value)| format!("{}: {}", shown(key), shown(value))).collect();

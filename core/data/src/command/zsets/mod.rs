@@ -27,7 +27,7 @@ fn members<'a>(found: impl Iterator<Item = (Word<'a>, f64)>, scores: Scores) -> 
         Scores::With => {
             Reply::Couples(found.map(|(member, score)| (Reply::Bulk(member.blob()), Reply::Double(score))).collect())
         }
-        Scores::Without => Reply::Array(found.map(|(member, _)| Reply::Bulk(member.blob())).collect()),
+        Scores::Without => Reply::strings(found.map(|(member, _)| member)),
     }
 }
 
