@@ -6,17 +6,18 @@ use crate::http;
 use crate::journal::Journal;
 use crate::keeper::{self, Task};
 use crate::lane::{Door, Driver, STACK_BYTES, WAKER};
+use crate::locks;
 use crate::log;
 use crate::meters::nanos;
 use crate::neighbours::{HOST, Neighbours};
 use crate::peers::{Kinship, Member, Peers};
 use crate::room::ROOM_BYTES_WANTED;
 use crate::shared::{Endpoint, Identity, Input, Mailbox, Phase, Ports, Shared, lock};
-use base::record::SnapshotMark;
+use base::record::{RecoveredShard, SnapshotMark};
 use base::roster::Card;
 use base::{LaneId, NodeId, ShardId};
 use mio::{Poll, Waker};
-use node::{Founding, Lane, LaneConfig, Outbox, RecoveredReplica, Routing};
+use node::{Founding, Lane, LaneConfig, LocksFound, Outbox, RecoveredReplica, Routing};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
@@ -91,7 +92,9 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
     let known_roster = keeper::read_roster(&disk)?;
     let (keeper_in, keeper_out) = mpsc::channel();
     let journal = Arc::new(Journal::new(wal, shared.clone(), keeper_in.clone(), slow_sync()?, cluster.is_some()));
-    let (durable, mut replicas) = recover(&disk, recovery)?;
+    let incarnation = locks::next_incarnation(&disk, recovery.registers.last)?;
+    let registers = LocksFound { incarnation, registers: recovery.registers };
+    let (durable, mut replicas) = recover(&disk, recovery.shards)?;
     let parts = Parts { shared: &shared, journal: &journal, keeper: &keeper_in, disk: &disk };
     let mut lanes = make_lanes(
         options,
@@ -110,6 +113,8 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         known_roster.into_iter().for_each(|roster| lane.recall_roster(roster));
     }
     no_more_shards(&options.dir, replicas.len())?;
+    let lane = lanes.first_mut().expect("a node has a lane");
+    lane.lane.keep_locks(crate::clock::now(), registers, &mut lane.out)?;
 
     std::thread::scope(|scope| -> Result<(), Box<dyn Error>> {
         let writer = journal.clone();
@@ -379,10 +384,10 @@ const START_BYTES: u64 = 256 * 1024;
 type Found = (BTreeMap<ShardId, SnapshotMark>, BTreeMap<ShardId, RecoveredReplica>);
 
 /// Loads the snapshots that the log builds upon.
-fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>> {
+fn recover(disk: &RealDisk, shards: BTreeMap<ShardId, RecoveredShard>) -> Result<Found, Box<dyn Error>> {
     let mut durable = BTreeMap::new();
     let mut replicas = BTreeMap::new();
-    for (shard, log) in recovery.shards {
+    for (shard, log) in shards {
         let keyspace = log.snapshot.as_ref().map(|mark| keeper::load(disk, shard, mark)).transpose()?;
         if let Some(mark) = log.snapshot.clone() {
             durable.insert(shard, mark);

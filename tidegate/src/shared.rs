@@ -12,11 +12,10 @@ use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use base::{ClientId, NodeId, Roster, ShardId};
 use bytes::Bytes;
-use consensus::Envelope;
 use data::Reply;
 use data::waits::How;
 use edge::cluster::Map;
-use node::{Heard, LaneMessage, ShardStatus, SnapshotNews, SnapshotWaiting};
+use node::{Heard, LaneMessage, LockCounts, Released, ShardStatus, SnapshotNews, SnapshotWaiting};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -28,7 +27,9 @@ use std::time::Instant;
 pub enum Input {
     Accepted(Endpoint, std::net::TcpStream),
     Lane(LaneMessage),
-    Persisted(Vec<Envelope>),
+    Persisted(Released),
+    /// A block of locks' tokens, if one could be had.
+    Tokens(Option<u64>),
     /// What became of a step of a shard's snapshots.
     Snapshot {
         shard: ShardId,
@@ -219,6 +220,8 @@ pub struct Shared {
     pub keys: Mutex<Vec<[(usize, usize); 16]>>,
     /// How the shards stand, as the lanes last told.
     pub shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
+    /// How locks stand, as their lane last told.
+    pub locks: Mutex<LockCounts>,
     /// What this node knows of its cluster, for the cluster endpoint: swapped whole by the lane that has the links.
     pub map: ArcSwap<Map>,
     /// The cluster's id and roster, on a node that is in one; its first roster comes some moments after the first start.
@@ -269,6 +272,7 @@ impl Shared {
             meters: Meters::new(lanes),
             reset_at: Mutex::default(),
             shards: Mutex::default(),
+            locks: Mutex::default(),
             map: ArcSwap::from_pointee(neighbours::alone(node, ports, options.shards)),
             keys: Mutex::new(vec![[(0, 0); 16]; lanes]),
             cluster,

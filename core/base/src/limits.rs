@@ -109,6 +109,10 @@ pub const LOCK_WAITER_COUNT_MAX: usize = 16 * 1024;
 pub const LOCK_COUNT_MAX: usize = 8 * 1024 * 1024;
 /// Names for which a home keeps what it knows between requests.
 pub const LOCK_HOME_COUNT_MAX: usize = 128 * 1024;
+/// Locks that one LOCK.LIST may show.
+pub const LOCK_LIST_COUNT_MAX: usize = 10_000;
+/// Locks that one LOCK.LIST looks at: one lane does nothing else meanwhile.
+pub const LOCK_LIST_LOOKS_MAX: usize = 100_000;
 /// Tokens that a node's block has at least: more than it gives out while the next one is on its way.
 pub const LOCK_BLOCK_COUNT: u64 = 1 << 20;
 /// One mebibyte in bytes.

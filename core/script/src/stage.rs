@@ -79,7 +79,7 @@ impl Stage {
             Run::Session => self.session(row, args),
             Run::Node if row.name == "command" => Called::Reply(command::docs::command(args).into()),
             Run::Everywhere if row.name != "pubsub" => self.publish(args),
-            Run::Node | Run::Everywhere | Run::Prefix(_) | Run::Script(_) => {
+            Run::Node | Run::Everywhere | Run::Lock | Run::Prefix(_) | Run::Script(_) => {
                 Called::Refused(format!("ERR '{}' can't be called from a script here", row.name))
             }
         }

@@ -382,6 +382,7 @@ impl Core<'_> {
                 admin::note_session(self.shared, conn);
             }
             Step::Everywhere(call) => return Next::Everywhere(call),
+            Step::Lock(call) => self.lock_call(conn, call),
             Step::Listens(changes) => {
                 self.count_answered(conn);
                 listen(self.lane, self.meters, conn, &changes);
@@ -487,7 +488,7 @@ impl Core<'_> {
     }
 
     /// True if so many bytes can't be let in. A node with others beside it lets them lead, and goes on.
-    fn is_refused_room(&mut self, bytes: u64) -> bool {
+    pub(super) fn is_refused_room(&mut self, bytes: u64) -> bool {
         if !self.shared.disk_full.load(Ordering::Relaxed) && self.journal.lets_in(bytes) {
             return false;
         }

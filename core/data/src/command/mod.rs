@@ -20,6 +20,7 @@ pub mod hyperloglog;
 pub mod keyless;
 pub mod lcs;
 pub mod lists;
+pub mod locks;
 pub mod memcache;
 pub mod memory;
 pub mod nodes;
@@ -37,6 +38,7 @@ pub mod sets;
 pub mod sort;
 pub mod streams;
 pub mod strings;
+pub mod voters;
 pub mod zsets;
 
 #[cfg(test)]
@@ -104,6 +106,8 @@ pub enum Run {
     Node,
     /// Asks every lane of every node for what its clients listen to: see [`pubsub::Everywhere`].
     Everywhere,
+    /// About a lock, which is in no shard: see [`locks::Ask`].
+    Lock,
 }
 
 /// Commands without keys that concern every shard.
@@ -235,7 +239,7 @@ impl Command {
             Run::Write(_) | Run::Prefix(_) => true,
             Run::Scatter(scatter) => scatter.may_write(),
             Run::Script(script) => script.access == scripts::Access::Any,
-            Run::Read(_) | Run::Session | Run::Node | Run::Everywhere => false,
+            Run::Read(_) | Run::Session | Run::Node | Run::Everywhere | Run::Lock => false,
         }
     }
 }
@@ -309,6 +313,7 @@ const FAMILIES: &[&[Command]] = &[
     server::COMMANDS,
     cluster::COMMANDS,
     nodes::COMMANDS,
+    voters::COMMANDS,
     lists::COMMANDS,
     lists::inside::COMMANDS,
     hashes::COMMANDS,
@@ -334,6 +339,7 @@ const FAMILIES: &[&[Command]] = &[
     memcache::COMMANDS,
     memory::COMMANDS,
     blocking::COMMANDS,
+    locks::COMMANDS,
 ];
 
 const NAME_BYTES_MAX: usize = 24;

@@ -105,6 +105,9 @@ impl Session {
             let why = "its messages would stand among the replies of EXEC: send it outside of MULTI";
             return self.refuse(Refused::Text(format!("ERR {name} can't stand in MULTI, for {why}")), out);
         }
+        if let Run::Lock = command.run {
+            return self.refuse(Refused::Text(LOCK_INSIDE.to_owned()), out);
+        }
         let transaction = self.transaction.as_mut().expect("the caller looked");
         if let Some(selected) = selected {
             transaction.db = selected;
@@ -249,7 +252,7 @@ impl Session {
                         None => commands.push(queued),
                     }
                 }
-                Run::Prefix(_) => unreachable!("prefixes are refused inside MULTI"),
+                Run::Prefix(_) | Run::Lock => unreachable!("they are refused inside MULTI"),
             }
         }
         if once.is_some() && !commands.iter().any(has_key) {
@@ -286,6 +289,8 @@ fn has_key(queued: &QueuedCall) -> bool {
 
 const ONCE_INSIDE: &str = "ERR ONCE can't stand inside MULTI, for a transaction has one outcome: queue the command without \
                            it, and end with ONCE <client>:<seq> EXEC";
+const LOCK_INSIDE: &str = "ERR a lock is in no shard, so no transaction can take or give back one: send it before MULTI or behind \
+                           EXEC";
 const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const ONCE_WITHOUT_KEY: &str = "EXECABORT Transaction discarded because of: ONCE needs a command with a key, whose shard \
                                 keeps the outcome; send EXEC without it";
