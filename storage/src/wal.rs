@@ -297,7 +297,8 @@ impl<D: Disk> Wal<D> {
             let Last { entries, register } = &closed.last;
             let covered =
                 |(shard, last): (&ShardId, &Index)| snapshots.get(shard).is_some_and(|mark| mark.index >= *last);
-            entries.iter().all(covered) && *register < self.registers_from.max(Index(1))
+            let said_again = *register < self.registers_from.max(Index(1));
+            entries.iter().all(covered) && (said_again || mutation::on(Mutation::RegistersLetGo))
         };
         let count = self.closed.iter().take_while(|closed| passed(closed)).count();
         let segment = self.closed.get(count).map_or(self.active.id, |kept| kept.id);

@@ -92,8 +92,6 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
     let known_roster = keeper::read_roster(&disk)?;
     let (keeper_in, keeper_out) = mpsc::channel();
     let journal = Arc::new(Journal::new(wal, shared.clone(), keeper_in.clone(), slow_sync()?, cluster.is_some()));
-    let incarnation = locks::next_incarnation(&disk, recovery.registers.last)?;
-    let registers = LocksFound { incarnation, registers: recovery.registers };
     let (durable, mut replicas) = recover(&disk, recovery.shards)?;
     let parts = Parts { shared: &shared, journal: &journal, keeper: &keeper_in, disk: &disk };
     let mut lanes = make_lanes(
@@ -102,7 +100,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         parts,
         polls,
         doors,
-        &mut replicas,
+        (&mut replicas, locks::found(&disk, recovery.registers)?),
     )?;
     let (ready_in, ready_out) = mpsc::channel();
     if let (Some(listener), Some(kinship)) = (peers_listener, kinship) {
@@ -113,8 +111,6 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         known_roster.into_iter().for_each(|roster| lane.recall_roster(roster));
     }
     no_more_shards(&options.dir, replicas.len())?;
-    let lane = lanes.first_mut().expect("a node has a lane");
-    lane.lane.keep_locks(crate::clock::now(), registers, &mut lane.out)?;
 
     std::thread::scope(|scope| -> Result<(), Box<dyn Error>> {
         let writer = journal.clone();
@@ -186,11 +182,11 @@ fn make_lanes(
     parts: Parts<'_>,
     polls: Vec<Poll>,
     mut doors: Vec<Door>,
-    replicas: &mut BTreeMap<ShardId, RecoveredReplica>,
+    (replicas, registers): (&mut BTreeMap<ShardId, RecoveredReplica>, LocksFound),
 ) -> Result<Vec<Driver>, Box<dyn Error>> {
     let routing = Routing::new(options.shards, options.lanes);
     let routing = if founding.is_some() { routing.with_meta() } else { routing };
-    let mut lanes = Vec::new();
+    let (mut lanes, mut registers) = (Vec::new(), Some(registers));
     for (number, poll) in (0..options.lanes).zip(polls) {
         let config = LaneConfig { node, lane: LaneId(number), routing, seed: parts.disk.random()? };
         let mine = replicas.extract_if(.., |shard, _| routing.lane_of(*shard) == LaneId(number)).map(|(_, one)| one);
@@ -199,6 +195,8 @@ fn make_lanes(
         if let Some(founding) = &founding {
             lane.keep_roster(founding.clone());
         }
+        // The first lane has the links.
+        registers.take().map_or(Ok(()), |found| lane.keep_locks(crate::clock::now(), found, &mut out))?;
         let (shared, journal, keeper) = (parts.shared.clone(), parts.journal.clone(), parts.keeper.clone());
         lanes.push(Driver::new(LaneId(number), shared, journal, keeper, poll, std::mem::take(&mut doors), lane, out));
     }

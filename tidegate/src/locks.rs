@@ -3,6 +3,8 @@
 use crate::shared::{Shared, lock};
 use base::Index;
 use base::limits::LOCK_BLOCK_COUNT;
+use base::record::RecoveredRegisters;
+use node::LocksFound;
 use std::error::Error;
 use std::fmt::Display;
 use storage::Disk;
@@ -10,8 +12,13 @@ use storage::Disk;
 const INCARNATION: &str = "incarnation";
 const TOKENS: &str = "tokens";
 
+/// What the node begins with: what its log held, and this start, counted durably.
+pub fn found<D: Disk>(disk: &D, registers: RecoveredRegisters) -> Result<LocksFound, Box<dyn Error>> {
+    Ok(LocksFound { incarnation: next_incarnation(disk, registers.last)?, registers })
+}
+
 /// Counts this start; the count is durable when this returns. `last` is the number of the last register record of the log.
-pub fn next_incarnation<D: Disk>(disk: &D, last: Index) -> Result<u64, Box<dyn Error>> {
+fn next_incarnation<D: Disk>(disk: &D, last: Index) -> Result<u64, Box<dyn Error>> {
     let known = read(disk, INCARNATION)?;
     if known.is_none() && last > Index(0) {
         return Err(format!(

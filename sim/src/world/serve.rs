@@ -149,6 +149,7 @@ impl World {
                 | Step::Close
                 | Step::Admin(_)
                 | Step::Everywhere(_)
+                | Step::Lock(_)
                 | Step::Listens(_)
                 | Step::Reset { .. } => {
                     panic!("whole commands of the workload were sent, and the session says {step:?}")
@@ -288,6 +289,9 @@ impl World {
                     }
                     LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } | LaneMessage::Roster(_) => Vec::new(),
                     LaneMessage::Everywhere { .. } | LaneMessage::EverywhereAnswer { .. } => Vec::new(),
+                    LaneMessage::Lock { .. } | LaneMessage::ForgetLocks { .. } => {
+                        panic!("nobody_asks_for_locks_here: {message:?}")
+                    }
                 };
                 self.call(lane, now, coming, |lane, out| lane.on_lane_message(now, message, out));
             }
@@ -349,7 +353,7 @@ impl World {
                     }
                 }
                 Event::PeerMisbehaved { peer, what } => panic!("a_node_alone_has_no_peers: {peer} sent {what}"),
-                Event::Regrouped { .. } => {}
+                Event::Regrouped { .. } | Event::LocksReady { .. } => {}
                 Event::Evicted { keys, .. } => self.tally.events_by("keys evicted", keys as u64),
                 Event::Deposed { shard, .. } => panic!("a_node_alone_leads: shard {shard} was deposed"),
                 Event::ClockOff { .. } => panic!("a_node_alone_has_the_time: {event:?}"),
