@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::cluster::{Cluster, NODES};
+use support::cluster::{Cluster, First, NODES};
 use support::{Client, Folder, Node, Reply};
 
 fn ask(client: &mut Client, words: &str) -> Reply {
@@ -129,7 +129,8 @@ fn shared_holders_and_permits_are_counted() {
 #[test]
 fn who_waits_gets_it_in_the_order_of_coming_and_who_is_gone_does_not() {
     let folder = Folder::new("locks");
-    let node = Node::start(folder.path());
+    // Two lanes: some of these clients are on the one that has no locks.
+    let node = Node::start_with(folder.path(), |command| command.args(["--lanes", "2"]));
     let (mut a, mut gone, mut b, mut c) = (node.client(), node.client(), node.client(), node.client());
     let (token, ..) = granted(ask(&mut a, "LOCK.ACQUIRE l a 60000"));
     send(&mut gone, "LOCK.ACQUIRE l gone 60000 WAIT 60000");
@@ -295,6 +296,30 @@ fn no_death_of_a_node_makes_two_hold_or_none_acquire() {
             assert_eq!(ask(&mut back, &format!("LOCK.ACQUIRE l{dead}-{at} back 60000")), Reply::Null);
         }
     }
+}
+
+#[test]
+fn a_cluster_that_was_killed_whole_comes_back_with_its_holders() {
+    let folder = Folder::new("locks-cluster");
+    let mut cluster = cluster(folder.path());
+    let (token, ..) = acquire_at_last(&mut cluster.client(0), "l", "a", 600_000);
+    let (other, ..) = acquire_at_last(&mut cluster.client(1), "m", "a", 600_000);
+    (0..NODES).for_each(|at| cluster.kill(at));
+    for at in 0..NODES {
+        cluster.children[at] = Some(cluster.spawn(at, First::No));
+    }
+    for at in 0..NODES {
+        assert!(cluster.await_ready(at), "node {at} is ready");
+        let mut client = cluster.client(at);
+        // The first call may come before it is known here who votes; it waits for that.
+        assert_eq!(ask(&mut client, "LOCK.ACQUIRE l b 60000"), Reply::Null);
+        assert_eq!(owners(&mut client, "m"), ["a"]);
+    }
+    let mut client = cluster.client(2);
+    let (fresh, ..) = acquire_at_last(&mut client, "n", "b", 60_000);
+    assert_eq!(ask(&mut client, &format!("LOCK.RELEASE l a {token}")), Reply::Integer(1));
+    let (next, ..) = acquire_at_last(&mut client, "l", "b", 60_000);
+    assert!(next > token && fresh > 0 && other > 0);
 }
 
 #[test]

@@ -82,7 +82,11 @@ impl Lane {
     }
 
     /// A message of another node.
-    pub fn on_peer(&mut self, now: Now, from: NodeId, message: PeerMessage, out: &mut Outbox) {
+    pub fn on_peer(&mut self, now: Now, from: NodeId, mut message: PeerMessage, out: &mut Outbox) {
+        if let PeerMessage::Register(parcel) = &mut message {
+            // The link says who speaks.
+            (parcel.from, parcel.to) = (from, self.config.node);
+        }
         if let Err(what) = self.judge(from, &message) {
             return out.events.push(Event::PeerMisbehaved { peer: from, what });
         }
@@ -102,7 +106,7 @@ impl Lane {
                     self.answer(waiter, shard, reply, out);
                 }
             }
-            PeerMessage::Register(parcel) => self.on_register_message(now, from, parcel, out),
+            PeerMessage::Register(parcel) => self.on_register_message(now, parcel, out),
             PeerMessage::Time { wall_ms } => self.on_time_told(now, from, wall_ms, out),
             PeerMessage::Everywhere { number, what } => self.on_node_asks(now, from, number, what, out),
             PeerMessage::EverywhereAnswer { number, answer } => self.on_node_answers(from, number, answer, out),
@@ -168,7 +172,7 @@ impl Lane {
 
     fn judge(&self, from: NodeId, message: &PeerMessage) -> Result<(), Misbehaved> {
         if let PeerMessage::Register(parcel) = message {
-            return self.judge_register(from, parcel).map_err(Misbehaved::Lock);
+            return self.judge_register(parcel).map_err(Misbehaved::Lock);
         }
         let shard = message.shard();
         if !self.config.routing.groups().any(|known| known == shard) {

@@ -201,15 +201,14 @@ impl Lane {
     }
 
     /// A message of another node, which was judged.
-    pub(crate) fn on_register_message(&mut self, now: Now, from: NodeId, parcel: Parcel, out: &mut Outbox) {
-        let parcel = Parcel { from, to: self.config.node, ..parcel };
+    pub(crate) fn on_register_message(&mut self, now: Now, parcel: Parcel, out: &mut Outbox) {
         self.with_plane(now, out, |plane, effects| plane.on_message(now.boot, parcel, effects));
     }
 
     /// Whether a message may come from a node that keeps the rules.
-    pub(crate) fn judge_register(&self, from: NodeId, parcel: &Parcel) -> Result<(), lock::PeerMisbehaved> {
+    pub(crate) fn judge_register(&self, parcel: &Parcel) -> Result<(), lock::PeerMisbehaved> {
         let Some(Stage::Running(plane)) = self.locks.as_deref().map(|locks| &locks.stage) else { return Ok(()) };
-        plane.judge(&Parcel { from, to: self.config.node, ..parcel.clone() })
+        plane.judge(parcel)
     }
 
     pub(crate) fn locks_on_link(&mut self, now: Now, peer: NodeId, up: bool, out: &mut Outbox) {
