@@ -17,7 +17,7 @@ mod tree;
 use super::{Container, Word, kind};
 use base::codec::{DecodeError, Reader};
 use large::Large;
-use packed::Packed;
+use packed::{Entries, Packed};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 use std::hash::Hasher;
@@ -45,6 +45,8 @@ pub enum Name<'a> {
     /// What is beyond this name.
     Beyond(&'a [u8]),
 }
+
+const _: () = assert!(size_of::<Zset>() == 16, "each small sorted set pays for it");
 
 impl Default for Zset {
     fn default() -> Self {
@@ -131,7 +133,7 @@ impl Zset {
     /// The members of these ranks, in order.
     pub fn range(&self, ranks: Range<usize>) -> impl Iterator<Item = (Word<'_>, f64)> {
         let mut left = ranks.start..ranks.end.min(self.len());
-        let mut here = Packed::NONE.entries();
+        let mut here = Entries::NONE;
         std::iter::from_fn(move || {
             left.next().and_then(|rank| {
                 if here.len() == 0 {

@@ -14,7 +14,7 @@ use std::cmp::Ordering;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Packed(Vec<u8>);
+pub(super) struct Packed(Box<[u8]>);
 
 /// A member where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +27,6 @@ pub(super) struct Entry<'a> {
 }
 
 impl Packed {
-    /// One without members.
-    pub(super) const NONE: &'static Self = &Self(Vec::new());
-
     pub(super) fn len(&self) -> usize {
         self.0.first_chunk().map_or(0, |count| usize::from(u16::from_le_bytes(*count)))
     }
@@ -41,7 +38,7 @@ impl Packed {
 
     /// Bytes of memory besides the struct.
     pub(super) fn bytes(&self) -> usize {
-        self.0.capacity()
+        self.0.len()
     }
 
     pub(super) fn entries(&self) -> Entries<'_> {
@@ -85,9 +82,11 @@ impl Packed {
         let (score, member) = (Spelled::new(score), Coded::new(member));
         let old = self.0.len().max(HEAD_BYTES);
         let added = score.bytes().len() + member.len();
-        self.0.reserve_exact(old + added - self.0.len());
-        self.0.resize(old + added, 0);
-        self.0.copy_within(at..old, at + added);
+        self.change(|bytes| {
+            bytes.reserve_exact(old + added - bytes.len());
+            bytes.resize(old + added, 0);
+            bytes.copy_within(at..old, at + added);
+        });
         let (front, back) = self.0[at..at + added].split_at_mut(score.bytes().len());
         front.copy_from_slice(score.bytes());
         member.write(back);
@@ -96,8 +95,7 @@ impl Packed {
 
     /// Takes an entry out, by its [`Entry::place`].
     pub(super) fn remove(&mut self, (begin, end): (usize, usize)) {
-        self.0.drain(begin..end);
-        self.0.shrink_to_fit();
+        self.change(|bytes| drop(bytes.drain(begin..end)));
         self.set_len(self.len() - 1);
     }
 
@@ -107,10 +105,9 @@ impl Packed {
         let mut right = Vec::with_capacity(HEAD_BYTES + self.0.len() - at);
         right.extend_from_slice(&[0; HEAD_BYTES]);
         right.extend_from_slice(&self.0[at..]);
-        let mut right = Self(right);
+        let mut right = Self(right.into_boxed_slice());
         right.set_len(self.len() - rank);
-        self.0.truncate(at);
-        self.0.shrink_to_fit();
+        self.change(|bytes| bytes.truncate(at));
         self.set_len(rank);
         right
     }
@@ -124,9 +121,18 @@ impl Packed {
     /// Adds members that stand behind all of its own.
     pub(super) fn append(&mut self, other: &Self) {
         let added = other.0.get(HEAD_BYTES..).unwrap_or_default();
-        self.0.reserve_exact(added.len());
-        self.0.extend_from_slice(added);
+        self.change(|bytes| {
+            bytes.reserve_exact(added.len());
+            bytes.extend_from_slice(added);
+        });
         self.set_len(self.len() + other.len());
+    }
+
+    /// Changes its bytes; memory that is left over is given back.
+    fn change(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = std::mem::take(&mut self.0).into_vec();
+        change(&mut bytes);
+        self.0 = bytes.into_boxed_slice();
     }
 
     fn set_len(&mut self, len: usize) {
@@ -154,6 +160,11 @@ pub(super) struct Entries<'a> {
     bytes: &'a [u8],
     at: usize,
     left: usize,
+}
+
+impl Entries<'_> {
+    /// No entries.
+    pub(super) const NONE: Self = Self { bytes: &[], at: 0, left: 0 };
 }
 
 impl<'a> Iterator for Entries<'a> {
