@@ -332,14 +332,14 @@ fn registers(recovery: &Recovery) -> Vec<u8> {
 /// Writes four records, each in a segment of its own, and gives back what can be; how many came back.
 fn kept_of_four(name: &str) -> usize {
     let dir = Dir::new(name);
-    let (mut wal, _) = dir.open().unwrap();
+    let (mut wal, _) = dir.open().expect("the log is sound");
     for index in 1..=4 {
-        wal.append(&[register(index, 40_000)]).unwrap();
-        wal.sync().unwrap();
+        wal.append(&[register(index, 40_000)]).expect("there is room");
+        wal.sync().expect("there is room");
     }
-    wal.reclaim(&BTreeMap::new()).unwrap();
+    wal.reclaim(&BTreeMap::new()).expect("there is room");
     drop(wal);
-    let (_, recovery) = dir.open().unwrap();
+    let (_, recovery) = dir.open().expect("the log is sound");
     registers(&recovery).len()
 }
 

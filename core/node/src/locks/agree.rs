@@ -27,7 +27,9 @@ impl Lane {
 
     /// What the meta shard knows of voters, looked at now and then.
     pub(crate) fn follow_voters(&mut self, now: Now, voters: Option<&Voters>, out: &mut Outbox) {
-        self.look_at_early(now, out);
+        if self.locks.as_deref().is_some_and(|locks| matches!(locks.stage, Stage::Early { .. })) {
+            self.look_at_early(now, out);
+        }
         let Some(voters) = voters else { return };
         let Some(locks) = self.locks.as_deref_mut() else { return };
         if locks.epoch_told < voters.epoch {
