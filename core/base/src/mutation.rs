@@ -162,8 +162,6 @@ pub enum Mutation {
     LockRetryForgotten,
     /// An owner's name alone gives it the grant that it holds already (hazard 22).
     LockTwinInherits,
-    /// The lease of a request that waited counts from when it was sent on (hazard 23).
-    WaitedLeaseCounts,
 }
 
 impl Mutation {
@@ -230,7 +228,7 @@ impl Mutation {
         Self::LostDiskKeepsName,
     ];
     /// Rules of registers and locks.
-    pub const OF_LOCKS: [Self; 21] = [
+    pub const OF_LOCKS: [Self; 20] = [
         Self::AnswerBeforeDurable,
         Self::ReadBeforeDurable,
         Self::AcceptBelowPromise,
@@ -251,7 +249,6 @@ impl Mutation {
         Self::LockTokenIgnored,
         Self::LockRetryForgotten,
         Self::LockTwinInherits,
-        Self::WaitedLeaseCounts,
     ];
 }
 

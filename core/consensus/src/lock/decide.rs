@@ -13,8 +13,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) lock: Lock,
     pub(crate) changed: bool,
     pub(crate) tokens: &'a mut Tokens,
-    /// Tokens of holders whom a quorum of voters found expired: they make room for whoever wants it.
-    pub(crate) expired: &'a [u64],
+    /// Tokens of holders whom a quorum of voters found expired: they make room for whoever wants it, unless they renew first.
+    pub(crate) expired: Vec<u64>,
     /// What is left of each grant in the voters' view, by token.
     pub(crate) remaining: &'a [(u64, u64)],
     /// Holders who lost the lock to another.
@@ -61,6 +61,7 @@ impl Draft<'_> {
             holder.renewal += 1;
             holder.ttl_ms = acquire.ttl_ms;
             let token = holder.token;
+            self.lives_on(token);
             return Decision::Done(self.granted(token, acquire.ttl_ms));
         }
         match acquire.token {
@@ -114,6 +115,11 @@ impl Draft<'_> {
         self.changed |= gone > 0;
     }
 
+    /// Who renews in a round isn't stolen from in the same one: he will be told that he holds.
+    fn lives_on(&mut self, token: u64) {
+        self.expired.retain(|expired| *expired != token);
+    }
+
     fn grant(&mut self, acquire: &Acquire) -> Outcome {
         let lock = &mut self.lock;
         let (mode, weight) = match acquire.claim {
@@ -153,6 +159,7 @@ impl Draft<'_> {
         if holder.ids.len() > KEPT_COUNT_MAX {
             holder.ids.remove(0);
         }
+        self.lives_on(token);
         Decision::Done(self.granted(token, acquire.ttl_ms))
     }
 
@@ -197,6 +204,8 @@ impl Draft<'_> {
         if !mutation::on(Mutation::RenewalUncounted) {
             holder.renewal += 1;
         }
+        let token = holder.token;
+        self.lives_on(token);
         self.changed = true;
         Outcome::Renewed { remaining_ms: ttl_ms }
     }
@@ -228,7 +237,7 @@ impl Draft<'_> {
         }
     }
 
-    fn info(&self) -> Info {
+    pub(crate) fn info(&self) -> Info {
         let lock = &self.lock;
         let left = |token| self.remaining.iter().find(|(known, _)| *known == token).map_or(0, |(_, ms)| *ms);
         let holders = lock.holders.iter().map(|one| HolderInfo {

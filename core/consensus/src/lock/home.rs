@@ -6,12 +6,12 @@
 
 use super::command::{Command, Outcome};
 use super::decide::Tried;
-use super::line::{Basis, Line, Op, Place, Verdict};
+use super::line::{Basis, Found, Line, Op, Place, Verdict};
 use super::outbox::{Event, Outbox};
 use super::round::Round;
 use super::shared::{NOBODY, Shared};
 use super::value::Lock;
-use crate::register::acceptor::{SUBSCRIPTION_MS, patience_ms};
+use crate::register::acceptor::SUBSCRIPTION_MS;
 use crate::register::{Asker, Ballot, Message};
 use base::limits::LOCK_WAITER_COUNT_MAX;
 use base::mutation::{self, Mutation};
@@ -49,6 +49,8 @@ pub(crate) struct Cached {
     pub(crate) lock: Arc<Lock>,
 }
 
+/// Where a holder's time is over for this node's own voter, others are asked after so long.
+const LOOK_MS: u64 = 20;
 const NEVER: Instant = Instant(u64::MAX);
 
 impl Home {
@@ -88,7 +90,8 @@ impl Home {
         let until = now.plus_ms(wait_ms);
         let gives_up = until.plus_ms(shared.tuning.patience_ms);
         self.expires_at = self.expires_at.min(if wait_ms > 0 { until } else { gives_up });
-        let op = Op { number: 0, asker, command, until, gives_up, tried: Tried::Never, place: Place::New };
+        let op =
+            Op { number: 0, asker, command, until, gives_up, tried: Tried::Never, place: Place::New, confirmed: false };
         self.line.push(op);
         self.pump(now, name, shared, out);
     }
@@ -125,10 +128,10 @@ impl Home {
         let plan = self.line.plan(basis, &mut shared.tokens);
         if plan.changed {
             let cached = self.cached.take().expect("the caller looked");
-            return self.propose(now, name, cached.ballot, plan, 1, shared, out);
+            return self.propose(now, name, (cached.ballot, plan), (1, None), shared, out);
         }
         if plan.done.is_empty() && !looks && now < self.subscribed_until {
-            return self.queue(now, name, self.line.next(), None, shared, out);
+            return self.queue(now, name, (self.line.next(), Found::Cached), None, shared, out);
         }
         if mutation::on(Mutation::RefusalUnconfirmed) {
             return self.deliver(now, name, plan.done, shared, out);
@@ -178,7 +181,16 @@ impl Home {
         let gives_up = now.plus_ms(shared.tuning.patience_ms);
         self.expires_at = self.expires_at.min(gives_up);
         let command = Command::GiveBack { token };
-        self.line.push(Op { number: 0, asker, command, until: now, gives_up, tried: Tried::Never, place: Place::New });
+        self.line.push(Op {
+            number: 0,
+            asker,
+            command,
+            until: now,
+            gives_up,
+            tried: Tried::Never,
+            place: Place::New,
+            confirmed: false,
+        });
     }
 
     /// Those whom the last round left over stand in line, and voters are asked to tell of changes. The lock may be free after
@@ -187,12 +199,12 @@ impl Home {
         &mut self,
         now: Instant,
         name: &Bytes,
-        before: u64,
+        (before, found): (u64, Found),
         soonest_ms: Option<u64>,
         shared: &mut Shared,
         out: &mut Outbox,
     ) {
-        for asker in self.line.stand_in_line(before) {
+        for asker in self.line.stand_in_line(before, found) {
             if asker.node != shared.me {
                 shared.send(asker.node, Message::Queued { asker }, out);
             }
@@ -200,7 +212,7 @@ impl Home {
         if !self.line.has_waiting() {
             return;
         }
-        self.expires_at = self.line.expires_at();
+        self.expires_at = self.line.expires_at(&[]);
         if now >= self.subscribed_until {
             self.subscribed_until = now.plus_ms(SUBSCRIPTION_MS / 3);
             shared.ask_voters(&[], &Message::Subscribe { name: name.clone() }, out);
@@ -210,13 +222,13 @@ impl Home {
         self.look_at = if self.look_at > now { self.look_at.min(again) } else { again };
     }
 
-    /// When some holder's time is over as this node's own voter counts it, or at the latest if it doesn't know.
+    /// When some holder's time is over as this node's own voter counts it; soon if it counts no longer, for others may still.
     fn soonest_ms(&self, now: Instant, name: &Bytes, shared: &Shared) -> u64 {
         let report = shared.acceptor.report(now, name);
-        let known = report.alive.iter().map(|(_, ms)| *ms + 1).min();
-        let holders = self.cached.iter().flat_map(|cached| &cached.lock.holders);
-        let at_most = holders.map(|holder| patience_ms(holder.ttl_ms)).min();
-        known.or(at_most).unwrap_or(SUBSCRIPTION_MS / 3)
+        let lock = self.cached.as_ref().map_or(&report.lock, |cached| &cached.lock);
+        let left = |token| report.alive.iter().find(|(known, _)| *known == token).map(|(_, ms)| *ms + 1);
+        let soonest = lock.holders.iter().map(|holder| left(holder.token).unwrap_or(LOOK_MS)).min();
+        soonest.unwrap_or(LOOK_MS)
     }
 
     /// Does what is due.
@@ -226,7 +238,7 @@ impl Home {
             for (op, outcome) in self.line.expire(now, flying) {
                 shared.answer(op.asker, name, outcome, out);
             }
-            self.expires_at = self.line.expires_at();
+            self.expires_at = self.line.expires_at(self.round.done());
         }
         self.push_round(now, name, shared, out);
         self.pump(now, name, shared, out);

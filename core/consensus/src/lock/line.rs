@@ -6,7 +6,6 @@ use super::shared::NOBODY;
 use super::tokens::Tokens;
 use super::value::Lock;
 use crate::register::{Asker, Report};
-use base::mutation::{self, Mutation};
 use base::{Instant, NodeId};
 use std::collections::VecDeque;
 
@@ -23,6 +22,8 @@ pub(crate) struct Op {
     pub(crate) gives_up: Instant,
     pub(crate) tried: Tried,
     pub(crate) place: Place,
+    /// A round has found the lock held since the request came.
+    pub(crate) confirmed: bool,
 }
 
 /// Where a request stands.
@@ -41,6 +42,14 @@ pub(crate) enum Place {
 pub(crate) struct Line {
     ops: VecDeque<Op>,
     next: u64,
+}
+
+/// How it is known that a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    ByRound,
+    /// What was cached says so, which may be out of date.
+    Cached,
 }
 
 /// What a round would do.
@@ -115,16 +124,20 @@ impl Line {
             lock: basis.lock.clone(),
             changed: false,
             tokens,
-            expired: basis.expired,
+            expired: basis.expired.to_vec(),
             remaining: basis.remaining,
             stolen: 0,
             line: false,
             freed: false,
             waiting,
         };
-        let (mut done, mut refused, mut left) = (Vec::new(), false, Vec::new());
+        let (mut done, mut refused, mut left, mut asked) = (Vec::new(), false, Vec::new(), Vec::new());
         let wanted = |op: &&Op| op.place != Place::Deserted;
         for op in self.ops.iter().take_while(|op| op.number < basis.before).filter(wanted) {
+            if op.command == Command::Info {
+                asked.push(op.number);
+                continue;
+            }
             match draft.decide(&op.command, op.tried) {
                 Decision::Done(outcome) => done.push((op.number, outcome.after_waiting(op.place))),
                 Decision::Blocked if op.until > basis.now => {
@@ -139,16 +152,21 @@ impl Line {
         }
         if draft.freed && !left.is_empty() {
             left = hand_over(&mut draft, left, &mut done);
-            done.sort_unstable_by_key(|(number, _)| *number);
         }
+        // INFO tells what is behind all changes: no state that was passed through.
+        done.extend(asked.into_iter().map(|number| (number, Outcome::Info(draft.info()))));
+        done.sort_unstable_by_key(|(number, _)| *number);
         let blocked = refused || !left.is_empty();
         let Draft { mut lock, changed, stolen, .. } = draft;
         lock.version += u64::from(changed);
         Plan { lock, changed, done, blocked, stolen }
     }
 
-    /// All who are left wait in line from now on; those who were not are named.
-    pub(crate) fn stand_in_line(&mut self, before: u64) -> Vec<Asker> {
+    /// All who are left wait in line from now on; those who did not yet are named.
+    pub(crate) fn stand_in_line(&mut self, before: u64, found: Found) -> Vec<Asker> {
+        if found == Found::ByRound {
+            self.ops.iter_mut().filter(|op| op.number < before).for_each(|op| op.confirmed = true);
+        }
         let new = self.ops.iter_mut().filter(|op| op.place == Place::New && op.number < before);
         new.map(|op| {
             op.place = Place::InLine;
@@ -169,14 +187,19 @@ impl Line {
 
     /// Takes out those whose time is over, with what they are told. Those numbered in `flying` are part of a proposal.
     pub(crate) fn expire(&mut self, now: Instant, flying: &[(u64, Outcome)]) -> Vec<(Op, Outcome)> {
-        let is_flying = |op: &Op| flying.iter().any(|(number, _)| *number == op.number);
-        let over = |op: &Op| now >= op.gives_up || now >= op.until && op.place == Place::InLine && !is_flying(op);
+        let over =
+            |op: &Op| now >= op.gives_up || now >= op.until && op.place == Place::InLine && !is_flying(op, flying);
         let mut gone = Vec::new();
         if !self.ops.iter().any(over) {
             return gone;
         }
-        for op in std::mem::take(&mut self.ops) {
-            if !over(&op) {
+        for mut op in std::mem::take(&mut self.ops) {
+            // Who waited on what was cached is refused by a round.
+            let unsure = op.place == Place::InLine && !op.confirmed && now < op.gives_up;
+            if !over(&op) || unsure {
+                if over(&op) {
+                    op.place = Place::New;
+                }
                 self.ops.push_back(op);
                 continue;
             }
@@ -191,9 +214,12 @@ impl Line {
     }
 
     /// When somebody's time is over.
-    pub(crate) fn expires_at(&self) -> Instant {
-        let end = |op: &Op| if op.place == Place::InLine { op.until.min(op.gives_up) } else { op.gives_up };
-        self.ops.iter().map(end).min().unwrap_or(Instant(u64::MAX))
+    pub(crate) fn expires_at(&self, flying: &[(u64, Outcome)]) -> Instant {
+        let ends = self.ops.iter().map(|op| match op.place {
+            Place::InLine if !is_flying(op, flying) => op.until.min(op.gives_up),
+            _ => op.gives_up,
+        });
+        ends.min().unwrap_or(Instant(u64::MAX))
     }
 
     /// Nobody waits for this request any more.
@@ -219,6 +245,11 @@ impl Line {
     }
 }
 
+/// True if the request is part of a proposal that isn't decided.
+fn is_flying(op: &Op, flying: &[(u64, Outcome)]) -> bool {
+    flying.binary_search_by_key(&op.number, |(number, _)| *number).is_ok()
+}
+
 /// What was given back goes to those who wait, in their order. Returns who still waits.
 fn hand_over<'a>(draft: &mut Draft<'_>, waiting: Vec<&'a Op>, done: &mut Vec<(u64, Outcome)>) -> Vec<&'a Op> {
     draft.line = false;
@@ -239,9 +270,7 @@ impl Outcome {
     /// Who stood in line counts from its first renewal, which it has yet to send.
     fn after_waiting(self, place: Place) -> Self {
         match self {
-            Self::Granted { token, fence, .. }
-                if place == Place::InLine && !mutation::on(Mutation::WaitedLeaseCounts) =>
-            {
+            Self::Granted { token, fence, .. } if place == Place::InLine => {
                 Self::Granted { token, fence, remaining_ms: 0 }
             }
             other => other,

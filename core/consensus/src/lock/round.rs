@@ -2,7 +2,7 @@
 
 use super::command::Outcome;
 use super::home::{Cached, Home};
-use super::line::{Basis, Plan, Verdict};
+use super::line::{Basis, Found, Plan, Verdict};
 use super::outbox::{Event, Outbox};
 use super::shared::Shared;
 use super::value::Lock;
@@ -41,6 +41,8 @@ pub(crate) struct Accepting {
     done: Vec<(u64, Outcome)>,
     /// Requests from this number on came after it began.
     before: u64,
+    /// When those who are left over may look again, if that is known.
+    soonest_ms: Option<u64>,
     accepted: Vec<NodeId>,
     refused: Vec<NodeId>,
     rounds: u8,
@@ -141,14 +143,12 @@ impl Home {
     }
 
     /// Asks voters to accept what a plan comes to.
-    #[expect(clippy::too_many_arguments, reason = "the round's parts, each of another kind")]
     pub(crate) fn propose(
         &mut self,
         now: Instant,
         name: &Bytes,
-        ballot: Ballot,
-        plan: Plan,
-        rounds: u8,
+        (ballot, plan): (Ballot, Plan),
+        (rounds, soonest_ms): (u8, Option<u64>),
         shared: &mut Shared,
         out: &mut Outbox,
     ) {
@@ -163,6 +163,7 @@ impl Home {
             lock,
             done,
             before: self.line.next(),
+            soonest_ms,
             accepted: Vec::new(),
             refused: Vec::new(),
             rounds,
@@ -222,7 +223,7 @@ impl Home {
         }
         out.events.push(Event::ReadOnly);
         self.deliver(now, name, plan.done, shared, out);
-        self.queue(now, name, before, verdict.soonest_ms(), shared, out);
+        self.queue(now, name, (before, Found::ByRound), verdict.soonest_ms(), shared, out);
         self.pump(now, name, shared, out);
     }
 
@@ -259,7 +260,7 @@ impl Home {
         let basis = Basis { lock: &lock, expired, remaining: &verdict.remaining, before: u64::MAX, now };
         let plan = self.line.plan(basis, &mut shared.tokens);
         // One more voter may find a holder expired whom the quickest do not.
-        if plan.blocked && !plan.changed && round.missing(shared) > 0 && !round.patience.lingers {
+        if plan.blocked && round.missing(shared) > 0 && !round.patience.lingers {
             return round.patience.linger(now);
         }
         let (ballot, before) = (round.number, round.before);
@@ -268,13 +269,14 @@ impl Home {
         let is_chosen = verdict.count >= quorum && of_now;
         self.round = Round::Idle;
         if plan.changed || !is_chosen {
-            return self.propose(now, name, ballot, plan, 2, shared, out);
+            let soonest_ms = verdict.remaining.iter().map(|(_, ms)| *ms).min();
+            return self.propose(now, name, (ballot, plan), (2, soonest_ms), shared, out);
         }
         let done = plan.done.into_iter().filter(|(number, _)| *number < before).collect();
         self.duels = 0;
         self.cached = Some(Cached { ballot, base: accepted, lock: Arc::new(lock) });
         self.deliver(now, name, done, shared, out);
-        self.queue(now, name, before, verdict.soonest_ms(), shared, out);
+        self.queue(now, name, (before, Found::ByRound), verdict.soonest_ms(), shared, out);
         self.pump(now, name, shared, out);
     }
 
@@ -303,7 +305,7 @@ impl Home {
             self.cached = Some(Cached { ballot: ballot.next(), base: ballot, lock: Arc::clone(&round.lock) });
         }
         self.deliver(now, name, round.done, shared, out);
-        self.queue(now, name, round.before, None, shared, out);
+        self.queue(now, name, (round.before, Found::ByRound), round.soonest_ms, shared, out);
         self.pump(now, name, shared, out);
     }
 

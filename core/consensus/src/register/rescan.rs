@@ -163,7 +163,7 @@ impl Rescan {
         let (swept, kept): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, found)| self.may_sweep(found));
         for (name, found) in &swept {
             let floor = self.floors.entry(Slot::of(name)).or_default();
-            *floor = found.lock.token.max(*floor);
+            *floor = found.lock.token.max(found.lock.version).max(*floor);
         }
         if mutation::on(Mutation::SweepForgetsFloors) {
             self.floors.clear();

@@ -97,8 +97,8 @@ impl Table {
     }
 
     /// A part of a snapshot: records of the registers behind `after` by name, some `bytes_soft` bytes of them, and where the next part
-    /// goes on. The first part has the seals and floors too. Parts may be cut while registers change, if the log is kept from
-    /// where it stood when the first was cut.
+    /// goes on. The first part has the seals and floors too. Registers may change between parts, if the log is kept from where it
+    /// stood when the first was cut; and the snapshot counts only once all writes that were asked for before its last part are durable.
     #[must_use]
     pub fn part(&self, after: Option<&Bytes>, bytes_soft: usize) -> (Vec<u8>, Option<Bytes>) {
         let mut out = Vec::new();
