@@ -1,167 +1,171 @@
-//! A plane of locks under messages that no plane sent, and registers' records that none wrote: what isn't judged bad is taken without a
-//! panic, and what must hold in every state holds.
+//! What other nodes say of locks, and what the log says: read or refused, spelled again as it was meant, and never the end of
+//! a node that takes it.
 
 use base::codec::Reader;
 use base::rng::Rng;
 use base::{Epoch, Instant, NodeId};
 use bytes::Bytes;
-use consensus::lock::{Acquire, Claim, Command, Config, Holder, Lock, Outbox, Outcome, Plane, Tuning, Waiter};
-use consensus::register::{self, Ballot, Parcel, Report, Table, View};
+use consensus::lock::{Acquire, Claim, Command, Config, Holder, Lock, Mode, Outbox, Outcome, Plane, Tuning, Waiter};
+use consensus::register::{Asker, Ballot, Message, Parcel, Record, Report, Scanned, Table, View};
 use std::sync::Arc;
 
 const ME: NodeId = NodeId(1);
-const PEERS: [NodeId; 2] = [NodeId(2), NodeId(3)];
-const MS: u64 = 1_000_000;
+const PEER: NodeId = NodeId(2);
 
-/// Records for a table, if the first byte is odd; else messages for a plane.
+/// Messages from a peer to a plane that is busy with the same names.
 pub fn locks(input: &[u8]) {
-    let Some((first, rest)) = input.split_first() else { return };
+    let mut reader = Reader::new(input);
+    let mut plane = busy_plane();
+    let mut now = Instant(1 << 40);
+    while !reader.is_empty() {
+        let Ok(parcel) = Parcel::decode(&mut reader, PEER, ME) else { return };
+        let mut again = Vec::new();
+        parcel.encode(&mut again);
+        assert_eq!(Parcel::decode(&mut Reader::new(&again), PEER, ME).as_ref(), Ok(&parcel));
+        if plane.judge(&parcel).is_ok() {
+            now = now.plus_ms(7);
+            step(&mut plane, |plane, out| plane.on_message(now, parcel, out));
+            step(&mut plane, |plane, out| plane.on_timer(now, out));
+        }
+    }
+}
+
+/// Records of a log, or of a snapshot.
+pub fn registers(input: &[u8]) {
     let mut table = Table::default();
-    if first % 2 == 1 {
-        if table.replay(rest).is_ok() {
-            let (part, _) = table.part(None, usize::MAX);
-            Table::default().replay(&part).expect("what a table says can be read");
-        }
-        return;
-    }
-    let voters = vec![ME, PEERS[0], PEERS[1]];
-    let view = View::new(Epoch(1), voters.clone(), None).expect("three voters");
-    let config = Config { me: ME, incarnation: 4, generation: 0, view, seed: 1, tuning: Tuning::default() };
-    let mut stage = Stage { plane: Plane::new(&config, table, Instant(0)), out: Outbox::default(), now: Instant(MS) };
-    stage.plane.start(stage.now, &mut stage.out);
-    stage.carry_out();
-    stage.ask(b"lock");
-    let mut reader = Reader::new(rest);
-    let mut count = 0;
-    while let Ok(parcel) = Parcel::decode(&mut reader, PEERS[count % 2], ME) {
-        count += 1;
-        if stage.plane.judge(&parcel).is_ok() {
-            stage.plane.on_message(stage.now, parcel, &mut stage.out);
-        }
-        stage.carry_out();
-        match count % 8 {
-            3 => stage.ask(b"kcol"),
-            5 => stage.plane.on_peer_lost(stage.now, PEERS[0], &mut stage.out),
-            6 => stage.plane.on_peer_up(stage.now, PEERS[0], &mut stage.out),
-            7 => stage.pass_ms(60),
-            _ => {}
+    let whole = table.replay(input);
+    let (mut copy, mut after) = (Table::default(), None);
+    loop {
+        let (part, next) = table.part(after.as_ref(), 64);
+        copy.replay(&part).expect("what is written can be read");
+        after = next;
+        if after.is_none() {
+            break;
         }
     }
-    let next = View::new(Epoch(2), vec![ME, PEERS[1]], Some((Epoch(1), voters))).expect("two voters");
-    stage.plane.on_view(stage.now, next, &mut stage.out);
-    stage.pass_ms(5_000);
+    assert_eq!(format!("{copy:?}"), format!("{table:?}"));
+    if whole.is_ok() {
+        drop(Plane::new(&config(), table, Instant(5)));
+    }
 }
 
-struct Stage {
-    plane: Plane,
-    out: Outbox,
-    now: Instant,
+fn config() -> Config {
+    let view = View::new(Epoch(3), vec![ME, PEER, NodeId(3)], Some((Epoch(2), vec![ME, PEER]))).expect("few voters");
+    Config { me: ME, incarnation: 4, generation: 1, view, seed: 9, tuning: Tuning::default() }
 }
 
-impl Stage {
-    fn ask(&mut self, name: &'static [u8]) {
-        let acquire = Acquire {
-            owner: "me".into(),
-            ttl_ms: 50,
-            wait_ms: 20,
-            claim: Claim::Exclusive,
-            token: None,
-            id: Bytes::new(),
-        };
+fn busy_plane() -> Plane {
+    let mut table = Table::default();
+    let mut ready = Vec::new();
+    Record::Ready { epoch: Epoch(3) }.encode(&mut ready);
+    table.replay(&ready).expect("a record");
+    let now = Instant(1 << 39);
+    let mut plane = Plane::new(&config(), table, now);
+    step(&mut plane, |plane, out| plane.start(now, out));
+    for (waiter, name) in [&b"a"[..], b"b", b"c"].into_iter().enumerate() {
+        let command = Command::Acquire(acquire(1_000));
         let name = Bytes::from_static(name);
-        self.plane.on_request(self.now, Waiter(1), name, Command::Acquire(acquire), &mut self.out);
-        self.carry_out();
+        step(&mut plane, |plane, out| drop(plane.on_request(now, Waiter(waiter as u64), name, command, out)));
     }
-
-    fn pass_ms(&mut self, ms: u64) {
-        let end = Instant(self.now.0 + ms * MS);
-        while self.now < end {
-            self.now = Instant(self.now.0 + 5 * MS);
-            self.plane.on_timer(self.now, &mut self.out);
-            self.carry_out();
-        }
-    }
-
-    /// The disk is quick, and nobody hears what is sent.
-    fn carry_out(&mut self) {
-        loop {
-            let writes = std::mem::take(&mut self.out.writes);
-            let Some(last) = writes.last().map(|write| write.serial) else { break };
-            let own = writes.into_iter().flat_map(|write| write.then).filter(|parcel| parcel.to == ME);
-            for parcel in own.collect::<Vec<_>>() {
-                self.plane.on_message(self.now, parcel, &mut self.out);
-            }
-            self.plane.on_persisted(self.now, last, &mut self.out);
-        }
-        self.out = Outbox::default();
-        self.plane.validate();
-    }
+    plane
 }
 
-/// Records, or messages.
-pub fn valid_locks(rng: &mut Rng) -> Vec<u8> {
-    let records = rng.one_in(4);
-    let mut out = vec![u8::from(records)];
-    for _ in 0..1 + rng.below(20) {
-        if !records {
-            parcel(rng).encode(&mut out);
-            continue;
+/// An input, a disk that syncs at once, and what follows from it.
+fn step(plane: &mut Plane, call: impl FnOnce(&mut Plane, &mut Outbox)) {
+    let mut out = Outbox::default();
+    call(plane, &mut out);
+    while !out.writes.is_empty() {
+        for write in std::mem::take(&mut out.writes) {
+            let own = write.then.into_iter().filter(|parcel| parcel.to == ME);
+            own.for_each(|parcel| plane.on_message(Instant(1 << 40), parcel, &mut out));
+            plane.on_persisted(Instant(1 << 40), write.serial, &mut out);
         }
-        let (name, epoch) = (name(rng), Epoch(1 + rng.below(3)));
-        let ballot = Ballot { epoch, counter: 1 + rng.below(9), node: ME, incarnation: 3 };
-        let record = match rng.below(4) {
-            0 => register::Record::Sealed { epoch },
-            1 => register::Record::Ready { epoch },
-            2 => register::Record::Swept { name, epoch },
-            _ => register::Record::Cell { name, promised: ballot, accepted: ballot, lock: Arc::default() },
-        };
-        record.encode(&mut out);
+    }
+    plane.validate();
+}
+
+fn acquire(wait_ms: u64) -> Acquire {
+    let owner = Bytes::from_static(b"owner");
+    Acquire { owner, ttl_ms: 500, wait_ms, claim: Claim::Permits { count: 1, of: 2 }, token: Some(4), id: Bytes::new() }
+}
+
+fn lock(rng: &mut Rng) -> Arc<Lock> {
+    let holder = |token| Holder {
+        owner: Bytes::from_static(b"owner"),
+        token,
+        renewal: 3,
+        ttl_ms: 400,
+        weight: 1,
+        ids: vec![Bytes::from_static(b"id")],
+    };
+    let mode = [Mode::Exclusive, Mode::Shared, Mode::Permits { of: 5 }][usize::try_from(rng.below(3)).expect("few")];
+    let holders = (1..=rng.below(3)).map(holder).collect();
+    Arc::new(Lock { version: 9, fence: 2, token: 7, mode, holders, released: vec![3, 4] })
+}
+
+fn ballot(rng: &mut Rng, node: NodeId) -> Ballot {
+    Ballot { epoch: Epoch(2 + rng.below(2)), counter: 1 + rng.below(9), node, incarnation: 4 }
+}
+
+fn report(rng: &mut Rng) -> Report {
+    let accepted = if rng.one_in(3) { Ballot::ZERO } else { ballot(rng, PEER) };
+    let lock = if accepted == Ballot::ZERO { Arc::default() } else { lock(rng) };
+    Report { accepted, lock, floor: rng.below(9), alive: vec![(1, 300)] }
+}
+
+/// A few messages of all kinds.
+pub fn valid_locks(rng: &mut Rng) -> Vec<u8> {
+    let mut out = Vec::new();
+    for _ in 0..1 + rng.below(8) {
+        parcel(rng).encode(&mut out);
     }
     out
 }
 
-fn name(rng: &mut Rng) -> Bytes {
-    Bytes::from_static(if rng.one_in(3) { b"kcol" } else { b"lock" })
-}
-
-/// A message about a register.
+/// One of them.
 pub fn parcel(rng: &mut Rng) -> Parcel {
-    let (name, epoch, serial) = (name(rng), Epoch(1 + rng.below(3)), rng.below(1 << 40));
-    let asker = register::Asker { node: NodeId(2), incarnation: 3, number: serial };
-    let ballot = Ballot { epoch, counter: 1 + rng.below(1 << 20), node: NodeId(1 + rng.below(3)), incarnation: 3 };
-    let holder = Holder {
-        owner: Bytes::from_static(b"me"),
-        token: 7,
-        renewal: 2,
-        ttl_ms: 500,
-        weight: 1,
-        ids: vec![Bytes::from_static(b"id"); 2],
-    };
-    let lock = Lock { version: 9, fence: 5, token: 7, holders: vec![holder], released: vec![4, 6], ..Lock::default() };
-    let lock = Arc::new(lock);
-    let report = Report { accepted: ballot, lock: lock.clone(), floor: 3, alive: vec![(7, 450)] };
-    let message = match rng.below(8) {
-        0 => register::Message::Prepare { name, ballot },
-        1 => register::Message::Promise { name, ballot, report },
-        2 => register::Message::Accept { name, ballot, lock },
-        3 => register::Message::ReadReply { name, serial, report },
-        4 => register::Message::Ask { asker, name, command: lock_command(rng) },
-        5 => {
-            let outcome = Outcome::Granted { token: 7, fence: 5, remaining_ms: 400 };
-            register::Message::Answer { asker, name, outcome }
-        }
-        6 => {
-            let cells = vec![register::Scanned { name, accepted: ballot, lock, idle: rng.one_in(2) }];
-            register::Message::Part { of: epoch, after: None, cells, floors: vec![(9, 70)], last: true }
-        }
-        _ => register::Message::Scan { of: epoch, after: Some(name) },
-    };
-    Parcel { from: NodeId(0), to: NodeId(0), epoch, message }
+    Parcel { from: PEER, to: ME, epoch: Epoch(2 + rng.below(2)), message: message(rng) }
 }
 
-fn lock_command(rng: &mut Rng) -> Command {
-    let owner = Bytes::from_static(b"me");
-    let claim = if rng.one_in(2) { Claim::Shared } else { Claim::Permits { count: 2, of: 3 } };
-    let acquire = Acquire { owner, ttl_ms: 500, wait_ms: 70, claim, token: Some(6), id: Bytes::from_static(b"id") };
-    if rng.one_in(3) { Command::Info } else { Command::Acquire(acquire) }
+fn message(rng: &mut Rng) -> Message {
+    let name = Bytes::from(vec![b'a' + u8::try_from(rng.below(4)).expect("small")]);
+    let asker = Asker { node: if rng.one_in(2) { PEER } else { ME }, incarnation: 4, number: rng.below(5) };
+    let serial = (4 << 32) + rng.below(8);
+    match rng.below(14) {
+        0 => Message::Prepare { name, ballot: ballot(rng, PEER) },
+        1 => Message::Promise { name, ballot: ballot(rng, ME), report: report(rng) },
+        2 => Message::Accept { name, ballot: ballot(rng, PEER), lock: lock(rng) },
+        3 => Message::Accepted { name, ballot: ballot(rng, ME) },
+        4 => Message::Refused { name, ballot: ballot(rng, ME), promised: ballot(rng, PEER) },
+        5 => Message::Read { name, serial },
+        6 => Message::ReadReply { name, serial, report: report(rng) },
+        7 => Message::Changed { name, version: 12, lock: lock(rng) },
+        8 => Message::Ask { asker, name, command: Command::Acquire(acquire(rng.below(100))) },
+        9 => Message::Ask { asker, name, command: Command::Release { owner: Bytes::from_static(b"owner"), token: 1 } },
+        10 => Message::Answer { asker, name, outcome: Outcome::Granted { token: 5, fence: 2, remaining_ms: 100 } },
+        11 => Message::Cancel { asker, name },
+        12 => Message::Scan { of: Epoch(rng.below(4)), after: rng.one_in(2).then_some(name) },
+        _ => {
+            let cells = vec![Scanned { name, accepted: ballot(rng, PEER), lock: lock(rng), idle: rng.one_in(2) }];
+            Message::Part { of: Epoch(2), after: None, cells, floors: vec![(7, 9)], last: rng.one_in(2) }
+        }
+    }
+}
+
+/// A few records.
+pub fn valid_registers(rng: &mut Rng) -> Vec<u8> {
+    let mut out = Vec::new();
+    for _ in 0..1 + rng.below(12) {
+        let name = Bytes::from(vec![b'a' + u8::try_from(rng.below(6)).expect("small")]);
+        let accepted = ballot(rng, PEER);
+        let record = match rng.below(8) {
+            0 => Record::Sealed { epoch: Epoch(rng.below(4)) },
+            1 => Record::Ready { epoch: Epoch(rng.below(4)) },
+            2 => Record::Floor { slot: base::Slot(7), floor: rng.below(99) },
+            3 => Record::Swept { name, epoch: Epoch(rng.below(4)) },
+            _ => Record::Cell { name, promised: accepted.next(), accepted, lock: lock(rng) },
+        };
+        record.encode(&mut out);
+    }
+    out
 }

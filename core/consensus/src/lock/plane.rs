@@ -8,7 +8,7 @@ use super::shared::{Config, Shared};
 use super::value::Lock;
 use super::watch::Watchers;
 use crate::register::acceptor::Acceptor;
-use crate::register::ballot::{Ballot, LEAP_MAX};
+use crate::register::ballot::{Ballot, COUNTER_MAX, LEAP_MAX};
 use crate::register::rescan::Rescan;
 use crate::register::{Asker, Message, Parcel, Record, Table, View};
 use base::limits::{LOCK_COUNT_MAX, LOCK_HOME_COUNT_MAX};
@@ -63,6 +63,8 @@ pub enum PeerMisbehaved {
     ForeignBallot,
     /// A ballot further ahead than all proposals of the world.
     BallotLeaps(Ballot),
+    /// A second value under a ballot that has one.
+    TwoValues(Ballot),
     /// What a node tells only itself.
     NotForOthers,
     /// A request whose arguments are out of their bounds, or that names another node as its asker.
@@ -74,6 +76,7 @@ impl std::fmt::Display for PeerMisbehaved {
         match self {
             Self::ForeignBallot => f.write_str("a proposal with a ballot that isn't its sender's"),
             Self::BallotLeaps(ballot) => write!(f, "a ballot that is impossibly far ahead: {}", ballot.counter),
+            Self::TwoValues(ballot) => write!(f, "a second value under ballot {}", ballot.counter),
             Self::NotForOthers => f.write_str("a notice that a node gives only itself"),
             Self::BadRequest => f.write_str("a request for a lock whose arguments no node lets pass"),
         }
@@ -251,7 +254,9 @@ impl Plane {
 
     /// Whether a message may come from a node that keeps the rules.
     pub fn judge(&self, parcel: &Parcel) -> Result<(), PeerMisbehaved> {
-        let leaps = |ballot: &Ballot, known: u64| ballot.counter.saturating_sub(known) > LEAP_MAX;
+        let leaps = |ballot: &Ballot, known: u64| {
+            ballot.counter > COUNTER_MAX / 2 || ballot.counter.saturating_sub(known) > LEAP_MAX
+        };
         match &parcel.message {
             Message::Prepare { ballot, .. } | Message::Accept { ballot, .. } => {
                 if (ballot.node, ballot.epoch) != (parcel.from, parcel.epoch) {
@@ -259,7 +264,7 @@ impl Plane {
                 } else if leaps(ballot, self.shared.acceptor.highest) {
                     Err(PeerMisbehaved::BallotLeaps(*ballot))
                 } else {
-                    Ok(())
+                    self.judge_value(&parcel.message)
                 }
             }
             Message::Refused { promised, .. } if leaps(promised, self.shared.acceptor.highest) => {
@@ -270,6 +275,16 @@ impl Plane {
                 if own { Ok(()) } else { Err(PeerMisbehaved::BadRequest) }
             }
             Message::Rescanned { .. } => Err(PeerMisbehaved::NotForOthers),
+            _ => Ok(()),
+        }
+    }
+
+    /// A proposer proposes one value under a ballot.
+    fn judge_value(&self, message: &Message) -> Result<(), PeerMisbehaved> {
+        let Message::Accept { name, ballot, lock } = message else { return Ok(()) };
+        let known = self.shared.acceptor.table.cells.get(name).filter(|cell| cell.accepted == *ballot);
+        match known {
+            Some(cell) if cell.lock != *lock => Err(PeerMisbehaved::TwoValues(*ballot)),
             _ => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! What clients of a few nodes see, step by step.
 
+mod edges;
 mod support;
 
 use crate::lock::{Acquire, Claim, Command, Event, Invalid, Outcome};
