@@ -10,6 +10,7 @@ use base::{ClientId, Index, LaneId, NodeId, ShardId, Stamp, Term};
 use bytes::Bytes;
 use consensus::raft::{Answer, Entry, Fresh, Membership, Message, Position, Why};
 use data::command::pubsub::{Everywhere, Message as Published, Topic};
+use data::fence::Fence;
 use data::once::Id;
 use data::shard::{EntryWriter, genesis};
 use data::{Reply, Watched, command};
@@ -197,6 +198,9 @@ fn payload(rng: &mut Rng, index: u64) -> Payload {
         if rng.one_in(2) {
             writer.once(Id { client: b"c", seq: 1 + rng.below(3) }, 1000);
         }
+        if rng.one_in(2) {
+            writer.fences(&[Fence { lock: b"a", number: 1 + rng.below(9) }]);
+        }
         let set = command::find(b"set").expect("it exists");
         writer.command(0, set, &[b"SET", b"k", b"v"]);
     }
@@ -204,8 +208,10 @@ fn payload(rng: &mut Rng, index: u64) -> Payload {
 }
 
 fn work(rng: &mut Rng, asker: Asker, shard: ShardId) -> Work {
-    let words: &[&[u8]] = match rng.below(5) {
+    let words: &[&[u8]] = match rng.below(7) {
         0 => &[b"ONCE", b"c:1", b"INCR", b"k"],
+        5 => &[b"FENCE", b"a", b"5", b"GET", b"k"],
+        6 => &[b"FENCE", b"a", b"4", b"ONCE", b"c:1", b"INCR", b"k"],
         1 => &[b"GET", b"k"],
         2 => &[b"DBSIZE"],
         3 => &[b"WATCH", b"k"],
@@ -217,6 +223,15 @@ fn work(rng: &mut Rng, asker: Asker, shard: ShardId) -> Work {
         return Work::Command { joins: rng.one_in(2), queued };
     }
     let once = rng.one_in(2).then(|| Id { client: b"c", seq: 9 }.to_owned());
+    let fences =
+        if rng.one_in(2) { vec![Fence { lock: b"a", number: 1 + rng.below(9) }.to_owned()] } else { Vec::new() };
     let watched = vec![Watched { shard, bucket: 7, revision: rng.below(3), dies_at: None }];
-    Work::Transaction(Transaction { client: asker.client, seq: asker.seq, once, watched, commands: vec![queued] })
+    Work::Transaction(Transaction {
+        client: asker.client,
+        seq: asker.seq,
+        once,
+        fences,
+        watched,
+        commands: vec![queued],
+    })
 }

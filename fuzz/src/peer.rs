@@ -75,5 +75,12 @@ fn work(rng: &mut Rng, asker: Asker) -> Work {
         return Work::Command { joins: rng.one_in(2), queued };
     }
     let commands = vec![queued.clone(), queued];
-    Work::Transaction(Transaction { client: asker.client, seq: asker.seq, once: None, watched: Vec::new(), commands })
+    Work::Transaction(Transaction {
+        client: asker.client,
+        seq: asker.seq,
+        once: None,
+        fences: Vec::new(),
+        watched: Vec::new(),
+        commands,
+    })
 }

@@ -91,6 +91,7 @@ pub const OF_A_NODE: &[&str] = &[
     "once: forgotten",
     "once: mismatch",
     "once: to be sent again",
+    "refused by a fence",
     "refused for lack of space",
     "rot noticed",
     "rot survived",

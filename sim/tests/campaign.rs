@@ -98,3 +98,12 @@ fn locks_that_once_failed_stay_clean() {
         let _ = locks::World::run(seed, locks::Effort { steps: 3000 });
     }
 }
+
+/// A call had been served by a leader that died before its reply left, and was asked of the next one, which held it back behind a script;
+/// CLIENT UNBLOCK came, and that leader, which knew of no doubt, called it over. What it had been given went to nobody (41, 46).
+#[test]
+fn seeds_of_clusters_that_once_failed_stay_clean() {
+    for seed in [41, 46] {
+        let _ = cluster::World::run(seed, cluster::Effort { commands: 200 });
+    }
+}

@@ -24,7 +24,7 @@ fn drawn() -> BTreeSet<String> {
         multi_one_in: 10,
     };
     let mut workload = Workload::new(habits);
-    let mut names: BTreeSet<String> = ["multi", "exec", "watch", "once"].map(str::to_owned).into();
+    let mut names: BTreeSet<String> = ["multi", "exec", "watch", "once", "fence"].map(str::to_owned).into();
     for _ in 0..DRAWS {
         let db = u8::try_from(rng.below(u64::from(DATABASES))).expect("few databases");
         let asked = [

@@ -188,7 +188,7 @@ impl Settings {
     /// How long scripts may take.
     pub fn script_times(&self) -> ScriptTimes {
         let of = |ms: &AtomicU64| ms.load(Ordering::Relaxed);
-        ScriptTimes { busy_ms: of(&self.script_busy_ms), limit_ms: of(&self.script_limit_ms) }
+        ScriptTimes { busy_ms: of(&self.script_busy_ms), limit_ms: of(&self.script_limit_ms), apart: true }
     }
 
     /// After so long, those who wait for a script's shard are answered BUSY.

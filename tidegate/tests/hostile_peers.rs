@@ -261,7 +261,8 @@ const CASES: &[Case] = &[
     }),
     ("a transaction of what no shard runs", "whose keys don't belong there", |led| {
         let commands = vec![call("MULTI"), call("INFO")];
-        let transaction = Transaction { client: ClientId(77), seq: 1, once: None, watched: Vec::new(), commands };
+        let transaction =
+            Transaction { client: ClientId(77), seq: 1, once: None, fences: Vec::new(), watched: Vec::new(), commands };
         vec![ask(led, Work::Transaction(transaction))]
     }),
     ("a piece of no snapshot", "that makes no sense", |led| {

@@ -54,6 +54,14 @@ pub const ONCE_REPLY_BYTES_MAX: usize = 64 * 1024;
 pub const ONCE_REPLIES_BYTES_MAX: usize = 64 * MIB;
 /// Clients whose ids a shard knows.
 pub const ONCE_CLIENT_COUNT_MAX: usize = 1024 * 1024;
+/// The longest name of a lock that a fence is of.
+pub const FENCE_LOCK_BYTES_MAX: usize = 512;
+/// Fences that one command or transaction may stand under.
+pub const FENCES_PER_CALL_MAX: usize = 16;
+/// Locks whose floors a shard knows by their names.
+pub const FENCE_FLOOR_COUNT_MAX: usize = 65_536;
+/// All names of locks that a shard knows.
+pub const FENCE_FLOORS_BYTES_MAX: usize = 8 * MIB;
 /// Calls that wait in a shard.
 pub const WAIT_COUNT_MAX: usize = 1024 * 1024;
 /// How long it is known what a call that may wait was answered, unless its connection asks for something else.
@@ -126,6 +134,11 @@ const _: () = assert!(ENTRY_BYTES_SOFT < ENTRY_BYTES_MAX, "an entry closes befor
 const _: () = assert!(SNAPSHOT_PIECE_BYTES_MAX.is_multiple_of(4096), "pieces are written past the page cache");
 const _: () = assert!(WATCH_BUCKET_COUNT.is_power_of_two(), "a bucket is the low bits of a hash");
 const _: () = assert!(ONCE_REPLY_BYTES_MAX * 64 < ONCE_REPLIES_BYTES_MAX, "one reply pushes few others out");
+const _: () = assert!(
+    FENCE_LOCK_BYTES_MAX * FENCES_PER_CALL_MAX * 16 <= FENCE_FLOORS_BYTES_MAX,
+    "what one command comes under pushes few others out"
+);
+const _: () = assert!(FENCES_PER_CALL_MAX < FENCE_FLOOR_COUNT_MAX, "all that a command comes under is known behind it");
 const _: () = assert!(FILL_LEASE_MS <= FILL_LEASE_MS_MAX, "the default may be asked for");
 const _: () = assert!(MEMCACHED_VALUE_BYTES_MAX <= STRING_BYTES_MAX, "what can be sent can be stored");
 const _: () = assert!(WAIT_ANSWER_BYTES_MAX * 16 <= WAIT_ANSWERS_BYTES_MAX, "one answer pushes few others out");

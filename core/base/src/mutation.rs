@@ -62,6 +62,14 @@ pub enum Mutation {
     OnceFloorIgnored,
     /// Snapshots leave outcomes and floors out.
     OnceNotInSnapshot,
+    /// A read under a fence that the shard hasn't seen is answered like any read: the floor doesn't rise.
+    FenceReadRaisesNothing,
+    /// A fence is looked at when its command has taken effect.
+    FenceAfterEffect,
+    /// Who has waited is served under a fence that has become too old meanwhile.
+    WaiterServedUnderOldFence,
+    /// Snapshots leave floors out.
+    FloorsNotInSnapshot,
     /// GETFILL gives a token to each who asks.
     TwoFillersAtOnce,
     /// A token stays good although its key was changed.
@@ -166,7 +174,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Rules that one node keeps alone.
-    pub const OF_A_NODE: [Self; 38] = [
+    pub const OF_A_NODE: [Self; 42] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -194,6 +202,10 @@ impl Mutation {
         Self::OnceRunsAgain,
         Self::OnceFloorIgnored,
         Self::OnceNotInSnapshot,
+        Self::FenceReadRaisesNothing,
+        Self::FenceAfterEffect,
+        Self::WaiterServedUnderOldFence,
+        Self::FloorsNotInSnapshot,
         Self::TwoFillersAtOnce,
         Self::FillAfterWrite,
         Self::TrialLeavesTraces,

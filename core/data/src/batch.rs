@@ -7,6 +7,7 @@
 use crate::command::pubsub::Message;
 use crate::command::scripts::{Access, Need, need};
 use crate::command::{Command, prefix};
+use crate::fence::OwnedFence;
 use crate::once::OwnedId;
 use crate::shard::EntryWriter;
 use crate::{Reply, Run, ShardState, Watched};
@@ -31,7 +32,7 @@ pub enum Task {
     /// A script, or a command that came behind one.
     Command(Queued),
     /// The same of a transaction.
-    Transaction { once: Option<OwnedId>, watched: Vec<Watched>, commands: Vec<Queued> },
+    Transaction { once: Option<OwnedId>, fences: Vec<OwnedFence>, watched: Vec<Watched>, commands: Vec<Queued> },
 }
 
 /// Scripts for one entry, or one that reads; see the module.
@@ -71,6 +72,9 @@ pub enum Purpose {
     Entry { index: Index, stamp: Stamp, reads_now: bool },
     /// One task, which only reads.
     Look { stamp: Stamp, seed: u64 },
+    /// One script that takes long and had touched nothing when it was ended at a brisk pace: it gets a state without keys, and is run up to
+    /// where it would touch any. The shard goes on meanwhile.
+    Apart { number: u64, stamp: Stamp, seed: u64 },
 }
 
 /// How long a script may take.
@@ -99,6 +103,10 @@ pub enum End {
     Done,
     /// The first task that is left takes too long to be done at this pace.
     TooSlow,
+    /// The same, and it had touched nothing so far.
+    Untouched,
+    /// The first task that is left was run apart, and would touch a key.
+    Touches,
     /// The first task that is left does not only read.
     Writes,
 }

@@ -8,6 +8,7 @@ mod calls;
 pub mod command;
 pub mod context;
 pub mod effects;
+pub mod fence;
 pub mod keyspace;
 pub mod once;
 pub mod refused;

@@ -6,10 +6,11 @@
 //! could still be lost is ever seen. (DESIGN.md has plain writes wait in their own entry, and a script wait for those that
 //! touch its keys; a trial of the whole entry needs no look at keys, and covers commands about all keys.)
 
+use crate::fence::{Judged, OwnedFence, as_fences};
 use crate::keyspace::Savepoint;
 use crate::once::{Foreseen, Foresight, Id, Known};
 use crate::shard::EntryWriter;
-use crate::{Command, Context, Keyspace, Reply, ShardState, Watched};
+use crate::{Command, Context, Keyspace, Refused, Reply, ShardState, Watched};
 use base::rng::Rng;
 use base::{Index, Stamp};
 
@@ -144,6 +145,15 @@ impl Trial {
             Foreseen::Answered(Known::No) => unreachable!("what is not known runs"),
             Foreseen::Used => Ahead::Later,
         }
+    }
+
+    /// Looks at the fences of what comes next, as apply will. Tells whether the log must say of them, though nothing else
+    /// changes.
+    pub fn admit(&mut self, fences: &[OwnedFence]) -> Result<Judged, Refused> {
+        let fences = as_fences(fences);
+        let judged = self.keyspace().floors().judge(&fences)?;
+        self.state.keyspace_mut().admit(&fences)?;
+        Ok(judged)
     }
 
     /// True if nothing of what was watched has changed.

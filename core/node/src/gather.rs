@@ -48,13 +48,14 @@ impl Gathers {
 
 fn merge(routing: Routing, scatter: Scatter, parts: Vec<(ShardId, Reply)>) -> Reply {
     if scatter.is_of_scripts() {
-        return crate::scripts::merge(scatter, parts.into_iter().map(|(_, reply)| reply).collect());
+        return crate::script_parts::merge(scatter, parts.into_iter().map(|(_, reply)| reply).collect());
     }
     if let Some((_, error)) = parts.iter().find(|(_, reply)| matches!(reply, Reply::Error(_))) {
         return error.clone();
     }
     match scatter {
-        Scatter::FlushDb | Scatter::FlushAll => Reply::Ok,
+        Scatter::FlushDb | Scatter::FlushAll | Scatter::FenceReset => Reply::Ok,
+        Scatter::FenceInfo => Reply::Array(parts.into_iter().filter_map(floor_of_shard).collect()),
         Scatter::DbSize => {
             let count = |reply: &Reply| if let Reply::Int(n) = reply { *n } else { 0 };
             Reply::Int(parts.iter().fold(0, |sum: i64, (_, reply)| sum.saturating_add(count(reply))))
@@ -75,12 +76,18 @@ fn merge(routing: Routing, scatter: Scatter, parts: Vec<(ShardId, Reply)>) -> Re
     }
 }
 
+/// Shard, floor and whose it is, of a shard that knows one.
+fn floor_of_shard((shard, reply): (ShardId, Reply)) -> Option<Reply> {
+    let Reply::Array(parts) = reply else { return None };
+    Some(Reply::Array([Reply::Int(i64::from(shard.0))].into_iter().chain(parts).collect()))
+}
+
 /// The answer to a command that concerns no shard.
 pub(crate) fn nothing(scatter: Scatter) -> Reply {
     match scatter {
-        Scatter::FlushDb | Scatter::FlushAll | Scatter::Script => Reply::Ok,
+        Scatter::FlushDb | Scatter::FlushAll | Scatter::FenceReset | Scatter::Script => Reply::Ok,
         Scatter::DbSize => Reply::Int(0),
-        Scatter::Keys | Scatter::Function => Reply::Array(Vec::new()),
+        Scatter::Keys | Scatter::Function | Scatter::FenceInfo => Reply::Array(Vec::new()),
         Scatter::RandomKey | Scatter::Scan => Reply::Nil,
     }
 }

@@ -16,12 +16,12 @@ use crate::topics::Topics;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
 use base::rng::Rng;
-use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId, Slot};
+use base::{ClientId, Instant, LaneId, NodeId, Roster, ShardId};
 use consensus::Envelope;
 use data::command::scripts::{Need, need, sub};
 use data::command::{Scatter, blocking, keyless, may_go_unlogged, unlogged};
 use data::keyspace::{Listening, bring_near};
-use data::{Context, Keyspace, Refused, Reply, Run, Watched};
+use data::{Context, Keyspace, Reply, Run};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -179,7 +179,7 @@ impl Lane {
 
     /// A transaction of a client of this lane.
     pub fn on_transaction(&mut self, now: Now, transaction: Transaction, out: &mut Outbox) {
-        match self.shard_of_transaction(&transaction) {
+        match self.config.routing.shard_of_transaction(&transaction) {
             Err(refused) => out.replies.push((transaction.client, transaction.seq, Reply::Error(refused))),
             Ok(shard) => {
                 let (me, owner) = (self.config.lane, self.config.routing.lane_of(shard));
@@ -254,6 +254,11 @@ impl Lane {
             && let Some(wish) = blocking::wish(request.command, request.args)
         {
             return self.wait(now, shard, waiter, request, wish.timeout_ms, out);
+        }
+        if let Run::Prefix(_) = request.command.run
+            && self.reads_fenced(now, shard, waiter, request, out)
+        {
+            return;
         }
         if self.full && request.command.is_write() && !self.leave_full(now, shard, out) {
             return self.answer(waiter, shard, no_room(), out);
@@ -350,6 +355,9 @@ impl Lane {
         }
         if self.is_refused_transaction(&transaction) {
             return self.answer(waiter, shard, transaction_out_of_memory(), out);
+        }
+        if let Some(refused) = self.replica(shard).refused_fence_of(&transaction) {
+            return self.answer(waiter, shard, Reply::Error(refused), out);
         }
         self.log_reads_of(now, shard, &waiter, out);
         let replica = self.replica(shard);
@@ -543,26 +551,6 @@ impl Lane {
         if let Some(reply) = self.gathers.on_part(self.config.routing, client, seq, shard, reply) {
             out.replies.push((client, seq, reply));
         }
-    }
-
-    fn shard_of_transaction(&self, transaction: &Transaction) -> Result<ShardId, Refused> {
-        let routing = self.config.routing;
-        let mut found: Option<ShardId> = None;
-        for Watched { shard, .. } in &transaction.watched {
-            match found {
-                Some(first) if first != *shard => return Err(Refused::CrossShard { first, second: *shard }),
-                _ => found = Some(*shard),
-            }
-        }
-        for queued in &transaction.commands {
-            let args: SmallVec<[&[u8]; 8]> = queued.args.iter().map(Vec::as_slice).collect();
-            let Some(shard) = routing.shard_of_keys(queued.command, &args)? else { continue };
-            match found {
-                Some(first) if first != shard => return Err(Refused::CrossShard { first, second: shard }),
-                _ => found = Some(shard),
-            }
-        }
-        Ok(found.unwrap_or(routing.shard_of(Slot(0))))
     }
 }
 

@@ -4,10 +4,12 @@
 //! write joins its shard's open entry, which is proposed at the end of the turn and answered when it has committed. The
 //! driver calls one `on_*` per input and then carries out the [`Outbox`]. There is no clock, thread, socket or file here.
 
+mod apart;
 mod clock;
 mod clocks;
 mod cutting;
 mod everywhere;
+mod fences;
 mod forward;
 mod from_peers;
 mod gather;
@@ -21,6 +23,7 @@ pub mod peer;
 mod reads;
 mod replica;
 mod routing;
+mod script_parts;
 mod scripts;
 mod spread;
 mod steward;

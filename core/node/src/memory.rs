@@ -375,7 +375,8 @@ mod tests {
             };
             let commands = vec![command("GET 1"), command("SET 1 w")];
             let (client, seq) = (ClientId(1), 1000);
-            let transaction = Transaction { client, seq, once: None, watched: Vec::new(), commands };
+            let transaction =
+                Transaction { client, seq, once: None, fences: Vec::new(), watched: Vec::new(), commands };
             node.lane.on_transaction(node.now, transaction, &mut node.out);
             assert!(refused(node.out.replies.pop().expect("it is answered").2));
             assert_eq!((node.run("DEL 1"), node.lane.is_out_of_memory()), (Reply::Int(1), false));

@@ -1,4 +1,4 @@
-//! Commands under an id, on their way into a shard's open entry.
+//! Commands under an id and under fences, on their way into a shard's open entry.
 //!
 //! The id stands in the entry as its own operation before the one that it covers, with the time for which the outcome is
 //! kept: replicas agree on that, whatever their nodes are told.
@@ -15,7 +15,7 @@ impl Replica {
     /// Puts a client's command into the open entry. One with prefixes that make no sense is refused.
     pub(crate) fn log_request(&mut self, waiter: Waiter, request: &Request<'_>) -> Result<(), Refused> {
         let Request { db, command, args, .. } = *request;
-        if let Some(refused) = misspelled(request) {
+        if let Some(refused) = misspelled(request).or_else(|| self.refused_fence(command, args)) {
             return Err(refused);
         }
         if self.joins_line(waiter, request) {
@@ -33,12 +33,13 @@ impl Replica {
     #[inline(never)]
     fn log_prefixed(&mut self, waiter: Waiter, db: u8, args: &[&[u8]]) -> Result<(), Refused> {
         let call = prefix::parse(args)?;
-        let Run::Write(_) = call.command.run else {
+        let (Run::Write(_) | Run::Read(_)) = call.command.run else {
             return Err(Refused::Text(format!("ERR '{}' does not come as a command of its own", call.command.name)));
         };
         if let Some(id) = call.once {
             self.open_once(id);
         }
+        self.open.fences(&call.fences);
         self.log(waiter, db, call.command, &args[call.at..]);
         Ok(())
     }

@@ -13,6 +13,7 @@ use data::batch::Batch;
 pub use data::batch::Queued;
 use data::command::locks::Ask;
 use data::command::pubsub::{Everywhere, Message};
+use data::fence::OwnedFence;
 use data::keyspace::Notice;
 use data::once::OwnedId;
 use data::{Command, Garbage, Keyspace, Reply, Watched};
@@ -45,6 +46,8 @@ pub struct Transaction {
     pub seq: u64,
     /// The id that covers it: it takes effect once.
     pub once: Option<OwnedId>,
+    /// Its fences: it is refused as a whole.
+    pub fences: Vec<OwnedFence>,
     pub watched: Vec<Watched>,
     pub commands: Vec<Queued>,
 }

@@ -14,11 +14,14 @@ use base::{ClientId, Index, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
 use consensus::raft::Message;
 use consensus::register::Parcel;
+use data::Reply;
+use data::command::prefix;
 use data::command::pubsub::Everywhere;
+use data::fence::{Fence, as_fences, put_fences, read_fences};
 use data::once::Id;
 use data::reply_codec::{put_command, put_watched, read_command, watched};
 use data::waits::How;
-use data::{Reply, Run};
+use smallvec::SmallVec;
 
 /// A message for another node's lane; both ends of a link know who they are.
 #[derive(Clone, Debug)]
@@ -114,7 +117,9 @@ impl Work {
     #[must_use]
     pub fn is_write(&self) -> bool {
         match self {
-            Self::Command { queued, .. } | Self::Wait(PeerWait { queued, .. }) => queued.command.is_write(),
+            Self::Command { queued, .. } | Self::Wait(PeerWait { queued, .. }) => {
+                prefix::changes_keys(queued.command, &words(queued))
+            }
             Self::Transaction(_) => true,
         }
     }
@@ -123,7 +128,7 @@ impl Work {
     #[must_use]
     pub fn may_be_asked_again(&self) -> bool {
         match self {
-            Self::Command { queued, .. } => !queued.command.is_write() || matches!(queued.command.run, Run::Prefix(_)),
+            Self::Command { queued, .. } => prefix::may_be_sent_again(queued.command, &words(queued)),
             Self::Transaction(transaction) => transaction.once.is_some(),
             Self::Wait(_) => true,
         }
@@ -143,6 +148,7 @@ const SNAPSHOT_PIECE: u8 = 6;
 const SNAPSHOT_TAKEN: u8 = 7;
 const ASK_TRANSACTION_ONCE: u8 = 8;
 const TIME: u8 = 9;
+const ASK_TRANSACTION_FENCED: u8 = 12;
 const EVERYWHERE: u8 = 10;
 const EVERYWHERE_ANSWER: u8 = 11;
 const ASK_WAIT: u8 = 20;
@@ -260,15 +266,20 @@ impl PeerMessage {
                 }
                 Self::Settled { asker, shard, args }
             }
-            ASK_TRANSACTION | ASK_TRANSACTION_ONCE => {
+            ASK_TRANSACTION | ASK_TRANSACTION_ONCE | ASK_TRANSACTION_FENCED => {
                 let (term, asker) = (Term(reader.varint()?), asker(reader)?);
-                let once = if kind == ASK_TRANSACTION { None } else { Some(Id::decode(reader)?.to_owned()) };
+                let mut fences = Vec::new();
+                if kind == ASK_TRANSACTION_FENCED {
+                    fences.extend(read_fences(reader)?.into_iter().map(Fence::to_owned));
+                }
+                let has_id = kind == ASK_TRANSACTION_ONCE || (kind == ASK_TRANSACTION_FENCED && reader.u8()? != 0);
+                let once = if has_id { Some(Id::decode(reader)?.to_owned()) } else { None };
                 let (watched, count) = (watched(reader)?, reader.varint()?);
                 if count > QUEUED_COMMANDS_MAX as u64 {
                     return Err(DecodeError::Overlong);
                 }
                 let commands = (0..count).map(|_| queued(reader)).collect::<Result<Vec<_>, _>>()?;
-                let transaction = Transaction { client: asker.client, seq: asker.seq, once, watched, commands };
+                let transaction = Transaction { client: asker.client, seq: asker.seq, once, fences, watched, commands };
                 Self::Ask { shard, term, asker, work: Work::Transaction(transaction) }
             }
             ANSWER => Self::Answer { asker: asker(reader)?, shard, reply: Reply::decode(reader, frame)? },
@@ -293,6 +304,7 @@ impl Work {
     fn kind(&self) -> u8 {
         match self {
             Self::Command { .. } => ASK_COMMAND,
+            Self::Transaction(transaction) if !transaction.fences.is_empty() => ASK_TRANSACTION_FENCED,
             Self::Transaction(Transaction { once: None, .. }) => ASK_TRANSACTION,
             Self::Transaction(_) => ASK_TRANSACTION_ONCE,
             Self::Wait(_) => ASK_WAIT,
@@ -306,6 +318,10 @@ impl Work {
                 put_command(out, queued.db, queued.command, &queued.args);
             }
             Self::Transaction(transaction) => {
+                if !transaction.fences.is_empty() {
+                    put_fences(out, &as_fences(&transaction.fences));
+                    out.push(u8::from(transaction.once.is_some()));
+                }
                 transaction.once.iter().for_each(|once| once.as_id().encode(out));
                 put_watched(out, &transaction.watched);
                 put_varint(out, transaction.commands.len() as u64);
@@ -320,6 +336,10 @@ impl Work {
             }
         }
     }
+}
+
+fn words(queued: &Queued) -> SmallVec<[&[u8]; 8]> {
+    queued.args.iter().map(Vec::as_slice).collect()
 }
 
 fn head(out: &mut Vec<u8>, kind: u8, shard: ShardId) {
@@ -395,16 +415,22 @@ mod tests {
             client: asker.client,
             seq: 77,
             once: None,
+            fences: Vec::new(),
             watched: Vec::new(),
             commands: vec![set.clone(), set.clone()],
         };
         let id = Id { client: b"c", seq: 1 << 40 };
         let once = Transaction { once: Some(id.to_owned()), ..transaction.clone() };
+        let fence = |lock: &'static [u8]| Fence { lock, number: 1 << 50 }.to_owned();
+        let fenced = Transaction { fences: vec![fence(b"a"), fence(b"b")], ..once.clone() };
+        let fenced_only = Transaction { fences: vec![fence(b"a")], ..transaction.clone() };
         vec![
             PeerMessage::Raft { shard, message: Message::TimeoutNow { term } },
             PeerMessage::Ask { shard, term, asker, work: Work::Command { joins: true, queued: set } },
             PeerMessage::Ask { shard, term, asker, work: Work::Transaction(transaction) },
             PeerMessage::Ask { shard, term, asker, work: Work::Transaction(once) },
+            PeerMessage::Ask { shard, term, asker, work: Work::Transaction(fenced) },
+            PeerMessage::Ask { shard, term, asker, work: Work::Transaction(fenced_only) },
             PeerMessage::Ask {
                 shard,
                 term,

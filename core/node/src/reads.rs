@@ -11,7 +11,7 @@ use crate::replica::Waiter;
 use crate::wait::goes_on;
 use base::ShardId;
 use consensus::raft::Ticket;
-use data::command::keyless;
+use data::command::{keyless, prefix};
 use data::{Reply, Run};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -72,6 +72,10 @@ impl Lane {
             }
             return;
         }
+        if !self.replica(shard).is_home() {
+            // A script has the state: they are served when it is back.
+            return;
+        }
         loop {
             let replica = self.replica(shard);
             let group = &replica.group;
@@ -98,10 +102,12 @@ impl Lane {
             Run::Scatter(scatter) => {
                 Some(keyless::read(scatter, replica.state().keyspace(), &cx, &args, &mut self.rng).into())
             }
+            Run::Prefix(_) => replica.read_fenced(&cx, &args),
             _ => replica.state().read(&cx, queued.command, &args),
         };
         if reply.is_some() && self.listening.misses {
-            replica.hear_misses(queued.command, out);
+            let read = prefix::parse(&args).map_or(queued.command, |call| call.command);
+            replica.hear_misses(read, out);
         }
         match reply {
             Some(reply) if goes_on(&waiter, &reply) => self.stand_to_read(now, shard, waiter, out),

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use consensus::Envelope;
 use consensus::raft::{Group, Membership, Turned};
 use data::command::pubsub::Message;
+use data::fence::as_fences;
 use data::keyspace::Listening;
 use data::shard::{EntryWriter, genesis};
 use data::waits::{How, WaitId};
@@ -71,6 +72,8 @@ pub(crate) struct Replica {
     pub(crate) clock: StampClock,
     /// How long the outcomes of new entries are kept.
     pub(crate) once_kept_ms: u64,
+    /// No fence is larger, as far as this node knows.
+    pub(crate) fence_bound: u64,
     /// The seed that a new shard's first entry will carry.
     seed: (u64, u64),
     pub(crate) open: EntryWriter,
@@ -154,6 +157,7 @@ impl Replica {
             state: Home::new(keyspace.map_or_else(ShardState::default, ShardState::with_keyspace)),
             clock: StampClock::default(),
             once_kept_ms: base::limits::ONCE_KEPT_MS,
+            fence_bound: u64::MAX,
             seed,
             open: EntryWriter::default(),
             open_waiters: Vec::new(),
@@ -286,6 +290,7 @@ impl Replica {
         if let Some(once) = &transaction.once {
             self.open_once(once.as_id());
         }
+        self.open.fences(&as_fences(&transaction.fences));
         self.open.exec(&transaction.watched, calls);
         self.open_waiters.push(waiter);
     }

@@ -1,8 +1,10 @@
 //! Slot -> shard -> lane: one immutable value, the same on every lane.
 
+use crate::outbox::Transaction;
 use base::{LaneId, ShardId, Slot};
 use data::command::{nodes, prefix, sort};
-use data::{Command, Refused, Run};
+use data::{Command, Refused, Run, Watched};
+use smallvec::SmallVec;
 
 const ALONE: &str = "ERR this node is in no cluster: `tidegate local` and `tidegate server` make one";
 
@@ -114,5 +116,25 @@ impl Routing {
             }
         }
         Ok(found)
+    }
+
+    /// The one shard of a transaction.
+    pub(crate) fn shard_of_transaction(self, transaction: &Transaction) -> Result<ShardId, Refused> {
+        let mut found: Option<ShardId> = None;
+        for Watched { shard, .. } in &transaction.watched {
+            match found {
+                Some(first) if first != *shard => return Err(Refused::CrossShard { first, second: *shard }),
+                _ => found = Some(*shard),
+            }
+        }
+        for queued in &transaction.commands {
+            let args: SmallVec<[&[u8]; 8]> = queued.args.iter().map(Vec::as_slice).collect();
+            let Some(shard) = self.shard_of_keys(queued.command, &args)? else { continue };
+            match found {
+                Some(first) if first != shard => return Err(Refused::CrossShard { first, second: shard }),
+                _ => found = Some(shard),
+            }
+        }
+        Ok(found.unwrap_or(self.shard_of(Slot(0))))
     }
 }

@@ -8,9 +8,10 @@
 //! A lane runs nothing itself. It lends the shard's state with the scripts, as a [`Batch`] in its outbox; the driver has it run
 //! and brings it back. Most batches take microseconds and are run at once. What turns out to take longer is lent once more, to a
 //! thread that waits for scripts: the lane goes on with its other shards and with its peers, and what comes for this
-//! shard is held. After a while it is answered BUSY instead, and after some more the script is ended and nothing of it
+//! shard is held. One that takes long before it touches any key waits for nobody and holds nobody ([`crate::apart`]). After a while it is answered BUSY instead, and after some more the script is ended and nothing of it
 //! takes effect. So no script costs a leader its office, and SCRIPT KILL ends any.
 
+use crate::apart::Aparts;
 use crate::lane::{Lane, own};
 use crate::outbox::{Now, Outbox, Request, Transaction};
 use crate::peer::Work;
@@ -20,11 +21,11 @@ use base::mutation::{self, Mutation};
 use base::{Index, Instant, ShardId, Stamp, Term};
 use bytes::Bytes;
 use data::batch::{Batch, Done, End, Pace, Purpose, Queued, Stop, Stopped, Task, is_scripted, only_reads};
+use data::command::Scatter;
 use data::command::prefix;
-use data::command::scripts::{Kind, Need, need, sub};
-use data::command::{Scatter, containers};
+use data::command::scripts::{Kind, sub};
 use data::shard::EntryWriter;
-use data::{Command, Refused, Reply, Run, ShardState};
+use data::{Refused, Reply, Run, ShardState};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -37,11 +38,13 @@ pub struct ScriptTimes {
     pub busy_ms: u64,
     /// After this a script is ended; never, if zero.
     pub limit_ms: u64,
+    /// Scripts that take long, and have touched nothing yet, are run apart.
+    pub apart: bool,
 }
 
 impl Default for ScriptTimes {
     fn default() -> Self {
-        Self { busy_ms: 5_000, limit_ms: 5_000 }
+        Self { busy_ms: 5_000, limit_ms: 5_000, apart: true }
     }
 }
 
@@ -83,13 +86,30 @@ impl DerefMut for Home {
 #[derive(Debug, Default)]
 pub(crate) struct Scripts {
     /// The first is a script; what came behind it waits with it.
-    line: VecDeque<(Waiter, Task)>,
+    pub(crate) line: VecDeque<Lined>,
     /// The first takes long: it goes alone.
     slow: bool,
     /// What the first may name.
-    texts: Vec<Bytes>,
+    pub(crate) texts: Vec<Bytes>,
     lent: Option<Lent>,
-    times: ScriptTimes,
+    pub(crate) times: ScriptTimes,
+    pub(crate) apart: Aparts,
+}
+
+/// Who waits in line for what.
+#[derive(Debug)]
+pub(crate) struct Lined {
+    pub(crate) waiter: Waiter,
+    pub(crate) task: Task,
+    /// It takes long, and may name these.
+    pub(crate) slow: Option<Vec<Bytes>>,
+}
+
+impl Scripts {
+    /// What took long stands in line no more.
+    pub(crate) fn slow_is_gone(&mut self) {
+        self.slow = false;
+    }
 }
 
 /// A batch that is out.
@@ -113,14 +133,14 @@ struct Lent {
 
 /// What runs.
 #[derive(Clone, Debug)]
-struct Running {
-    kind: Kind,
+pub(crate) struct Running {
+    pub(crate) kind: Kind,
     name: Vec<u8>,
     words: Vec<Vec<u8>>,
 }
 
 impl Running {
-    fn of(task: &Task) -> Option<Self> {
+    pub(crate) fn of(task: &Task) -> Option<Self> {
         let queued = match task {
             Task::Command(queued) => Some(queued),
             Task::Transaction { commands, .. } => commands.iter().find(|one| matches!(one.command.run, Run::Script(_))),
@@ -139,16 +159,18 @@ impl Replica {
 
     /// What a command must wait behind, or be itself: then it joins the line. False if it may go into the open entry.
     pub(crate) fn joins_line(&mut self, waiter: Waiter, request: &Request<'_>) -> bool {
+        self.recall(&waiter);
         if self.scripts.line.is_empty() && !is_scripted(request.command, request.args) {
             return false;
         }
-        let writes = request.command.is_write();
+        let writes = prefix::changes_keys(request.command, request.args);
         self.line_up(waiter, Task::Command(own(request).queued), writes);
         true
     }
 
     /// The same for a transaction.
     pub(crate) fn transaction_joins_line(&mut self, waiter: Waiter, transaction: &mut Transaction) -> bool {
+        self.recall(&waiter);
         let scripted = |one: &Queued| {
             let args: SmallVec<[&[u8]; 8]> = one.args.iter().map(Vec::as_slice).collect();
             is_scripted(one.command, &args)
@@ -156,9 +178,10 @@ impl Replica {
         if self.scripts.line.is_empty() && !transaction.commands.iter().any(scripted) {
             return false;
         }
-        let Transaction { once, watched, commands, .. } = transaction;
+        let Transaction { once, fences, watched, commands, .. } = transaction;
         let task = Task::Transaction {
             once: once.take(),
+            fences: std::mem::take(fences),
             watched: std::mem::take(watched),
             commands: std::mem::take(commands),
         };
@@ -168,7 +191,7 @@ impl Replica {
 
     fn line_up(&mut self, waiter: Waiter, task: Task, writes: bool) {
         let waiter = self.note_logged(waiter, writes);
-        self.scripts.line.push_back((waiter, task));
+        self.scripts.line.push_back(Lined { waiter, task, slow: None });
     }
 
     /// True if a script waits, and whoever came behind it.
@@ -189,13 +212,17 @@ impl Replica {
 
     /// Lends the state to the line, or to its first if that takes long.
     pub(crate) fn lend_to_line(&mut self, now: Now, out: &mut Outbox) {
+        if let Some(texts) = self.scripts.line.front_mut().and_then(|first| first.slow.take()) {
+            (self.scripts.slow, self.scripts.texts) = (true, texts);
+        }
         let slow = self.scripts.slow;
         if slow && !self.open.is_empty() {
             // What stands before it does not wait for it.
             return self.propose_all(now, out);
         }
-        let count = if slow { 1 } else { self.scripts.line.len() };
-        let (waiters, tasks): (VecDeque<Waiter>, VecDeque<Task>) = self.scripts.line.drain(..count).unzip();
+        let brisk = self.scripts.line.iter().take_while(|one| one.slow.is_none()).count();
+        let lined = self.scripts.line.drain(..if slow { 1 } else { brisk });
+        let (waiters, tasks): (VecDeque<Waiter>, VecDeque<Task>) = lined.map(|one| (one.waiter, one.task)).unzip();
         let stamp = self.clock.stamp(now);
         let quiet = self.state.keyspace().next_expiry().is_none_or(|at| at > stamp);
         let reads_now = quiet && self.may_read(now);
@@ -299,19 +326,21 @@ impl Replica {
             }
         }
         let left = waiters.into_iter().zip(batch.tasks);
+        let too_slow = matches!(batch.end, End::TooSlow | End::Untouched);
         match purpose {
             Purpose::Look { .. } => {
                 self.hear_misses_of_script(out);
-                for (waiter, task) in left {
-                    self.scripts.slow |= batch.end == End::TooSlow && self.scripts.line.is_empty();
-                    let writes = !matches!(&task, Task::Command(queued) if only_reads(queued.command));
-                    self.line_up(waiter, task, writes);
-                }
+                left.for_each(|(waiter, task)| self.line_up_looked(now, (waiter, task), batch.end, out));
             }
+            Purpose::Apart { .. } => unreachable!("no state was lent for it"),
             Purpose::Entry { stamp, reads_now, .. } => {
-                left.rev().for_each(|one| self.scripts.line.push_front(one));
+                let left = left.rev().map(|(waiter, task)| Lined { waiter, task, slow: None });
+                left.for_each(|one| self.scripts.line.push_front(one));
                 if pace == Pace::Patient || !self.scripts.line.is_empty() {
-                    self.scripts.slow = batch.end == End::TooSlow;
+                    self.scripts.slow = too_slow;
+                }
+                if batch.end == End::Untouched {
+                    self.let_first_go_apart(now, out);
                 }
                 if !batch.entry.is_empty() {
                     let foreseen = Purpose::Entry { index: self.group.last().index.next(), stamp, reads_now };
@@ -328,10 +357,22 @@ impl Replica {
         }
     }
 
+    /// A script that was to read only, and was not answered.
+    fn line_up_looked(&mut self, now: Now, (waiter, task): (Waiter, Task), end: End, out: &mut Outbox) {
+        let writes = !matches!(&task, Task::Command(queued) if only_reads(queued.command));
+        if end == End::Untouched && self.may_go_apart(&task) {
+            let waiter = self.note_logged(waiter, writes);
+            return self.run_apart(now, waiter, task, out);
+        }
+        self.scripts.slow |= matches!(end, End::TooSlow | End::Untouched) && self.scripts.line.is_empty();
+        self.line_up(waiter, task, writes);
+    }
+
     /// This replica leads no more: nothing that waits was proposed.
     pub(crate) fn drop_line(&mut self) -> Vec<Waiter> {
         self.scripts.slow = false;
-        let mut dropped: Vec<Waiter> = self.scripts.line.drain(..).map(|(waiter, _)| waiter).collect();
+        self.recall_all();
+        let mut dropped: Vec<Waiter> = self.scripts.line.drain(..).map(|one| one.waiter).collect();
         if let Some(lent) = &mut self.scripts.lent {
             lent.orphan = true;
             lent.stop.set(Stopped::OutOfTime);
@@ -343,16 +384,17 @@ impl Replica {
 
     /// What waits in line, as work that another may do.
     pub(crate) fn take_line(&mut self) -> Vec<(Waiter, Work)> {
+        self.recall_all();
         let line = std::mem::take(&mut self.scripts.line);
         self.scripts.slow = false;
         line.into_iter()
-            .map(|(waiter, task)| {
+            .map(|Lined { waiter, task, .. }| {
                 self.forget_read(&waiter);
                 let work = match task {
                     Task::Command(queued) => Work::Command { joins: false, queued },
-                    Task::Transaction { once, watched, commands } => {
+                    Task::Transaction { once, fences, watched, commands } => {
                         let Waiter { client, seq, .. } = waiter;
-                        Work::Transaction(Transaction { client, seq, once, watched, commands })
+                        Work::Transaction(Transaction { client, seq, once, fences, watched, commands })
                     }
                 };
                 (Waiter { read: false, ..waiter }, work)
@@ -375,7 +417,8 @@ impl Replica {
 
     /// Ends a script that has run for too long; true if others are to be told that the shard is busy.
     pub(crate) fn watch_script(&mut self, now: Now) -> bool {
-        let ScriptTimes { busy_ms, limit_ms } = self.scripts.times;
+        let ScriptTimes { busy_ms, limit_ms, .. } = self.scripts.times;
+        self.scripts.apart.watch(now, limit_ms);
         let Some(lent) = self.scripts.lent.as_ref().filter(|lent| lent.pace == Pace::Patient) else { return false };
         if limit_ms > 0 && now.boot >= lent.since.plus_ms(limit_ms) && lent.stop.get().is_none() {
             lent.stop.set(Stopped::OutOfTime);
@@ -385,9 +428,11 @@ impl Replica {
 
     /// When [`Replica::watch_script`] wants to be called.
     pub(crate) fn script_deadline(&self) -> Option<Instant> {
-        let lent = self.scripts.lent.as_ref().filter(|lent| lent.pace == Pace::Patient)?;
         let ScriptTimes { limit_ms, .. } = self.scripts.times;
-        (limit_ms > 0 && lent.stop.get().is_none()).then(|| lent.since.plus_ms(limit_ms))
+        let lent = self.scripts.lent.as_ref().filter(|lent| lent.pace == Pace::Patient);
+        let lent = lent.filter(|lent| limit_ms > 0 && lent.stop.get().is_none());
+        let apart = self.scripts.apart.deadline(limit_ms);
+        lent.map(|lent| lent.since.plus_ms(limit_ms)).into_iter().chain(apart).min()
     }
 
     /// What is told to those who come while a script takes long.
@@ -405,23 +450,24 @@ impl Replica {
     /// SCRIPT KILL and FUNCTION KILL, and what FUNCTION STATS tells of this shard.
     fn about_running(&self, now: Now, scatter: Scatter, args: &[&[u8]]) -> Reply {
         let lent = self.scripts.lent.as_ref().filter(|lent| lent.pace == Pace::Patient);
-        let running = lent.and_then(|lent| Some((lent, lent.what.as_ref()?)));
+        let running = lent.and_then(|lent| Some((lent.since, &lent.stop, lent.what.as_ref()?)));
+        let running = running.or_else(|| self.scripts.apart.first());
         if sub(args) == "stats" {
-            let shown = running.filter(|(_, what)| what.kind == Kind::Function);
-            let since = |lent: &Lent| now.boot.since_ns(lent.since) / 1_000_000;
-            let shown = shown.map_or(Reply::Nil, |(lent, what)| show(what, since(lent)));
+            let shown = running.filter(|(.., what)| what.kind == Kind::Function);
+            let ms = |since: Instant| now.boot.since_ns(since) / 1_000_000;
+            let shown = shown.map_or(Reply::Nil, |(since, _, what)| show(what, ms(since)));
             let counts = self.is_home().then(|| self.state.keyspace().scripts());
             let counts = counts.map_or((0, 0), |all| (all.libraries().len(), all.function_count()));
             return Reply::Array(vec![shown, Reply::count(counts.0), Reply::count(counts.1)]);
         }
-        let Some((lent, what)) = running else {
+        let Some((_, stop, what)) = running else {
             return refusal("NOTBUSY No scripts in execution right now.");
         };
         if (what.kind == Kind::Function) != (scatter == Scatter::Function) {
             let other = if what.kind == Kind::Function { "FUNCTION" } else { "SCRIPT" };
             return refusal(&format!("BUSY what runs is ended by {other} KILL"));
         }
-        lent.stop.set(Stopped::Killed);
+        stop.set(Stopped::Killed);
         Reply::Ok
     }
 }
@@ -436,7 +482,10 @@ impl Lane {
     pub fn on_batch(&mut self, now: Now, batch: Batch, out: &mut Outbox) {
         let shard = batch.shard;
         self.with_answers(shard, out, |replica, out, mut answered| {
-            replica.take_back(now, batch, out, &mut answered);
+            match batch.purpose {
+                Purpose::Apart { number, .. } => replica.take_back_apart(number, batch, &mut answered),
+                _ => replica.take_back(now, batch, out, &mut answered),
+            }
             replica.catch_up(out, answered);
         });
         self.resume(now, shard, out);
@@ -487,71 +536,6 @@ impl Lane {
     }
 }
 
-/// What a subcommand answers that is about no shard; nothing if it is about one.
-pub(crate) fn answered_at_once(command: &'static Command, scatter: Scatter, args: &[&[u8]]) -> Option<Reply> {
-    match (scatter, sub(args).as_str()) {
-        (Scatter::Script | Scatter::Function, "help") => Some(containers::help(command)),
-        (Scatter::Script, "debug") => Some(match args.get(2).map(|word| word.to_ascii_lowercase()).as_deref() {
-            Some(b"no") => Reply::Ok,
-            Some(b"yes" | b"sync") => refusal("ERR scripts are not debugged here"),
-            _ => refusal("ERR Use SCRIPT DEBUG YES/SYNC/NO"),
-        }),
-        _ => None,
-    }
-}
-
-/// Which shards a subcommand asks: one is like another where it reads.
-pub(crate) fn asks_one(scatter: Scatter, args: &[&[u8]]) -> bool {
-    scatter.is_of_scripts() && need(scatter, args) == Need::Look
-}
-
-/// The answers of all shards as one.
-pub(crate) fn merge(scatter: Scatter, replies: Vec<Reply>) -> Reply {
-    let is_error = |reply: &&Reply| matches!(reply, Reply::Error(_));
-    if replies.iter().any(|reply| matches!(reply, Reply::Array(_))) {
-        return merge_lists(scatter, replies);
-    }
-    let not_busy = |reply: &&Reply| matches!(reply, Reply::Error(Refused::Text(text)) if text.starts_with("NOTBUSY"));
-    // Of KILL the one that had something to end counts, of all others the one that failed.
-    let told = replies.iter().find(|reply| is_error(reply) && !not_busy(reply));
-    let told = told.or_else(|| replies.iter().find(|reply| !is_error(reply))).or(replies.first());
-    told.cloned().unwrap_or(Reply::Nil)
-}
-
-fn merge_lists(scatter: Scatter, replies: Vec<Reply>) -> Reply {
-    if let Some(error) = replies.iter().find(|reply| matches!(reply, Reply::Error(_))) {
-        return error.clone();
-    }
-    let mut lists =
-        replies.into_iter().filter_map(|reply| if let Reply::Array(items) = reply { Some(items) } else { None });
-    let Some(first) = lists.next() else { return Reply::Nil };
-    let more = |one: &Reply, other: &Reply| matches!((one, other), (Reply::Int(one), Reply::Int(other)) if other > one);
-    let sum = lists.fold(first, |mut sum, list| {
-        for (to, from) in sum.iter_mut().zip(list) {
-            if matches!(to, Reply::Nil) || more(to, &from) {
-                *to = from;
-            }
-        }
-        sum
-    });
-    match (scatter, sum.as_slice()) {
-        (Scatter::Function, [running, libraries @ Reply::Int(_), functions]) => Reply::Map(vec![
-            (Reply::text("running_script"), running.clone()),
-            (
-                Reply::text("engines"),
-                Reply::Map(vec![(
-                    Reply::text("LUA"),
-                    Reply::Map(vec![
-                        (Reply::text("libraries_count"), libraries.clone()),
-                        (Reply::text("functions_count"), functions.clone()),
-                    ]),
-                )]),
-            ),
-        ]),
-        _ => Reply::Array(sum),
-    }
-}
-
 fn show(what: &Running, ms: u64) -> Reply {
     Reply::Map(vec![
         (Reply::text("name"), Reply::bulk(&what.name)),
@@ -560,7 +544,7 @@ fn show(what: &Running, ms: u64) -> Reply {
     ])
 }
 
-fn refusal(text: &str) -> Reply {
+pub(crate) fn refusal(text: &str) -> Reply {
     Reply::Error(Refused::Text(text.to_owned()))
 }
 

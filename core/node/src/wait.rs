@@ -20,7 +20,7 @@ use base::limits::WAIT_ANSWER_KEPT_MS;
 use base::{ClientId, Instant, LaneId, NodeId, ShardId, Stamp, Term};
 use data::command::{blocking, prefix};
 use data::waits::{Caller, How, Patience, WaitId, is_nothing};
-use data::{Context, Reply, Run, Told};
+use data::{Command, Context, Reply, Run, Told};
 use smallvec::SmallVec;
 
 /// How long a call that may have been answered is asked again: for less time than answers are kept.
@@ -73,6 +73,7 @@ impl Lane {
 
     fn begin_to_wait(&mut self, now: Now, shard: ShardId, call: Call, out: &mut Outbox) {
         let replica = self.replica(shard);
+        replica.recall(&call.waiter);
         let Waiter { origin, client, seq, .. } = call.waiter;
         if let Some(former) = replica.waiting.of(origin, client, seq) {
             // Another node lost its link and asks again before that was seen here.
@@ -102,8 +103,8 @@ impl Lane {
     }
 
     fn ask_here(&mut self, now: Now, shard: ShardId, number: Number, out: &mut Outbox) {
-        if let Some(waiter) = self.refused_for_memory(shard, number) {
-            return self.answer(waiter, shard, out_of_memory(), out);
+        if let Some((waiter, refused)) = self.refused_when_asked(shard, number) {
+            return self.answer(waiter, shard, refused, out);
         }
         let replica = self.replica(shard);
         replica.begin_to_ask(now, number);
@@ -124,15 +125,16 @@ impl Lane {
         }
     }
 
-    /// Whose call needs memory that isn't there: it waits no more.
-    fn refused_for_memory(&mut self, shard: ShardId, number: Number) -> Option<Waiter> {
+    /// Whose call needs memory that isn't there, or stands under a fence that nobody was given: it waits no more.
+    fn refused_when_asked(&mut self, shard: ShardId, number: Number) -> Option<(Waiter, Reply)> {
         let replica = self.replicas[usize::from(shard.0)].as_ref()?;
-        let call = replica.waiting.get(number)?;
-        let args: SmallVec<[&[u8]; 8]> = call.queued.args.iter().map(Vec::as_slice).collect();
-        let refused = self.is_refused_memory(call.queued.command, &args);
+        let Queued { command, args, .. } = &replica.waiting.get(number)?.queued;
+        let args: SmallVec<[&[u8]; 8]> = args.iter().map(Vec::as_slice).collect();
+        let no_memory = self.is_refused_memory(command, &args).then(out_of_memory);
+        let refused = no_memory.or_else(|| replica.refused_fence(command, &args).map(Reply::Error))?;
         drop(args);
-        let call = if refused { self.replica(shard).waiting.remove(number) } else { None };
-        call.map(|call| Waiter { wait: 0, ..call.waiter })
+        let call = self.replica(shard).waiting.remove(number)?;
+        Some((Waiter { wait: 0, ..call.waiter }, refused))
     }
 
     /// A call that may wait goes into the log.
@@ -249,7 +251,10 @@ impl Replica {
                 let behind = prefix::parse(&args).expect("it was read when it came");
                 let keep_ms = self.once_kept_ms;
                 behind.once.iter().for_each(|id| self.open.once(*id, keep_ms));
-                self.open.wait(None, patience, *db, behind.command, &args[behind.at..]);
+                self.open.fences(&behind.fences);
+                // An id does what a caller's name is for.
+                let caller = caller.filter(|_| behind.once.is_none());
+                self.open.wait(caller, patience, *db, behind.command, &args[behind.at..]);
             }
             _ => self.open.wait(caller, patience, *db, command, &args),
         }
@@ -276,10 +281,12 @@ impl Replica {
     fn settle(&mut self, number: Number, id: WaitId, out: &mut Outbox) {
         let shard = self.shard;
         let Some(call) = self.waiting.get_mut(number) else { return };
-        if !blocking::of(call.queued.command).is_some_and(blocking::Blocking::settles) {
+        let (command, at) = behind_prefixes(&call.queued);
+        if !blocking::of(command).is_some_and(blocking::Blocking::settles) {
             return;
         }
-        let Some(args) = self.state.keyspace().waits().args_of(id) else { return };
+        let Some(settled) = self.state.keyspace().waits().args_of(id) else { return };
+        let args: Vec<Vec<u8>> = call.queued.args[..at].iter().cloned().chain(settled).collect();
         if let Origin::Node(node, _) = call.waiter.origin {
             out.peers.push((node, PeerMessage::Settled { asker: call.asker(), shard, args: args.clone() }));
         }
@@ -363,7 +370,8 @@ impl Replica {
             Ending::Told(how) => how,
         };
         let (at, waiter, asker) = (call.at, call.waiter, call.asker());
-        let sure = call.doubt_since.is_none();
+        // Of a call of another node, that one knows whether a former leader may have served it: it is asked here before it is over.
+        let sure = call.doubt_since.is_none() && call.is_ours();
         let former = call.let_go.replace(how);
         match at {
             At::Standing(WaitId::Read(_)) => self.forget_read_of(number),
@@ -533,6 +541,15 @@ impl Replica {
             answers.push((Waiter { wait: 0, ..call.waiter }, reply));
         }
         answers
+    }
+}
+
+/// The command of a call, and where its name stands: behind its prefixes.
+fn behind_prefixes(queued: &Queued) -> (&'static Command, usize) {
+    let args: SmallVec<[&[u8]; 8]> = queued.args.iter().map(Vec::as_slice).collect();
+    match queued.command.run {
+        Run::Prefix(_) => prefix::parse(&args).map_or((queued.command, 0), |call| (call.command, call.at)),
+        _ => (queued.command, 0),
     }
 }
 

@@ -5,9 +5,9 @@ use crate::gather::{nothing, shard_of_cursor};
 use crate::lane::{Lane, Part, own, waiter};
 use crate::outbox::{LaneMessage, Now, Outbox, Request};
 use crate::replica::Origin;
-use crate::scripts::{answered_at_once, asks_one};
+use crate::script_parts::{answered_at_once, asks_one};
 use base::ShardId;
-use data::command::{Scatter, keyless};
+use data::command::{Scatter, fences, keyless};
 use data::{Context, Reply, Run};
 use smallvec::SmallVec;
 
@@ -33,6 +33,13 @@ impl Lane {
         if let Some(reply) = answered_at_once(request.command, scatter, request.args) {
             return out.replies.push((request.client, request.seq, reply));
         }
+        if scatter.is_of_fences()
+            && let Err(refused) = fences::parse(request.args)
+        {
+            return out.replies.push((request.client, request.seq, Reply::Error(refused)));
+        }
+        // A lock may guard keys anywhere.
+        let within = |shard| scatter.is_of_fences() || within(shard);
         let count = if asks_one(scatter, request.args) { 1 } else { usize::MAX };
         let shards: Vec<ShardId> = self.config.routing.shards().filter(|shard| within(*shard)).take(count).collect();
         if shards.is_empty() {

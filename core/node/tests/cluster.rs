@@ -38,7 +38,14 @@ fn a_transaction_goes_to_the_leader_as_one() {
     for id in [1, 2, 3].map(NodeId) {
         cluster.seq += 1;
         let commands = vec![queued(&["INCR", "n"]), queued(&["GET", "n"])];
-        let transaction = Transaction { client: CLIENT, seq: cluster.seq, once: None, watched: Vec::new(), commands };
+        let transaction = Transaction {
+            client: CLIENT,
+            seq: cluster.seq,
+            once: None,
+            fences: Vec::new(),
+            watched: Vec::new(),
+            commands,
+        };
         let (now, sent) = (cluster.now, (id, cluster.seq));
         let node = cluster.nodes.get_mut(&id).expect("it exists");
         node.lane.on_transaction(now, transaction, &mut node.out);

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use data::batch::{Batch, Done, End, Pace, Purpose, Queued, Task, is_scripted};
 use data::command::scripts::{Access, Kind, Script, arguments, function_row, keep, sub};
 use data::command::{Scatter, prefix};
+use data::fence::{Fence, Judged, OwnedFence, as_fences};
 use data::once::{Id, OwnedId};
 use data::scripts::{Flags, Library, sha_from, sha_text, undump};
 use data::shard::EntryWriter;
@@ -60,16 +61,18 @@ impl Engine {
         }
         let trial = match batch.purpose {
             Purpose::Entry { index, stamp, .. } => Trial::of_entry(state, index, stamp),
-            Purpose::Look { stamp, seed } => Trial::reading(state, stamp, seed),
+            Purpose::Look { stamp, seed } | Purpose::Apart { stamp, seed, .. } => Trial::reading(state, stamp, seed),
         };
-        let stage = Stage::new(trial, batch.shard, batch.shard_count);
+        let mut stage = Stage::new(trial, batch.shard, batch.shard_count);
+        stage.apart = matches!(batch.purpose, Purpose::Apart { .. });
         let mut running =
             Running { engine: self, batch: &mut batch, stage: Some(stage), named: Vec::new(), scripts: 0 };
         match running.batch.purpose {
             Purpose::Entry { .. } => running.entry(),
             Purpose::Look { .. } => running.look(),
+            Purpose::Apart { .. } => running.apart(),
         }
-        if let Running { batch: Batch { end: End::TooSlow, texts, .. }, named, .. } = &mut running {
+        if let Running { batch: Batch { end: End::TooSlow | End::Untouched, texts, .. }, named, .. } = &mut running {
             texts.append(named);
         }
         let Stage { trial, messages, lines, .. } = running.stage.take().expect("every script gives it back");
@@ -110,7 +113,7 @@ impl Running<'_> {
                 self.batch.tasks.push_front(task);
             }
             Part::Halted(Halt::TooSlow, _) => {
-                self.batch.end = End::TooSlow;
+                self.batch.end = self.too_slow();
                 self.batch.tasks.push_front(task);
             }
             Part::Halted(why, name) => {
@@ -118,6 +121,28 @@ impl Running<'_> {
                 self.batch.done.push(Done::Answered(reply));
             }
         }
+    }
+
+    /// How a batch ends whose first script takes too long.
+    fn too_slow(&mut self) -> End {
+        if self.stage().touched { End::TooSlow } else { End::Untouched }
+    }
+
+    /// What needs no key to come to its end is answered: nothing that others do could have changed it.
+    fn apart(&mut self) {
+        let Some(task) = self.batch.tasks.pop_front() else { return };
+        let Task::Command(Queued { db, command, args }) = &task else { unreachable!("a transaction is not run apart") };
+        let part = self.call(*db, command, &args.iter().map(Vec::as_slice).collect::<Words<'_>>());
+        let reply = match part {
+            Part::Reply(reply) => reply,
+            Part::Halted(Halt::Touches | Halt::TooSlow | Halt::Writes | Halt::Tick, _) => {
+                self.stage().lines.clear();
+                self.batch.end = End::Touches;
+                return self.batch.tasks.push_front(task);
+            }
+            Part::Halted(why, name) => Reply::Error(self.engine.ended(why, &name)),
+        };
+        self.batch.done.push(Done::Answered(reply));
     }
 
     /// Does a task. Nothing if it can't be done in this entry.
@@ -130,18 +155,19 @@ impl Running<'_> {
         match task {
             Task::Command(Queued { db, command, args }) => {
                 let mut words: Words<'_> = args.iter().map(Vec::as_slice).collect();
-                let (mut command, mut once) = (*command, None);
+                let (mut command, mut once, mut fences) = (*command, None, Vec::new());
                 if let Run::Prefix(_) = command.run {
                     let call = prefix::parse(&words).expect("a task that is scripted was parsed");
                     (command, once) = (call.command, call.once.map(Id::to_owned));
+                    fences.extend(call.fences.into_iter().map(Fence::to_owned));
                     words.drain(..call.at);
                 }
                 same.command(*db, command, &words);
-                self.scripted(once.as_ref(), &same, |running| running.call(*db, command, &words))
+                self.scripted((once.as_ref(), &fences), &same, |running| running.call(*db, command, &words))
             }
-            Task::Transaction { once, watched, commands } => {
+            Task::Transaction { once, fences, watched, commands } => {
                 same.exec(&[], commands.iter().map(|one| (one.db, one.command, words(one))));
-                self.scripted(once.as_ref(), &same, |running| {
+                self.scripted((once.as_ref(), fences), &same, |running| {
                     if !running.trial().holds(watched) {
                         return Part::Reply(Reply::NilArray);
                     }
@@ -173,13 +199,15 @@ impl Running<'_> {
                         Ok(call) => {
                             (command, at) = (call.command, call.at);
                             call.once.into_iter().for_each(|id| entry.once(id, keep_ms));
+                            entry.fences(&call.fences);
                         }
                     }
                 }
                 entry.command(*db, command, &words[at..]);
             }
-            Task::Transaction { once, watched, commands } => {
+            Task::Transaction { once, fences, watched, commands } => {
                 once.iter().for_each(|id| entry.once(id.as_id(), keep_ms));
+                entry.fences(&as_fences(fences));
                 entry.exec(watched, commands.iter().map(|one| (one.db, one.command, words(one))));
             }
         }
@@ -191,7 +219,7 @@ impl Running<'_> {
     /// others under the same id.
     fn scripted(
         &mut self,
-        once: Option<&OwnedId>,
+        (once, fences): (Option<&OwnedId>, &[OwnedFence]),
         same: &EntryWriter,
         run: impl FnOnce(&mut Self) -> Part,
     ) -> Option<Done> {
@@ -203,13 +231,18 @@ impl Running<'_> {
             Some(Ahead::Answered(reply)) => return Some(self.answer(reply)),
             Some(Ahead::Later) => return None,
         };
-        self.stage().effects = Effects::default();
+        let judged = match self.trial().admit(fences) {
+            Ok(judged) => judged,
+            Err(refused) => return Some(self.refused_by_fence(once.zip(fingerprint), fences, refused)),
+        };
+        let stage = self.stage();
+        (stage.effects, stage.touched) = (Effects::default(), false);
         match run(self) {
             Part::Halted(Halt::TooSlow, _) => {
                 self.trial().back_to(mark);
                 self.stage().messages.truncate(told);
                 // One that shared its time with others tries again alone, before it is called slow.
-                self.batch.end = if self.batch.done.is_empty() { End::TooSlow } else { End::Done };
+                self.batch.end = if self.batch.done.is_empty() { self.too_slow() } else { End::Done };
                 None
             }
             Part::Halted(why, name) => {
@@ -230,15 +263,36 @@ impl Running<'_> {
                 match once.zip(fingerprint) {
                     Some((id, fingerprint)) => {
                         entry.once(id.as_id(), self.batch.once_kept_ms);
+                        entry.fences(&as_fences(fences));
                         entry.outcome(fingerprint, &reply, &effects);
                     }
-                    None if effects.is_empty() => return Some(self.answer(reply)),
-                    None => entry.effects(&effects),
+                    None if effects.is_empty() && judged == Judged::Seen => {
+                        if !fences.is_empty() {
+                            // The log says nothing of them.
+                            self.trial().back_to(mark);
+                        }
+                        return Some(self.answer(reply));
+                    }
+                    None => {
+                        entry.fences(&as_fences(fences));
+                        entry.effects(&effects);
+                    }
                 }
                 self.trial().serve();
                 Some(Done::Logged(Some(reply)))
             }
         }
+    }
+
+    /// A fence refuses it. Where it isn't sure yet what an id is worth, apply must look at that first.
+    fn refused_by_fence(&mut self, once: Option<(&OwnedId, u64)>, fences: &[OwnedFence], refused: Refused) -> Done {
+        let reply = Reply::Error(refused);
+        let Some((id, fingerprint)) = once.filter(|_| self.trial().is_closed()) else { return self.answer(reply) };
+        let Batch { entry, once_kept_ms, .. } = &mut *self.batch;
+        entry.once(id.as_id(), *once_kept_ms);
+        entry.fences(&as_fences(fences));
+        entry.outcome(fingerprint, &reply, &Effects::default());
+        Done::Logged(None)
     }
 
     /// The answer to what has changed nothing. It may rest on what stands before it in the entry, and on this being the

@@ -288,7 +288,7 @@ impl Engine {
             }
             Halt::Effects => format!("Script stopped: what it did is larger than a log entry may be; {nothing}."),
             Halt::Reply => format!("Script stopped: what it answered is too large; {nothing}."),
-            Halt::TooSlow | Halt::Writes | Halt::Tick => unreachable!("it is run again"),
+            Halt::TooSlow | Halt::Writes | Halt::Tick | Halt::Touches => unreachable!("it is run again"),
         };
         Refused::Text(format!("ERR {what} script: {name}"))
     }

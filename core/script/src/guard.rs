@@ -18,6 +18,8 @@ pub(crate) enum Halt {
     Writes,
     /// It has met a key whose death the log must tell first.
     Tick,
+    /// It was run without keys, and would touch one.
+    Touches,
     Stopped(Stopped),
     /// It has used up the steps that a script may take.
     Steps,

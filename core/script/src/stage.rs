@@ -16,6 +16,10 @@ pub(crate) struct Stage {
     pub(crate) resp: u8,
     /// It says of itself, or whoever called it says, that it changes nothing.
     pub(crate) only_reads: bool,
+    /// There are no keys: what would touch any is run where they are.
+    pub(crate) apart: bool,
+    /// The script has called a command.
+    pub(crate) touched: bool,
     /// What could need memory is refused.
     pub(crate) refuses_memory: bool,
     pub(crate) effects: Effects,
@@ -50,6 +54,8 @@ impl Stage {
             db: 0,
             resp: 2,
             only_reads: false,
+            apart: false,
+            touched: false,
             refuses_memory: false,
             effects: Effects::default(),
             shard,
@@ -62,7 +68,9 @@ impl Stage {
 
     /// A command of the script; `args` with its name.
     pub(crate) fn call(&mut self, args: &[&[u8]]) -> Called {
+        self.touched = true;
         match self.row(args) {
+            _ if self.apart => Called::Halt(Halt::Touches),
             Ok(row) => self.plain(row, args),
             Err(why) => Called::Refused(why),
         }
@@ -79,7 +87,11 @@ impl Stage {
             Run::Session => self.session(row, args),
             Run::Node if row.name == "command" => Called::Reply(command::docs::command(args).into()),
             Run::Everywhere if row.name != "pubsub" => self.publish(args),
-            Run::Node | Run::Everywhere | Run::Lock | Run::Prefix(_) | Run::Script(_) => {
+            Run::Prefix(_) => Called::Refused(format!(
+                "ERR '{}' can't be called from a script: put it before EVAL or FCALL, and it stands for the whole script",
+                row.name
+            )),
+            Run::Node | Run::Everywhere | Run::Lock | Run::Script(_) => {
                 Called::Refused(format!("ERR '{}' can't be called from a script here", row.name))
             }
         }

@@ -309,6 +309,7 @@ fn what_takes_long_is_left_for_another_place_with_all_that_it_needs() {
     let eval = || Task::Command(queued(&[b"EVAL", slow, b"1", b"k"]));
     let both = Task::Transaction {
         once: None,
+        fences: Vec::new(),
         watched: Vec::new(),
         commands: vec![queued(&[b"EVAL", b"return 1", b"0"]), queued(&[b"EVAL", slow, b"1", b"k"])],
     };
@@ -316,7 +317,7 @@ fn what_takes_long_is_left_for_another_place_with_all_that_it_needs() {
     for task in [eval(), both] {
         let batch = bench.batch([task, eval()], Pace::Brisk);
         let (replies, batch) = bench.run(batch);
-        assert_eq!((replies.len(), batch.end, batch.tasks.len(), batch.entry.is_empty()), (0, End::TooSlow, 2, true));
+        assert_eq!((replies.len(), batch.end, batch.tasks.len(), batch.entry.is_empty()), (0, End::Untouched, 2, true));
     }
     // Behind a brisk one it gets another chance alone.
     let brisk = Task::Command(queued(&[b"EVAL", b"return redis.call('incr', KEYS[1])", b"1", b"n"]));
@@ -328,7 +329,7 @@ fn what_takes_long_is_left_for_another_place_with_all_that_it_needs() {
     let by_sha = Task::Command(queued(&[b"EVALSHA", sha.as_bytes(), b"1", b"k"]));
     let batch = bench.batch([by_sha], Pace::Brisk);
     let (_, batch) = bench.run(batch);
-    assert_eq!((batch.end, &batch.texts), (End::TooSlow, &vec![bytes::Bytes::from_static(slow)]));
+    assert_eq!((batch.end, &batch.texts), (End::Untouched, &vec![bytes::Bytes::from_static(slow)]));
     bench.engine = Engine::new(TIGHT);
     let mut patient = bench.batch(batch.tasks, Pace::Patient);
     patient.texts = batch.texts;
@@ -375,4 +376,32 @@ fn what_is_published_goes_with_what_was_done() {
         let told: Vec<&[u8]> = batch.messages.iter().map(|message| &*message.payload).collect();
         assert_eq!(told, wanted.iter().map(|text| text.as_bytes()).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn what_has_touched_nothing_can_be_run_without_keys_up_to_where_it_would_touch_one() {
+    let mut bench = Bench::new(TIGHT);
+    bench.eval("return redis.call('set', KEYS[1], 'there')");
+    let mut apart = |text: &str| {
+        let task = Task::Command(queued(&[b"EVAL", text.as_bytes(), b"1", b"k", b"word"]));
+        let mut batch = bench.batch([task], Pace::Patient);
+        batch.purpose = Purpose::Apart { number: 1, stamp: Stamp(2_000), seed: 5 };
+        let state = batch.state.take().expect("it was lent");
+        batch.state = Some(state.bare());
+        bench.state = state;
+        let mut batch = bench.engine.run(batch);
+        (batch.done.pop(), batch.end, batch.tasks.len(), batch.entry.is_empty())
+    };
+    let answered = |text: &str| (Some(Done::Answered(Reply::bulk(text.as_bytes()))), End::Done, 0, true);
+    assert_eq!(apart("for i = 1, 30000 do end return ARGV[1]"), answered("word"));
+    for touches in ["return redis.call('get', KEYS[1])", "pcall(redis.call, 'set', KEYS[1], 'x') return 1"] {
+        assert_eq!(apart(touches), (None, End::Touches, 1, true), "{touches}");
+    }
+    let (done, end, ..) = apart("local t = {} while true do t[#t + 1] = #t end");
+    assert!(matches!(done, Some(Done::Answered(Reply::Error(_)))) && end == End::Done, "{done:?}");
+    // One that was ended for its time has touched a key.
+    let touching = "redis.call('get', KEYS[1]) for i = 1, 30000 do end return 1";
+    let batch = bench.batch([Task::Command(queued(&[b"EVAL", touching.as_bytes(), b"1", b"k"]))], Pace::Brisk);
+    assert_eq!(bench.run(batch).1.end, End::TooSlow);
+    assert_eq!(bench.eval("return redis.call('get', KEYS[1])"), "\"there\"");
 }

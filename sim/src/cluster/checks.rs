@@ -1,5 +1,6 @@
 //! What must hold in a cluster, as functions whose names say it.
 
+use super::fences::Cells;
 use super::queues::Queues;
 use super::{MS, World};
 use base::{Index, NodeId, ShardId, Stamp, Term};
@@ -16,6 +17,7 @@ pub(super) struct Checks {
     /// The digest and the stamp of each state that somebody was in, and who first.
     states: BTreeMap<(ShardId, Index), (u64, Stamp, NodeId)>,
     pub(super) queues: Queues,
+    pub(super) cells: Cells,
     /// Entries whose evictions are in the history.
     pub(super) evictions: BTreeSet<(ShardId, Index)>,
     /// States that a second node was in too.

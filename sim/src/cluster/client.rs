@@ -2,6 +2,7 @@
 //!
 //! A client that waits too long leaves, and so does one whose node dies: what became of its commands is not known to it.
 
+use super::fences;
 use super::machine::Input;
 use super::queues::{self, Known, Queues};
 use super::scripts::{self, Call, run_brisk};
@@ -51,6 +52,8 @@ enum Sent {
     Wait { queue: String, endless: bool },
     /// All members of a queue.
     Left { queue: String },
+    /// What a lock guards.
+    Cell(fences::Asked),
 }
 
 const KEYS: u64 = 4;
@@ -134,7 +137,7 @@ impl World {
             self.end_a_wait(at);
         }
         if (waits == 0 || (waits as u64) < self.mood.pipeline_max) && self.rng.one_in(5) {
-            self.ask_queue(at);
+            if self.rng.one_in(2) { self.ask_queue(at) } else { self.ask_cell(at) }
         } else if waits == 0 || (waits as u64) < self.mood.pipeline_max {
             let words = self.clients[at].draw(&mut self.rng);
             if self.rng.one_in(5) {
@@ -225,6 +228,18 @@ impl World {
         self.input(node, Input::Client(at));
     }
 
+    /// A client sends frames, the last of which is answered with what counts.
+    pub(super) fn send_frames(&mut self, at: usize, frames: &[Vec<String>], asked: fences::Asked) {
+        let patience = one_of(&mut self.rng, PATIENCE_NS);
+        let connection = self.clients[at].connection.as_mut().expect("who asks is connected");
+        connection.leaves_at = self.now + patience;
+        frames.iter().for_each(|words| connection.put(&words.iter().map(String::as_str).collect::<Vec<_>>()));
+        connection.sent.extend((1..frames.len()).map(|_| Sent::Nothing));
+        connection.sent.push_back(Sent::Cell(asked));
+        let node = connection.node;
+        self.input(node, Input::Client(at));
+    }
+
     /// A client sends a command, or a transaction of several.
     pub(super) fn ask(&mut self, at: usize, commands: &[Vec<String>]) {
         let borrowed: Vec<Vec<&str>> =
@@ -305,6 +320,7 @@ impl World {
                         client: connection.id,
                         seq: exec.seq,
                         once: exec.once,
+                        fences: exec.fences,
                         watched: exec.watched,
                         commands,
                     };
@@ -354,6 +370,7 @@ impl World {
                     ("TRYAGAIN", "answer: try again"),
                     ("CROSSSHARD", "answer: cross-shard"),
                     ("UNBLOCKED", "answer: unblocked"),
+                    ("FENCED", "answer: fenced"),
                     ("BUSY", "answer: busy"),
                     ("ERR Function not found", "answer: no function"),
                     ("OOM", "answer: out of memory"),
@@ -373,6 +390,9 @@ impl World {
                     if on_wait_ended(queues, &queue, &reply) {
                         *self.counts.entry("waits served").or_default() += 1;
                     }
+                }
+                Sent::Cell(asked) => {
+                    self.checks.cells.told(asked, &reply);
                 }
                 Sent::Left { queue } => queues.no_member_is_lost(&queue, &texts(&reply)),
             }

@@ -169,7 +169,7 @@ impl Machine {
         let at = |port: &str| format!("node-{}:{port}", self.id.0);
         let card = Card { peers: address(self.id), resp: at("6379"), cluster: at("6381"), admin: at("7379") };
         lane.keep_roster(Founding { members, card });
-        lane.set_script_times(ScriptTimes { busy_ms: 300, limit_ms: 0 });
+        lane.set_script_times(ScriptTimes { busy_ms: 300, limit_ms: 0, apart: true });
         lane.set_memory(mood.memory);
         lane.listen(Listening { events: true, ..Listening::default() });
         self.lives += 1;

@@ -53,7 +53,7 @@ impl World {
             for notice in evicted {
                 self.count("eviction");
                 let key = std::str::from_utf8(&notice.key).expect("clients write text");
-                if self.checks.queues.evict(key) {
+                if self.checks.queues.evict(key) || self.checks.cells.evict(key) {
                     continue;
                 }
                 let command = Command::redis(&["DEL", key]).expect("the checker knows it");

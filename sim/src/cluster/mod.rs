@@ -8,6 +8,7 @@
 mod checks;
 mod client;
 mod faults;
+mod fences;
 mod finish;
 mod keeper;
 mod machine;
@@ -289,10 +290,12 @@ impl World {
 
 /// What every campaign of many runs must have seen.
 pub const REQUIRED: &[&str] = &[
+    "answer: fenced",
     "answer: in doubt",
     "answer: no quorum",
     "answer: out of memory",
     "answer: try again",
+    "cells asked",
     "client gave up",
     "clock: wall jumped",
     "crash: in a disk operation",

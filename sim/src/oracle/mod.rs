@@ -5,6 +5,7 @@
 
 mod bits;
 mod content;
+pub mod fences;
 mod fills;
 mod hashes;
 mod keys;
@@ -55,6 +56,7 @@ pub struct Model {
     buckets: BTreeMap<(u8, Vec<u8>), u32>,
     memory: once::Memory,
     fills: fills::Fills,
+    floors: fences::Floors,
     line: waits::Line,
     /// Texts that were loaded.
     loaded: BTreeSet<String>,
@@ -167,7 +169,8 @@ impl Model {
             return expected;
         }
         let answer = match name.as_str() {
-            "once" => return self.run_once(now, asked, told),
+            "once" | "fence" => return self.run_prefixed(now, asked, told),
+            "fence.reset" => self.reset_floor(asked),
             "dbsize" => return self.dbsize(asked.db, now),
             "keys" => return Expected::Keys(self.names(asked.db, now)),
             "scan" => return Expected::PageOf(self.names(asked.db, now)),

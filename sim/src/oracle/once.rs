@@ -1,5 +1,6 @@
 //! The model's memory of ids: a list of what was answered, as the manual says, and what becomes of it with time.
 
+use super::fences::{Bare, bare, too_old};
 use super::{Asked, Model, Watch};
 use crate::answer::{Answer, Expected};
 use std::collections::{BTreeMap, VecDeque};
@@ -33,22 +34,35 @@ impl Model {
         self.memory.kept_ms = ms;
     }
 
-    /// A command that came as `ONCE id ..`.
-    pub(super) fn run_once(&mut self, now: u64, asked: &Asked, told: Option<&Answer>) -> Expected {
-        let id = String::from_utf8_lossy(&asked.words[1]).into_owned();
-        let inner = Asked { db: asked.db, words: asked.words[2..].to_vec() };
-        let known = self.known(&id, std::slice::from_ref(&inner), false);
+    /// A command behind ONCE and FENCE: the id is looked at first, then the fences, and what they refuse is not remembered.
+    pub(super) fn run_prefixed(&mut self, now: u64, asked: &Asked, told: Option<&Answer>) -> Expected {
+        let Bare { once, fences, asked } = bare(asked);
+        let known = once.as_ref().and_then(|id| self.known(id, std::slice::from_ref(&asked), false));
         known.unwrap_or_else(|| {
-            let expected = self.take_effect(now, &inner, told);
-            self.remember(&id, vec![inner], false, expected, told)
+            let expected = self.under(&fences, |model| model.take_effect(now, &asked, told));
+            match once {
+                Some(id) if expected != too_old() => self.remember(&id, vec![asked], false, expected, told),
+                _ => expected,
+            }
         })
     }
 
-    /// A transaction under an id.
-    pub fn exec_once(&mut self, id: &str, watches: &[Watch], commands: &[Asked], told: Option<&Answer>) -> Expected {
-        self.known(id, commands, true).unwrap_or_else(|| {
-            let expected = self.exec(self.stamp, watches, commands, told);
-            self.remember(id, commands.to_vec(), true, expected, told)
+    /// A transaction under fences, and under an id if it has one.
+    pub fn exec_covered(
+        &mut self,
+        (once, fences): (Option<&str>, &[(Vec<u8>, u64)]),
+        now: u64,
+        watches: &[Watch],
+        commands: &[Asked],
+        told: Option<&Answer>,
+    ) -> Expected {
+        let known = once.and_then(|id| self.known(id, commands, true));
+        known.unwrap_or_else(|| {
+            let expected = self.under(fences, |model| model.exec(now, watches, commands, told));
+            match once {
+                Some(id) if expected != too_old() => self.remember(id, commands.to_vec(), true, expected, told),
+                _ => expected,
+            }
         })
     }
 

@@ -1,5 +1,6 @@
 //! The model's calls that wait: a plain list of who waits, looked through from the front for whatever has changed.
 
+use super::fences::{Fences, bare, too_old};
 use super::{Asked, Content, Model, error};
 use crate::answer::{Answer, Expected};
 use base::Instant;
@@ -12,7 +13,9 @@ pub struct Waiting {
     pub id: WaitId,
     pub client: u64,
     pub seq: u64,
+    /// Without what stands before it.
     pub asked: Asked,
+    pub fences: Fences,
     /// When it came, and the stamp at which its time is over.
     pub since: u64,
     pub until: Option<u64>,
@@ -41,6 +44,7 @@ pub struct Line {
 /// How long a call waits, in milliseconds; nothing for one that doesn't, or is refused. 0 is without end.
 #[must_use]
 pub fn timeout_ms(asked: &Asked) -> Option<u64> {
+    let asked = &bare(asked).asked;
     let words = &asked.words;
     let word = match asked.name().as_str() {
         "getfill" => return super::fills::wait_ms(asked),
@@ -62,6 +66,11 @@ fn wants(asked: &Asked, content: &Content) -> bool {
         name if name.starts_with("bz") => matches!(content, Content::Zset(_)),
         _ => matches!(content, Content::List(_)),
     }
+}
+
+/// The consumer group of a call, if it has one.
+fn group(asked: &Asked) -> Option<Vec<u8>> {
+    is_of_group(asked).then(|| asked.words[2].clone())
 }
 
 fn is_of_group(asked: &Asked) -> bool {
@@ -142,7 +151,8 @@ impl Model {
 
     /// A call that may wait, in the current entry: what it must be answered now, if it is.
     pub fn ask(&mut self, waiting: Waiting, told: Option<&Answer>) -> Option<Expected> {
-        let expected = self.take_effect(self.stamp(), &waiting.asked, told);
+        let stamp = self.stamp();
+        let expected = self.under(&waiting.fences, |model| model.take_effect(stamp, &waiting.asked, told));
         if !matches!(expected, Expected::Is(Answer::Nil | Answer::NilArray)) {
             return Some(expected);
         }
@@ -172,11 +182,17 @@ impl Model {
         let mut served = Vec::new();
         while !self.line.changed.is_empty() {
             let (db, key) = self.line.changed.remove(0);
-            let mut at = 0;
-            while let Some(one) = self.line.waiting.get(at) {
-                let here = one.asked.db == db && keys(&one.asked).contains(&key);
-                let expected = if here { self.try_again(&one.asked.clone(), &key) } else { None };
+            let (mut at, mut dry) = (0, BTreeSet::new());
+            while let Some(one) = self.line.waiting.get(at).cloned() {
+                let here = one.asked.db == db && keys(&one.asked).contains(&key) && !dry.contains(&group(&one.asked));
+                let expected = match here.then(|| self.stands(&one.asked, &key)) {
+                    Some(true) if self.is_too_old(&one.fences) => Some(too_old()),
+                    Some(true) => self.try_again(&one.asked, &key),
+                    _ => None,
+                };
                 let Some(expected) = expected else {
+                    // Those behind it who are of the same group are not looked at.
+                    dry.extend(Some(group(&one.asked)).filter(|group| here && group.is_some()));
                     at += 1;
                     continue;
                 };
@@ -187,6 +203,11 @@ impl Model {
             self.line.changed.retain(|one| *one != (db, key.clone()));
         }
         served
+    }
+
+    /// True if something stands at a key that a call which waits is looked at for: of a group also that the key is gone.
+    fn stands(&self, asked: &Asked, key: &[u8]) -> bool {
+        is_of_group(asked) || self.get(asked.db, key, self.stamp()).is_some_and(|held| wants(asked, &held.value))
     }
 
     /// What a call that waits is answered now, for one of its keys; nothing if it waits on.

@@ -1,7 +1,9 @@
 //! A simulated client: it pipelines commands over a connection of the real RESP session and checks every reply.
 
+use super::fences::{can_be_judged, names_a_key, words};
 use super::once::Promise;
 use crate::answer::{Answer, Expected};
+use crate::oracle::fences::{Fences, bare};
 use crate::oracle::{Asked, Watch};
 use base::ClientId;
 use edge::{Session, SessionConfig};
@@ -38,6 +40,10 @@ pub struct Client {
     queued: Option<Vec<Asked>>,
     /// What WATCH has seen.
     pub watches: Vec<Watch>,
+    /// The fences of its connection.
+    fences: Fences,
+    /// It will have some when it has got there.
+    pub will_be_fenced: bool,
     pub answered: u64,
     /// Last replies, for messages.
     seen: VecDeque<String>,
@@ -64,6 +70,8 @@ impl Client {
             db: 0,
             queued: None,
             watches: Vec::new(),
+            fences: Fences::new(),
+            will_be_fenced: false,
             answered: 0,
             seen: VecDeque::new(),
             kept: Vec::new(),
@@ -100,10 +108,24 @@ impl Client {
         asked
     }
 
-    /// The session took EXEC: what it queued and watched.
-    pub fn taken_exec(&mut self, seq: u64) -> (Vec<Watch>, Vec<Asked>) {
+    /// What the core must be asked for a command: it goes under the fences of its connection, if it can be judged by them.
+    pub fn under_fences(&self, mut asked: Asked, told: Option<&[&[u8]]>) -> Asked {
+        if can_be_judged(&asked) {
+            asked.words.splice(0..0, words(&self.fences));
+        }
+        let told: Vec<Vec<u8>> = told.map_or_else(
+            || asked.words.clone(),
+            |told| told.iter().map(|word| if *word == b"FENCE" { b"fence".to_vec() } else { word.to_vec() }).collect(),
+        );
+        assert_eq!(told, asked.words, "all_of_a_connection_goes_under_its_fences");
+        asked
+    }
+
+    /// The session took EXEC: what it queued and watched, and the fences it goes under.
+    pub fn taken_exec(&mut self, seq: u64) -> (Vec<Watch>, Vec<Asked>, Fences) {
         let asked = self.asked.pop_front().expect("the session makes no commands up");
-        assert!(matches!(asked.name().as_str(), "exec" | "once"), "commands_arrive_as_they_were_sent");
+        assert!(matches!(asked.name().as_str(), "exec" | "once" | "fence"), "commands_arrive_as_they_were_sent");
+        let mut fences = bare(&asked).fences;
         let queued = self.queued.take().expect("EXEC follows MULTI");
         let promise = (asked.name() == "once").then(|| {
             let multi = Asked { db: asked.db, words: vec![b"multi".to_vec()] };
@@ -112,7 +134,18 @@ impl Client {
         });
         let text = format!("{asked} of {}", queued.len());
         self.sent.push_back(Sent { text, expected: None, seq: Some(seq), promise, fills: None });
-        (std::mem::take(&mut self.watches), queued)
+        let mut commands = Vec::new();
+        for one in &queued {
+            let one = bare(one);
+            fences.extend(one.fences);
+            commands.push(one.asked);
+        }
+        if commands.iter().any(names_a_key) {
+            fences.extend(self.fences.iter().cloned());
+        }
+        fences.sort();
+        fences.dedup();
+        (std::mem::take(&mut self.watches), commands, fences)
     }
 
     /// The session answered a command by itself.
@@ -131,6 +164,17 @@ impl Client {
             "unwatch" if self.queued.is_none() => {
                 self.watches.clear();
                 Answer::ok()
+            }
+            "fence.set" => {
+                let [_, lock, number] = asked.words.as_slice() else { panic!("{asked} was sent") };
+                self.fences.retain(|one| one.0 != *lock);
+                self.fences.push((lock.clone(), String::from_utf8_lossy(number).parse().expect("a number")));
+                Answer::ok()
+            }
+            "fence.clear" => {
+                let before = self.fences.len();
+                self.fences.retain(|one| asked.words.get(1).is_some_and(|lock| one.0 != *lock));
+                Answer::Int(i64::try_from(before - self.fences.len()).expect("few locks"))
             }
             "ping" if self.queued.is_none() => Answer::Simple("PONG".to_owned()),
             "select" if self.queued.is_none() => Answer::ok(),
@@ -194,6 +238,9 @@ impl Client {
                 if what == b"FILL" {
                     self.given.push((db, key, *number));
                 }
+            }
+            if matches!(&answer, Answer::Error(why) if why.starts_with("FENCED ")) {
+                *counts.entry("refused by a fence".to_owned()).or_default() += 1;
             }
             if matches!(answer, Answer::NilArray) {
                 *counts.entry("exec aborted".to_owned()).or_default() += 1;

@@ -3,6 +3,7 @@
 //! The invariants of the data plane are the methods whose names say them.
 
 use crate::answer::{Answer, Expected};
+use crate::oracle::fences::{Bare, Fences, bare};
 use crate::oracle::{Asked, Model, Served, Waiting, Watch, timeout_ms};
 use base::codec::Reader;
 use base::record::{Payload, RecoveredShard};
@@ -41,6 +42,7 @@ pub enum What {
     Command(Asked),
     Exec {
         once: Option<String>,
+        fences: Fences,
         watches: Vec<Watch>,
         commands: Vec<Asked>,
     },
@@ -364,7 +366,7 @@ impl Ledger {
     /// Scripts are about to be tried out.
     pub fn lend(&mut self, now: Now, purpose: Purpose) {
         let wanted = self.stamp_at(now);
-        let (Purpose::Entry { stamp, .. } | Purpose::Look { stamp, .. }) = purpose;
+        let (Purpose::Entry { stamp, .. } | Purpose::Look { stamp, .. } | Purpose::Apart { stamp, .. }) = purpose;
         assert_eq!(stamp.0, wanted, "stamps_follow_the_boot_clock: shard {}", self.shard);
         if let Purpose::Entry { .. } = purpose {
             self.lent_at = Some(wanted);
@@ -453,7 +455,8 @@ impl Ledger {
             What::Command(asked) => self.model.take_effect(stamp, &asked, told),
             What::Wait { asked, since, until, due } => {
                 let id = WaitId::Logged { index: self.applied, nth: self.begun + 1 };
-                let waiting = Waiting { id, client: client.0, seq, asked, since, until, due, told: false };
+                let Bare { fences, asked, .. } = bare(&asked);
+                let waiting = Waiting { id, client: client.0, seq, asked, fences, since, until, due, told: false };
                 let Some(expected) = self.model.ask(waiting, told) else {
                     (self.waited, self.begun) = (self.waited + 1, self.begun + 1);
                     return None;
@@ -461,8 +464,9 @@ impl Ledger {
                 expected
             }
             What::LetGo(..) | What::Office | What::Evict(..) => unreachable!("done above"),
-            What::Exec { once: Some(id), watches, commands } => self.model.exec_once(&id, &watches, &commands, told),
-            What::Exec { once: None, watches, commands } => self.model.exec(stamp, &watches, &commands, told),
+            What::Exec { once, fences, watches, commands } => {
+                self.model.exec_covered((once.as_deref(), &fences), stamp, &watches, &commands, told)
+            }
         };
         Some(Effect { client, seq, part, expected, watched })
     }
@@ -500,6 +504,10 @@ impl Ledger {
             (0..16).map(|db| keyspace.scan(&cx(db), 0, usize::MAX, |_| true).map_or(0, |page| page.keys.len())).sum();
         assert_eq!(held, count, "the_state_is_what_the_model_says: shard {} holds other keys as well", self.shard);
         self.nobody_waits_in_vain(keyspace);
+        for (lock, floor) in self.model.floors() {
+            let lock_of = String::from_utf8_lossy(lock);
+            assert_eq!(keyspace.floors().floor(lock), (floor, true), "floors_are_those_of_the_model: {lock_of}");
+        }
         assert_eq!(
             keyspace.digest(),
             self.twin.keyspace().digest(),

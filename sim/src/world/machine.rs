@@ -120,7 +120,7 @@ impl Machine {
             let mut started = Lane::start(Now::default(), config, &[NodeId(7)], mine.collect(), &mut out);
             started.keep_outcomes_for(shape.once_kept_ms);
             // Steps end what does not end by itself.
-            started.set_script_times(ScriptTimes { busy_ms: u64::MAX >> 1, limit_ms: 0 });
+            started.set_script_times(ScriptTimes { busy_ms: u64::MAX >> 1, limit_ms: 0, apart: false });
             started.set_memory(shape.memory);
             lanes.push(started);
             outs.push(out);

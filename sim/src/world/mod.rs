@@ -4,6 +4,7 @@ pub mod client;
 mod compare;
 
 pub mod crashes;
+mod fences;
 pub mod ledger;
 pub mod machine;
 mod memory;
@@ -50,6 +51,7 @@ pub struct World {
     pub(crate) workload: Workload,
     pub(crate) gathers: BTreeMap<(ClientId, u64), serve::Gather>,
     pub(crate) promises: once::Promises,
+    pub(crate) holders: fences::Holders,
     pub(crate) watches_of_execs: BTreeMap<(ClientId, u64), Vec<crate::oracle::Watch>>,
     /// Nanoseconds on the machine's boot clock; the wall clock is this and an offset.
     boot_ns: u64,
@@ -150,6 +152,7 @@ impl World {
             workload: Workload::new(habits),
             gathers: BTreeMap::new(),
             promises: once::Promises::default(),
+            holders: fences::Holders::default(),
             watches_of_execs: BTreeMap::new(),
             boot_ns: rng.below(1 << 40),
             wall_offset_ms: WALL_START_MS,

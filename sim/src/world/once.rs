@@ -50,6 +50,8 @@ impl Promises {
                 Some("UNKNOWN") => return "once: forgotten",
                 Some("ONCEMISMATCH") => return "once: mismatch",
                 Some("ONCEDONE") => return "once: too large to keep",
+                // It may be sent again under the same id, by who holds the lock by then.
+                Some("FENCED") => return "once: refused by a fence",
                 Some("CROSSSHARD") => return "once: refused before the log",
                 _ => {}
             }
@@ -94,13 +96,16 @@ impl Promises {
 impl World {
     /// A client sends a command or a transaction under an id.
     pub(crate) fn ask_once(&mut self, id: ClientId) {
-        let Self { rng, workload, clients, promises, .. } = self;
+        let Self { rng, workload, clients, promises, holders, .. } = self;
         let client = clients.get_mut(&id).expect("it was just chosen");
         let again = if rng.one_in(2) { promises.again(rng) } else { None };
         let frames = match again {
             Some(promise) => promise.frames,
             None if rng.one_in(4) => transaction(promises.fresh(rng), rng, workload, client.db),
-            None => vec![command(&promises.fresh(rng), rng, workload, client.db)],
+            None => {
+                let asked = command(&promises.fresh(rng), rng, workload, client.db);
+                vec![if rng.one_in(3) { holders.put_before(rng, asked) } else { asked }]
+            }
         };
         let db = frames[0].db;
         if db != client.db {

@@ -47,7 +47,7 @@ impl World {
         let Patient { lane, batch, since, before } = one;
         let (shard, purpose) = (batch.shard, batch.purpose);
         let batch = self.machine.engines[lane].run(batch);
-        if batch.end == End::TooSlow {
+        if matches!(batch.end, End::TooSlow | End::Untouched) {
             self.tally.event("script too slow for its lane");
         }
         if let Purpose::Entry { .. } = purpose {

@@ -1,15 +1,20 @@
 //! Turns of lanes and clients: what the binary's driver does, with the ledgers looking on.
 
 use super::client::Client;
+use super::fences::{can_be_judged, names_a_key, words};
 use super::ledger::{Effect, Pending, What};
 use super::machine::Mail;
 use super::{Stopped, World};
 use crate::answer::Expected;
 use crate::oracle::Asked;
+use crate::oracle::fences::Fences;
+use crate::workload::Workload;
 use base::record::{Payload, Record};
+use base::rng::Rng;
 use base::{ClientId, ShardId, Slot};
 use data::Run;
 use data::command::{Scatter, prefix};
+use data::fence::as_fences;
 use edge::Step;
 use node::{Event, LaneMessage, Now, Queued, Request, Transaction};
 use std::collections::BTreeSet;
@@ -56,8 +61,20 @@ impl World {
     }
 
     fn ask(&mut self, id: ClientId) {
-        let Self { rng, workload, clients, shape, .. } = self;
+        if self.rng.one_in(40) {
+            return self.ask_about_fences(id);
+        }
+        let Self { rng, workload, clients, shape, holders, .. } = self;
         let client = clients.get_mut(&id).expect("it was just chosen");
+        // The session refuses to flush under fences.
+        let may_flush = !client.will_be_fenced;
+        let flushes = |asked: &Asked| asked.name().starts_with("flush");
+        let draw = |workload: &mut Workload, rng: &mut Rng, db, group, keyless| loop {
+            let asked = workload.draw(rng, db, group, keyless);
+            if may_flush || !flushes(&asked) {
+                break asked;
+            }
+        };
         let plain =
             |db, text: &str| Asked { db, words: text.split(' ').map(|word| word.as_bytes().to_vec()).collect() };
         if rng.one_in(40) {
@@ -67,12 +84,12 @@ impl World {
         } else if rng.one_in(60) {
             client.send(plain(client.db, if rng.one_in(2) { "ping" } else { "unwatch" }));
         } else if rng.one_in(5) {
-            client.send(if rng.one_in(2) {
-                workload.wait(rng, client.db, None)
-            } else {
-                workload.serve(rng, client.db, None)
-            });
-        } else if rng.one_in(5) {
+            let asked =
+                if rng.one_in(2) { workload.wait(rng, client.db, None) } else { workload.serve(rng, client.db, None) };
+            client.send(if rng.one_in(4) { holders.put_before(rng, asked) } else { asked });
+        } else if rng.one_in(5) && !client.will_be_fenced {
+            // Whoever waits to fill is looked at with each change of the key, and told at once if his fence is too old: that is
+            // earlier than the model has it.
             client.send(workload.fill(rng, client.db, None));
         } else if rng.one_in(10) {
             self.ask_once(id);
@@ -82,18 +99,29 @@ impl World {
                 client.send(workload.watch(rng, client.db));
             }
             client.send(plain(client.db, "multi"));
+            let fences = if rng.one_in(4) { holders.of_transaction(rng) } else { Vec::new() };
+            let mut judged = false;
             for _ in 0..rng.below(5) {
-                let asked = match rng.below(8) {
+                let mut asked = match rng.below(8) {
                     0 => workload.wait(rng, client.db, Some(group)),
                     1 | 2 => workload.serve(rng, client.db, Some(group)),
                     3 => workload.fill(rng, client.db, Some(group)),
-                    _ => workload.draw(rng, client.db, Some(group), shape.shards == 1),
+                    _ => draw(workload, rng, client.db, Some(group), shape.shards == 1),
                 };
+                judged |= names_a_key(&asked);
+                if rng.one_in(3) && can_be_judged(&asked) {
+                    asked.words.splice(0..0, words(&fences));
+                }
                 client.send(asked);
             }
-            client.send(plain(client.db, if rng.one_in(8) { "discard" } else { "exec" }));
+            let mut end = plain(client.db, if rng.one_in(8) { "discard" } else { "exec" });
+            if judged && end.name() == "exec" && rng.one_in(2) {
+                end.words.splice(0..0, words(&fences));
+            }
+            client.send(end);
         } else {
-            client.send(workload.draw(rng, client.db, None, true));
+            let asked = draw(workload, rng, client.db, None, true);
+            client.send(if rng.one_in(8) { holders.put_before(rng, asked) } else { asked });
         }
     }
 
@@ -112,18 +140,22 @@ impl World {
             match step {
                 Step::Request(call) => {
                     let asked = client.taken(call.seq, call.command.name, call.db, &call.args);
-                    let request = Request {
-                        client: id,
-                        seq: call.seq,
-                        db: call.db,
-                        joins: call.joins,
-                        command: call.command,
-                        args: &call.args,
+                    let fenced = call.under_fences();
+                    let asked = client.under_fences(asked, fenced.as_ref().map(|(_, args)| &args[..]));
+                    let (command, args) = match &fenced {
+                        Some((row, args)) => (*row, &args[..]),
+                        None => (call.command, &call.args[..]),
                     };
-                    self.on_request(request, asked);
+                    let (seq, db, joins) = (call.seq, call.db, call.joins);
+                    self.on_request(Request { client: id, seq, db, joins, command, args }, asked);
                 }
                 Step::Exec(exec) => {
-                    let (watches, commands) = client.taken_exec(exec.seq);
+                    let (watches, commands, mut fences) = client.taken_exec(exec.seq);
+                    fences.sort();
+                    let mut told: Fences =
+                        as_fences(&exec.fences).iter().map(|one| (one.lock.to_vec(), one.number)).collect();
+                    told.sort();
+                    assert_eq!(told, fences, "a_transaction_goes_under_all_its_fences");
                     self.watches_of_execs.insert((id, exec.seq), watches);
                     let queued = exec.commands.into_iter().map(|one| Queued {
                         db: one.db,
@@ -137,6 +169,7 @@ impl World {
                         client: id,
                         seq: exec.seq,
                         once: exec.once,
+                        fences: exec.fences,
                         watched: exec.watched,
                         commands: queued,
                     };
@@ -239,11 +272,12 @@ impl World {
     }
 
     fn pending_exec(&mut self, transaction: &Transaction) -> Pending {
-        let Transaction { client, seq, once, commands, .. } = transaction;
+        let Transaction { client, seq, once, fences, commands, .. } = transaction;
+        let fences = as_fences(fences).iter().map(|one| (one.lock.to_vec(), one.number)).collect();
         let once = once.as_ref().map(|id| id.as_id().to_string());
         let watches = self.watches_of_execs.remove(&(*client, *seq)).expect("an EXEC reaches its shard once");
         let commands = commands.iter().map(|one| Asked { db: one.db, words: one.args.clone() }).collect();
-        Pending::new((*client, *seq), false, What::Exec { once, watches, commands })
+        Pending::new((*client, *seq), false, What::Exec { once, fences, watches, commands })
     }
 
     /// The driver refuses a write for lack of space.

@@ -151,6 +151,7 @@ fn stats(shared: &Shared) -> Lines {
         ("rejected_connections", &totals.refused),
         ("total_error_replies", &totals.errors()),
         ("evicted_keys", &totals.evicted),
+        ("refused_fences", &sum(|lane| lane.fenced.get())),
         ("pubsub_channels", &sum(|lane| lane.topics[0].get())),
         ("pubsub_patterns", &sum(|lane| lane.topics[1].get())),
         ("pubsubshard_channels", &sum(|lane| lane.topics[2].get())),

@@ -8,6 +8,7 @@ use super::conn::Conn;
 use super::serve::Core;
 use crate::shared::{Input, Shared, lock};
 use base::{ClientId, LaneId};
+use data::command::prefix;
 use data::keyspace::Listening;
 use edge::{Caches, Call, ExecCall, Mode, Push, Tracking};
 use node::{Changed, Heard, Lane};
@@ -246,7 +247,8 @@ impl Core<'_> {
     /// The keys of a command that the client may keep.
     pub(super) fn note_call(&mut self, conn: &Conn, call: &Call<'_>) {
         if call.noted {
-            note(&mut self.trackers.caches, conn, call.command.keys.positions(&call.args).map(|at| call.args[at]));
+            let keys = prefix::key_positions(call.command, &call.args);
+            note(&mut self.trackers.caches, conn, keys.map(|at| call.args[at]));
         }
     }
 

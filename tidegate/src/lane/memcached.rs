@@ -76,7 +76,10 @@ impl Core<'_> {
         if self.no_room(command, &args) {
             return self.refuse_full(conn, command, seq);
         }
-        self.request(conn, &edge::Call { seq, db: DATABASE, joins, noted: false, command, args, place: Place::Leader });
+        self.request(
+            conn,
+            &edge::Call { seq, db: DATABASE, joins, noted: false, command, args, place: Place::Leader, under: None },
+        );
     }
 }
 

@@ -22,6 +22,7 @@ mod pause;
 pub use pause::{Pause, tell_resumed};
 mod peers;
 mod publish;
+mod room;
 mod scripts;
 mod serve;
 mod slow;

@@ -14,6 +14,7 @@ use crate::meters::{LaneMeters, Turn};
 use crate::shared::Shared;
 use crate::{admin, clock};
 use base::{ClientId, Instant, LaneId};
+use data::command::prefix;
 use data::keyspace::NEAR_MAX;
 use data::{Command, Reply};
 use edge::{Call, EverywhereCall, ExecCall, Fate, Listens, Step, Tracking};
@@ -168,7 +169,9 @@ impl Driver {
             used += taken;
             *left = left.saturating_sub(cost(&step));
             if let Step::Request(call) = step {
-                if core.no_room(call.command, &call.args) {
+                // Under a fence that is new to its shard, a read is logged too.
+                let row = if call.under.is_some() { prefix::fence_row() } else { call.command };
+                if core.no_room(row, &call.args) {
                     core.refuse_full(conn, call.command, call.seq);
                     continue;
                 }
@@ -337,7 +340,7 @@ pub(super) struct Core<'a> {
     pub(super) out: &'a mut Outbox,
     pub(super) shared: &'a Shared,
     pub(super) id: LaneId,
-    journal: &'a Journal,
+    pub(super) journal: &'a Journal,
     pub(super) trackers: &'a mut Trackers,
     monitors: &'a mut Monitors,
     /// Somebody on this node monitors.
@@ -345,7 +348,7 @@ pub(super) struct Core<'a> {
     paused: &'a mut Vec<ClientId>,
     pause: Paused,
     sleepers: &'a mut Vec<Sleeper>,
-    meters: &'a LaneMeters,
+    pub(super) meters: &'a LaneMeters,
     pub(super) turn: &'a mut Turn,
     slow: &'a mut Slow,
     slower_than_ns: Option<u64>,
@@ -420,14 +423,12 @@ impl Core<'_> {
 
     /// A command for the core. What it answers at once is encoded while it is warm.
     pub(super) fn request(&mut self, conn: &mut Conn, call: &Call<'_>) {
-        let request = Request {
-            client: conn.handle,
-            seq: call.seq,
-            db: call.db,
-            joins: call.joins,
-            command: call.command,
-            args: &call.args,
+        let fenced = call.under_fences();
+        let (command, args) = match &fenced {
+            Some((row, args)) => (*row, &args[..]),
+            None => (call.command, &call.args[..]),
         };
+        let request = Request { client: conn.handle, seq: call.seq, db: call.db, joins: call.joins, command, args };
         self.note_call(conn, call);
         let begun = self.slow.times(call.command, call.args.len(), self.timed_from_ns).then(clock::boot);
         match conn.session.cluster() {
@@ -477,30 +478,9 @@ impl Core<'_> {
         let mark = self.slower_than_ns.map(|_| self.slow.mark(&[b"EXEC"]));
         conn.waiting.push_back(self.turn.asked(exec.seq, id, mark, inner.collect()));
         let queued = exec.commands.into_iter().map(|one| Queued { db: one.db, command: one.command, args: one.args });
-        let ExecCall { seq, once, watched, .. } = exec;
-        let transaction = Transaction { client: conn.handle, seq, once, watched, commands: queued.collect() };
+        let ExecCall { seq, once, fences, watched, .. } = exec;
+        let transaction = Transaction { client: conn.handle, seq, once, fences, watched, commands: queued.collect() };
         self.lane.on_transaction(self.now, transaction, self.out);
-    }
-
-    /// True for a write that the log has no room for.
-    pub(super) fn no_room(&mut self, command: &Command, args: &[&[u8]]) -> bool {
-        command.is_write() && self.is_refused_room(args.iter().map(|arg| arg.len() as u64).sum())
-    }
-
-    /// True if so many bytes can't be let in. A node with others beside it lets them lead, and goes on.
-    pub(super) fn is_refused_room(&mut self, bytes: u64) -> bool {
-        if !self.shared.disk_full.load(Ordering::Relaxed) && self.journal.lets_in(bytes) {
-            return false;
-        }
-        let alone = self.lane.is_alone();
-        self.lane.set_full(!alone);
-        alone
-    }
-
-    /// A write that the disk has no room for.
-    pub(super) fn refuse_full(&self, conn: &mut Conn, command: &Command, seq: u64) {
-        self.meters.command(command.id).rejected.add(1);
-        conn.on_reply(seq, admin::disk_full());
     }
 
     /// A command for the binary itself.
@@ -555,8 +535,8 @@ impl Core<'_> {
     /// A command was answered in the turn that asked.
     fn count(&mut self, id: u16, reply: &Reply) {
         self.turn.answered(id);
-        if matches!(reply, Reply::Error(_)) {
-            self.meters.command(id).failed.add(1);
+        if let Reply::Error(why) = reply {
+            self.meters.failed(id, why);
         }
     }
 
@@ -582,7 +562,7 @@ impl Core<'_> {
 fn release(turn: &mut Turn, meters: &LaneMeters, conn: &mut Conn, seq: u64, reply: &Reply) -> Option<Mark> {
     let mut asked = conn.asked(seq)?;
     match reply {
-        Reply::Error(_) => meters.command(asked.id).failed.add(1),
+        Reply::Error(why) => meters.failed(asked.id, why),
         Reply::Array(replies) => {
             let inner = asked.inner.iter().zip(replies);
             inner

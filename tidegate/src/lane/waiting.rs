@@ -70,8 +70,8 @@ impl Driver {
         // How long it waited is no latency.
         if let Some(asked) = conn.asked(seq) {
             self.turn.answered(asked.id);
-            if matches!(reply, Reply::Error(_)) {
-                self.shared.meters.lanes[usize::from(self.id.0)].command(asked.id).failed.add(1);
+            if let Reply::Error(why) = &reply {
+                self.shared.meters.lanes[usize::from(self.id.0)].failed(asked.id, why);
             }
         }
         conn.on_reply_or_end(&self.shared.settings, seq, reply);

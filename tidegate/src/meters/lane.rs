@@ -1,8 +1,8 @@
 //! What one lane counts: per command, how often, how it ended, and how long it took.
 
 use super::{Counter, Gauge, Histogram};
-use data::Command;
 use data::command::ID_MAX;
+use data::{Command, Refused};
 use std::sync::OnceLock;
 
 /// The counts of a lane. It stands on cache lines of its own: no two lanes write to one.
@@ -23,6 +23,8 @@ pub struct LaneMeters {
     pub victims: Gauge,
     /// Keys that went since memory had run out, of shards that were led here.
     pub evicted: Counter,
+    /// Commands and transactions of its clients that a fence has refused.
+    pub fenced: Counter,
     /// Of links to other nodes: see [`crate::peers::Counts`].
     pub strangers: Gauge,
     pub peers_misbehaved: Gauge,
@@ -59,6 +61,7 @@ impl LaneMeters {
             used_bytes: Gauge::default(),
             victims: Gauge::default(),
             evicted: Counter::default(),
+            fenced: Counter::default(),
             strangers: Gauge::default(),
             peers_misbehaved: Gauge::default(),
             unsent_messages: Counter::default(),
@@ -67,6 +70,14 @@ impl LaneMeters {
             tracked_keys: Gauge::default(),
             tracked_items: Gauge::default(),
             tracked_prefixes: Gauge::default(),
+        }
+    }
+
+    /// A command was answered with an error.
+    pub fn failed(&self, id: u16, why: &Refused) {
+        self.command(id).failed.add(1);
+        if matches!(why, Refused::Text(text) if text.starts_with("FENCED ")) {
+            self.fenced.add(1);
         }
     }
 

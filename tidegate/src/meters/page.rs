@@ -76,6 +76,8 @@ fn connections(page: &mut Page, shared: &Shared) {
     let sum = |of: fn(&LaneMeters) -> u64| shared.meters.lanes.iter().map(of).sum::<u64>();
     let about = "Clients dropped for they were owed more than client-output-buffer-limit allows.";
     page.counter("tidegate_slow_clients_total", about).value(sum(|lane| lane.slow_clients.get()));
+    let about = "Commands and transactions that were refused, for their lock has had another holder since.";
+    page.counter("tidegate_fences_refused_total", about).value(sum(|lane| lane.fenced.get()));
     let about = "What clients of the node listen to, by kind; a name counts once for each lane.";
     let mut topics = page.gauge("tidegate_subscriptions", about);
     for (at, kind) in ["channels", "patterns", "shard_channels"].into_iter().enumerate() {

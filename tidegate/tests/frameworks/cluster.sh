@@ -110,8 +110,9 @@ through() {
 
 programs=()
 lost_leader error
-through 1 bullmq_cluster.mjs web_cluster.mjs node_redis_cluster.mjs
+# redis-py sends a write again by itself when its connection ends, so its exact counts stand only where it is told of the doubt.
+through 1 bullmq_cluster.mjs web_cluster.mjs node_redis_cluster.mjs redis_asyncio_cluster.py
 lost_leader close
 through 2 celery_cluster.py
 lost_leader close
-through 3 rq_cluster.py redis_asyncio_cluster.py
+through 3 rq_cluster.py

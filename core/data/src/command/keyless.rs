@@ -1,5 +1,6 @@
 //! Commands that concern every shard: each shard runs its part here, the node merges.
 
+use super::fences;
 use super::glob::glob;
 use super::strings::integer;
 use super::{Command, Keys, Outcome, Run, Scatter};
@@ -92,9 +93,10 @@ pub fn run(scatter: Scatter, keyspace: &mut Keyspace, cx: &Context, args: &[&[u8
             dbs.for_each(|db| keyspace.flush(db));
             Ok(Reply::Ok)
         }
+        Scatter::FenceReset => fences::reset(keyspace, args),
         Scatter::Script => super::scripts::script(keyspace, args),
         Scatter::Function => super::scripts::function(keyspace, args),
-        Scatter::DbSize | Scatter::Keys | Scatter::Scan | Scatter::RandomKey => {
+        Scatter::DbSize | Scatter::Keys | Scatter::Scan | Scatter::RandomKey | Scatter::FenceInfo => {
             let seed = keyspace.applied_index().0;
             read(scatter, keyspace, cx, args, &mut Rng::new(seed))
         }
@@ -112,7 +114,8 @@ pub fn read(scatter: Scatter, keyspace: &Keyspace, cx: &Context, args: &[&[u8]],
         }
         Scatter::Scan => scan(keyspace, cx, args),
         Scatter::Function => super::scripts::look(keyspace, args),
-        Scatter::FlushDb | Scatter::FlushAll | Scatter::Script => {
+        Scatter::FenceInfo => Ok(fences::info(keyspace, args)),
+        Scatter::FlushDb | Scatter::FlushAll | Scatter::Script | Scatter::FenceReset => {
             unreachable!("it stands in the log, or is a script's")
         }
     }

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod containers;
 pub mod docs;
 pub mod dump;
+pub mod fences;
 pub mod fill;
 mod float;
 pub mod generic;
@@ -121,13 +122,21 @@ pub enum Scatter {
     FlushAll,
     Script,
     Function,
+    FenceReset,
+    FenceInfo,
 }
 
 impl Scatter {
     /// True if it may change something.
     #[must_use]
     pub fn may_write(self) -> bool {
-        matches!(self, Self::FlushDb | Self::FlushAll) || self.is_of_scripts()
+        matches!(self, Self::FlushDb | Self::FlushAll | Self::FenceReset) || self.is_of_scripts()
+    }
+
+    /// True for FENCE.RESET and FENCE.INFO.
+    #[must_use]
+    pub fn is_of_fences(self) -> bool {
+        matches!(self, Self::FenceReset | Self::FenceInfo)
     }
 
     /// True for SCRIPT and FUNCTION.

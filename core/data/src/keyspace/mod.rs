@@ -9,8 +9,10 @@ mod containers;
 mod edit;
 mod expiry;
 mod facts;
+mod fences;
 pub mod item;
 pub mod items;
+mod live;
 mod near;
 mod notices;
 mod objects;
@@ -22,11 +24,12 @@ mod victims;
 mod waiting;
 mod walk;
 
+use crate::fence::Floors;
 use crate::once::Outcomes;
 use crate::scripts::Scripts;
 use crate::value::Object;
 use crate::waits::Waits;
-use crate::{Blob, Context, Refused};
+use crate::{Context, Refused};
 use base::limits::WATCH_BUCKET_COUNT;
 use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
@@ -43,6 +46,7 @@ use table::{Place, Table, Tag};
 pub use aside::{Aside, Kept, Lease, Marks};
 pub use containers::{Absent, Changed};
 pub use expiry::Ttl;
+pub use live::{Live, Value};
 pub use near::{Lookup, NEAR_MAX, bring_near};
 pub use notices::{Change, Changes, Class, Listening, Notice};
 pub use snapshot::LoadError;
@@ -63,6 +67,7 @@ pub struct Keyspace {
     /// The last applied stamp and index.
     applied: (Stamp, Index),
     outcomes: Outcomes,
+    floors: Floors,
     waits: Waits,
     scripts: Arc<Scripts>,
     cut: snapshot::Cut,
@@ -108,53 +113,6 @@ struct Address {
     bucket: u32,
 }
 
-/// A live key as commands see it.
-#[derive(Clone, Copy, Debug)]
-pub struct Live<'a> {
-    pub key: &'a [u8],
-    pub expire_at: Option<Stamp>,
-    pub value: Value<'a>,
-}
-
-/// A value by its type.
-#[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
-    Str(&'a [u8]),
-    /// A large string, to be shared.
-    Large(&'a Bytes),
-    /// A value of another type.
-    Other(&'a Object),
-}
-
-impl<'a> Value<'a> {
-    /// The bytes, if it is a string.
-    pub fn string(self) -> Result<&'a [u8], Refused> {
-        match self {
-            Self::Str(bytes) => Ok(bytes),
-            Self::Large(bytes) => Ok(bytes),
-            Self::Other(_) => Err(Refused::WrongType),
-        }
-    }
-
-    /// The string for a reply: small ones copied, large ones shared.
-    pub fn blob(self) -> Result<Blob, Refused> {
-        match self {
-            Self::Str(bytes) => Ok(Blob::from(bytes)),
-            Self::Large(bytes) => Ok(Blob::Shared(bytes.clone())),
-            Self::Other(_) => Err(Refused::WrongType),
-        }
-    }
-
-    /// The name that TYPE tells.
-    #[must_use]
-    pub fn type_name(self) -> &'static str {
-        match self {
-            Self::Str(_) | Self::Large(_) => "string",
-            Self::Other(object) => object.type_name(),
-        }
-    }
-}
-
 impl Keyspace {
     /// An empty keyspace whose hashes are keyed by `seed`, which all replicas share.
     #[must_use]
@@ -166,6 +124,7 @@ impl Keyspace {
             revision: 0,
             applied: (Stamp(0), Index(0)),
             outcomes: Outcomes::default(),
+            floors: Floors::default(),
             waits: Waits::default(),
             scripts: Arc::default(),
             cut: snapshot::Cut::default(),

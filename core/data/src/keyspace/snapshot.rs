@@ -8,10 +8,11 @@
 use super::items::ItemId;
 use super::objects::Objects;
 use super::{Db, Garbage, Keyspace, NewValue, Waste, aside, item};
+use crate::fence::{self, TAG_FLOOR, TAG_SLOT_FLOOR};
 use crate::once::{Loading, TAG_CLIENT, TAG_OUTCOME};
 use crate::scripts::{Scripts, TAG_FLUSHES, TAG_LIBRARY, TAG_SCRIPT};
 use crate::value::Object;
-use crate::waits::{self, TAG_ANSWER, TAG_WAIT};
+use crate::waits::{self, TAG_ANSWER, TAG_FENCED_WAIT, TAG_WAIT};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
@@ -162,6 +163,7 @@ impl Keyspace {
         self.cut.out_bytes = head.len();
         self.cut.out = VecDeque::from([Piece::Bytes(Bytes::from(head), true)]);
         self.outcomes.begin_cut();
+        self.floors.begin_cut();
         self.cut.small = Vec::new();
         // They are few, small, and change all the time: they are written at once.
         if !mutation::on(Mutation::WaitersNotInSnapshot) {
@@ -179,6 +181,7 @@ impl Keyspace {
         self.garbage.extend(self.cut.flushed.drain(..).map(|(_, old)| Garbage(Waste::Db(old))));
         self.cut.out_bytes = 0;
         self.outcomes.abort_cut();
+        self.floors.abort_cut();
         // Items saved by the aborted cut carry its epoch; the next cut has another, so they count as unsaved again.
     }
 
@@ -203,7 +206,8 @@ impl Keyspace {
         }
         while self.cut.out_bytes < until {
             if usize::from(db) == self.dbs.len() {
-                if !self.cut.outcomes(|small| self.outcomes.cut_slice(small, bytes)) {
+                let done = self.cut.outcomes(|small| self.outcomes.cut_slice(small, bytes));
+                if !done || !self.cut.outcomes(|small| self.floors.cut_slice(small)) {
                     break;
                 }
                 self.cut.small.push(TAG_END);
@@ -227,6 +231,7 @@ impl Keyspace {
     /// The next piece of the cut's output, and whether it exists for the cut alone or is shared with the keyspace.
     pub fn cut_output(&mut self) -> Option<(Bytes, bool)> {
         self.cut.outcomes(|small| self.outcomes.cut_ahead(small));
+        self.cut.outcomes(|small| self.floors.cut_ahead(small));
         if self.cut.out.is_empty() {
             self.cut.flush_small();
         }
@@ -274,6 +279,7 @@ impl Keyspace {
             watch.push(reader.varint()?);
         }
         let (mut outcomes, mut waits) = (Loading::default(), waits::Loading::default());
+        let mut floors = fence::Loading::default();
         let (mut beside, mut scripts) = (Vec::new(), Scripts::default());
         loop {
             match reader.u8()? {
@@ -296,7 +302,10 @@ impl Keyspace {
                 tag @ (TAG_SCRIPT | TAG_LIBRARY | TAG_FLUSHES) => scripts.load(tag, &mut reader)?,
                 TAG_CLIENT => outcomes.client(&mut reader)?,
                 TAG_OUTCOME => outcomes.outcome(&mut reader)?,
+                TAG_FLOOR => floors.floor(&mut reader)?,
+                TAG_SLOT_FLOOR => floors.slot_floor(&mut reader)?,
                 TAG_WAIT => waits.wait(&mut reader)?,
+                TAG_FENCED_WAIT => waits.fenced_wait(&mut reader)?,
                 TAG_ANSWER => waits.answer(&mut reader)?,
                 other => return Err(DecodeError::Unknown(u64::from(other)).into()),
             }
@@ -307,6 +316,7 @@ impl Keyspace {
             keyspace.put(key.db, key.name, NewValue::Str(record), key.expire_at);
         }
         keyspace.outcomes = outcomes.done()?;
+        keyspace.floors = floors.done();
         keyspace.waits = waits.done();
         keyspace.scripts = Arc::new(scripts);
         keyspace.applied = (stamp, index);

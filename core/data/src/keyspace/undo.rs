@@ -11,6 +11,7 @@
 use super::item::{self, Body};
 use super::items::ItemId;
 use super::{Db, Garbage, KeepObject, Keyspace, Listening, NewValue, Waste};
+use crate::fence::Before;
 use crate::scripts::Scripts;
 use crate::value::Object;
 use crate::waits::Waits;
@@ -55,6 +56,7 @@ enum Undo {
     Buckets(Box<[u64]>),
     Scripts(Arc<Scripts>),
     Waits(Box<Waits>),
+    Floor(Before),
 }
 
 /// What stood at a key.
@@ -126,6 +128,7 @@ impl Keyspace {
                 Undo::Buckets(was) => self.watch = was,
                 Undo::Scripts(was) => self.scripts = was,
                 Undo::Waits(was) => self.waits = *was,
+                Undo::Floor(was) => self.floors.undo(was),
             }
         }
         trial.waits_kept = false;
@@ -212,6 +215,12 @@ impl Keyspace {
 }
 
 impl Trial {
+    /// What is known of a lock has changed.
+    pub(super) fn keep_floor(&mut self, before: Before) {
+        self.changes += 1;
+        self.log.push(Undo::Floor(before));
+    }
+
     fn keep(&mut self, home: &Db, db: u8, key: &[u8], item: Option<ItemId>) {
         self.changes += 1;
         let name = (db, Box::from(key));

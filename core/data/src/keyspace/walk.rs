@@ -137,6 +137,7 @@ impl Keyspace {
             }
         }
         self.outcomes.digest(&mut hasher);
+        self.floors.digest(&mut hasher);
         self.waits.digest(&mut hasher);
         self.scripts.digest(&mut hasher);
         for revision in &self.watch {

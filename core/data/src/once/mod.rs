@@ -154,7 +154,7 @@ impl std::fmt::Display for Id<'_> {
 const SEQ_MAX: u64 = u64::MAX >> 1;
 
 /// A number in its one spelling.
-fn number(digits: &[u8]) -> Option<u64> {
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     let plain =
         digits.first().is_some_and(|first| (b'1'..=b'9').contains(first)) && digits.iter().all(u8::is_ascii_digit);
     let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;

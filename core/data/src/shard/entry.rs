@@ -3,6 +3,7 @@
 use crate::Command;
 use crate::calls::{Call, put_call};
 use crate::effects::Effects;
+use crate::fence::{Fence, Fences, put_fences, read_fences};
 use crate::keyspace::{Among, Victim};
 use crate::once::{Id, recorded};
 use crate::waits::{Caller, How, Patience, WaitId};
@@ -34,16 +35,18 @@ impl From<DecodeError> for BadEntry {
 pub(super) const APPLY_VERSION: u8 = 1;
 pub(super) const KIND_BATCH: u8 = 1;
 pub(super) const KIND_GENESIS: u8 = 2;
-pub(super) const OP_COMMAND: u8 = 1;
-pub(super) const OP_EXEC: u8 = 2;
+pub(crate) const OP_COMMAND: u8 = 1;
+pub(crate) const OP_EXEC: u8 = 2;
 /// An id, before the operation that it covers.
 pub(super) const OP_ONCE: u8 = 3;
 /// What a script did.
-pub(super) const OP_EFFECTS: u8 = 4;
+pub(crate) const OP_EFFECTS: u8 = 4;
 /// What a script did under an id, and what it was answered.
-pub(super) const OP_OUTCOME: u8 = 5;
+pub(crate) const OP_OUTCOME: u8 = 5;
+/// Fences, before the operation that stands under them, and behind an id.
+pub(crate) const OP_FENCE: u8 = 6;
 /// A command that waits if it finds nothing.
-pub(super) const OP_WAIT: u8 = 10;
+pub(crate) const OP_WAIT: u8 = 10;
 /// A command that waits is let go.
 pub(super) const OP_LET_GO: u8 = 11;
 /// A leader's first operation: nobody waits but whom it is asked for.
@@ -65,6 +68,15 @@ impl EntryWriter {
         self.body.push(OP_ONCE);
         id.encode(&mut self.body);
         put_varint(&mut self.body, keep_ms);
+    }
+
+    /// What is added next stands under these fences, if there are any. An id comes before them.
+    pub fn fences(&mut self, fences: &[Fence<'_>]) {
+        if !fences.is_empty() {
+            self.begin();
+            self.body.push(OP_FENCE);
+            put_fences(&mut self.body, fences);
+        }
     }
 
     /// Adds one command.
@@ -252,6 +264,7 @@ pub fn operations(index: Index, entry: &[u8]) -> Result<Vec<Operation>, BadEntry
                 ahead.varint()?;
                 op = ahead.u8()?;
             }
+            fences_before(&mut op, &mut ahead)?;
             let operation = match op {
                 OP_LET_GO => Operation::LetGo(WaitId::decode(&mut ahead)?, How::of_code(ahead.u8()?)?),
                 OP_OFFICE => Operation::Office,
@@ -293,23 +306,43 @@ pub fn check(index: Index, entry: &[u8]) -> Result<(), BadEntry> {
 
 /// Reads an operation and what covers it.
 fn next_operation(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
-    match reader.u8()? {
-        OP_ONCE => {
-            Id::decode(reader)?;
-            reader.varint()?;
-            match reader.u8()? {
-                OP_OUTCOME => skip_outcome(reader),
-                op => skip_asked(op, reader),
-            }
-        }
-        OP_EFFECTS => skip_calls(reader),
-        OP_LET_GO => {
+    let mut op = reader.u8()?;
+    let under_id = op == OP_ONCE;
+    if under_id {
+        Id::decode(reader)?;
+        reader.varint()?;
+        op = reader.u8()?;
+    }
+    let fenced = !fences_before(&mut op, reader)?.is_empty();
+    match op {
+        OP_EFFECTS if under_id => Err(DecodeError::Unknown(u64::from(op)).into()),
+        OP_OUTCOME if !under_id => Err(DecodeError::Unknown(u64::from(op)).into()),
+        OP_LET_GO if !under_id && !fenced => {
             WaitId::decode(reader)?;
             How::of_code(reader.u8()?)?;
             Ok(())
         }
-        OP_OFFICE => Ok(()),
-        OP_EVICT => read_evict(reader).map(drop),
+        OP_OFFICE if !under_id && !fenced => Ok(()),
+        OP_EVICT if !under_id && !fenced => read_evict(reader).map(drop),
+        op => skip_covered(op, reader),
+    }
+}
+
+/// The fences that stand before an operation whose kind was read; then `op` is the operation's.
+pub(crate) fn fences_before<'a>(op: &mut u8, reader: &mut Reader<'a>) -> Result<Fences<'a>, DecodeError> {
+    if *op != OP_FENCE {
+        return Ok(Fences::new());
+    }
+    let fences = read_fences(reader)?;
+    *op = reader.u8()?;
+    Ok(fences)
+}
+
+/// Passes over an operation that an id or fences may stand before.
+pub(crate) fn skip_covered(op: u8, reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+    match op {
+        OP_EFFECTS => skip_calls(reader),
+        OP_OUTCOME => skip_outcome(reader),
         op => skip_asked(op, reader),
     }
 }
@@ -341,7 +374,7 @@ fn skip_outcome(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
     skip_calls(reader)
 }
 
-pub(super) fn skip_calls(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+pub(crate) fn skip_calls(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
     for _ in 0..reader.varint()? {
         Call::read(reader)?;
     }
@@ -380,6 +413,6 @@ fn wait_head(reader: &mut Reader<'_>) -> Result<Patience, BadEntry> {
     Ok(Patience::decode(reader)?)
 }
 
-pub(super) fn skip_wait(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
+pub(crate) fn skip_wait(reader: &mut Reader<'_>) -> Result<(), BadEntry> {
     wait_head(reader).map(drop)
 }

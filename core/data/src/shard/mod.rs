@@ -17,10 +17,12 @@ use base::limits::EXPIRED_PER_ENTRY_MAX;
 use base::mutation::{self, Mutation};
 use base::{Index, Stamp};
 use entry::{
-    APPLY_VERSION, KIND_BATCH, KIND_GENESIS, OP_COMMAND, OP_EFFECTS, OP_EVICT, OP_EXEC, OP_LET_GO, OP_OFFICE, OP_ONCE,
-    OP_OUTCOME, OP_WAIT, read_evict, skip_calls, skip_wait, skip_watched,
+    APPLY_VERSION, KIND_BATCH, KIND_GENESIS, OP_EVICT, OP_LET_GO, OP_OFFICE, OP_ONCE, read_evict, skip_watched,
 };
 pub use entry::{BadEntry, EntryWriter, Operation, check, genesis, operations};
+pub(crate) use entry::{
+    OP_COMMAND, OP_EFFECTS, OP_EXEC, OP_FENCE, OP_OUTCOME, OP_WAIT, fences_before, skip_calls, skip_covered, skip_wait,
+};
 use smallvec::SmallVec;
 use std::hash::Hasher;
 
@@ -72,6 +74,14 @@ impl ShardState {
         Self { keyspace, calls: 0, begun: 0, operations: 0, evicted: 0, recorded: false }
     }
 
+    /// One without keys, but with all scripts and functions of this one.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        let mut bare = Self::default();
+        *bare.keyspace.scripts_mut() = self.keyspace.scripts().clone();
+        bare
+    }
+
     /// The keys and values.
     #[must_use]
     pub fn keyspace(&self) -> &Keyspace {
@@ -92,6 +102,11 @@ impl ShardState {
     /// The keyspace, for snapshots alone: commands reach it through entries.
     pub fn cut(&mut self) -> &mut Keyspace {
         &mut self.keyspace
+    }
+
+    /// Replies become part of the state from now on, or no more.
+    pub(crate) fn set_recorded(&mut self, recorded: bool) {
+        self.recorded = recorded;
     }
 
     pub(crate) fn keyspace_mut(&mut self) -> &mut Keyspace {
@@ -189,7 +204,8 @@ impl ShardState {
                 OP_EXEC => told(Told::Reply(self.transaction(stamp, reader)?)),
                 OP_ONCE => self.once(stamp, reader, told)?,
                 OP_EFFECTS => told(Told::Reply(self.effects(stamp, reader)?)),
-                OP_WAIT => self.wait(stamp, reader, None, told)?,
+                OP_FENCE => self.fenced(stamp, reader, told)?,
+                OP_WAIT => self.wait(stamp, reader, None, &[], told)?,
                 OP_LET_GO => self.let_go(reader, told)?,
                 OP_EVICT => self.evict(reader)?,
                 OP_OFFICE if mutation::on(Mutation::WaitersOutliveLeader) => {}
@@ -221,7 +237,7 @@ impl ShardState {
         self.operations += 1;
     }
 
-    /// An operation under an id: answered if its outcome is known, else done and recorded. Its order is id, guards, command.
+    /// An operation under an id: answered if its outcome is known, else done and recorded. Its order is id, fences, guards, command.
     #[inline(never)]
     fn once(&mut self, stamp: Stamp, reader: &mut Reader<'_>, told: &mut impl FnMut(Told)) -> Result<(), BadEntry> {
         let (id, keep_ms) = (Id::decode(reader)?, reader.varint()?);
@@ -231,30 +247,8 @@ impl ShardState {
             Known::Reply(reply) => reply,
             Known::Refused(refused) => Reply::Error(refused),
             Known::No => {
-                self.recorded = true;
-                let reply = match operation.u8()? {
-                    // What waits is recorded when it is served.
-                    OP_WAIT => {
-                        let covered = Some(Covered { id, fingerprint, keep_ms });
-                        let done = self.wait(stamp, &mut operation, covered, told);
-                        self.recorded = false;
-                        return done;
-                    }
-                    OP_OUTCOME => {
-                        operation.u64()?;
-                        let reply = operation.bytes()?.into();
-                        let kept = self.effects(stamp, &mut operation)?;
-                        self.keyspace.outcomes_mut().record_bytes(id, fingerprint, reply, stamp, keep_ms);
-                        self.recorded = false;
-                        told(Told::Reply(kept));
-                        return Ok(());
-                    }
-                    OP_EXEC => self.transaction(stamp, &mut operation)?,
-                    _ => self.call(stamp, &Call::read(&mut operation)?),
-                };
-                self.recorded = false;
-                self.keyspace.outcomes_mut().record(id, fingerprint, &reply, stamp, keep_ms);
-                reply
+                let covered = Covered { id, fingerprint, keep_ms };
+                return self.covered(stamp, &mut operation, covered, told);
             }
         };
         told(Told::Reply(reply));
@@ -309,6 +303,14 @@ impl ShardState {
             }
             op = reader.u8()?;
         }
+        let fences = fences_before(&mut op, reader)?;
+        if op == OP_WAIT {
+            // Outcomes are foreseen, not kept.
+            return self.wait(stamp, reader, None, &fences, &mut drop);
+        }
+        if self.keyspace.admit(&fences).is_err() {
+            return skip_covered(op, reader);
+        }
         match op {
             OP_COMMAND => {
                 let call = Call::read(reader)?;
@@ -320,8 +322,6 @@ impl ShardState {
                 }
             }
             OP_EXEC => drop(self.transaction(stamp, reader)?),
-            // Outcomes are foreseen, not kept.
-            OP_WAIT => self.wait(stamp, reader, None, &mut drop)?,
             OP_LET_GO => self.let_go(reader, &mut drop)?,
             OP_OFFICE => self.keyspace.waits_mut().clear(),
             other => return Err(DecodeError::Unknown(u64::from(other)).into()),
@@ -350,7 +350,7 @@ impl ShardState {
 
     /// What a script did, all of it or, if this entry is lost, nothing.
     #[inline(never)]
-    fn effects(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
+    pub(crate) fn effects(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
         for _ in 0..reader.varint()? {
             let call = Call::read(reader)?;
             self.call(stamp, &call);
@@ -363,6 +363,8 @@ impl ShardState {
     fn fingerprint(&self, reader: &mut Reader<'_>) -> Result<u64, BadEntry> {
         let mut hasher = self.keyspace.hasher();
         let mut kind = reader.u8()?;
+        // A command that is sent again after its lock was acquired anew is the same command.
+        fences_before(&mut kind, reader)?;
         let calls = match kind {
             OP_OUTCOME => {
                 let fingerprint = reader.u64()?;
@@ -393,7 +395,7 @@ impl ShardState {
         Ok(hasher.finish())
     }
 
-    fn transaction(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
+    pub(crate) fn transaction(&mut self, stamp: Stamp, reader: &mut Reader<'_>) -> Result<Reply, BadEntry> {
         let mut unchanged = true;
         for _ in 0..reader.varint()? {
             let bucket = u32::try_from(reader.varint()?).map_err(|_| DecodeError::Overlong)?;

@@ -3,6 +3,7 @@
 use super::answers::Answer;
 use super::{Asked, Caller, Cover, Patience, Wait, WaitId, Waits};
 use crate::Reply;
+use crate::fence::{Fence, Kept, as_fences, put_fences, read_fences};
 use crate::once::Id;
 use crate::shard::Call;
 use base::Stamp;
@@ -15,6 +16,8 @@ use std::hash::Hasher;
 /// Tags of a snapshot's items.
 pub(crate) const TAG_WAIT: u8 = 8;
 pub(crate) const TAG_ANSWER: u8 = 9;
+/// A wait under fences, which stand before it.
+pub(crate) const TAG_FENCED_WAIT: u8 = 12;
 
 const NOTHING: u8 = 0;
 const CALLER: u8 = 1;
@@ -24,7 +27,12 @@ impl Waits {
     /// Appends all that is replicated.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         for (id, wait) in self.logged() {
-            out.push(TAG_WAIT);
+            if wait.fences.is_empty() {
+                out.push(TAG_WAIT);
+            } else {
+                out.push(TAG_FENCED_WAIT);
+                put_fences(out, &as_fences(&wait.fences));
+            }
             id.encode(out);
             wait.encode(out);
         }
@@ -71,7 +79,7 @@ impl Wait {
         out.extend_from_slice(&self.call);
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>, fences: Kept) -> Result<Self, DecodeError> {
         let patience = Patience::decode(reader)?;
         let cover = match reader.u8()? {
             NOTHING => Cover::Nothing,
@@ -86,7 +94,7 @@ impl Wait {
         Call::read(reader).map_err(|bad| bad.0)?;
         let call = &begins[..begins.len() - reader.rest().len()];
         Asked::read(call)?;
-        Ok(Self { call: call.into(), patience, cover })
+        Ok(Self { call: call.into(), patience, cover, fences })
     }
 }
 
@@ -99,7 +107,17 @@ pub struct Loading {
 impl Loading {
     /// A call that waits, behind its tag.
     pub fn wait(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        let (id, wait) = (WaitId::decode(reader)?, Wait::decode(reader)?);
+        self.add(reader, Kept::default())
+    }
+
+    /// The same under fences.
+    pub fn fenced_wait(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let fences = read_fences(reader)?.into_iter().map(Fence::to_owned).collect();
+        self.add(reader, fences)
+    }
+
+    fn add(&mut self, reader: &mut Reader<'_>, fences: Kept) -> Result<(), DecodeError> {
+        let (id, wait) = (WaitId::decode(reader)?, Wait::decode(reader, fences)?);
         let twice = match wait.cover {
             Cover::Caller(caller) => self.waits.of_caller(caller).is_some(),
             _ => false,

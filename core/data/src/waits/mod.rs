@@ -23,6 +23,7 @@ mod serve;
 mod tests;
 
 use crate::command::blocking::{self, Blocking, Kind, Wish};
+use crate::fence;
 use crate::once::OwnedId;
 use crate::shard::Call;
 use answers::Answers;
@@ -30,7 +31,7 @@ pub use answers::Caller;
 use base::codec::{DecodeError, Reader, put_varint};
 use base::{Index, Stamp};
 pub use image::Loading;
-pub(crate) use image::{TAG_ANSWER, TAG_WAIT};
+pub(crate) use image::{TAG_ANSWER, TAG_FENCED_WAIT, TAG_WAIT};
 use lines::{Line, Lines};
 pub use serve::{UNBLOCKED, is_nothing};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +82,8 @@ pub(crate) struct Wait {
     pub(crate) call: Arc<[u8]>,
     pub(crate) patience: Patience,
     pub(crate) cover: Cover,
+    /// Under which it waits: they are looked at again when it is served.
+    pub(crate) fences: fence::Kept,
 }
 
 /// Who waits in a shard; see the module.
@@ -134,7 +137,8 @@ impl Waits {
     pub(crate) fn add_read(&mut self, call: Arc<[u8]>, since: Stamp) -> WaitId {
         self.last_read += 1;
         let id = WaitId::Read(self.last_read);
-        self.add(id, Wait { call, patience: Patience { since, until: None }, cover: Cover::Nothing });
+        let patience = Patience { since, until: None };
+        self.add(id, Wait { call, patience, cover: Cover::Nothing, fences: fence::Kept::default() });
         id
     }
 

@@ -3,6 +3,7 @@
 use super::lines::Line;
 use super::{Asked, Cover, How, Patience, Wait, WaitId};
 use crate::command::blocking::Kind;
+use crate::fence::{Fence, as_fences};
 use crate::shard::{BadEntry, Call, Covered, ShardState, Told, put_call};
 use crate::{Context, Keyspace, Refused, Reply, Run};
 use base::Stamp;
@@ -13,12 +14,14 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 impl ShardState {
-    /// A call that waits if it finds nothing. Asked again, it is answered as it was, or stands where it stood.
+    /// A call that waits if it finds nothing. Asked again, it is answered as it was, or stands where it stood; what it was
+    /// answered comes before its fences, as an id's outcome does.
     pub(crate) fn wait(
         &mut self,
         stamp: Stamp,
         reader: &mut Reader<'_>,
         covered: Option<Covered<'_>>,
+        fences: &[Fence<'_>],
         told: &mut impl FnMut(Told),
     ) -> Result<(), BadEntry> {
         let (cover, mut patience) = (head(reader, covered)?, Patience::decode(reader)?);
@@ -35,6 +38,10 @@ impl ShardState {
                 patience.since = patience.since.min(former.patience.since);
             }
         }
+        if let Err(refused) = self.keyspace_mut().admit(fences) {
+            told(Told::Reply(Reply::Error(refused)));
+            return Ok(());
+        }
         let reply = self.call(stamp, &call);
         let wishes = Asked::read(bytes).is_ok();
         if !(is_nothing(&reply) && wishes) {
@@ -48,7 +55,8 @@ impl ShardState {
             let cx = Context::new(call.db, stamp);
             let call = settled(self.keyspace(), &cx, &call).map_or_else(|| bytes.into(), Arc::from);
             let id = self.next_wait();
-            self.keyspace_mut().waits_mut().add(id, Wait { call, patience, cover });
+            let fences = fences.iter().map(|fence| Fence::to_owned(*fence)).collect();
+            self.keyspace_mut().waits_mut().add(id, Wait { call, patience, cover, fences });
             told(Told::Waits(id));
         }
         Ok(())
@@ -86,6 +94,12 @@ impl ShardState {
                 next = waits.logged.last(db, key, line);
             }
             let Some(place) = next else { return };
+            if let Some(refused) = self.is_too_late(place.1) {
+                self.keyspace_mut().waits_mut().remove(place.1);
+                told(Told::Over(place.1, Reply::Error(refused)));
+                continue;
+            }
+            let waits = self.keyspace().waits();
             let call = Arc::clone(&waits.get(place.1).expect("who stands in a line waits").call);
             let reply = if gone { unblocked(KEY_GONE) } else { self.retry(stamp, &call, key) };
             if !is_nothing(&reply) {
@@ -100,6 +114,15 @@ impl ShardState {
             }
             behind = (line.kind == Kind::Stream).then_some(place);
         }
+    }
+
+    /// Why a call that waits can't be served: another holder of its lock has come meanwhile.
+    fn is_too_late(&self, id: WaitId) -> Option<Refused> {
+        let wait = self.keyspace().waits().get(id).expect("who stands in a line waits");
+        if wait.fences.is_empty() || mutation::on(Mutation::WaiterServedUnderOldFence) {
+            return None;
+        }
+        self.keyspace().floors().judge(&as_fences(&wait.fences)).err()
     }
 
     /// Runs a call that waits for the key that is ready.

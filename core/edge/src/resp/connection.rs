@@ -115,6 +115,7 @@ impl Session {
     pub(super) fn reset(&mut self) {
         self.transaction = None;
         self.watched.clear();
+        self.under = None;
         self.db = 0;
         self.proto = Proto::Two;
         self.name.clear();

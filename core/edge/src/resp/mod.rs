@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod connection;
 pub mod encode;
+pub mod fences;
 pub mod parse;
 pub mod push;
 pub mod session;

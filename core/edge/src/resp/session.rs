@@ -5,6 +5,7 @@
 //! alone is answered here: HELLO, AUTH, SELECT, CLIENT SETNAME, MULTI and the like.
 
 use super::encode::{Leaving, Proto};
+use super::fences::Under;
 use super::parse::{self, Args, Invalid, Parsed, Progress, Trust, words};
 use super::step::{Call, EverywhereCall, Fate, LockCall, Step};
 use super::subscribe::Subscriptions;
@@ -16,7 +17,7 @@ use base::limits::OUT_BYTES_SOFT;
 use bytes::Bytes;
 use data::command::locks::Ask;
 use data::command::pubsub::{Everywhere, listens};
-use data::command::{blocking, containers};
+use data::command::{blocking, containers, prefix};
 use data::{Command, Refused, Reply, Run, Watched, command};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct Session {
     pub(super) lib_ver: Vec<u8>,
     pub(super) transaction: Option<Transaction>,
     pub(super) watched: Vec<Watched>,
+    /// The fences that its commands go under.
+    pub(super) under: Option<Arc<Under>>,
     /// What is to be put between the replies of EXECs in flight.
     pub(super) merges: VecDeque<Merge>,
     /// What transactions that are committed have for every lane.
@@ -137,6 +140,7 @@ impl Session {
             lib_ver: Vec::new(),
             transaction: None,
             watched: Vec::new(),
+            under: None,
             merges: VecDeque::new(),
             due: Vec::new(),
             watches_in_flight: 0,
@@ -374,12 +378,14 @@ impl Session {
             return Err(Refused::Text("ERR Replica can't interact with the keyspace".to_owned()));
         }
         self.check_listening(command, self.last_sub)?;
+        self.check_fences(command)?;
         Ok((command, place))
     }
 
     fn admitted<'a>(&mut self, command: &'static Command, args: Args<'a>, place: Place, out: &mut Vec<u8>) -> Step<'a> {
         let step = if self.transaction.is_some()
-            && !matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset" | "once")
+            && !matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+            && !matches!(command.run, Run::Prefix(_))
         {
             let step = self.queue(command, &args, out);
             self.last.1 = Fate::Queued;
@@ -414,17 +420,18 @@ impl Session {
 
     pub(super) fn call<'a>(&mut self, command: &'static Command, args: Args<'a>, place: Place) -> Call<'a> {
         let joins = self.writes_pending > 0;
+        // Others than prefixes needn't be looked into.
         let kind = match command.run {
             _ if command.name == "watch" => Kind::Watch,
-            _ if command.is_write() => Kind::Write,
+            _ if command.is_write() && prefix::changes_keys(command, &args) => Kind::Write,
             _ => Kind::Plain,
         };
         let seq = self.open(kind);
         if blocking::may_wait(command) && blocking::wish(command, &args).is_some() {
             self.held = Some(Held::Call { seq });
         }
-        let noted = self.tracking.is_some() && self.note_read(command, seq);
-        Call { seq, db: self.db, joins, noted, command, args, place }
+        let noted = self.tracking.is_some() && self.note_read(prefix::behind(command, &args), seq);
+        Call { seq, db: self.db, joins, noted, command, args, place, under: self.under(command) }
     }
 
     /// A message, or a question about those who listen: it waits until all earlier commands are answered, but for those of
@@ -489,6 +496,7 @@ impl Session {
                 self.answer(Reply::Simple("RESET"), out);
                 Step::Reset { listens: self.unsubscribe_all(), tracking }
             }
+            "fence.set" | "fence.clear" => self.fences_command(command, &args, out),
             _ if listens(command).is_some() => self.subscribe(command, &args, out),
             "quit" => {
                 self.answer(Reply::Ok, out);

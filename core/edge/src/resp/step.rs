@@ -1,13 +1,16 @@
 //! What a session asks of its driver.
 
+use super::fences::Under;
 use super::parse::Args;
 use super::subscribe::Listens;
 use super::tracking::Tracking;
 use crate::cluster::Place;
 use data::command::locks::Ask;
 use data::command::pubsub::Everywhere;
+use data::fence::OwnedFence;
 use data::once::OwnedId;
 use data::{Command, Watched};
+use std::sync::Arc;
 
 /// What the driver must do next.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub struct Call<'a> {
     pub command: &'static Command,
     pub args: Args<'a>,
     pub place: Place,
+    /// The fences of the connection, if it goes under them: see [`Call::under_fences`].
+    pub under: Option<Arc<Under>>,
 }
 
 /// A message, or a question about those who listen.
@@ -74,6 +79,8 @@ pub struct ExecCall {
     pub noted: bool,
     /// The id that covers it: it takes effect once.
     pub once: Option<OwnedId>,
+    /// Its fences: it is refused as a whole.
+    pub fences: Vec<OwnedFence>,
     pub watched: Vec<Watched>,
     pub commands: Vec<QueuedCall>,
     /// Commands for the binary, with their positions: their replies go to [`Session::on_exec_admin`] before the core's.

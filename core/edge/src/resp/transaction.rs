@@ -12,6 +12,7 @@ use crate::cluster::Place;
 use base::limits::{QUEUED_COMMANDS_MAX, STRING_BYTES_MAX};
 use data::command::prefix;
 use data::command::pubsub::{Everywhere, listens};
+use data::fence::{Fence, OwnedFence};
 use data::once::Id;
 use data::{Command, Refused, Reply, Run};
 
@@ -24,6 +25,8 @@ pub(super) struct Transaction {
     /// Of all arguments.
     bytes: usize,
     spoilt: bool,
+    /// Of the commands in it before which FENCE stood.
+    pub(super) fences: Vec<OwnedFence>,
 }
 
 /// Replies of an EXEC that don't come from the core, by their positions, and the database that it selects.
@@ -108,6 +111,10 @@ impl Session {
         if let Run::Lock = command.run {
             return self.refuse(Refused::Text(LOCK_INSIDE.to_owned()), out);
         }
+        if command.name.starts_with("fence.") {
+            let name = command.name.to_uppercase();
+            return self.refuse(Refused::Text(format!("ERR {name} can't stand in MULTI: send it before")), out);
+        }
         let transaction = self.transaction.as_mut().expect("the caller looked");
         if let Some(selected) = selected {
             transaction.db = selected;
@@ -145,7 +152,7 @@ impl Session {
             }
             "exec" if self.transaction.is_none() => error("ERR EXEC without MULTI"),
             "exec" if self.watching() => return Step::Blocked,
-            "exec" => return self.exec(None, out),
+            "exec" => return self.exec(None, &[], out),
             other => error(&format!("ERR the command '{other}' is not served here")),
         };
         self.answer(reply, out)
@@ -165,7 +172,8 @@ impl Session {
         self.answer(error(&format!("EXECABORT Transaction discarded because of: {why}")), out)
     }
 
-    /// A command behind ONCE, apart so that other commands' way stays short: for the core if it may stand there, EXEC as the transaction that it ends.
+    /// A command behind ONCE or FENCE, apart so that other commands' way stays short: for the core if it may stand there, EXEC as
+    /// the transaction that it ends. Within MULTI, a fence is one of the transaction.
     #[cold]
     #[inline(never)]
     pub(super) fn prefixed<'a>(
@@ -179,7 +187,8 @@ impl Session {
         match prefix::parse(&args) {
             Ok(call) if call.is_exec() && !in_multi => self.answer(error("ERR EXEC without MULTI"), out),
             Ok(call) if call.is_exec() && self.watching() => Step::Blocked,
-            Ok(call) if call.is_exec() => self.exec(call.once, out),
+            Ok(call) if call.is_exec() => self.exec(call.once, &call.fences, out),
+            Ok(call) if in_multi && call.once.is_none() => self.queue_fenced(&call, &args, out),
             Ok(_) if in_multi => self.refuse(Refused::Text(ONCE_INSIDE.to_owned()), out),
             Ok(_) => Step::Request(self.call(row, args, place)),
             Err(why) if in_multi && prefix::ends_transaction(&args) => {
@@ -223,7 +232,7 @@ impl Session {
         std::mem::take(&mut self.due)
     }
 
-    fn exec<'a>(&mut self, once: Option<Id<'_>>, out: &mut Vec<u8>) -> Step<'a> {
+    fn exec<'a>(&mut self, once: Option<Id<'_>>, before: &[Fence<'_>], out: &mut Vec<u8>) -> Step<'a> {
         let publishes = |one: &QueuedCall| matches!(one.command.run, Run::Everywhere);
         if self.pending() > 0 && self.transaction.as_ref().is_some_and(|all| all.queued.iter().any(publishes)) {
             return Step::Blocked;
@@ -258,13 +267,17 @@ impl Session {
         if once.is_some() && !commands.iter().any(has_key) {
             return self.answer(error(ONCE_WITHOUT_KEY), out);
         }
+        let fences = match self.fences_of_exec(before, transaction.fences, &commands) {
+            Ok(fences) => fences,
+            Err(refused) => return self.answer(refused, out),
+        };
         let seq = self.open(Kind::Write);
         let noted = commands.iter().fold(false, |noted, one| self.note_read(one.command, seq) | noted);
         if !replies.is_empty() || !admin.is_empty() || !later.is_empty() {
             let db = transaction.db;
             self.merges.push_back(Merge { seq, replies, db, later, committed: None, awaited: 0 });
         }
-        Step::Exec(ExecCall { seq, noted, once: once.map(Id::to_owned), watched, commands, admin })
+        Step::Exec(ExecCall { seq, noted, once: once.map(Id::to_owned), fences, watched, commands, admin })
     }
 
     /// A command about the connection, in EXEC.
