@@ -398,6 +398,11 @@ mod tests {
         PeerMessage::Everywhere { number: 300, what }
     }
 
+    fn about_a_register() -> PeerMessage {
+        let message = consensus::register::Message::Read { name: Bytes::from_static(b"lock"), serial: 1 << 33 };
+        PeerMessage::Register(Parcel { from: NodeId(0), to: NodeId(0), epoch: base::Epoch(3), message })
+    }
+
     fn all() -> Vec<PeerMessage> {
         let (shard, term) = (ShardId(3), Term(9));
         let asker = Asker { lane: LaneId(1), client: ClientId(1 << 30), seq: 77, part: true };
@@ -463,12 +468,7 @@ mod tests {
             everywhere(Everywhere::Listeners { topic: Topic::Channel, channels: vec![Bytes::from_static(b"a"); 3] }),
             everywhere(Everywhere::Patterns),
             PeerMessage::EverywhereAnswer { number: 300, answer: Reply::Int(7) },
-            PeerMessage::Register(Parcel {
-                from: NodeId(0),
-                to: NodeId(0),
-                epoch: base::Epoch(3),
-                message: consensus::register::Message::Read { name: Bytes::from_static(b"lock"), serial: 1 << 33 },
-            }),
+            about_a_register(),
         ]
     }
 
