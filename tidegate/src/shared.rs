@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use base::{ClientId, NodeId, Roster, ShardId};
 use bytes::Bytes;
 use data::Reply;
+use data::command::locks::Ask;
 use data::waits::How;
 use edge::cluster::Map;
 use node::{Heard, LaneMessage, LockCounts, Released, ShardStatus, SnapshotNews, SnapshotWaiting};
@@ -30,6 +31,14 @@ pub enum Input {
     Persisted(Released),
     /// A block of locks' tokens, if one could be had.
     Tokens(Option<u64>),
+    /// A call about a lock that comes by no connection of the lane, and where its answer goes.
+    LockCall {
+        caller: ClientId,
+        ask: Ask,
+        answer: tokio::sync::oneshot::Sender<Reply>,
+    },
+    /// Nobody waits for the answer to it any more.
+    LockCallerGone(ClientId),
     /// What became of a step of a shard's snapshots.
     Snapshot {
         shard: ShardId,
@@ -203,6 +212,8 @@ pub struct Shared {
     pub mailboxes: Vec<Mailbox>,
     pub clients: Mutex<BTreeMap<u64, Card>>,
     pub next_client: AtomicU64,
+    /// Calls of the admin port.
+    pub next_caller: AtomicU64,
     /// Connections that were accepted, and that were refused for there were too many.
     pub accepted: AtomicU64,
     pub refused: AtomicU64,
@@ -261,6 +272,7 @@ impl Shared {
             mailboxes,
             clients: Mutex::new(BTreeMap::new()),
             next_client: AtomicU64::new(0),
+            next_caller: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             settings: Settings::default(),

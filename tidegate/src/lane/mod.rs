@@ -7,6 +7,7 @@ mod caches;
 pub use caches::{Keys, tell_listening};
 mod cluster;
 mod conn;
+mod desk;
 pub use conn::Conn;
 mod doubt;
 mod guests;
@@ -28,6 +29,8 @@ mod serve;
 mod slow;
 mod waiting;
 use caches::Trackers;
+use desk::Desk;
+pub use desk::{CALLERS_LANE, caller};
 use monitor::Monitors;
 pub use scripts::STACK_BYTES;
 pub use slow::Mark;
@@ -86,6 +89,7 @@ pub struct Driver {
     paused: Vec<ClientId>,
     trackers: Trackers,
     monitors: Monitors,
+    desk: Desk,
     /// When idle connections were looked for.
     looked_at: Instant,
     /// The links to other nodes, if there are any.
@@ -170,6 +174,7 @@ impl Driver {
             paused: Vec::new(),
             trackers: Trackers::default(),
             monitors: Monitors::default(),
+            desk: Desk::default(),
             looked_at: clock::boot(),
             peers: None,
             neighbours: None,
@@ -372,6 +377,8 @@ impl Driver {
                     self.ran_from = Some(now.boot);
                     self.lane.on_released(now, released, &mut self.out);
                 }
+                Input::LockCall { caller, ask, answer } => self.call_lock(now, caller, ask, answer),
+                Input::LockCallerGone(caller) => self.forget_caller(now, caller),
                 Input::Tokens(first) => self.lane.on_tokens(first),
                 Input::Snapshot { shard, news } => self.lane.on_snapshot_news(now, shard, news, &mut self.out),
                 Input::BeginSnapshots => {

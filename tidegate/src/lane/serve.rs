@@ -234,7 +234,10 @@ impl Driver {
         let mut slow_left = slow_ns.map_or(0, |_| self.shared.settings.slow_entries_max());
         let mut due = Vec::new();
         for (client, seq, reply) in std::mem::take(&mut self.out.replies) {
-            let Some(place) = self.conns.place_of(client) else { continue };
+            let Some(place) = self.conns.place_of(client) else {
+                self.answer_caller(client, reply);
+                continue;
+            };
             let Some(conn) = self.conns.get_mut(place) else { continue };
             if conn.session.waits() == Some(seq) {
                 self.deliver_to_waiting(place, seq, reply);

@@ -18,6 +18,7 @@ pub static COMMANDS: &[Command] = &[
     row("lock.release", 842, 4, "Gives a lock back."),
     row("lock.info", 843, 2, "Returns who holds a lock, as a majority knows it."),
     row("lock.list", 844, -1, "Returns the locks that are held, as this node knows them."),
+    row("lock.watch", 845, -3, "Returns who holds a lock once it has changed since a version, or the wait is over."),
 ];
 
 const fn row(name: &'static str, id: u16, arity: i16, summary: &'static str) -> Command {
@@ -28,11 +29,34 @@ const fn row(name: &'static str, id: u16, arity: i16, summary: &'static str) -> 
 /// What a call asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    Acquire { name: Bytes, wish: Wish },
-    Renew { name: Bytes, owner: Bytes, token: u64, ttl_ms: u64 },
-    Release { name: Bytes, owner: Bytes, token: u64 },
-    Info { name: Bytes },
-    List { pattern: Option<Bytes>, count: usize },
+    Acquire {
+        name: Bytes,
+        wish: Wish,
+    },
+    Renew {
+        name: Bytes,
+        owner: Bytes,
+        token: u64,
+        ttl_ms: u64,
+    },
+    Release {
+        name: Bytes,
+        owner: Bytes,
+        token: u64,
+    },
+    Info {
+        name: Bytes,
+    },
+    List {
+        pattern: Option<Bytes>,
+        count: usize,
+    },
+    /// Answered when the lock's version is greater, or the wait is over.
+    Watch {
+        name: Bytes,
+        version: u64,
+        wait_ms: u64,
+    },
 }
 
 /// What LOCK.ACQUIRE wants.
@@ -79,6 +103,14 @@ impl Ask {
             },
             "lock.release" => Self::Release { name: word(1), owner: word(2), token: number(args[3], "token")? },
             "lock.info" => Self::Info { name: word(1) },
+            "lock.watch" => {
+                let wait_ms = match &args[3..] {
+                    [] => 0,
+                    [word, wait] if lower(word) == "wait" => number(wait, "WAIT")?,
+                    _ => return Err(refused("the spelling is LOCK.WATCH name version [WAIT ms]")),
+                };
+                Self::Watch { name: word(1), version: number(args[2], "version")?, wait_ms }
+            }
             _ => Self::list(&args[1..])?,
         })
     }
@@ -86,13 +118,23 @@ impl Ask {
     /// True if it may wait for others: its connection does nothing else meanwhile.
     #[must_use]
     pub fn may_wait(&self) -> bool {
-        matches!(self, Self::Acquire { wish, .. } if wish.wait_ms > 0)
+        self.wait_ms() > 0
+    }
+
+    /// How long it may wait for others, in milliseconds.
+    #[must_use]
+    pub fn wait_ms(&self) -> u64 {
+        match self {
+            Self::Acquire { wish, .. } => wish.wait_ms,
+            Self::Watch { wait_ms, .. } => *wait_ms,
+            _ => 0,
+        }
     }
 
     /// True if it changes nothing.
     #[must_use]
     pub fn only_reads(&self) -> bool {
-        matches!(self, Self::Info { .. } | Self::List { .. })
+        matches!(self, Self::Info { .. } | Self::List { .. } | Self::Watch { .. })
     }
 
     fn list(mut options: &[&[u8]]) -> Result<Self, Refused> {
@@ -201,6 +243,9 @@ mod tests {
         assert_eq!(all.claim, Claim::Permits { count: 2, of: 3 });
         assert_eq!(wish("lock.acquire l o 5 shared").claim, Claim::Shared);
         assert_eq!(asked("lock.list count 5 match a*"), Ok(Ask::List { pattern: Some("a*".into()), count: 5 }));
+        let watched = Ask::Watch { name: "l".into(), version: 7, wait_ms: 50 };
+        assert_eq!(asked("lock.watch l 7 wait 50"), Ok(watched.clone()));
+        assert!(watched.may_wait() && !asked("lock.watch l 7").expect("it is one").may_wait());
         assert_eq!(asked("lock.list"), Ok(Ask::List { pattern: None, count: 100 }));
     }
 
@@ -214,6 +259,8 @@ mod tests {
             ("lock.acquire l o 5 permits 1 2 3", "the spelling is LOCK.ACQUIRE"),
             ("lock.renew l o 1.5 5", "token is a whole number"),
             ("lock.list count 0", "COUNT is from 1 to"),
+            ("lock.watch l -1", "version is a whole number"),
+            ("lock.watch l 1 for 5", "the spelling is LOCK.WATCH"),
             ("lock.list all", "the spelling is LOCK.LIST"),
         ] {
             let told = asked(text).expect_err(text);

@@ -12,6 +12,7 @@ use data::{Refused, Reply};
 pub(super) enum Asked {
     Command { name: Bytes, command: Command },
     List { pattern: Option<Bytes>, count: usize },
+    Watch { name: Bytes, version: u64, wait_ms: u64 },
 }
 
 /// What a call asks of the plane.
@@ -22,6 +23,7 @@ pub(super) fn command(ask: Ask) -> Asked {
         Ask::Release { name, owner, token } => (name, Command::Release { owner, token }),
         Ask::Info { name } => (name, Command::Info),
         Ask::List { pattern, count } => return Asked::List { pattern, count },
+        Ask::Watch { name, version, wait_ms } => return Asked::Watch { name, version, wait_ms },
     };
     Asked::Command { name, command }
 }

@@ -9,6 +9,7 @@
 
 mod agree;
 mod answer;
+mod watch;
 
 use crate::lane::Lane;
 use crate::outbox::{Event, LaneMessage, Now, Outbox, RegisterRecord};
@@ -22,6 +23,7 @@ use consensus::register::{Parcel, Table};
 use data::command::locks::Ask;
 use data::{Refused, Reply};
 use std::collections::BTreeMap;
+use watch::Watches;
 
 /// What the first lane is told of registers at its start.
 #[derive(Debug)]
@@ -50,6 +52,7 @@ pub(crate) struct Locks {
     lease_failed: bool,
     /// The meta shard isn't told again before this that the node votes.
     ready_at: Instant,
+    watches: Watches,
     /// Empty between inputs.
     out: lock::Outbox,
 }
@@ -96,6 +99,8 @@ pub struct LockCounts {
     pub votes: u64,
     pub registers: u64,
     pub homes: u64,
+    /// Grants that this node's voter knows.
+    pub holders: u64,
     /// Calls of clients of this node that are unanswered.
     pub waiting: u64,
     pub grants: u64,
@@ -107,6 +112,8 @@ pub struct LockCounts {
     pub hedges: u64,
     pub ballots_lost: u64,
     pub given_back: u64,
+    /// Epochs that this node has entered by reading the former one from its voters.
+    pub rescans: u64,
     /// Changes that were chosen here, by the rounds that they took.
     pub one_round: u64,
     pub two_rounds: u64,
@@ -145,6 +152,7 @@ impl Lane {
             epoch_told: Epoch(0),
             lease_failed: false,
             ready_at: now.boot,
+            watches: Watches::default(),
             out: lock::Outbox::default(),
         }));
         if alone {
@@ -183,6 +191,7 @@ impl Lane {
             let status = plane.status();
             (counts.epoch, counts.votes) = (status.epoch.0, u64::from(status.votes));
             (counts.registers, counts.homes) = (status.registers as u64, status.homes as u64);
+            counts.holders = status.holders as u64;
         }
         Some(counts)
     }
@@ -220,13 +229,17 @@ impl Lane {
     pub(crate) fn locks_on_timer(&mut self, now: Now, out: &mut Outbox) {
         if self.locks_due().is_some_and(|due| due <= now.boot) {
             self.with_plane(now, out, |plane, effects| plane.on_timer(now.boot, effects));
+            self.look_at_watches(now, out);
         }
     }
 
     /// When [`Lane::locks_on_timer`] has something to do.
     pub(crate) fn locks_due(&self) -> Option<Instant> {
-        match &self.locks.as_deref()?.stage {
-            Stage::Running(plane) => Some(plane.next_deadline()).filter(|at| *at < Instant(u64::MAX)),
+        let locks = self.locks.as_deref()?;
+        match &locks.stage {
+            Stage::Running(plane) => {
+                Some(plane.next_deadline().min(locks.watches.due())).filter(|at| *at < Instant(u64::MAX))
+            }
             Stage::Early { .. } => None,
         }
     }
@@ -298,6 +311,9 @@ impl Lane {
                 let reply = answer::list(plane, now.boot, pattern.as_ref(), count);
                 self.end_call(waiter, reply, out);
             }
+            answer::Asked::Watch { name, version, wait_ms } => {
+                self.begin_watch(now, waiter, (name, version, wait_ms), out);
+            }
         }
     }
 
@@ -354,6 +370,7 @@ impl Lane {
         let locks = self.locks.as_deref_mut()?;
         let call = locks.calls.remove(&waiter)?;
         locks.by_client.remove(&(call.lane, call.client, call.seq));
+        locks.end_watch(waiter);
         Some(call)
     }
 
@@ -407,8 +424,11 @@ impl Lane {
             if let Some(locks) = self.locks.as_deref_mut() {
                 locks.counts.note_outcome(&outcome);
             }
-            self.end_call(waiter, answer::reply(outcome), out);
+            if !self.on_watch_look(now, waiter, &outcome, out) {
+                self.end_call(waiter, answer::reply(outcome), out);
+            }
         }
+        self.on_lock_notices(now, out);
         if wants_block {
             self.lease_tokens(now, out);
         }
@@ -428,6 +448,8 @@ impl LockCounts {
             lock::Event::Changed { .. } => &mut self.two_rounds,
             lock::Event::ReadOnly => &mut self.read_only,
             lock::Event::GivenBack => &mut self.given_back,
+            // The first epoch has none before it.
+            lock::Event::Ready { epoch, .. } if epoch > Epoch(1) => &mut self.rescans,
             lock::Event::Ready { .. } | lock::Event::OtherEpoch | lock::Event::Misbehaved { .. } => return,
         };
         *count += 1;
