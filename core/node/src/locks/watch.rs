@@ -104,7 +104,11 @@ impl Lane {
         let Some(locks) = self.locks.as_deref_mut() else { return false };
         let Some(waiter) = locks.watches.looks.remove(&look) else { return false };
         let Some(watch) = locks.watches.calls.get_mut(&waiter) else { return true };
-        let unchanged = matches!(outcome, Outcome::Info(info) if info.version <= watch.version);
+        let unchanged = match outcome {
+            Outcome::Info(info) => info.version <= watch.version,
+            // Whoever was asked is gone; the next look goes to another.
+            outcome => *outcome == Outcome::Unknown,
+        };
         if !unchanged || now.boot >= watch.until {
             self.end_call(waiter, answer::reply(outcome.clone()), out);
         } else if watch.again {
