@@ -372,7 +372,7 @@ impl Driver {
                     self.ran_from = Some(now.boot);
                     self.lane.on_released(now, released, &mut self.out);
                 }
-                Input::Tokens(first) => self.lane.on_tokens(first),
+                Input::Tokens(first) => self.lane.on_tokens(first, &mut self.out),
                 Input::Snapshot { shard, news } => self.lane.on_snapshot_news(now, shard, news, &mut self.out),
                 Input::BeginSnapshots => {
                     if self.lane.begin_snapshots(&mut self.out) == 0 && !self.snapshotting {
