@@ -66,6 +66,7 @@ pub fn told(shared: &Shared) -> (Vec<Told>, Vec<Told>) {
     ];
     let counters = vec![
         Told("tidegate_locks_grants_total", counts.grants, "Calls that were granted a lock."),
+        Told("tidegate_locks_fenced_total", counts.fenced, "Grants whose fences were installed before they were told."),
         Told("tidegate_locks_refused_total", counts.refused, "Calls that were refused a lock, for others hold it."),
         Told("tidegate_locks_unknown_total", counts.unknown, "Calls whose effect could not be told."),
         Told(

@@ -138,6 +138,7 @@ const _: () = assert!(
     FENCE_LOCK_BYTES_MAX * FENCES_PER_CALL_MAX * 16 <= FENCE_FLOORS_BYTES_MAX,
     "what one command comes under pushes few others out"
 );
+const _: () = assert!(FENCE_LOCK_BYTES_MAX == LOCK_NAME_BYTES_MAX, "each lock can be fenced by its name");
 const _: () = assert!(FENCES_PER_CALL_MAX < FENCE_FLOOR_COUNT_MAX, "all that a command comes under is known behind it");
 const _: () = assert!(FILL_LEASE_MS <= FILL_LEASE_MS_MAX, "the default may be asked for");
 const _: () = assert!(MEMCACHED_VALUE_BYTES_MAX <= STRING_BYTES_MAX, "what can be sent can be stored");

@@ -213,6 +213,8 @@ impl Lane {
             LaneMessage::EverywhereAnswer { number, answer } => self.on_lane_answers(number, answer, out),
             LaneMessage::Lock { from, client, seq, ask } => self.ask_lock(now, from, (client, seq), ask, out),
             LaneMessage::ForgetLocks { from, client } => self.forget_locks_of(now, (from, client), out),
+            LaneMessage::FenceBound(bound) => self.bound_fences(bound),
+            LaneMessage::SlotFloor(floor) => self.on_slot_floor(floor),
             LaneMessage::PartReply { client, seq, shard, reply } => self.on_part(client, seq, shard, reply, out),
         }
     }
@@ -546,7 +548,7 @@ impl Lane {
 
     fn on_part(&mut self, client: ClientId, seq: u64, shard: ShardId, reply: Reply, out: &mut Outbox) {
         if client == NOBODY {
-            return self.on_meta_answer(seq, &reply);
+            return self.on_meta_answer(seq, &reply, out);
         }
         if let Some(reply) = self.gathers.on_part(self.config.routing, client, seq, shard, reply) {
             out.replies.push((client, seq, reply));

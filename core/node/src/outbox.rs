@@ -118,6 +118,10 @@ pub enum LaneMessage {
         seq: u64,
         ask: Ask,
     },
+    /// The largest fence that may have been given out.
+    FenceBound(u64),
+    /// The largest floor that forgotten locks have left in shards of the sender.
+    SlotFloor(u64),
     /// The client is gone.
     ForgetLocks {
         from: LaneId,

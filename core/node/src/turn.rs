@@ -11,6 +11,7 @@ impl Lane {
     /// The driver has no more input for now: open entries are proposed.
     pub fn on_turn_end(&mut self, now: Now, out: &mut Outbox) {
         self.look_at_memory();
+        self.look_at_fences(now, out);
         while let Some(shard) = self.dirty.pop() {
             self.begin_round(now, shard, out);
             self.evict(now, shard, out);

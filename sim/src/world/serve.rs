@@ -321,7 +321,11 @@ impl World {
                         self.let_go_in(lane, client, seq, ending);
                         Vec::new()
                     }
-                    LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } | LaneMessage::Roster(_) => Vec::new(),
+                    LaneMessage::Reply { .. }
+                    | LaneMessage::PartReply { .. }
+                    | LaneMessage::Roster(_)
+                    | LaneMessage::FenceBound(_)
+                    | LaneMessage::SlotFloor(_) => Vec::new(),
                     LaneMessage::Everywhere { .. } | LaneMessage::EverywhereAnswer { .. } => Vec::new(),
                     LaneMessage::Lock { .. } | LaneMessage::ForgetLocks { .. } => {
                         panic!("nobody_asks_for_locks_here: {message:?}")

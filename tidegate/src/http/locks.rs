@@ -1,7 +1,7 @@
 //! Locks over HTTP, in JSON: LOCK.* for those who speak no RESP, with the same meaning and the same bounds.
 //!
 //! ```text
-//! POST /v1/locks/{name}:acquire {owner, ttl_ms, wait_ms?, shared? | permits?: {count, of}, token?, id?}
+//! POST /v1/locks/{name}:acquire {owner, ttl_ms, wait_ms?, shared? | permits?: {count, of}, token?, id?, fencing?: [key]}
 //! POST /v1/locks/{name}:renew {owner, token, ttl_ms}       POST /v1/locks/{name}:release {owner, token}
 //! GET /v1/locks/{name}[?newer_than=version&wait_ms=n]      GET /v1/locks[?match=pattern&count=n]
 //! ```
@@ -286,6 +286,8 @@ struct Acquire {
     permits: Option<Permits>,
     token: Option<Number>,
     id: Option<String>,
+    #[serde(default)]
+    fencing: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -312,7 +314,7 @@ struct Release {
 
 impl Acquire {
     fn words(self, name: Vec<u8>) -> Result<Vec<Vec<u8>>, Problem> {
-        let Self { owner, ttl_ms, wait_ms, shared, permits, token, id } = self;
+        let Self { owner, ttl_ms, wait_ms, shared, permits, token, id, fencing } = self;
         if shared && permits.is_some() {
             return Err(bad("a lock is shared or has permits, not both"));
         }
@@ -335,6 +337,9 @@ impl Acquire {
         }
         if let Some(id) = id {
             option("ID", &[id]);
+        }
+        if !fencing.is_empty() {
+            option("FENCING", &fencing);
         }
         Ok(words)
     }
@@ -427,6 +432,8 @@ mod tests {
         assert_eq!(words(Verb::Acquire, body), Ok(command.to_owned()));
         let body = r#"{"owner":"o","ttl_ms":500,"permits":{"count":2,"of":3}}"#;
         assert_eq!(words(Verb::Acquire, body), Ok("LOCK.ACQUIRE l o 500 PERMITS 2 OF 3".to_owned()));
+        let body = r#"{"owner":"o","ttl_ms":500,"fencing":["a","WAIT"],"id":"r1"}"#;
+        assert_eq!(words(Verb::Acquire, body), Ok("LOCK.ACQUIRE l o 500 ID r1 FENCING a WAIT".to_owned()));
         assert_eq!(words(Verb::Renew, r#"{"owner":"o","token":7,"ttl_ms":5}"#), Ok("LOCK.RENEW l o 7 5".to_owned()));
         assert_eq!(words(Verb::Release, r#"{"owner":"o","token":"7"}"#), Ok("LOCK.RELEASE l o 7".to_owned()));
     }

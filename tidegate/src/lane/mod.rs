@@ -379,7 +379,7 @@ impl Driver {
                 }
                 Input::LockCall { caller, ask, answer } => self.call_lock(now, caller, ask, answer),
                 Input::LockCallerGone(caller) => self.forget_caller(now, caller),
-                Input::Tokens(first) => self.lane.on_tokens(first),
+                Input::Tokens(first) => self.lane.on_tokens(first, &mut self.out),
                 Input::Snapshot { shard, news } => self.lane.on_snapshot_news(now, shard, news, &mut self.out),
                 Input::BeginSnapshots => {
                     if self.lane.begin_snapshots(&mut self.out) == 0 && !self.snapshotting {

@@ -71,6 +71,8 @@ pub struct Wish {
     pub token: Option<u64>,
     /// Empty if the client gave none.
     pub id: Bytes,
+    /// Keys whose shards are to know the fence before the client does.
+    pub fencing: Vec<Bytes>,
 }
 
 /// How much of a lock is wanted.
@@ -91,8 +93,8 @@ impl Ask {
         Ok(match command.name {
             "lock.acquire" => {
                 let ttl_ms = number(args[3], "ttl_ms")?;
-                let (owner, id) = (word(2), Bytes::new());
-                let wish = Wish { owner, ttl_ms, wait_ms: 0, claim: Claim::Exclusive, token: None, id };
+                let (owner, id, fencing) = (word(2), Bytes::new(), Vec::new());
+                let wish = Wish { owner, ttl_ms, wait_ms: 0, claim: Claim::Exclusive, token: None, id, fencing };
                 Self::Acquire { name: word(1), wish: wish.with_options(&args[4..])? }
             }
             "lock.renew" => Self::Renew {
@@ -186,15 +188,23 @@ impl Wish {
                     self.id = Bytes::copy_from_slice(id);
                     rest
                 }
+                // All that follows is keys, whatever they read like.
+                ("fencing", keys @ [_, ..]) => {
+                    self.fencing = keys.iter().map(|key| Bytes::copy_from_slice(key)).collect();
+                    &[]
+                }
                 _ => return Err(refused(SPELLING)),
             };
+        }
+        if let (Claim::Permits { .. }, false) = (self.claim, self.fencing.is_empty()) {
+            return Err(refused("permits have no fence, so there is none to be installed by FENCING"));
         }
         Ok(self)
     }
 }
 
-const SPELLING: &str =
-    "the spelling is LOCK.ACQUIRE name owner ttl_ms [WAIT ms] [SHARED | PERMITS n OF m] [TOKEN t] [ID request]";
+const SPELLING: &str = "the spelling is LOCK.ACQUIRE name owner ttl_ms [WAIT ms] [SHARED | PERMITS n OF m] [TOKEN t] [ID request] \
+                        [FENCING key [key ..]]";
 
 fn permits(word: &[u8]) -> Result<u32, Refused> {
     // What is out of range the locks refuse, with the range.
@@ -242,6 +252,8 @@ mod tests {
         assert_eq!((all.wait_ms, all.token, all.id.as_ref()), (70, Some(9), &b"r7"[..]));
         assert_eq!(all.claim, Claim::Permits { count: 2, of: 3 });
         assert_eq!(wish("lock.acquire l o 5 shared").claim, Claim::Shared);
+        let fencing = wish("lock.acquire l o 5 shared fencing k1 id wait");
+        assert_eq!((fencing.fencing, fencing.wait_ms), (vec!["k1".into(), "id".into(), "wait".into()], 0));
         assert_eq!(asked("lock.list count 5 match a*"), Ok(Ask::List { pattern: Some("a*".into()), count: 5 }));
         let watched = Ask::Watch { name: "l".into(), version: 7, wait_ms: 50 };
         assert_eq!(asked("lock.watch l 7 wait 50"), Ok(watched.clone()));
@@ -257,6 +269,8 @@ mod tests {
             ("lock.acquire l o 5 shared permits 1 of 2", "the spelling is LOCK.ACQUIRE"),
             ("lock.acquire l o 5 wait", "the spelling is LOCK.ACQUIRE"),
             ("lock.acquire l o 5 permits 1 2 3", "the spelling is LOCK.ACQUIRE"),
+            ("lock.acquire l o 5 fencing", "the spelling is LOCK.ACQUIRE"),
+            ("lock.acquire l o 5 permits 1 of 2 fencing k", "permits have no fence"),
             ("lock.renew l o 1.5 5", "token is a whole number"),
             ("lock.list count 0", "COUNT is from 1 to"),
             ("lock.watch l -1", "version is a whole number"),

@@ -97,6 +97,12 @@ fn write(keyspace: &mut Keyspace, cx: &Context, voters: &Voters) {
 }
 
 impl Voters {
+    /// All tokens below this were given out to nodes, and none from here on.
+    #[must_use]
+    pub fn next_token(&self) -> u64 {
+        self.next_token
+    }
+
     fn first(roster: &Roster) -> Self {
         let voters = roster.cards().keys().copied().take(VOTER_COUNT_MAX).collect();
         Self { next_token: 1, epoch: Epoch(1), voters, before: None, ready: Vec::new() }

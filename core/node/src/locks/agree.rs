@@ -31,6 +31,7 @@ impl Lane {
             self.look_at_early(now, out);
         }
         let Some(voters) = voters else { return };
+        self.bound_fences_below(voters.next_token(), out);
         let Some(locks) = self.locks.as_deref_mut() else { return };
         if locks.epoch_told < voters.epoch {
             locks.epoch_told = voters.epoch;
@@ -93,15 +94,21 @@ impl Lane {
         }
     }
 
-    /// Asks again for tokens if that was in vain.
+    /// Regular work beside: asks again for tokens if that was in vain, and ends what takes too long.
     pub(crate) fn keep_tokens(&mut self, now: Now, out: &mut Outbox) {
         if self.locks.as_deref_mut().is_some_and(|locks| std::mem::take(&mut locks.lease_failed)) {
             self.with_plane(now, out, |plane, _| plane.on_block_failed());
         }
+        self.look_at_fences(now, out);
+        self.give_up_fences(now, out);
+        self.tell_slot_floor(out);
     }
 
     /// A block of tokens that nobody else gives out, [`LOCK_BLOCK_COUNT`] from `first` on; nothing if none could be had.
-    pub fn on_tokens(&mut self, first: Option<u64>) {
+    pub fn on_tokens(&mut self, first: Option<u64>, out: &mut Outbox) {
+        if let (None, Some(first)) = (self.config.routing.meta_shard(), first) {
+            self.bound_fences_below(first + LOCK_BLOCK_COUNT, out);
+        }
         let Some(locks) = self.locks.as_deref_mut() else { return };
         match (&mut locks.stage, first) {
             (Stage::Running(plane), Some(first)) => plane.on_block(first, LOCK_BLOCK_COUNT),
@@ -111,10 +118,12 @@ impl Lane {
     }
 
     /// The meta shard has answered something that no client has asked.
-    pub(crate) fn on_meta_answer(&mut self, seq: u64, reply: &Reply) {
-        if seq == LEASE {
+    pub(crate) fn on_meta_answer(&mut self, seq: u64, reply: &Reply, out: &mut Outbox) {
+        match seq {
             // A block whose answer is lost is lost; there are enough.
-            self.on_tokens(if let Reply::Int(first) = reply { Some(first.unsigned_abs()) } else { None });
+            LEASE => self.on_tokens(if let Reply::Int(first) = reply { Some(first.unsigned_abs()) } else { None }, out),
+            READY => {}
+            fence => self.on_fence_answer(fence, reply),
         }
     }
 

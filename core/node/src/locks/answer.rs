@@ -29,7 +29,7 @@ pub(super) fn command(ask: Ask) -> Asked {
 }
 
 fn acquire(wish: Wish) -> Acquire {
-    let Wish { owner, ttl_ms, wait_ms, claim, token, id } = wish;
+    let Wish { owner, ttl_ms, wait_ms, claim, token, id, fencing: _ } = wish;
     let claim = match claim {
         locks::Claim::Exclusive => Claim::Exclusive,
         locks::Claim::Shared => Claim::Shared,

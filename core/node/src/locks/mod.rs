@@ -9,6 +9,7 @@
 
 mod agree;
 mod answer;
+mod fencing;
 mod watch;
 
 use crate::lane::Lane;
@@ -18,10 +19,11 @@ use crate::waiting::Ending;
 use base::record::{Record, RecoveredRegisters};
 use base::{ClientId, Epoch, Index, Instant, LaneId, NodeId};
 use bytes::Bytes;
-use consensus::lock::{self, Outcome, Plane, Waiter};
+use consensus::lock::{self, Command, Outcome, Plane, Waiter};
 use consensus::register::{Parcel, Table};
 use data::command::locks::Ask;
 use data::{Refused, Reply};
+use fencing::{Fences, Fencing};
 use std::collections::BTreeMap;
 use watch::Watches;
 
@@ -48,6 +50,7 @@ pub(crate) struct Locks {
     counts: LockCounts,
     /// The newest epoch that the plane was told of.
     epoch_told: Epoch,
+    fences: Fences,
     /// The last question for tokens came to nothing.
     lease_failed: bool,
     /// The meta shard isn't told again before this that the node votes.
@@ -76,8 +79,13 @@ struct Call {
     seq: u64,
     /// By which the plane knows it.
     number: u64,
+    /// The lock that it is about, and who wants it.
+    name: Bytes,
+    owner: Bytes,
     /// Its client needs it done, or not at all.
     cancels: bool,
+    /// It wants its fence installed.
+    fencing: Option<Box<Fencing>>,
     /// While it waits for the plane to begin: since when, and for what.
     early: Option<(Instant, Ask)>,
 }
@@ -121,6 +129,8 @@ pub struct LockCounts {
     pub read_only: u64,
     /// Records given to the log.
     pub records: u64,
+    /// Grants that were told when their fences stood in the shards of the keys that were named.
+    pub fenced: u64,
     /// Bytes of the table when it was last said again.
     pub table_bytes: u64,
 }
@@ -150,6 +160,7 @@ impl Lane {
             rewrite: None,
             counts: LockCounts::default(),
             epoch_told: Epoch(0),
+            fences: Fences::default(),
             lease_failed: false,
             ready_at: now.boot,
             watches: Watches::default(),
@@ -288,9 +299,15 @@ impl Lane {
         };
         locks.last += 1;
         let waiter = Waiter(locks.last);
+        let (mut name, mut owner, mut fencing) = (Bytes::new(), Bytes::new(), None);
         let cancels = matches!(ask, Ask::Acquire { .. });
+        if let Ask::Acquire { name: lock, wish } = &ask {
+            (name, owner) = (lock.clone(), wish.owner.clone());
+            fencing = Fencing::of(&wish.fencing, self.config.routing);
+        }
         locks.by_client.insert((lane, client, seq), waiter);
-        locks.calls.insert(waiter, Call { lane, client, seq, number: 0, cancels, early: Some((now.boot, ask)) });
+        let early = Some((now.boot, ask));
+        locks.calls.insert(waiter, Call { lane, client, seq, number: 0, name, owner, cancels, fencing, early });
         if let Stage::Running(_) = locks.stage {
             self.begin_call(now, waiter, out);
         }
@@ -376,6 +393,13 @@ impl Lane {
 
     /// What a call that is forgotten takes is given back; what it gives back stays given back.
     fn cancel(&mut self, now: Now, call: &Call, out: &mut Outbox) {
+        if let Some(token) = call.fencing.as_ref().and_then(|fencing| fencing.untold()) {
+            let name = call.name.clone();
+            let command = Command::GiveBack { token };
+            return self.with_plane(now, out, |plane, effects| {
+                plane.on_request(now.boot, Waiter(NOBODYS), name, command, effects);
+            });
+        }
         if call.cancels && call.early.is_none() {
             let number = call.number;
             self.with_plane(now, out, |plane, effects| plane.on_cancel(now.boot, number, effects));
@@ -403,6 +427,28 @@ impl Lane {
         self.settle_locks(now, out);
     }
 
+    fn on_outcome(&mut self, now: Now, waiter: Waiter, outcome: Outcome, out: &mut Outbox) {
+        let Some(locks) = self.locks.as_deref_mut() else { return };
+        let Some(call) = locks.calls.get_mut(&waiter) else { return };
+        if !call.is_fenced() {
+            locks.counts.note_outcome(&outcome);
+        }
+        if let Outcome::Granted { fence, .. } = &outcome
+            && call.cancels
+            && locks.fences.is_low(*fence)
+        {
+            call.fencing.get_or_insert_default();
+        }
+        let reply = if call.fencing.is_none() {
+            Some(answer::reply(outcome))
+        } else {
+            self.fence_outcome(now, waiter, outcome, out)
+        };
+        if let Some(reply) = reply {
+            self.end_call(waiter, reply, out);
+        }
+    }
+
     /// Carries out what the plane asks for.
     fn settle_locks(&mut self, now: Now, out: &mut Outbox) {
         let Some(locks) = self.locks.as_deref_mut() else { return };
@@ -421,11 +467,8 @@ impl Lane {
         }
         let wants_block = std::mem::take(&mut locks.out.wants_block);
         for (waiter, outcome) in std::mem::take(&mut locks.out.replies) {
-            if let Some(locks) = self.locks.as_deref_mut() {
-                locks.counts.note_outcome(&outcome);
-            }
             if !self.on_watch_look(now, waiter, &outcome, out) {
-                self.end_call(waiter, answer::reply(outcome), out);
+                self.on_outcome(now, waiter, outcome, out);
             }
         }
         self.on_lock_notices(now, out);
@@ -434,6 +477,9 @@ impl Lane {
         }
     }
 }
+
+/// No call has this number: nobody waits for its answer.
+const NOBODYS: u64 = 0;
 
 /// The lane that the links end at.
 pub(crate) const LOCKS_LANE: LaneId = LaneId(0);
