@@ -61,6 +61,11 @@ pub fn told(shared: &Shared) -> (Vec<Told>, Vec<Told>) {
         Told("tidegate_locks_votes", counts.votes, "One if this node votes on locks."),
         Told("tidegate_locks_registers", counts.registers, "Lock names that this node's voter keeps."),
         Told("tidegate_locks_homes", counts.homes, "Lock names that are at home here."),
+        Told(
+            "tidegate_locks_holders",
+            counts.holders,
+            "Grants that this node's voter knows, those among them that are over and that nobody has taken since.",
+        ),
         Told("tidegate_locks_waiting", counts.waiting, "Calls about locks of this node's clients that are unanswered."),
         Told("tidegate_locks_table_bytes", counts.table_bytes, "All registers, when they were last written again."),
     ];
@@ -85,6 +90,11 @@ pub fn told(shared: &Shared) -> (Vec<Told>, Vec<Told>) {
             "Calls that went to a second home, for the first was silent or lost.",
         ),
         Told("tidegate_locks_ballots_lost_total", counts.ballots_lost, "Proposals that met a higher ballot."),
+        Told(
+            "tidegate_locks_rescans_total",
+            counts.rescans,
+            "Epochs that this node has entered by reading the former one from its voters.",
+        ),
         Told("tidegate_locks_given_back_total", counts.given_back, "Grants that nobody waited for any more."),
         Told(
             "tidegate_locks_changes_one_round_total",

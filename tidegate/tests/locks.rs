@@ -364,6 +364,7 @@ fn a_replaced_node_gives_its_vote_to_the_one_that_takes_its_place() {
     let mut newcomer = cluster.client(fresh);
     await_number(&mut newcomer, "locks", "locks_votes", |votes| votes == 1);
     assert_eq!(number(&mut newcomer, "locks", "locks_epoch"), 2);
+    await_number(&mut newcomer, "locks", "locks_rescans", |rescans| rescans == 1);
     // From here on the newcomer's vote is needed.
     cluster.kill(1);
     let (other, ..) = acquire_at_last(&mut newcomer, "m", "a", 60_000);

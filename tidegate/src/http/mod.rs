@@ -6,7 +6,7 @@
 //! many is closed at once. hyper does the protocol, on a tokio runtime of this one thread.
 
 mod locks;
-mod spelling;
+pub mod spelling;
 mod told;
 mod visit;
 
