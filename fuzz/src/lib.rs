@@ -5,6 +5,7 @@
 
 pub mod disk;
 pub mod lane;
+pub mod locks;
 pub mod memcached;
 pub mod peer;
 pub mod restore;
@@ -21,7 +22,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "resp", run: targets::resp, valid: targets::valid_resp },
     Target { name: "memcached", run: memcached::memcached, valid: memcached::valid_memcached },
     Target { name: "entry", run: targets::entry, valid: targets::valid_entry },
@@ -29,6 +30,8 @@ pub const TARGETS: [Target; 10] = [
     Target { name: "snapshot_file", run: targets::snapshot_file, valid: targets::valid_snapshot_file },
     Target { name: "peer", run: peer::peer, valid: peer::valid_peer },
     Target { name: "lane", run: lane::lane, valid: lane::valid_lane },
+    Target { name: "locks", run: locks::locks, valid: locks::valid_locks },
+    Target { name: "registers", run: locks::registers, valid: locks::valid_registers },
     Target { name: "log", run: targets::log, valid: targets::valid_log },
     Target { name: "placement", run: targets::placement, valid: targets::valid_placement },
     Target { name: "restore", run: restore::restore, valid: restore::valid_restore },

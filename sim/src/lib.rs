@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod disk;
 pub mod group;
 pub mod hunt;
+pub mod locks;
 pub mod oracle;
 pub mod script;
 pub mod tally;

@@ -2,7 +2,7 @@
 
 use sim::hunt::hunt;
 use sim::tally::{self, Tally};
-use sim::{cluster, group, world};
+use sim::{cluster, group, locks, world};
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -10,10 +10,11 @@ usage: sim [WORLD] --seed N                    replay one run; a broken invarian
        sim [WORLD] --seeds A..B [--threads N]  many runs, then a table of what happened
 worlds:  node     one node: real lanes, storage and sessions over a faulty disk, against a model (the default)
          group    replicas of one shard: the real Raft core over a faulty network, disks and clocks
+         locks    registers and locks: the real planes over a faulty network, disks and clocks, with clients that hold, pause and vanish
          cluster  whole nodes: real lanes, storage and peer messages over faulty links, disks and clocks; histories checked
 options: --commands N (2000)  node, cluster (500): commands that take effect or are answered in a run
          --crashes N (5)      node: crashes in a run
-         --steps N (10000)    group: inputs to replicas in a run";
+         --steps N (10000)    group, locks: inputs to replicas or planes in a run";
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
 enum Kind {
     Node(world::Effort),
     Group(group::Effort),
+    Locks(locks::Effort),
     Cluster(cluster::Effort),
 }
 
@@ -38,6 +40,7 @@ impl Kind {
         match self {
             Self::Node(effort) => world::World::run(seed, effort),
             Self::Group(effort) => group::World::run(seed, effort),
+            Self::Locks(effort) => locks::World::run(seed, effort),
             Self::Cluster(effort) => cluster::World::run(seed, effort),
         }
     }
@@ -48,6 +51,7 @@ impl Kind {
             ("--commands", Self::Node(effort)) => effort.commands = value,
             ("--crashes", Self::Node(effort)) => effort.crashes = value,
             ("--steps", Self::Group(effort)) => effort.steps = value,
+            ("--steps", Self::Locks(effort)) => effort.steps = value,
             ("--commands", Self::Cluster(effort)) => effort.commands = value,
             _ => return Err(format!("this world has no option {option}")),
         }
@@ -58,6 +62,7 @@ impl Kind {
         match self {
             Self::Node(_) => tally::OF_A_NODE,
             Self::Group(_) => group::REQUIRED,
+            Self::Locks(_) => locks::REQUIRED,
             Self::Cluster(_) => cluster::REQUIRED,
         }
     }
@@ -68,6 +73,7 @@ const NODE: Kind = Kind::Node(world::Effort { commands: 2000, crashes: 5 });
 fn run(args: &[String]) -> Result<ExitCode, String> {
     let (mut kind, options) = match args.first().map(String::as_str) {
         Some("cluster") => (Kind::Cluster(cluster::Effort { commands: 500 }), &args[1..]),
+        Some("locks") => (Kind::Locks(locks::Effort { steps: 10_000 }), &args[1..]),
         Some("group") => (Kind::Group(group::Effort { steps: 10_000 }), &args[1..]),
         Some("node") => (NODE, &args[1..]),
         _ => (NODE, args),

@@ -28,6 +28,8 @@ pub enum Mutation {
     ReclaimBeforeMarks,
     /// A gap left by unfinished removals is taken for loss.
     GapTakenForLoss,
+    /// Segments go although nothing says again what they hold of registers.
+    RegistersLetGo,
     /// A record that was moved forward drops newer ones.
     RewrittenRecordTruncates,
     /// A torn tail stops the node.
@@ -128,11 +130,51 @@ pub enum Mutation {
     LostDiskKeepsName,
     /// A voter that has gone on to another term still answers its former leader's heartbeats (R14).
     LeaseAcrossVote,
+    /// A register's voter answers before its promise or acceptance is durable (hazard 9).
+    AnswerBeforeDurable,
+    /// A read tells what isn't durable.
+    ReadBeforeDurable,
+    /// A voter accepts what is below its promise.
+    AcceptBelowPromise,
+    /// A restarted voter takes every holder for expired (hazard 9).
+    TimersForgottenAtStart,
+    /// Any acceptance starts a holder's time again (hazard 21).
+    PollingProlongs,
+    /// A renewal keeps its number, so voters go on counting (hazard 21).
+    RenewalUncounted,
+    /// A proposer's ballots of one life are those of its next (hazard 13).
+    IncarnationStands,
+    /// A proposer goes on with its cached state after a refusal (hazard 13).
+    CacheKeptOnRefusal,
+    /// A lock is taken from an expired holder with a cached ballot (hazard 20).
+    StealByCachedBallot,
+    /// A lock is taken from a holder whom no quorum found expired (hazard 20).
+    StealByOneVerdict,
+    /// A refusal is told from what was cached (hazard 11).
+    RefusalUnconfirmed,
+    /// What a majority has from a former epoch counts as chosen (hazard 17).
+    OldEpochCountsAsChosen,
+    /// Voters of a former epoch go on while their registers are taken over (hazard 17).
+    ScanWithoutSeal,
+    /// A new voter takes over from one of the former voters (hazard 18).
+    RescanOfOne,
+    /// Messages of another epoch count (hazard 17).
+    EpochIgnored,
+    /// A sweep leaves the floors behind (hazard 3).
+    SweepForgetsFloors,
+    /// A register is swept whose state is perhaps not chosen (hazard 16).
+    SweepUnchosen,
+    /// An owner renews and releases by its name alone (hazard 5).
+    LockTokenIgnored,
+    /// A request that comes again is another (hazard 4).
+    LockRetryForgotten,
+    /// An owner's name alone gives it the grant that it holds already (hazard 22).
+    LockTwinInherits,
 }
 
 impl Mutation {
     /// Rules that one node keeps alone.
-    pub const OF_A_NODE: [Self; 41] = [
+    pub const OF_A_NODE: [Self; 42] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -144,6 +186,7 @@ impl Mutation {
         Self::SyncErrorIgnored,
         Self::ReclaimBeforeMarks,
         Self::GapTakenForLoss,
+        Self::RegistersLetGo,
         Self::RewrittenRecordTruncates,
         Self::TornTailTakenForRot,
         Self::RotTakenForTornTail,
@@ -195,6 +238,29 @@ impl Mutation {
         Self::LeaseAcrossVote,
         Self::NowReadBeforeInput,
         Self::LostDiskKeepsName,
+    ];
+    /// Rules of registers and locks.
+    pub const OF_LOCKS: [Self; 20] = [
+        Self::AnswerBeforeDurable,
+        Self::ReadBeforeDurable,
+        Self::AcceptBelowPromise,
+        Self::TimersForgottenAtStart,
+        Self::PollingProlongs,
+        Self::RenewalUncounted,
+        Self::IncarnationStands,
+        Self::CacheKeptOnRefusal,
+        Self::StealByCachedBallot,
+        Self::StealByOneVerdict,
+        Self::RefusalUnconfirmed,
+        Self::OldEpochCountsAsChosen,
+        Self::ScanWithoutSeal,
+        Self::RescanOfOne,
+        Self::EpochIgnored,
+        Self::SweepForgetsFloors,
+        Self::SweepUnchosen,
+        Self::LockTokenIgnored,
+        Self::LockRetryForgotten,
+        Self::LockTwinInherits,
     ];
 }
 

@@ -1,9 +1,12 @@
 //! How replicas agree. Payloads are opaque: nothing here knows what a key is.
 //!
-//! [`raft`] orders the log entries of a shard. Inputs are calls, effects are values: a [`Write`] names what must be
+//! [`raft`] orders the log entries of a shard; [`register`] holds values that change by the votes of nodes, without a leader, and
+//! [`lock`] is what they are for. Inputs are calls, effects are values: a [`Write`] names what must be
 //! durable and carries the messages that may leave once it is, so persist-before-send can't be forgotten.
 
+pub mod lock;
 pub mod raft;
+pub mod register;
 
 use base::record::Record;
 use base::{NodeId, ShardId};

@@ -165,7 +165,7 @@ pub fn is_scripted(command: &Command, args: &[&[u8]]) -> bool {
         Run::Script(_) => true,
         Run::Scatter(scatter) => scatter.is_of_scripts() && need(scatter, args) == Need::Compiler,
         Run::Prefix(_) => prefix::parse(args).is_ok_and(|call| matches!(call.command.run, Run::Script(_))),
-        Run::Read(_) | Run::Write(_) | Run::Session | Run::Node | Run::Everywhere => false,
+        Run::Read(_) | Run::Write(_) | Run::Session | Run::Node | Run::Everywhere | Run::Lock => false,
     }
 }
 

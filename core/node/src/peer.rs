@@ -10,9 +10,10 @@ use crate::wait::PeerWait;
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{QUEUED_COMMANDS_MAX, SNAPSHOT_PIECE_BYTES_MAX};
 use base::record::SnapshotMark;
-use base::{ClientId, Index, LaneId, ShardId, Term};
+use base::{ClientId, Index, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
 use consensus::raft::Message;
+use consensus::register::Parcel;
 use data::Reply;
 use data::command::prefix;
 use data::command::pubsub::Everywhere;
@@ -87,6 +88,8 @@ pub enum PeerMessage {
         number: u64,
         answer: Reply,
     },
+    /// About a lock. Both ends know by the link who they are: as decoded it names neither.
+    Register(Parcel),
 }
 
 /// Who waits for an answer, on the node that asks.
@@ -154,6 +157,7 @@ const EVERYWHERE_ANSWER: u8 = 11;
 const ASK_WAIT: u8 = 20;
 const LET_GO: u8 = 21;
 const SETTLED: u8 = 22;
+const REGISTER: u8 = 30;
 
 impl PeerMessage {
     /// The shard that it is about.
@@ -169,7 +173,9 @@ impl PeerMessage {
             | Self::SnapshotPiece { shard, .. }
             | Self::SnapshotTaken { shard, .. } => *shard,
             // It is about the node.
-            Self::Time { .. } | Self::Everywhere { .. } | Self::EverywhereAnswer { .. } => ShardId(0),
+            Self::Time { .. } | Self::Everywhere { .. } | Self::EverywhereAnswer { .. } | Self::Register(_) => {
+                ShardId(0)
+            }
         }
     }
 
@@ -232,6 +238,10 @@ impl PeerMessage {
                 put_varint(out, *number);
                 answer.encode(out);
             }
+            Self::Register(parcel) => {
+                head(out, REGISTER, ShardId(0));
+                parcel.encode(out);
+            }
         }
     }
 
@@ -290,6 +300,7 @@ impl PeerMessage {
             EVERYWHERE_ANSWER => {
                 Self::EverywhereAnswer { number: reader.varint()?, answer: Reply::decode(reader, frame)? }
             }
+            REGISTER => Self::Register(Parcel::decode(reader, NodeId(0), NodeId(0))?),
             other => return Err(DecodeError::Unknown(u64::from(other))),
         })
     }
@@ -393,6 +404,11 @@ mod tests {
         PeerMessage::Everywhere { number: 300, what }
     }
 
+    fn about_a_register() -> PeerMessage {
+        let message = consensus::register::Message::Read { name: Bytes::from_static(b"lock"), serial: 1 << 33 };
+        PeerMessage::Register(Parcel { from: NodeId(0), to: NodeId(0), epoch: base::Epoch(3), message })
+    }
+
     fn all() -> Vec<PeerMessage> {
         let (shard, term) = (ShardId(3), Term(9));
         let asker = Asker { lane: LaneId(1), client: ClientId(1 << 30), seq: 77, part: true };
@@ -459,6 +475,7 @@ mod tests {
             everywhere(Everywhere::Listeners { topic: Topic::Channel, channels: vec![Bytes::from_static(b"a"); 3] }),
             everywhere(Everywhere::Patterns),
             PeerMessage::EverywhereAnswer { number: 300, answer: Reply::Int(7) },
+            about_a_register(),
         ]
     }
 

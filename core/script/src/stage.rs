@@ -101,7 +101,7 @@ impl Stage {
                 "ERR '{}' can't be called from a script: put it before EVAL or FCALL, and it stands for the whole script",
                 row.name
             )),
-            Run::Node | Run::Everywhere | Run::Script(_) => {
+            Run::Node | Run::Everywhere | Run::Lock | Run::Script(_) => {
                 Called::Refused(format!("ERR '{}' can't be called from a script here", row.name))
             }
         }

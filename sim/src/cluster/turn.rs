@@ -175,7 +175,7 @@ impl World {
                 }
                 Event::ClockOff { behind_ms: 0 } => self.count("clock: known to be right again"),
                 Event::ClockOff { .. } => self.count("clock: known to be wrong"),
-                Event::Ready { .. } | Event::Regrouped { .. } | Event::Evicted { .. } => {}
+                Event::Ready { .. } | Event::Regrouped { .. } | Event::Evicted { .. } | Event::LocksReady { .. } => {}
                 Event::BadEntry { shard, index } => panic!("entries_can_be_read: {index} of {shard} on {node}"),
             }
         }

@@ -8,7 +8,7 @@ mod checks;
 pub mod disk;
 mod faults;
 mod machine;
-mod network;
+pub(crate) mod network;
 mod step;
 
 use crate::tally::Tally;
@@ -90,11 +90,11 @@ struct Shipment {
 }
 
 const SHARD: ShardId = ShardId(0);
-const MS: u64 = 1_000_000;
+pub(crate) const MS: u64 = 1_000_000;
 /// True time in which a healed group must make progress.
 const HEALING_NS: u64 = 20_000 * MS;
 
-fn one_of<T: Copy, const N: usize>(rng: &mut Rng, of: [T; N]) -> T {
+pub(crate) fn one_of<T: Copy, const N: usize>(rng: &mut Rng, of: [T; N]) -> T {
     of[usize::try_from(rng.below(N as u64)).expect("an index of an array")]
 }
 

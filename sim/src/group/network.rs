@@ -1,12 +1,12 @@
 //! The links between machines: slow, lossy, cut in one direction or both.
 
-use super::MS;
+use crate::group::MS;
 use base::NodeId;
 use base::rng::Rng;
 use std::collections::BTreeSet;
 
 #[derive(Debug)]
-pub(super) struct Network {
+pub(crate) struct Network {
     delay_ns_max: u64,
     lost_one_in: u64,
     doubled_one_in: u64,
@@ -16,7 +16,7 @@ pub(super) struct Network {
 
 /// What becomes of a message: how long each of its copies takes.
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Lost,
     Cut,
     After(u64),
@@ -25,10 +25,10 @@ pub(super) enum Fate {
 }
 
 impl Network {
-    pub(super) fn new(rng: &mut Rng) -> Self {
-        let rare = |rng: &mut Rng| super::one_of(rng, [20, 200, u64::MAX]);
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let rare = |rng: &mut Rng| crate::group::one_of(rng, [20, 200, u64::MAX]);
         Self {
-            delay_ns_max: super::one_of(rng, [MS / 5, 2 * MS, 20 * MS]),
+            delay_ns_max: crate::group::one_of(rng, [MS / 5, 2 * MS, 20 * MS]),
             lost_one_in: rare(rng),
             doubled_one_in: rare(rng),
             late_one_in: rare(rng),
@@ -36,7 +36,7 @@ impl Network {
         }
     }
 
-    pub(super) fn send(&self, rng: &mut Rng, from: NodeId, to: NodeId) -> Fate {
+    pub(crate) fn send(&self, rng: &mut Rng, from: NodeId, to: NodeId) -> Fate {
         let one_in = |rng: &mut Rng, n: u64| n != u64::MAX && rng.one_in(n);
         if self.cut.contains(&(from, to)) {
             return Fate::Cut;
@@ -56,7 +56,7 @@ impl Network {
     }
 
     /// Cuts everything between one side and the others.
-    pub(super) fn part(&mut self, side: &BTreeSet<NodeId>, all: &[NodeId]) {
+    pub(crate) fn part(&mut self, side: &BTreeSet<NodeId>, all: &[NodeId]) {
         for a in all {
             for b in all {
                 if side.contains(a) != side.contains(b) {
@@ -66,16 +66,16 @@ impl Network {
         }
     }
 
-    pub(super) fn cut_one_way(&mut self, from: NodeId, to: NodeId) {
+    pub(crate) fn cut_one_way(&mut self, from: NodeId, to: NodeId) {
         self.cut.insert((from, to));
     }
 
-    pub(super) fn mend(&mut self) {
+    pub(crate) fn mend(&mut self) {
         self.cut.clear();
     }
 
     /// Nothing is lost or late any more.
-    pub(super) fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         self.mend();
         *self = Self {
             delay_ns_max: 2 * MS,

@@ -1,0 +1,219 @@
+//! What goes wrong around a lock: stopped homes, clients that are gone, forged messages, arguments out of their bounds.
+
+use super::support::{Cluster, acquire, token};
+use super::{owner, renew, waits};
+use crate::lock::decide::Tried;
+use crate::lock::line::{Basis, Line, Op, Place};
+use crate::lock::tokens::Tokens;
+use crate::lock::{Acquire, Claim, Command, Event, Holder, Invalid, Lock, Outcome, PeerMisbehaved};
+use crate::register::{Asker, Ballot, Message, Parcel};
+use base::{Epoch, Instant, NodeId};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A name whose home is this node.
+fn name_at_home(cluster: &Cluster, node: u64) -> &'static str {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let home = |name: &&&str| cluster.view.homes(name.as_bytes()).next() == Some(NodeId(node));
+    names.iter().find(home).expect("ten names have homes everywhere")
+}
+
+#[test]
+fn a_stopped_home_costs_each_node_one_hedge() {
+    let mut cluster = Cluster::new(3);
+    let name = name_at_home(&cluster, 1);
+    let held = token(&cluster.acquire(2, name, "x"));
+    cluster.stopped.insert(NodeId(1));
+    let waiter = cluster.ask(2, name, renew("x", held));
+    cluster.pass(19);
+    assert_eq!(cluster.answer(waiter), None);
+    cluster.pass(6);
+    assert_eq!(cluster.answer(waiter), Some(Outcome::Renewed { remaining_ms: 1000 }));
+    assert_eq!(cluster.release(2, name, "x", held), Outcome::Released, "the next request doesn't ask it");
+    cluster.stopped.clear();
+    cluster.pass(20);
+    // What the first home has cached is out of date: its ballot is lost once.
+    let waiter = cluster.ask(2, name, Command::Acquire(acquire("x", 1000)));
+    cluster.pass(5);
+    let held = token(&cluster.answer(waiter).expect("the second ballot is not lost"));
+    assert_eq!(cluster.count(Event::BallotLost), 1);
+    cluster.events.clear();
+    cluster.pass(30);
+    assert_eq!(cluster.release(3, name, "x", held), Outcome::Released);
+    assert_eq!(cluster.count(Event::Hedged), 0, "it is asked again when it is heard");
+}
+
+#[test]
+fn a_lost_link_costs_nothing() {
+    let mut cluster = Cluster::new(3);
+    let name = name_at_home(&cluster, 1);
+    cluster.stopped.insert(NodeId(1));
+    let waiter = cluster.ask(2, name, Command::Acquire(acquire("x", 1000)));
+    for node in [2, 3] {
+        cluster.input(NodeId(node), |plane, now, out| plane.on_peer_lost(now, NodeId(1), out));
+    }
+    cluster.run();
+    token(&cluster.answer(waiter).expect("the next home is asked at once"));
+    token(&cluster.acquire(3, name_at_home(&cluster, 3), "x"));
+}
+
+#[test]
+fn what_nobody_waits_for_is_given_back() {
+    let mut cluster = Cluster::new(3);
+    let name = name_at_home(&cluster, 1);
+    for asker in [1, 2] {
+        // It is on its way when its client goes.
+        let mut number = 0;
+        cluster.input(NodeId(asker), |plane, now, out| {
+            let command = Command::Acquire(acquire("gone", 60_000));
+            number = plane.on_request(now, crate::lock::Waiter(900), Bytes::from_static(name.as_bytes()), command, out);
+        });
+        cluster.input(NodeId(asker), |plane, now, out| plane.on_cancel(now, number, out));
+        cluster.run();
+        let held = token(&cluster.acquire(3, name, "next"));
+        assert_eq!(cluster.release(3, name, "next", held), Outcome::Released);
+    }
+    assert_eq!(cluster.replies, []);
+}
+
+#[test]
+fn a_waiter_that_is_gone_is_passed_over() {
+    let mut cluster = Cluster::new(3);
+    let held = token(&cluster.acquire(1, "a", "x"));
+    let mut number = 0;
+    cluster.input(NodeId(2), |plane, now, out| {
+        number = plane.on_request(now, crate::lock::Waiter(900), owner("a"), waits("gone", 9000), out);
+    });
+    cluster.run();
+    let next = cluster.ask(3, "a", waits("next", 9000));
+    cluster.input(NodeId(2), |plane, now, out| plane.on_cancel(now, number, out));
+    cluster.run();
+    assert_eq!(cluster.release(1, "a", "x", held), Outcome::Released);
+    token(&cluster.answer(next).expect("it is its turn"));
+}
+
+#[test]
+fn a_lease_that_was_waited_for_lasts_from_its_grant() {
+    let mut cluster = Cluster::new(3);
+    let held = token(&cluster.acquire(1, "a", "x"));
+    let waiter = cluster.ask(2, "a", waits("y", 9000));
+    for _ in 0..4 {
+        cluster.pass(700);
+        cluster.call(1, "a", renew("x", held));
+    }
+    cluster.release(1, "a", "x", held);
+    let second = token(&cluster.answer(waiter).expect("it is its turn"));
+    cluster.pass(990);
+    assert_eq!(cluster.acquire(3, "a", "z"), Outcome::Refused);
+    assert_eq!(cluster.call(2, "a", renew("y", second)), Outcome::Renewed { remaining_ms: 1000 });
+}
+
+#[test]
+fn arguments_out_of_their_bounds_are_refused() {
+    let mut cluster = Cluster::new(1);
+    let long = |len: usize| Bytes::from(vec![b'x'; len]);
+    let with = |change: fn(&mut Acquire)| {
+        let mut asked = acquire("x", 1000);
+        change(&mut asked);
+        Command::Acquire(asked)
+    };
+    let cases = [
+        (with(|asked| asked.owner = Bytes::new()), Invalid::OwnerEmpty),
+        (with(|asked| asked.owner = Bytes::from(vec![0; 257])), Invalid::OwnerTooLong),
+        (with(|asked| asked.id = Bytes::from(vec![0; 65])), Invalid::IdTooLong),
+        (with(|asked| asked.ttl_ms = 0), Invalid::TtlOutOfRange),
+        (with(|asked| asked.ttl_ms = u64::MAX), Invalid::TtlOutOfRange),
+        (with(|asked| asked.wait_ms = u64::MAX), Invalid::WaitTooLong),
+        (with(|asked| asked.claim = Claim::Permits { count: 0, of: 3 }), Invalid::PermitsOutOfRange),
+        (with(|asked| asked.claim = Claim::Permits { count: 4, of: 3 }), Invalid::PermitsOutOfRange),
+        (Command::Renew { owner: owner("x"), token: 1, ttl_ms: 0 }, Invalid::TtlOutOfRange),
+        (Command::Release { owner: long(300), token: 1 }, Invalid::OwnerTooLong),
+    ];
+    for (command, invalid) in cases {
+        assert_eq!(cluster.call(1, "a", command), Outcome::Invalid(invalid), "{invalid}");
+    }
+    assert_eq!(cluster.call(1, "", Command::Info), Outcome::Invalid(Invalid::NameEmpty));
+    assert_eq!(Command::Info.check(&long(513)), Err(Invalid::NameTooLong));
+}
+
+#[test]
+fn forged_messages_are_refused() {
+    let mut cluster = Cluster::new(3);
+    let held = token(&cluster.acquire(1, "a", "x"));
+    let judge = |cluster: &Cluster, message| {
+        let parcel = Parcel { from: NodeId(2), to: NodeId(3), epoch: Epoch(1), message };
+        cluster.nodes[&NodeId(3)].plane.judge(&parcel)
+    };
+    let name = owner("a");
+    let own = Ballot { epoch: Epoch(1), counter: 9, node: NodeId(2), incarnation: 1 };
+    let prepare = |ballot| Message::Prepare { name: owner("a"), ballot };
+    assert_eq!(judge(&cluster, prepare(own)), Ok(()));
+    let foreign = Ballot { node: NodeId(1), ..own };
+    assert_eq!(judge(&cluster, prepare(foreign)), Err(PeerMisbehaved::ForeignBallot));
+    let huge = Ballot { counter: 1 << 47, ..own };
+    assert_eq!(judge(&cluster, prepare(huge)), Err(PeerMisbehaved::BallotLeaps(huge)));
+    let refused = Message::Refused { name: name.clone(), ballot: own, promised: huge };
+    assert_eq!(judge(&cluster, refused), Err(PeerMisbehaved::BallotLeaps(huge)));
+    assert_eq!(judge(&cluster, Message::Rescanned { epoch: Epoch(1) }), Err(PeerMisbehaved::NotForOthers));
+    let asker = Asker { node: NodeId(2), incarnation: 1, number: 1 };
+    let ask = |asker, token| Message::Ask {
+        asker,
+        name: owner("a"),
+        command: Command::Renew { owner: owner("x"), token, ttl_ms: 0 },
+    };
+    assert_eq!(judge(&cluster, ask(asker, held)), Err(PeerMisbehaved::BadRequest));
+    // A second value under the ballot by which something was accepted.
+    let accept =
+        |version| Message::Accept { name: owner("a"), ballot: own, lock: Arc::new(Lock { version, ..Lock::fresh(9) }) };
+    let parcel = Parcel { from: NodeId(2), to: NodeId(3), epoch: Epoch(1), message: accept(10) };
+    cluster.input(NodeId(3), |plane, now, out| plane.on_message(now, parcel, out));
+    assert_eq!(judge(&cluster, accept(10)), Ok(()));
+    assert_eq!(judge(&cluster, accept(11)), Err(PeerMisbehaved::TwoValues(own)));
+}
+
+#[test]
+fn a_fence_is_raised_for_its_holder_alone_and_never_goes_back() {
+    let mut cluster = Cluster::new(3);
+    let raise = |name: &'static str, token, above| Command::Raise { owner: owner(name), token, above };
+    let held = token(&cluster.acquire(1, "a", "x"));
+    assert_eq!(cluster.call(2, "a", raise("y", held, 700)), Outcome::Lost);
+    assert_eq!(cluster.call(2, "a", raise("x", held + 1, 700)), Outcome::Lost);
+    for (above, fence) in [(700, 701), (700, 701), (9, 701), (u64::MAX >> 2, (1 << 47) + 1)] {
+        let raised = cluster.call(3, "a", raise("x", held, above));
+        assert_eq!(raised, Outcome::Granted { token: held, fence, remaining_ms: 1000 });
+    }
+    assert_eq!(cluster.release(1, "a", "x", held), Outcome::Released, "its token stays");
+    let Outcome::Granted { token, fence, .. } = cluster.acquire(2, "a", "y") else { panic!("it is free") };
+    assert!(fence > (1 << 47) + 1 && token >= fence);
+    assert_eq!(cluster.call(2, "a", raise("x", held, 1)), Outcome::Lost);
+}
+
+#[test]
+fn who_renews_in_a_round_is_not_stolen_from_in_it() {
+    let holder = Holder { owner: owner("x"), token: 5, renewal: 0, ttl_ms: 50, weight: 1, ids: vec![owner("id")] };
+    let lock = Lock { holders: vec![holder], ..Lock::fresh(5) };
+    let again = Command::Acquire(Acquire { id: owner("id"), ..acquire("x", 50) });
+    for keeps in [again, renew("x", 5)] {
+        let mut line = Line::default();
+        for command in [keeps, Command::Acquire(acquire("y", 50))] {
+            let asker = Asker { node: NodeId(1), incarnation: 1, number: line.next() };
+            let (until, gives_up) = (Instant(0), Instant(9));
+            let (tried, place) = (Tried::Never, Place::New);
+            line.push(Op { number: 0, asker, command, until, gives_up, tried, place, confirmed: false });
+        }
+        let basis = Basis { lock: &lock, expired: &[5], remaining: &[], before: u64::MAX, now: Instant(1) };
+        let plan = line.plan(basis, &mut Tokens::new(0));
+        assert_eq!(plan.done[1].1, Outcome::Refused);
+        assert_eq!((plan.lock.holders[0].token, plan.stolen), (5, 0));
+    }
+}
+
+#[test]
+fn tokens_rise_by_blocks_and_above_all_of_a_former_generation() {
+    let mut tokens = Tokens::new(0);
+    assert!(tokens.wants_block());
+    tokens.add(100, 3);
+    assert_eq!([tokens.next(0), tokens.next(7), tokens.next(500), tokens.next(0)], [100, 101, 501, 1]);
+    let mut restored = Tokens::new(2);
+    assert_eq!(restored.next(77), (2 << 48) + 1);
+}

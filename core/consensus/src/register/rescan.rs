@@ -1,0 +1,251 @@
+//! The way into an epoch: a new voter gets all registers from a majority of the former voters, each of whom has sealed the former
+//! epoch, and keeps of each the one with the highest ballot. What it had before counts only if it is itself among those asked.
+
+use super::acceptor::Acceptor;
+use super::ballot::Ballot;
+use super::message::{Message, Parcel, Scanned};
+use super::record::Record;
+use super::table::Cell;
+use super::view::{View, quorum};
+use crate::lock::{Event, Lock, Outbox};
+use base::limits::SNAPSHOT_PIECE_BYTES_MAX;
+use base::mutation::{self, Mutation};
+use base::time::NS_PER_MS;
+use base::{Epoch, Instant, NodeId, Slot};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a new voter has got so far.
+#[derive(Debug)]
+pub(crate) struct Rescan {
+    of: Epoch,
+    voters: Vec<NodeId>,
+    sources: BTreeMap<NodeId, Source>,
+    found: BTreeMap<Bytes, Found>,
+    floors: BTreeMap<Slot, u64>,
+    again_at: Instant,
+    /// A majority has given all: the others have until then.
+    ends_at: Option<Instant>,
+    /// All is taken over, and being written.
+    taken: bool,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    after: Option<Bytes>,
+    begun: bool,
+    done: bool,
+}
+
+/// The newest state of one register, and how many gave it.
+#[derive(Debug)]
+struct Found {
+    accepted: Ballot,
+    lock: Arc<Lock>,
+    idle: bool,
+    count: usize,
+}
+
+/// What wasn't answered is asked again after so long.
+const AGAIN_MS: u64 = 100;
+/// So long a majority waits for the others: what all agree on may be swept, however old.
+const GRACE_MS: u64 = 300;
+
+impl Rescan {
+    /// Begins, if the view has an epoch before.
+    pub(crate) fn new(view: &View) -> Option<Self> {
+        let (of, voters) = view.before()?.clone();
+        let sources = voters.iter().map(|node| (*node, Source::default())).collect();
+        Some(Self {
+            of,
+            voters,
+            sources,
+            found: BTreeMap::new(),
+            floors: BTreeMap::new(),
+            again_at: Instant(0),
+            ends_at: None,
+            taken: false,
+        })
+    }
+
+    pub(crate) fn due(&self) -> Instant {
+        if self.taken { Instant(u64::MAX) } else { self.ends_at.map_or(self.again_at, |end| end.min(self.again_at)) }
+    }
+
+    /// Asks those again who owe a part.
+    pub(crate) fn on_timer(
+        &mut self,
+        now: Instant,
+        acceptor: &mut Acceptor,
+        (me, epoch): (NodeId, Epoch),
+        out: &mut Outbox,
+    ) {
+        if now >= self.again_at && !self.taken {
+            self.again_at = now.plus_ms(AGAIN_MS);
+            for (to, source) in self.sources.iter().filter(|(_, source)| !source.done) {
+                let message = Message::Scan { of: self.of, after: source.after.clone() };
+                out.messages.push(Parcel { from: me, to: *to, epoch, message });
+            }
+        }
+        self.finish(now, acceptor, (me, epoch), out);
+    }
+
+    /// A part of a former voter's registers.
+    pub(crate) fn on_part(
+        &mut self,
+        from: NodeId,
+        of: Epoch,
+        (after, last): (Option<Bytes>, bool),
+        (cells, floors): (Vec<Scanned>, Vec<(u16, u64)>),
+    ) -> Option<Message> {
+        let source = self.sources.get_mut(&from).filter(|source| !source.done && source.after == after)?;
+        if of != self.of || self.taken || (after.is_none() && source.begun) || (cells.is_empty() && !last) {
+            return None;
+        }
+        source.begun = true;
+        source.done = last;
+        if let Some(cell) = cells.last() {
+            source.after = Some(cell.name.clone());
+        }
+        let next = (!last).then(|| Message::Scan { of, after: source.after.clone() });
+        for (slot, floor) in floors {
+            let known = self.floors.entry(Slot(slot)).or_default();
+            *known = floor.max(*known);
+        }
+        cells.into_iter().for_each(|cell| self.take(cell));
+        next
+    }
+
+    fn take(&mut self, cell: Scanned) {
+        let Scanned { name, accepted, lock, idle } = cell;
+        match self.found.get_mut(&name) {
+            Some(found) if found.accepted > accepted => {}
+            Some(found) if found.accepted == accepted => {
+                found.count += 1;
+                found.idle &= idle;
+            }
+            _ => {
+                self.found.insert(name, Found { accepted, lock, idle, count: 1 });
+            }
+        }
+    }
+
+    /// Takes all over once a majority has given all.
+    pub(crate) fn finish(
+        &mut self,
+        now: Instant,
+        acceptor: &mut Acceptor,
+        (me, epoch): (NodeId, Epoch),
+        out: &mut Outbox,
+    ) {
+        let done = self.sources.values().filter(|source| source.done).count();
+        let enough = if mutation::on(Mutation::RescanOfOne) { 1 } else { quorum(self.voters.len()) };
+        if done < enough || self.taken {
+            return;
+        }
+        let end = *self.ends_at.get_or_insert(now.plus_ms(GRACE_MS));
+        if done < self.sources.len() && now < end {
+            return;
+        }
+        self.taken = true;
+        let swept = self.take_over(now, acceptor, epoch, out);
+        let cells = acceptor.table.cells.len() as u64;
+        let message = Message::Rescanned { epoch };
+        let then = vec![Parcel { from: me, to: me, epoch, message }];
+        acceptor.keep(&Record::Ready { epoch }, then, out);
+        out.events.push(Event::Ready { epoch, cells, swept });
+    }
+
+    /// Makes the node's registers those that were found. Returns how many were swept.
+    fn take_over(&mut self, now: Instant, acceptor: &mut Acceptor, epoch: Epoch, out: &mut Outbox) -> u64 {
+        let found = std::mem::take(&mut self.found);
+        let (swept, kept): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, found)| self.may_sweep(found));
+        for (name, found) in &swept {
+            let floor = self.floors.entry(Slot::of(name)).or_default();
+            *floor = found.lock.token.max(found.lock.version).max(*floor);
+        }
+        if mutation::on(Mutation::SweepForgetsFloors) {
+            self.floors.clear();
+        }
+        for (slot, floor) in std::mem::take(&mut self.floors) {
+            let known = acceptor.table.floors.entry(slot).or_default();
+            if floor > *known {
+                *known = floor;
+                acceptor.keep(&Record::Floor { slot, floor }, Vec::new(), out);
+            }
+        }
+        let names: BTreeSet<&Bytes> = kept.iter().map(|(name, _)| name).collect();
+        let gone: Vec<Bytes> = acceptor.table.cells.keys().filter(|name| !names.contains(name)).cloned().collect();
+        for name in gone {
+            acceptor.table.cells.remove(&name);
+            acceptor.keep(&Record::Swept { name, epoch }, Vec::new(), out);
+        }
+        for (name, Found { accepted, lock, .. }) in kept {
+            let cell = acceptor.table.cells.entry(name.clone()).or_default();
+            if cell.accepted == accepted {
+                continue;
+            }
+            if cell.promised > accepted {
+                acceptor.keep(&Record::Swept { name: name.clone(), epoch }, Vec::new(), out);
+            }
+            let cell = acceptor.table.cells.entry(name.clone()).or_default();
+            cell.let_to(&lock, now);
+            *cell = Cell { promised: accepted, accepted, lock, touched: now, ..std::mem::take(cell) };
+            let record = cell.record(&name);
+            acceptor.keep(&record, Vec::new(), out);
+        }
+        acceptor.count_holders();
+        swept.len() as u64
+    }
+
+    /// A free register may stay behind if its state is surely chosen, so that no new voter has an older one: a majority gave one ballot
+    /// of the former epoch, or all gave the same.
+    fn may_sweep(&self, found: &Found) -> bool {
+        let all = found.count == self.voters.len();
+        let chosen = all || (found.count >= quorum(self.voters.len()) && found.accepted.epoch == self.of);
+        let surely = chosen || mutation::on(Mutation::SweepUnchosen);
+        found.lock.holders.is_empty() && found.idle && surely
+    }
+}
+
+impl Acceptor {
+    /// A new voter wants this one's registers: the former epoch ends here.
+    pub(crate) fn on_scan(
+        &mut self,
+        now: Instant,
+        (me, to): (NodeId, NodeId),
+        epoch: Epoch,
+        (of, after): (Epoch, Option<Bytes>),
+        idle_ms: u64,
+        out: &mut Outbox,
+    ) {
+        if self.table.ready < of {
+            return out.messages.push(Parcel { from: me, to, epoch, message: Message::NotReady { of } });
+        }
+        if self.table.sealed < of && !mutation::on(Mutation::ScanWithoutSeal) {
+            self.table.sealed = of;
+            self.keep(&Record::Sealed { epoch: of }, Vec::new(), out);
+        }
+        let floors = match &after {
+            None => self.table.floors.iter().map(|(slot, floor)| (slot.0, *floor)).collect(),
+            Some(_) => Vec::new(),
+        };
+        let (mut cells, mut bytes, mut last) = (Vec::new(), 0, true);
+        for (name, cell) in self.table.behind(after.as_ref()) {
+            if bytes >= SNAPSHOT_PIECE_BYTES_MAX {
+                last = false;
+                break;
+            }
+            let untouched = now.since_ns(cell.touched) / NS_PER_MS >= idle_ms;
+            let idle = untouched && cell.lock.holders.is_empty();
+            if cell.accepted > Ballot::ZERO {
+                bytes += name.len() + 64 + cell.lock.holders.len() * 512;
+                cells.push(Scanned { name: name.clone(), accepted: cell.accepted, lock: Arc::clone(&cell.lock), idle });
+            }
+        }
+        let message = Message::Part { of, after, cells, floors, last };
+        let parcel = Parcel { from: me, to, epoch, message };
+        self.send_behind(self.written(), parcel, out);
+    }
+}

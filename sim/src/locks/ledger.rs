@@ -1,0 +1,255 @@
+//! What must hold of locks, whatever happens: invariants as functions whose names are the rule.
+//!
+//! The ledger sees what voters have durably accepted, so it knows what is chosen and since when, and it sees what clients
+//! ask and are told, so it knows who may believe to hold what until when.
+
+use base::{Epoch, NodeId};
+use bytes::Bytes;
+use consensus::lock::{Acquire, Claim, Command, Holder, Info, Lock, Outcome};
+use consensus::register::{Ballot, View};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    views: BTreeMap<Epoch, View>,
+    names: BTreeMap<Bytes, Name>,
+    pub(super) chosen: u64,
+}
+
+#[derive(Debug, Default)]
+struct Name {
+    /// What each ballot proposes, and who has durably accepted it.
+    proposals: BTreeMap<Ballot, (Arc<Lock>, BTreeSet<NodeId>)>,
+    /// What was chosen, by ballot.
+    order: BTreeMap<Ballot, Arc<Lock>>,
+    /// What was the newest of it, and since when.
+    chosen: Vec<(u64, Arc<Lock>)>,
+    /// Whose each token is.
+    grants: BTreeMap<u64, Grant>,
+    /// The highest token that a client was told, and the highest fence.
+    told: (u64, u64),
+    /// The highest fence that the store has seen, and the highest token with it.
+    stored: (u64, u64),
+}
+
+#[derive(Clone, Debug)]
+struct Grant {
+    client: u64,
+    claim: Claim,
+    fence: u64,
+    /// Until then, in true time, its client believes to hold it.
+    until: u64,
+}
+
+/// A request as the ledger remembers it.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) client: u64,
+    pub(super) name: Bytes,
+    pub(super) command: Command,
+    /// True time of its sending, and what tokens and fences were told by then.
+    begun: u64,
+    told: (u64, u64),
+}
+
+impl Ledger {
+    pub(super) fn add_view(&mut self, view: View) {
+        self.views.insert(view.epoch(), view);
+    }
+
+    /// A proposal leaves its node.
+    pub(super) fn a_ballot_has_one_value(&mut self, name: &Bytes, ballot: Ballot, lock: &Arc<Lock>) {
+        let name = self.names.entry(name.clone()).or_default();
+        let (known, _) = name.proposals.entry(ballot).or_insert_with(|| (Arc::clone(lock), BTreeSet::new()));
+        assert_eq!(known, lock, "a_ballot_has_one_value");
+    }
+
+    /// A voter has accepted, durably.
+    pub(super) fn on_accepted(&mut self, now: u64, node: NodeId, name: &Bytes, ballot: Ballot) {
+        let Some(view) = self.views.get(&ballot.epoch) else { panic!("a view is known before its ballots") };
+        let name = self.names.entry(name.clone()).or_default();
+        let Some((lock, voters)) = name.proposals.get_mut(&ballot) else { panic!("what is accepted was proposed") };
+        assert!(view.has(node), "only_voters_accept");
+        if voters.insert(node) && voters.len() == view.quorum() {
+            let lock = Arc::clone(lock);
+            self.chosen += 1;
+            name.on_chosen(now, ballot, lock);
+        }
+    }
+
+    /// A client asks.
+    pub(super) fn begin(&mut self, now: u64, client: u64, name: Bytes, command: Command) -> Request {
+        let told = self.names.entry(name.clone()).or_default().told;
+        Request { client, name, command, begun: now, told }
+    }
+
+    /// A client asks the same again: it may be told what it was given before.
+    pub(super) fn begin_again(&mut self, now: u64, request: Request) -> Request {
+        Request { begun: now, ..request }
+    }
+
+    /// A client is told. `until` is when its lease ends in true time, if it was granted or renewed.
+    pub(super) fn end(&mut self, now: u64, request: &Request, outcome: &Outcome, until: u64) {
+        let name = self.names.entry(request.name.clone()).or_default();
+        match (&request.command, outcome) {
+            (Command::Acquire(acquire), Outcome::Granted { token, fence, .. }) => {
+                name.only_what_is_chosen_is_told(*token);
+                name.a_token_has_one_owner(request, *token, acquire);
+                name.tokens_and_fences_grow(request, (*token, *fence), acquire.claim);
+                let grant = Grant { client: request.client, claim: acquire.claim, fence: *fence, until };
+                name.grants.insert(*token, grant);
+                name.told = (name.told.0.max(*token), name.told.1.max(*fence));
+                name.those_who_hold_may_hold_together(now, *token);
+            }
+            (Command::Acquire(acquire), Outcome::Refused) => {
+                name.a_refusal_has_a_holder(now, request);
+                name.a_retry_finds_its_grant(now, request, acquire);
+            }
+            (Command::Renew { token, .. }, Outcome::Renewed { .. }) => {
+                let grant = name.grants.get_mut(token).expect("only what was told is renewed");
+                assert_eq!(grant.client, request.client, "a_token_has_one_owner");
+                grant.until = grant.until.max(until);
+                name.those_who_hold_may_hold_together(now, *token);
+            }
+            (Command::Renew { token, .. } | Command::Release { token, .. }, Outcome::Lost) => {
+                let held =
+                    name.states(request.begun, now).all(|lock| lock.holders.iter().any(|one| one.token == *token));
+                assert!(!held, "who_holds_is_not_told_otherwise: {request:?}");
+            }
+            (Command::Info, Outcome::Info(info)) => {
+                name.a_read_tells_the_latest(now, request, info);
+            }
+            _ => {}
+        }
+    }
+
+    /// A client believes no more that it holds this.
+    pub(super) fn let_go(&mut self, name: &Bytes, token: u64) {
+        let grant = self.names.get_mut(name).and_then(|name| name.grants.get_mut(&token));
+        grant.into_iter().for_each(|grant| grant.until = 0);
+    }
+
+    /// A fenced write comes to the store, which takes it unless it saw a higher fence. True if it was taken.
+    pub(super) fn no_stale_write_is_stored(&mut self, name: &Bytes, token: u64) -> bool {
+        let name = self.names.entry(name.clone()).or_default();
+        let fence = name.grants[&token].fence;
+        let taken = fence >= name.stored.0;
+        assert!(!taken || token >= name.stored.1, "no_stale_write_is_stored");
+        if taken {
+            name.stored = (fence, token);
+        }
+        taken
+    }
+
+    /// Whether somebody holds the lock, by what is chosen.
+    pub(super) fn holders(&self, name: &Bytes) -> &[Holder] {
+        let last = self.names.get(name).and_then(|name| name.chosen.last());
+        last.map_or(&[], |(_, lock)| &lock.holders)
+    }
+}
+
+impl Name {
+    fn on_chosen(&mut self, now: u64, ballot: Ballot, lock: Arc<Lock>) {
+        self.order.insert(ballot, Arc::clone(&lock));
+        let before = self.order.range(..ballot).next_back().map(|(_, lock)| lock);
+        let behind = self.order.range((Bound::Excluded(ballot), Bound::Unbounded)).next().map(|(_, lock)| lock);
+        before.into_iter().for_each(|before| what_is_chosen_goes_on_from_what_was_chosen(before, &lock));
+        behind.into_iter().for_each(|behind| what_is_chosen_goes_on_from_what_was_chosen(&lock, behind));
+        // A slow disk may make a ballot chosen when a higher one, which goes on from it, is chosen already.
+        if behind.is_none() {
+            self.nobody_loses_a_lock_while_its_lease_runs(now, &lock);
+            self.chosen.push((now, lock));
+        }
+    }
+
+    fn nobody_loses_a_lock_while_its_lease_runs(&self, now: u64, lock: &Lock) {
+        let Some((_, last)) = self.chosen.last() else { return };
+        for gone in last.holders.iter().filter(|one| lock.holders.iter().all(|other| other.token != one.token)) {
+            let until = self.grants.get(&gone.token).map_or(0, |grant| grant.until);
+            assert!(until <= now, "nobody_loses_a_lock_while_its_lease_runs: {gone:?} until {until} at {now}");
+        }
+    }
+
+    fn only_what_is_chosen_is_told(&self, token: u64) {
+        let holds = |lock: &Lock| lock.holders.iter().any(|one| one.token == token);
+        assert!(self.chosen.iter().rev().any(|(_, lock)| holds(lock)), "only_what_is_chosen_is_told: {token}");
+    }
+
+    fn a_token_has_one_owner(&self, request: &Request, token: u64, acquire: &Acquire) {
+        let Some(known) = self.grants.get(&token) else { return };
+        assert_eq!(known.client, request.client, "a_token_has_one_owner: {token} {acquire:?}");
+    }
+
+    fn tokens_and_fences_grow(&self, request: &Request, (token, fence): (u64, u64), claim: Claim) {
+        if self.grants.contains_key(&token) {
+            return;
+        }
+        assert!(token > request.told.0, "tokens_grow: {token} after {:?}", request.told);
+        assert!(fence <= token, "a fence is never above its token");
+        if claim == Claim::Exclusive {
+            assert!(fence > request.told.1, "fences_grow: {fence} after {:?}", request.told);
+        }
+        let earlier = self.grants.range(..token).map(|(_, grant)| grant.fence).max().unwrap_or(0);
+        assert!(fence >= earlier || matches!(claim, Claim::Permits { .. }), "fences_grow_with_tokens");
+    }
+
+    /// By their own view, no two hold what can't be held together.
+    fn those_who_hold_may_hold_together(&self, now: u64, token: u64) {
+        let mine = &self.grants[&token];
+        if mine.until <= now {
+            return;
+        }
+        let others = self.grants.iter().filter(|(other, grant)| **other != token && grant.until > now);
+        let mut taken = 0;
+        for (_, other) in others {
+            match (mine.claim, other.claim) {
+                (Claim::Shared, Claim::Shared) => {}
+                (Claim::Permits { .. }, Claim::Permits { count, .. }) => taken += count,
+                _ => panic!("at_most_one_holds: {mine:?} and {other:?} at {now}"),
+            }
+        }
+        if let Claim::Permits { count, of } = mine.claim {
+            assert!(taken + count <= of, "no_more_permits_than_there_are");
+        }
+    }
+
+    /// The states that were the latest at some time between these two.
+    fn states(&self, from: u64, to: u64) -> impl Iterator<Item = &Lock> {
+        let first = self.chosen.partition_point(|(at, _)| *at <= from).saturating_sub(1);
+        self.chosen[first..].iter().filter(move |(at, _)| *at <= to).map(|(_, lock)| &**lock)
+    }
+
+    fn a_read_tells_the_latest(&self, now: u64, request: &Request, info: &Info) {
+        let tells = |lock: &Lock| {
+            let holders = || lock.holders.iter().map(|one| (one.token, one.renewal));
+            holders().eq(info.holders.iter().map(|one| (one.token, one.renewal)))
+        };
+        let unused = self.chosen.first().is_none_or(|(at, _)| *at > request.begun) && info.holders.is_empty();
+        let found = self.states(request.begun, now).any(tells);
+        assert!(unused || found, "a_read_tells_the_latest: {request:?} {info:?}");
+    }
+
+    fn a_refusal_has_a_holder(&self, now: u64, request: &Request) {
+        let held = self.states(request.begun, now).any(|lock| !lock.holders.is_empty());
+        assert!(held, "a_refusal_has_a_holder: {request:?} at {now}");
+    }
+
+    fn a_retry_finds_its_grant(&self, now: u64, request: &Request, acquire: &Acquire) {
+        let mine = |one: &Holder| one.owner == acquire.owner && one.ids.contains(&acquire.id);
+        let mut states = self.states(request.begun, now).peekable();
+        let there = states.peek().is_some() && states.all(|lock| lock.holders.iter().any(mine));
+        assert!(!there, "a_retry_finds_its_grant: {request:?}");
+    }
+}
+
+fn what_is_chosen_goes_on_from_what_was_chosen(last: &Lock, lock: &Lock) {
+    let grows = lock.token >= last.token && lock.fence >= last.fence;
+    let goes_on = lock.version > last.version || lock == last;
+    assert!(grows && goes_on, "what_is_chosen_goes_on_from_what_was_chosen: {last:?} then {lock:?}");
+    for holder in &lock.holders {
+        let known = last.holders.iter().any(|one| one.token == holder.token);
+        assert!(known || holder.token > last.token, "no_token_comes_back: {last:?} then {lock:?}");
+    }
+}
