@@ -15,7 +15,7 @@ JOBS_JS=(bullmq@5.81.5 ioredis@5.11.1 redis@5.9.0 express@5.3.0 express-session@
 home=target/clients
 
 # A program, and the Debian package that brings it.
-needed=(redis-cli:redis-tools redis-benchmark:redis-tools redis-server:redis-server python3:python3 node:nodejs npm:npm)
+needed=(redis-cli:redis-tools redis-benchmark:redis-tools redis-server:redis-server python3:python3 node:nodejs npm:npm curl:curl jq:jq)
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
