@@ -46,7 +46,7 @@ fn one(rng: &mut Rng) -> PeerMessage {
             let items = vec![Reply::Ok, Reply::Nil, Reply::Int(-1), Reply::bulk(b"bulk"), text];
             PeerMessage::Answer { asker, shard, reply: Reply::Array(items) }
         }
-        _ => PeerMessage::NotLeader { asker, shard, term },
+        _ => PeerMessage::NotLeader { asker, shard, term, also_later: rng.one_in(2) },
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Batch {
     pub messages: Vec<Message>,
     /// Lines for the log of the node: level, text.
     pub lines: Vec<(u8, Vec<u8>)>,
+    /// Commands that scripts have called, in their order, if whoever ran them was asked to tell: databases and arguments.
+    pub called: Vec<(u8, Vec<Vec<u8>>)>,
     pub stop: Arc<Stop>,
 }
 

@@ -129,9 +129,9 @@ impl Lane {
                     self.replica(shard).on_settled(from, asker, args);
                 }
             }
-            PeerMessage::NotLeader { asker, shard, term } => {
+            PeerMessage::NotLeader { asker, shard, term, also_later } => {
                 if self.owns(shard) {
-                    self.replica(shard).on_not_leader(now, from, asker, term, out);
+                    self.replica(shard).on_not_leader(now, from, (asker, term), also_later, out);
                     self.resume(now, shard, out);
                 }
             }
@@ -153,7 +153,7 @@ impl Lane {
             replica.leads() && replica.group.term() == term
         };
         if !leads {
-            return out.peers.push((from, PeerMessage::NotLeader { asker, shard, term }));
+            return out.peers.push((from, PeerMessage::NotLeader { asker, shard, term, also_later: true }));
         }
         let Asker { lane, client, seq, part } = asker;
         let waiter = waiter(Origin::Node(from, lane), client, seq, if part { Part::Yes } else { Part::No });

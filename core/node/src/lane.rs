@@ -455,7 +455,7 @@ impl Lane {
         if let Origin::Node(from, lane) = waiter.origin {
             let Waiter { client, seq, part, .. } = waiter;
             let (asker, term) = (Asker { lane, client, seq, part }, self.replica(shard).group.term());
-            return out.peers.push((from, PeerMessage::NotLeader { asker, shard, term }));
+            return out.peers.push((from, PeerMessage::NotLeader { asker, shard, term, also_later: false }));
         }
         self.replica(shard).defer(now, waiter, work, out);
     }

@@ -42,11 +42,13 @@ pub enum PeerMessage {
         shard: ShardId,
         reply: Reply,
     },
-    /// This node doesn't lead the shard in `term`: this ask of that term and all later ones had no effect.
+    /// This node doesn't lead the shard in `term`, or no more: this ask of that term had no effect, and with `also_later` none
+    /// that was sent behind it.
     NotLeader {
         asker: Asker,
         shard: ShardId,
         term: Term,
+        also_later: bool,
     },
     /// The leader lets a call go that may wait, if it hasn't answered it: so it is to be answered.
     LetGo {
@@ -149,6 +151,7 @@ const SNAPSHOT_TAKEN: u8 = 7;
 const ASK_TRANSACTION_ONCE: u8 = 8;
 const TIME: u8 = 9;
 const ASK_TRANSACTION_FENCED: u8 = 12;
+const NOT_TAKEN: u8 = 13;
 const EVERYWHERE: u8 = 10;
 const EVERYWHERE_ANSWER: u8 = 11;
 const ASK_WAIT: u8 = 20;
@@ -194,8 +197,8 @@ impl PeerMessage {
                 put_asker(out, *asker);
                 reply.encode(out);
             }
-            Self::NotLeader { asker, shard, term } => {
-                head(out, NOT_LEADER, *shard);
+            Self::NotLeader { asker, shard, term, also_later } => {
+                head(out, if *also_later { NOT_LEADER } else { NOT_TAKEN }, *shard);
                 put_asker(out, *asker);
                 put_varint(out, term.0);
             }
@@ -283,7 +286,10 @@ impl PeerMessage {
                 Self::Ask { shard, term, asker, work: Work::Transaction(transaction) }
             }
             ANSWER => Self::Answer { asker: asker(reader)?, shard, reply: Reply::decode(reader, frame)? },
-            NOT_LEADER => Self::NotLeader { asker: asker(reader)?, shard, term: Term(reader.varint()?) },
+            NOT_LEADER | NOT_TAKEN => {
+                let (asker, term) = (asker(reader)?, Term(reader.varint()?));
+                Self::NotLeader { asker, shard, term, also_later: kind == NOT_LEADER }
+            }
             TIME => Self::Time { wall_ms: reader.varint()? },
             SNAPSHOT_PIECE => Self::SnapshotPiece { shard, term: Term(reader.varint()?), piece: piece(reader, frame)? },
             SNAPSHOT_TAKEN => {
@@ -445,7 +451,8 @@ mod tests {
             PeerMessage::LetGo { asker, shard, how: How::Error },
             PeerMessage::Settled { asker, shard, args: vec![b"XREAD".to_vec(), b"5-0".to_vec()] },
             PeerMessage::Answer { asker, shard, reply: Reply::Int(5) },
-            PeerMessage::NotLeader { asker, shard, term },
+            PeerMessage::NotLeader { asker, shard, term, also_later: true },
+            PeerMessage::NotLeader { asker, shard, term, also_later: false },
             PeerMessage::SnapshotPiece {
                 shard,
                 term,

@@ -419,7 +419,7 @@ impl Replica {
                 continue;
             };
             let (asker, shard, term) = (call.asker(), self.shard, call.term);
-            out.peers.push((node, PeerMessage::NotLeader { asker, shard, term }));
+            out.peers.push((node, PeerMessage::NotLeader { asker, shard, term, also_later: false }));
             self.waiting.remove(number);
         }
     }
