@@ -86,7 +86,7 @@ impl Lead {
         let id = format!("{}-{}:{}", self.owner, self.token, number + 1);
         match nodes.call(&["ONCE", &id, "FENCE", LOCK, &fence, "SET", "ledger", &(total + 1).to_string()])? {
             Reply::Error(text) if text.starts_with("FENCED ") => Ok(false),
-            Reply::Simple(_) => Ok(true),
+            Reply::Simple(text) if text == "OK" => Ok(true),
             other => Err(odd(&other)),
         }
     }
