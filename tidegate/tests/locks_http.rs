@@ -293,6 +293,25 @@ fn a_node_with_a_password_asks_for_it_here_too() {
     assert_eq!(node.get("/v1/openapi.json").status, 200, "what is possible is no secret");
 }
 
+#[test]
+fn a_node_that_stops_lets_those_go_who_wait() {
+    let folder = Folder::new("locks-http");
+    let node = Node::start(folder.path());
+    let at = node.admin().to_owned();
+    fine(&post(&at, "/v1/locks/l:acquire", &json!({"owner": "a", "ttl_ms": 600_000})));
+    let body = json!({"owner": "b", "ttl_ms": 60000, "wait_ms": 600_000}).to_string();
+    let mut waiter = begin(&at, &post_text("/v1/locks/l:acquire", JSON, &body));
+    await_lock(&at, "/v1/locks/l", |lock| lock["waiting"] == 1);
+    assert_eq!(node.terminate().code(), Some(0));
+    // Its answer may not have left before the process did; a grant it is not.
+    let mut text = String::new();
+    let _ = waiter.read_to_string(&mut text);
+    assert!(!text.contains("token"), "{text}");
+    let node = Node::start(folder.path());
+    let lock = fine(&get(node.admin(), "/v1/locks/l"));
+    assert_eq!((&lock["holders"][0]["owner"], &lock["waiting"]), (&json!("a"), &json!(0)));
+}
+
 /// Each path of the document is served as it says, with the answers that can be had from a node that is well.
 #[test]
 fn the_document_is_true() {
