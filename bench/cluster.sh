@@ -11,6 +11,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 RUNS=${RUNS:-3} DUR=${DUR:-4} WARM=${WARM:-1} PB=${PB:?the load client}
 ONLY=${ONLY:-tidegate etcd zookeeper}
+# What is loaded: data, or locks (bench/locks.sh).
+LOAD=${LOAD:-data}
 work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-bench.XXXX")
 pids=()
 stop_all() {
@@ -65,17 +67,27 @@ zookeeper_warm() { warm zk op=set conns=256; }
 warm() { "$PB" "$@" eps=$eps pids="$servers" warm=1 dur=9 >/dev/null; }
 # One line per case: name, then what the load client says.
 load() { local name=$1; shift; echo "$name $("$PB" "$@" eps=$eps pids="$servers" warm="$WARM" dur="$DUR")" >>"$work/lines"; }
-tidegate_load() {
+tidegate_data() {
   for c in 256 1; do load "set/$c tidegate" redis-kv op=set conns=$c; done
   load "get/64 tidegate" redis-kv op=get conns=64
   load "set/256x16 tidegate" redis-kv op=set conns=256 pipe=16
 }
-etcd_load() {
+etcd_data() {
   load "set/256 etcd" etcd-kv op=put clients=256 conns=100
   load "set/1 etcd" etcd-kv op=put clients=1 conns=1
   load "get/64 etcd" etcd-kv op=get clients=64 conns=64
 }
-zookeeper_load() { for c in 256 1; do load "set/$c zookeeper" zk op=set conns=$c; done; }
+zookeeper_data() { for c in 256 1; do load "set/$c zookeeper" zk op=set conns=$c; done; }
+
+# Cycles of acquire and release: each client its own lock, one for all, one client alone.
+locks() {
+  load "separate/64 $1" "$2" conns=64
+  load "one/64 $1" "$2" conns=64 contended=1
+  load "alone/1 $1" "$2" conns=1
+}
+tidegate_locks() { locks tidegate tidegate-lock; }
+etcd_locks() { locks etcd etcd-lock; }
+zookeeper_locks() { locks zookeeper zk-lock; }
 
 for ((round = 0; round < RUNS; round++)); do
   for system in $ONLY; do
@@ -83,7 +95,7 @@ for ((round = 0; round < RUNS; round++)); do
     mkdir "$at"
     "${system}_up"
     "${system}_warm"
-    "${system}_load"
+    "${system}_$LOAD"
     stop_all
   done
 done

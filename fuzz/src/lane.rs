@@ -137,7 +137,7 @@ fn one(rng: &mut Rng) -> PeerMessage {
     match rng.below(14) {
         0 => PeerMessage::Ask { shard, term, asker, work: work(rng, asker, shard) },
         1 => PeerMessage::Answer { asker, shard, reply: Reply::Int(i64::MAX) },
-        2 => PeerMessage::NotLeader { asker, shard, term },
+        2 => PeerMessage::NotLeader { asker, shard, term, also_later: rng.one_in(2) },
         3 => {
             let members = Membership::of_voters(MEMBERS).encode();
             let mark = SnapshotMark { index: Index(rng.below(9)), term: Term(rng.below(4)), members };

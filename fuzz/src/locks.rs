@@ -117,10 +117,14 @@ fn report(rng: &mut Rng) -> Report {
 pub fn valid_locks(rng: &mut Rng) -> Vec<u8> {
     let mut out = Vec::new();
     for _ in 0..1 + rng.below(8) {
-        let parcel = Parcel { from: PEER, to: ME, epoch: Epoch(2 + rng.below(2)), message: message(rng) };
-        parcel.encode(&mut out);
+        parcel(rng).encode(&mut out);
     }
     out
+}
+
+/// One of them.
+pub fn parcel(rng: &mut Rng) -> Parcel {
+    Parcel { from: PEER, to: ME, epoch: Epoch(2 + rng.below(2)), message: message(rng) }
 }
 
 fn message(rng: &mut Rng) -> Message {

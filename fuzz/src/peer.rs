@@ -1,5 +1,6 @@
 //! What other nodes send: messages are read or refused, and what was read is written again as it was meant.
 
+use crate::locks::parcel;
 use base::codec::Reader;
 use base::record::Payload;
 use base::rng::Rng;
@@ -36,7 +37,8 @@ pub fn valid_peer(rng: &mut Rng) -> Vec<u8> {
 fn one(rng: &mut Rng) -> PeerMessage {
     let (shard, term) = (ShardId(3), Term(rng.below(1 << 40)));
     let asker = Asker { lane: LaneId(0), client: ClientId(rng.next_u64()), seq: rng.below(100), part: rng.one_in(2) };
-    match rng.below(5) {
+    match rng.below(7) {
+        5 | 6 => PeerMessage::Register(parcel(rng)),
         0 | 1 => PeerMessage::Raft { shard, message: raft(rng, term) },
         2 => PeerMessage::Ask { shard, term, asker, work: work(rng, asker) },
         3 => {
@@ -44,7 +46,7 @@ fn one(rng: &mut Rng) -> PeerMessage {
             let items = vec![Reply::Ok, Reply::Nil, Reply::Int(-1), Reply::bulk(b"bulk"), text];
             PeerMessage::Answer { asker, shard, reply: Reply::Array(items) }
         }
-        _ => PeerMessage::NotLeader { asker, shard, term },
+        _ => PeerMessage::NotLeader { asker, shard, term, also_later: rng.one_in(2) },
     }
 }
 

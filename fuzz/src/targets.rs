@@ -35,6 +35,7 @@ fn session(input: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
                     (format!("inline {frame:?}"), None)
                 }
                 Step::Answered => ("answered".to_owned(), None),
+                Step::Lock(call) => (format!("lock {:?}", call.ask), Some(call.seq)),
                 Step::Everywhere(call) => (format!("everywhere {:?}", call.what), Some(call.seq)),
                 Step::Listens(changes) => (format!("listens {changes:?}"), None),
                 Step::Reset { listens, tracking } => (format!("reset {listens:?} {tracking:?}"), None),

@@ -339,7 +339,7 @@ fn recover(durable: &[Record]) -> RecoveredShard {
                 found.entries.retain(|entry| entry.index > mark.index);
                 found.snapshot = Some(mark.clone());
             }
-            Record::Start { .. } | Record::Seal => {}
+            Record::Register { .. } | Record::RegisterMark { .. } | Record::Start { .. } | Record::Seal => {}
         }
     }
     let first = found.entries.first().map_or(Index(1), |entry| entry.index);

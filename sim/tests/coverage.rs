@@ -48,13 +48,15 @@ fn place(command: &Command) -> &'static str {
         Run::Session => "connection",
         Run::Node => "node",
         Run::Everywhere => "every node",
+        Run::Lock => "voters of locks",
         Run::Prefix(_) => "shard, before another command",
     }
 }
 
 fn table() -> String {
     let (drawn, conformance) = (drawn(), CONFORMANCE.lines().collect::<BTreeSet<_>>());
-    let mut rows: Vec<&Command> = command::all().filter(|row| !row.name.contains(['|', '.'])).collect();
+    let mut rows: Vec<&Command> =
+        command::all().filter(|row| !row.name.contains(['|', '.']) || row.group == "locks").collect();
     rows.sort_by_key(|row| (row.group, row.name));
     let mut text = String::from(
         "# Commands, and what tries them\n\n\

@@ -26,6 +26,8 @@ const KIND_APPEND: u8 = 1;
 const KIND_HARD_STATE: u8 = 2;
 const KIND_SNAP_MARK: u8 = 3;
 const KIND_MEMBERS: u8 = 4;
+const KIND_REGISTER: u8 = 5;
+const KIND_REGISTER_MARK: u8 = 6;
 const KIND_SEAL: u8 = 7;
 const KIND_START: u8 = 8;
 
@@ -101,7 +103,8 @@ pub fn record_bytes(record: &Record) -> u64 {
         Record::Append { payload: Payload::Data(bytes) | Payload::Members(bytes), .. } => HEAD + bytes.len() as u64,
         Record::HardState { .. } => HEAD + 8,
         Record::SnapMark { mark, .. } => HEAD + mark.members.len() as u64,
-        Record::Start { .. } | Record::Seal => HEAD,
+        Record::Register { bytes, .. } => HEAD + bytes.len() as u64,
+        Record::RegisterMark { .. } | Record::Start { .. } | Record::Seal => HEAD,
     }
 }
 
@@ -133,6 +136,8 @@ pub(crate) fn put_record(out: &mut AlignedBuf, seq: u64, record: &Record) {
             (*shard, KIND_HARD_STATE, *term, Index(0), vote_bytes.as_ref().map_or(&[], |bytes| bytes))
         }
         Record::SnapMark { shard, mark } => (*shard, KIND_SNAP_MARK, mark.term, mark.index, &mark.members),
+        Record::Register { index, bytes } => (ShardId(0), KIND_REGISTER, Term(0), *index, bytes),
+        Record::RegisterMark { from } => (ShardId(0), KIND_REGISTER_MARK, Term(0), *from, &[]),
         Record::Start { segment } => (ShardId(0), KIND_START, Term(0), Index(*segment), &[]),
         Record::Seal => (ShardId(0), KIND_SEAL, Term(0), Index(0), &[]),
     };
@@ -176,6 +181,8 @@ pub(crate) fn records(payload: &Bytes, count: u32) -> Result<Vec<Sequenced>, Dec
                 let mark = SnapshotMark { term, index, members: Bytes::copy_from_slice(bytes) };
                 Record::SnapMark { shard, mark }
             }
+            KIND_REGISTER => Record::Register { index, bytes: payload.slice_ref(bytes) },
+            KIND_REGISTER_MARK => Record::RegisterMark { from: index },
             KIND_START => Record::Start { segment: index.0 },
             KIND_SEAL => Record::Seal,
             other => return Err(DecodeError::Unknown(u64::from(other))),

@@ -8,10 +8,10 @@ use crate::StorageError;
 use crate::batch::{self, HEADER_BYTES, Header, PAGE_BYTES, Sequenced};
 use crate::disk::{Disk, DiskFile};
 use crate::error::io;
-use crate::wal::{Closed, segment_name};
+use crate::wal::{Closed, Last, segment_name};
 use base::codec::Reader;
 use base::mutation::{self, Mutation};
-use base::record::{Record, RecoveredEntry, RecoveredShard};
+use base::record::{Record, RecoveredEntry, RecoveredRegisters, RecoveredShard};
 use base::{Index, ShardId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Debug, Default)]
 pub struct Recovery {
     pub shards: BTreeMap<ShardId, RecoveredShard>,
+    pub registers: RecoveredRegisters,
     /// What was cut, for people.
     pub cut: Vec<String>,
 }
@@ -35,6 +36,8 @@ pub(crate) struct Found {
     pub(crate) next_batch: u64,
     pub(crate) next_record: u64,
     pub(crate) hard: BTreeMap<ShardId, (u64, Record)>,
+    /// Of the newest mark.
+    pub(crate) registers_from: Index,
     /// Segments that were being given back when the machine went down: nothing of them counts.
     pub(crate) left_over: Vec<String>,
 }
@@ -84,7 +87,7 @@ pub(crate) fn recover<D: Disk>(disk: &D) -> Result<Found, StorageError> {
     let (mut tail_offset, mut tail_salt) = (PAGE_BYTES, 0);
     for (at, id) in ids.iter().enumerate() {
         let segment = load(disk, *id)?;
-        let mut last = BTreeMap::new();
+        let mut last = Last::default();
         (tail_offset, tail_salt) = (PAGE_BYTES, segment.salt);
         while let Some((header, payload)) = batch_at(&segment, tail_offset, expected) {
             let records = batch::records(&payload, header.count).map_err(|error| StorageError::Corrupt {
@@ -120,9 +123,11 @@ pub(crate) fn recover<D: Disk>(disk: &D) -> Result<Found, StorageError> {
             what: format!("it is missing; the log begins in {}", segment_name(start)),
         });
     }
+    let registers_from = state.registers_from;
+    let registers = std::mem::take(&mut state.registers);
     let shards = state.finish()?;
-    let recovery = Recovery { shards, cut };
-    Ok(Found { recovery, closed, tail_offset, tail_salt, next_batch, next_record, hard, left_over })
+    let recovery = Recovery { shards, registers, cut };
+    Ok(Found { recovery, closed, tail_offset, tail_salt, next_batch, next_record, hard, registers_from, left_over })
 }
 
 /// The numbers of the segments that follow each other up to the last one, and the names of older ones: a machine that
@@ -240,18 +245,19 @@ struct Replay {
     /// The newest Start record: its seq and segment.
     start: Option<(u64, u64)>,
     entries: BTreeMap<ShardId, BTreeMap<Index, (u64, RecoveredEntry)>>,
+    registers: RecoveredRegisters,
+    registers_from: Index,
 }
 
 impl Replay {
-    fn take(&mut self, one: Sequenced, last: &mut BTreeMap<ShardId, Index>) {
+    fn take(&mut self, one: Sequenced, last: &mut Last) {
         let Sequenced { seq, record } = one;
         self.next_record = self.next_record.max(seq + 1);
+        last.note(&record);
         match &record {
             Record::HardState { shard, .. } => newest(&mut self.hard, *shard, seq, record),
             Record::SnapMark { shard, .. } => newest(&mut self.marks, *shard, seq, record),
             Record::Append { shard, term, index, payload } => {
-                let known = last.entry(*shard).or_default();
-                *known = (*known).max(*index);
                 let log = self.entries.entry(*shard).or_default();
                 // A record that was moved forward keeps its seq: what is newer by seq stays.
                 let newer = log.range(*index..).any(|(_, (newer, _))| *newer > seq);
@@ -263,6 +269,11 @@ impl Replay {
                 log.insert(*index, (seq, entry));
             }
             Record::Start { segment } => self.start = self.start.max(Some((seq, *segment))),
+            Record::Register { index, bytes } => {
+                self.registers.records.push(bytes.clone());
+                self.registers.last = self.registers.last.max(*index);
+            }
+            Record::RegisterMark { from } => self.registers_from = *from,
             Record::Seal => {}
         }
     }
@@ -318,7 +329,7 @@ mod tests {
     /// What comes back of entries 1 to 3 when the record of entry 2 is moved forward, behind entry 3.
     fn moved_forward() -> Vec<u64> {
         let mut state = Replay::default();
-        let mut last = BTreeMap::new();
+        let mut last = Last::default();
         for record in [append(1, 1, b"a"), append(2, 2, b"b"), append(3, 3, b"c"), append(2, 2, b"b")] {
             state.take(record, &mut last);
         }

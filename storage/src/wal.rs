@@ -47,6 +47,8 @@ pub struct Wal<D: Disk> {
     durable: u64,
     /// The newest HardState of each shard, with its seq.
     hard: BTreeMap<ShardId, (u64, Record)>,
+    /// Register records before this one are said again behind it.
+    registers_from: Index,
     sealed: bool,
     poisoned: bool,
     written_bytes: u64,
@@ -60,8 +62,42 @@ struct Segment<F> {
     name: String,
     file: F,
     bytes: u64,
+    last: Last,
+}
+
+/// What stands last in a segment, of each kind that something else must pass before the segment may go.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Last {
     /// The last index of each shard with an entry here.
-    last: BTreeMap<ShardId, Index>,
+    pub(crate) entries: BTreeMap<ShardId, Index>,
+    /// The number of the last register record; zero if there is none.
+    pub(crate) register: Index,
+}
+
+impl Last {
+    /// Takes note of a record that stands here.
+    pub(crate) fn note(&mut self, record: &Record) {
+        match record {
+            Record::Append { shard, index, .. } => {
+                let known = self.entries.entry(*shard).or_default();
+                *known = (*known).max(*index);
+            }
+            Record::Register { index, .. } => self.register = self.register.max(*index),
+            Record::HardState { .. }
+            | Record::SnapMark { .. }
+            | Record::RegisterMark { .. }
+            | Record::Start { .. }
+            | Record::Seal => {}
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        for (shard, index) in other.entries {
+            let known = self.entries.entry(shard).or_default();
+            *known = (*known).max(index);
+        }
+        self.register = self.register.max(other.register);
+    }
 }
 
 /// A segment that is no longer written to.
@@ -69,7 +105,7 @@ struct Segment<F> {
 pub(crate) struct Closed {
     pub(crate) id: u64,
     pub(crate) bytes: u64,
-    pub(crate) last: BTreeMap<ShardId, Index>,
+    pub(crate) last: Last,
 }
 
 /// A segment of zeros that waits for its use.
@@ -131,6 +167,7 @@ impl<D: Disk> Wal<D> {
             written: next_batch - 1,
             durable: next_batch - 1,
             hard: found.hard,
+            registers_from: found.registers_from,
             sealed: true,
             poisoned: false,
             written_bytes: 0,
@@ -253,11 +290,15 @@ impl<D: Disk> Wal<D> {
     }
 
     /// Gives the space of segments back that every shard's snapshot has passed; the snapshots must be durable under
-    /// their names. Their marks, and what still counts of the segments (the newest HardState of each shard, with the seq
+    /// their names, and what stands there of registers must be said again behind a mark. Their marks, and what still counts of the segments (the newest HardState of each shard, with the seq
     /// that it had), are made durable first. True if anything was given back.
     pub fn reclaim(&mut self, snapshots: &BTreeMap<ShardId, SnapshotMark>) -> Result<bool, StorageError> {
         let passed = |closed: &Closed| {
-            closed.last.iter().all(|(shard, last)| snapshots.get(shard).is_some_and(|mark| mark.index >= *last))
+            let Last { entries, register } = &closed.last;
+            let covered =
+                |(shard, last): (&ShardId, &Index)| snapshots.get(shard).is_some_and(|mark| mark.index >= *last);
+            let said_again = *register < self.registers_from.max(Index(1));
+            entries.iter().all(covered) && (said_again || mutation::on(Mutation::RegistersLetGo))
         };
         let count = self.closed.iter().take_while(|closed| passed(closed)).count();
         let segment = self.closed.get(count).map_or(self.active.id, |kept| kept.id);
@@ -300,15 +341,15 @@ impl<D: Disk> Wal<D> {
         let mut buf = std::mem::take(&mut self.buf);
         batch::begin(&mut buf);
         let mut count = 0;
-        let mut last: BTreeMap<ShardId, Index> = BTreeMap::new();
-        let mut hard = Vec::new();
+        let (mut last, mut hard, mut registers_from) = (Last::default(), Vec::new(), self.registers_from);
         for (seq, record) in records {
             batch::put_record(&mut buf, seq, record);
             count += 1;
+            last.note(record);
             match record {
-                Record::Append { shard, index, .. } => drop(last.insert(*shard, *index)),
                 Record::HardState { shard, .. } => hard.push((*shard, (seq, record.clone()))),
-                Record::SnapMark { .. } | Record::Start { .. } | Record::Seal => {}
+                Record::RegisterMark { from } => registers_from = *from,
+                _ => {}
             }
         }
         let stride = (buf.len() as u64).next_multiple_of(PAGE_BYTES);
@@ -322,10 +363,8 @@ impl<D: Disk> Wal<D> {
         batch::finish(&mut buf, self.active.salt, self.next_batch, self.durable, count);
         buf.resize(usize::try_from(stride).expect("a batch fits in memory"));
         self.active.file.write_at(self.offset, &buf).map_err(io("writing", &self.active.name))?;
-        for (shard, index) in last {
-            let known = self.active.last.entry(shard).or_default();
-            *known = (*known).max(index);
-        }
+        self.active.last.add(last);
+        self.registers_from = registers_from;
         self.hard.extend(hard);
         self.offset += stride;
         self.written_bytes += stride;
@@ -434,5 +473,5 @@ fn begin_segment<D: Disk>(disk: &D, id: u64, spare: Spare<D::File>) -> Result<Se
     if !mutation::on(Mutation::ForgetDirSyncOfSegment) {
         disk.sync_dir().map_err(io("syncing", "the data directory"))?;
     }
-    Ok(Segment { id, salt, name, file, bytes: spare.bytes, last: BTreeMap::new() })
+    Ok(Segment { id, salt, name, file, bytes: spare.bytes, last: Last::default() })
 }

@@ -319,3 +319,60 @@ fn a_log_of_another_format_is_told_from_a_damaged_one() {
     std::fs::write(&path, &page).unwrap();
     assert!(matches!(dir.open(), Err(StorageError::Corrupt { .. })));
 }
+
+fn register(index: u64, len: usize) -> Record {
+    Record::Register { index: Index(index), bytes: Bytes::from(vec![index.to_le_bytes()[0]; len]) }
+}
+
+/// The first byte of each register record that came back.
+fn registers(recovery: &Recovery) -> Vec<u8> {
+    recovery.registers.records.iter().map(|bytes| bytes[0]).collect()
+}
+
+/// Writes four records, each in a segment of its own, and gives back what can be; how many came back.
+fn kept_of_four(name: &str) -> usize {
+    let dir = Dir::new(name);
+    let (mut wal, _) = dir.open().expect("the log is sound");
+    for index in 1..=4 {
+        wal.append(&[register(index, 40_000)]).expect("there is room");
+        wal.sync().expect("there is room");
+    }
+    wal.reclaim(&BTreeMap::new()).expect("there is room");
+    drop(wal);
+    let (_, recovery) = dir.open().expect("the log is sound");
+    registers(&recovery).len()
+}
+
+#[cfg(feature = "mutations")]
+#[test]
+fn the_mutation_of_registers_is_noticed() {
+    base::mutation::set(Some(base::mutation::Mutation::RegistersLetGo));
+    let kept = kept_of_four("registers-let-go");
+    base::mutation::set(None);
+    assert!(kept < 4);
+}
+
+#[test]
+fn registers_come_back_in_order_and_keep_their_segments_until_they_are_said_again() {
+    let dir = Dir::new("registers");
+    let (mut wal, _) = dir.open().unwrap();
+    for index in 1..=4 {
+        wal.append(&[register(index, 40_000)]).unwrap();
+        wal.sync().unwrap();
+    }
+    assert_eq!(kept_of_four("registers-kept"), 4, "nothing says again what stands there");
+    wal.append(&[register(5, 100), Record::RegisterMark { from: Index(5) }]).unwrap();
+    assert!(wal.reclaim(&BTreeMap::new()).unwrap(), "5 says it all");
+    drop(wal);
+    let (mut wal, recovery) = dir.open().unwrap();
+    assert_eq!((registers(&recovery).last(), recovery.registers.last), (Some(&5), Index(5)));
+    assert!(registers(&recovery).len() < 5, "the first ones are gone");
+    // The mark counts after a restart too, and only up to what it says.
+    wal.append(&[register(6, 40_000)]).unwrap();
+    wal.append(&[register(7, 40_000)]).unwrap();
+    wal.sync().unwrap();
+    wal.reclaim(&BTreeMap::new()).unwrap();
+    drop(wal);
+    let (_, recovery) = dir.open().unwrap();
+    assert!(registers(&recovery).ends_with(&[5, 6, 7]), "{:?}", registers(&recovery));
+}

@@ -53,6 +53,12 @@ enum Command {
     /// If none runs there, that is said on stderr, and the exit code is 1.
     #[command(after_long_help = STATUS_EXAMPLES)]
     Status(Status),
+    /// Who holds which locks, who waits for them, and how long that lasts.
+    ///
+    /// The node that is asked names the locks that it knows to be held; how each stands, a majority is asked. The node is found as by
+    /// `tidegate status`. For a lock whose holder's time is over, `left` is 0: whoever asks next gets it.
+    #[command(after_long_help = LOCKS_EXAMPLES)]
+    Locks(Locks),
     /// Load for any server that speaks RESP: throughput, latencies, errors.
     ///
     /// Without --rate the loop is closed: each connection sends when it has its reply, so the figures say what the target
@@ -235,6 +241,32 @@ pub struct Status {
     pub json: bool,
 }
 
+/// Options of `tidegate locks`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Locks {
+    /// The directory of the node.
+    #[arg(long, value_name = "DIR", default_value = "tidegate-data")]
+    pub dir: PathBuf,
+    /// Its admin address, instead of the directory; any node of a cluster.
+    #[arg(long, value_name = "HOST:PORT", alias = "addr", conflicts_with = "dir")]
+    pub admin: Option<String>,
+    /// Only locks with names like this, with * and ? as in KEYS.
+    #[arg(long = "match", value_name = "PATTERN")]
+    pub like: Option<String>,
+    /// How many at most, by name.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub count: u16,
+    /// Shows it anew each second, until Ctrl-C.
+    #[arg(long)]
+    pub watch: bool,
+    /// For programs: one JSON object on a line.
+    #[arg(long)]
+    pub json: bool,
+    /// The node's password, if it has one.
+    #[arg(long, value_name = "PASSWORD")]
+    pub password: Option<String>,
+}
+
 /// Options of `tidegate check`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Check {
@@ -318,6 +350,7 @@ pub fn run() -> ExitCode {
         Command::Server(options) => crate::server::run(&options),
         Command::Cluster(command) => crate::cluster::run(&command),
         Command::Status(options) => crate::status::run(&options),
+        Command::Locks(options) => crate::status::locks::run(&options),
         Command::Check(options) => return crate::check::run(&options),
         Command::Bench(options) => crate::bench::run(&options),
         Command::Completions { shell } => complete(shell, &mut std::io::stdout().lock()).map_err(Into::into),
@@ -376,6 +409,12 @@ Examples:
   tidegate status                              the node on ./tidegate-data
   tidegate status --dir /tmp/a --json          another, for a program to read
   tidegate status --admin 127.0.0.1:7379       by its admin address";
+
+const LOCKS_EXAMPLES: &str = "\
+Examples:
+  tidegate locks                                       of the node on ./tidegate-data
+  tidegate locks --match 'room:*' --watch              some, each second anew
+  tidegate locks --admin 127.0.0.1:7379 --json | jq    for programs";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:

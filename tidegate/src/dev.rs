@@ -6,17 +6,18 @@ use crate::http;
 use crate::journal::Journal;
 use crate::keeper::{self, Task};
 use crate::lane::{Door, Driver, STACK_BYTES, WAKER};
+use crate::locks;
 use crate::log;
 use crate::meters::nanos;
 use crate::neighbours::{HOST, Neighbours};
 use crate::peers::{Kinship, Member, Peers};
 use crate::room::ROOM_BYTES_WANTED;
 use crate::shared::{Endpoint, Identity, Input, Mailbox, Phase, Ports, Shared, lock};
-use base::record::SnapshotMark;
+use base::record::{RecoveredShard, SnapshotMark};
 use base::roster::Card;
 use base::{LaneId, NodeId, ShardId};
 use mio::{Poll, Waker};
-use node::{Founding, Lane, LaneConfig, Outbox, RecoveredReplica, Routing};
+use node::{Founding, Lane, LaneConfig, LocksFound, Outbox, RecoveredReplica, Routing};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
@@ -91,7 +92,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
     let known_roster = keeper::read_roster(&disk)?;
     let (keeper_in, keeper_out) = mpsc::channel();
     let journal = Arc::new(Journal::new(wal, shared.clone(), keeper_in.clone(), slow_sync()?, cluster.is_some()));
-    let (durable, mut replicas) = recover(&disk, recovery)?;
+    let (durable, mut replicas) = recover(&disk, recovery.shards)?;
     let parts = Parts { shared: &shared, journal: &journal, keeper: &keeper_in, disk: &disk };
     let mut lanes = make_lanes(
         options,
@@ -99,7 +100,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         parts,
         polls,
         doors,
-        &mut replicas,
+        (&mut replicas, locks::found(&disk, recovery.registers)?),
     )?;
     let (ready_in, ready_out) = mpsc::channel();
     if let (Some(listener), Some(kinship)) = (peers_listener, kinship) {
@@ -181,11 +182,11 @@ fn make_lanes(
     parts: Parts<'_>,
     polls: Vec<Poll>,
     mut doors: Vec<Door>,
-    replicas: &mut BTreeMap<ShardId, RecoveredReplica>,
+    (replicas, registers): (&mut BTreeMap<ShardId, RecoveredReplica>, LocksFound),
 ) -> Result<Vec<Driver>, Box<dyn Error>> {
     let routing = Routing::new(options.shards, options.lanes);
     let routing = if founding.is_some() { routing.with_meta() } else { routing };
-    let mut lanes = Vec::new();
+    let (mut lanes, mut registers) = (Vec::new(), Some(registers));
     for (number, poll) in (0..options.lanes).zip(polls) {
         let config = LaneConfig { node, lane: LaneId(number), routing, seed: parts.disk.random()? };
         let mine = replicas.extract_if(.., |shard, _| routing.lane_of(*shard) == LaneId(number)).map(|(_, one)| one);
@@ -194,6 +195,8 @@ fn make_lanes(
         if let Some(founding) = &founding {
             lane.keep_roster(founding.clone());
         }
+        // The first lane has the links.
+        registers.take().map_or(Ok(()), |found| lane.keep_locks(crate::clock::now(), found, &mut out))?;
         let (shared, journal, keeper) = (parts.shared.clone(), parts.journal.clone(), parts.keeper.clone());
         lanes.push(Driver::new(LaneId(number), shared, journal, keeper, poll, std::mem::take(&mut doors), lane, out));
     }
@@ -379,10 +382,10 @@ const START_BYTES: u64 = 256 * 1024;
 type Found = (BTreeMap<ShardId, SnapshotMark>, BTreeMap<ShardId, RecoveredReplica>);
 
 /// Loads the snapshots that the log builds upon.
-fn recover(disk: &RealDisk, recovery: Recovery) -> Result<Found, Box<dyn Error>> {
+fn recover(disk: &RealDisk, shards: BTreeMap<ShardId, RecoveredShard>) -> Result<Found, Box<dyn Error>> {
     let mut durable = BTreeMap::new();
     let mut replicas = BTreeMap::new();
-    for (shard, log) in recovery.shards {
+    for (shard, log) in shards {
         let keyspace = log.snapshot.as_ref().map(|mark| keeper::load(disk, shard, mark)).transpose()?;
         if let Some(mark) = log.snapshot.clone() {
             durable.insert(shard, mark);

@@ -17,7 +17,7 @@ use crate::room::{MARGIN_BYTES, Promised, Room};
 use crate::shared::{Input, Shared, lock};
 use crate::strain::Strain;
 use base::record::Record;
-use consensus::{Envelope, Write};
+use node::{Released, Writes};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -84,7 +84,7 @@ impl Queue {
 #[derive(Debug)]
 struct Job {
     lane: usize,
-    writes: Vec<Write>,
+    writes: Writes,
 }
 
 /// Whether the tail wants a seal.
@@ -142,7 +142,7 @@ impl Journal {
     }
 
     /// Makes the writes durable here and now if that is the faster way; gives them back otherwise.
-    pub fn inline(&self, writes: Vec<Write>) -> Result<Vec<Envelope>, Vec<Write>> {
+    pub fn inline(&self, writes: Writes) -> Result<Released, Writes> {
         if self.slow.load(Ordering::Relaxed) || self.crowded.load(Ordering::Relaxed) {
             return Err(writes);
         }
@@ -157,20 +157,19 @@ impl Journal {
             }
             queue.seal = Seal::Wanted(Instant::now());
         }
-        if !wal.fits_batch(writes.iter().map(|write| storage::record_bytes(&write.record)).sum()) {
+        if !wal.fits_batch(writes.records().map(storage::record_bytes).sum()) {
             return Err(writes);
         }
         let promised = self.room.promised();
-        let mut records = Vec::with_capacity(writes.len());
-        let mut then = Vec::with_capacity(writes.len());
-        split(writes, &mut records, &mut then);
+        let mut records = Vec::new();
+        let then = writes.split(&mut records);
         self.store(&mut wal, &records, promised);
         self.shared.meters.wal.inline_batches.add(1);
         Ok(then)
     }
 
     /// Queues the writes for the journal thread, which answers to the lane's mailbox.
-    pub fn submit(&self, lane: usize, writes: Vec<Write>) {
+    pub fn submit(&self, lane: usize, writes: Writes) {
         let mut queue = lock(&self.queue);
         queue.jobs.push(Job { lane, writes });
         self.shared.meters.wal.queue_jobs.set(queue.jobs.len() as u64);
@@ -186,7 +185,7 @@ impl Journal {
     pub fn run(self: Arc<Self>, shared: &Shared) {
         let mut records = Vec::new();
         while let Some((jobs, promised)) = self.wait() {
-            let bytes = jobs.iter().flat_map(|job| &job.writes).map(|write| storage::record_bytes(&write.record)).sum();
+            let bytes = jobs.iter().flat_map(|job| job.writes.records()).map(storage::record_bytes).sum();
             let mut wal = self.wal_with_room(bytes, shared);
             if jobs.is_empty() {
                 if wal.needs_seal() {
@@ -196,9 +195,7 @@ impl Journal {
             }
             let mut released = Vec::with_capacity(jobs.len());
             for job in jobs {
-                let mut then = Vec::with_capacity(job.writes.len());
-                split(job.writes, &mut records, &mut then);
-                released.push((job.lane, then));
+                released.push((job.lane, job.writes.split(&mut records)));
             }
             self.store(&mut wal, &records, promised);
             self.shared.meters.wal.thread_batches.add(1);
@@ -371,13 +368,6 @@ impl Journal {
     }
 }
 
-fn split(writes: Vec<Write>, records: &mut Vec<Record>, then: &mut Vec<Envelope>) {
-    for write in writes {
-        records.push(write.record);
-        then.extend(write.then);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,7 +378,7 @@ mod tests {
     fn no_lane_writes_past_what_the_thread_has_taken() {
         let mut queue = Queue::default();
         assert!(queue.is_idle());
-        queue.jobs.push(Job { lane: 0, writes: Vec::new() });
+        queue.jobs.push(Job { lane: 0, writes: Writes::default() });
         assert!(!queue.is_idle());
         assert_eq!(queue.take().len(), 1);
         assert!(queue.jobs.is_empty() && !queue.is_idle(), "what was taken isn't written yet");

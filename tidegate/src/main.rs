@@ -14,6 +14,7 @@ mod journal;
 mod keeper;
 mod lane;
 mod local;
+mod locks;
 mod log;
 mod meters;
 mod neighbours;

@@ -12,11 +12,11 @@ use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use base::{ClientId, NodeId, Roster, ShardId};
 use bytes::Bytes;
-use consensus::Envelope;
 use data::Reply;
+use data::command::locks::Ask;
 use data::waits::How;
 use edge::cluster::Map;
-use node::{Heard, LaneMessage, ShardStatus, SnapshotNews, SnapshotWaiting};
+use node::{Heard, LaneMessage, LockCounts, Released, ShardStatus, SnapshotNews, SnapshotWaiting};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -28,7 +28,17 @@ use std::time::Instant;
 pub enum Input {
     Accepted(Endpoint, std::net::TcpStream),
     Lane(LaneMessage),
-    Persisted(Vec<Envelope>),
+    Persisted(Released),
+    /// A block of locks' tokens, if one could be had.
+    Tokens(Option<u64>),
+    /// A call about a lock that comes by no connection of the lane, and where its answer goes.
+    LockCall {
+        caller: ClientId,
+        ask: Ask,
+        answer: tokio::sync::oneshot::Sender<Reply>,
+    },
+    /// Nobody waits for the answer to it any more.
+    LockCallerGone(ClientId),
     /// What became of a step of a shard's snapshots.
     Snapshot {
         shard: ShardId,
@@ -202,6 +212,8 @@ pub struct Shared {
     pub mailboxes: Vec<Mailbox>,
     pub clients: Mutex<BTreeMap<u64, Card>>,
     pub next_client: AtomicU64,
+    /// Calls of the admin port.
+    pub next_caller: AtomicU64,
     /// Connections that were accepted, and that were refused for there were too many.
     pub accepted: AtomicU64,
     pub refused: AtomicU64,
@@ -219,6 +231,8 @@ pub struct Shared {
     pub keys: Mutex<Vec<[(usize, usize); 16]>>,
     /// How the shards stand, as the lanes last told.
     pub shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
+    /// How locks stand, as their lane last told.
+    pub locks: Mutex<LockCounts>,
     /// What this node knows of its cluster, for the cluster endpoint: swapped whole by the lane that has the links.
     pub map: ArcSwap<Map>,
     /// The cluster's id and roster, on a node that is in one; its first roster comes some moments after the first start.
@@ -258,6 +272,7 @@ impl Shared {
             mailboxes,
             clients: Mutex::new(BTreeMap::new()),
             next_client: AtomicU64::new(0),
+            next_caller: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             settings: Settings::default(),
@@ -269,6 +284,7 @@ impl Shared {
             meters: Meters::new(lanes),
             reset_at: Mutex::default(),
             shards: Mutex::default(),
+            locks: Mutex::default(),
             map: ArcSwap::from_pointee(neighbours::alone(node, ports, options.shards)),
             keys: Mutex::new(vec![[(0, 0); 16]; lanes]),
             cluster,

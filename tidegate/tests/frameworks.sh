@@ -54,7 +54,7 @@ same() {
 }
 
 # The examples as they stand, beside the libraries that they import.
-cp examples/* "$work"
+cp examples/*.* "$work"
 ln -s "$PWD/target/clients/jobs-node/node_modules" "$work/node_modules"
 got=$(cd "$work" && node bullmq.mjs "$port") || true
 same examples/bullmq.mjs $'plain sent to ada\nlater sent to bob\nflaky sent to eve' "$got"

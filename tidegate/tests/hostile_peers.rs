@@ -332,7 +332,7 @@ fn what_is_late_or_doubled_is_harmless(stage: &Stage) {
             Message::Heartbeat { term: old, probe: 1 << 60, commit: Index(1 << 60), fresh: Fresh::default() },
         ),
         PeerMessage::Answer { asker: asker(), shard: led.shard, reply: Answered::Int(7) },
-        PeerMessage::NotLeader { asker: asker(), shard: led.shard, term: led.term },
+        PeerMessage::NotLeader { asker: asker(), shard: led.shard, term: led.term, also_later: true },
     ];
     for _ in 0..20 {
         peer.send(&messages).expect("the link stays");
@@ -406,7 +406,7 @@ fn a_flood_and_a_deaf_end_cost_no_memory_and_nobodys_time() {
     nobody_is_hurt(&stage, "a flood", || {
         let mut peer = stage.link();
         let led = led(&mut peer);
-        let one = PeerMessage::NotLeader { asker: asker(), shard: led.shard, term: led.term };
+        let one = PeerMessage::NotLeader { asker: asker(), shard: led.shard, term: led.term, also_later: true };
         let mut body = Vec::new();
         for _ in 0..100_000 {
             one.encode(&mut body);

@@ -513,6 +513,20 @@ fn commands_of_all_lanes_are_shown_and_can_be_paused() {
         let (db, words) = wanted.split_once(' ').expect("a database and words");
         assert!(line.contains(&format!(" [{db} ")) && line.ends_with(words), "{line}");
     }
+    // What a script calls is shown beside it.
+    let mut scripted = node.client();
+    let text = "redis.call('SET', KEYS[1], 7) return redis.call('GET', KEYS[1])";
+    scripted.send(&["EVAL", text, "1", "k"]).expect("the node is there");
+    assert_eq!(reply(&mut scripted), Reply::Bulk(b"7".to_vec()));
+    let mut shown: Vec<String> = (0..3)
+        .map(|_| match reply(&mut monitor) {
+            Reply::Simple(line) => line[line.find('[').expect("who it is")..].to_owned(),
+            other => panic!("a line, not {other:?}"),
+        })
+        .collect();
+    let own = shown.iter().position(|line| line.contains("\"EVAL\"")).expect("the script itself is shown");
+    shown.remove(own);
+    assert_eq!(shown, ["[0 lua] \"SET\" \"k\" \"7\"", "[0 lua] \"GET\" \"k\""]);
     drop(monitor);
     // Writes wait on both lanes, reads go on.
     let mut admin = node.client();

@@ -117,6 +117,10 @@ pub const LOCK_WAITER_COUNT_MAX: usize = 16 * 1024;
 pub const LOCK_COUNT_MAX: usize = 8 * 1024 * 1024;
 /// Names for which a home keeps what it knows between requests.
 pub const LOCK_HOME_COUNT_MAX: usize = 128 * 1024;
+/// Locks that one LOCK.LIST may show.
+pub const LOCK_LIST_COUNT_MAX: usize = 10_000;
+/// Locks that one LOCK.LIST looks at: one lane does nothing else meanwhile.
+pub const LOCK_LIST_LOOKS_MAX: usize = 100_000;
 /// Tokens that a node's block has at least: more than it gives out while the next one is on its way.
 pub const LOCK_BLOCK_COUNT: u64 = 1 << 20;
 /// One mebibyte in bytes.
@@ -134,6 +138,7 @@ const _: () = assert!(
     FENCE_LOCK_BYTES_MAX * FENCES_PER_CALL_MAX * 16 <= FENCE_FLOORS_BYTES_MAX,
     "what one command comes under pushes few others out"
 );
+const _: () = assert!(FENCE_LOCK_BYTES_MAX == LOCK_NAME_BYTES_MAX, "each lock can be fenced by its name");
 const _: () = assert!(FENCES_PER_CALL_MAX < FENCE_FLOOR_COUNT_MAX, "all that a command comes under is known behind it");
 const _: () = assert!(FILL_LEASE_MS <= FILL_LEASE_MS_MAX, "the default may be asked for");
 const _: () = assert!(MEMCACHED_VALUE_BYTES_MAX <= STRING_BYTES_MAX, "what can be sent can be stored");

@@ -28,6 +28,8 @@ pub enum Mutation {
     ReclaimBeforeMarks,
     /// A gap left by unfinished removals is taken for loss.
     GapTakenForLoss,
+    /// Segments go although nothing says again what they hold of registers.
+    RegistersLetGo,
     /// A record that was moved forward drops newer ones.
     RewrittenRecordTruncates,
     /// A torn tail stops the node.
@@ -176,7 +178,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Rules that one node keeps alone.
-    pub const OF_A_NODE: [Self; 41] = [
+    pub const OF_A_NODE: [Self; 42] = [
         Self::SendBeforeDurable,
         Self::SkipLogChecksum,
         Self::SkipSnapshotChecksum,
@@ -188,6 +190,7 @@ impl Mutation {
         Self::SyncErrorIgnored,
         Self::ReclaimBeforeMarks,
         Self::GapTakenForLoss,
+        Self::RegistersLetGo,
         Self::RewrittenRecordTruncates,
         Self::TornTailTakenForRot,
         Self::RotTakenForTornTail,

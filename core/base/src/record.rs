@@ -16,6 +16,11 @@ pub enum Record {
     HardState { shard: ShardId, term: Term, vote: Option<NodeId> },
     /// A snapshot of a shard is complete and durable: entries up to `index` are no longer needed.
     SnapMark { shard: ShardId, mark: SnapshotMark },
+    /// Something of the node's registers, opaque here. They are numbered from 1 in the order in which they are written, over
+    /// all lives of the node, and come back in that order.
+    Register { index: Index, bytes: Bytes },
+    /// What register records before `from` said, those from there on up to this mark say again: the former may go.
+    RegisterMark { from: Index },
     /// Everything that counts stands in the log's file of this number or behind it: written by storage itself when it
     /// gives files back.
     Start { segment: u64 },
@@ -30,6 +35,15 @@ pub enum Payload {
     Data(Bytes),
     /// The members of the group from here on.
     Members(Bytes),
+}
+
+/// What was found of the registers at start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveredRegisters {
+    /// The bytes of their records, in order.
+    pub records: Vec<Bytes>,
+    /// The number of the last one; zero if there never was one.
+    pub last: Index,
 }
 
 /// What was found of one shard at start.

@@ -62,6 +62,8 @@ pub struct Batch {
     pub messages: Vec<Message>,
     /// Lines for the log of the node: level, text.
     pub lines: Vec<(u8, Vec<u8>)>,
+    /// Commands that scripts have called, in their order, if whoever ran them was asked to tell: databases and arguments.
+    pub called: Vec<(u8, Vec<Vec<u8>>)>,
     pub stop: Arc<Stop>,
 }
 
@@ -163,7 +165,7 @@ pub fn is_scripted(command: &Command, args: &[&[u8]]) -> bool {
         Run::Script(_) => true,
         Run::Scatter(scatter) => scatter.is_of_scripts() && need(scatter, args) == Need::Compiler,
         Run::Prefix(_) => prefix::parse(args).is_ok_and(|call| matches!(call.command.run, Run::Script(_))),
-        Run::Read(_) | Run::Write(_) | Run::Session | Run::Node | Run::Everywhere => false,
+        Run::Read(_) | Run::Write(_) | Run::Session | Run::Node | Run::Everywhere | Run::Lock => false,
     }
 }
 

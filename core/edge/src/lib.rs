@@ -11,6 +11,6 @@ pub mod resp;
 pub use caches::Caches;
 pub use resp::push::Push;
 pub use resp::session::{Session, SessionConfig};
-pub use resp::step::{Call, EverywhereCall, ExecCall, Fate, QueuedCall, Step};
+pub use resp::step::{Call, EverywhereCall, ExecCall, Fate, LockCall, QueuedCall, Step};
 pub use resp::subscribe::Listens;
 pub use resp::tracking::{Mode, Tracking};

@@ -171,3 +171,37 @@ fn what_once_can_not_cover_is_refused_before_it_runs() {
     let (text, _) = ask(&mut session, &["ONCE", "a:1", "EXEC"]);
     assert!(text.contains("ONCE needs a command with a key"), "{text}");
 }
+
+/// What was done under a lock is done before the lock is given back, and what comes behind a call about a lock finds it done; calls about
+/// locks alone run together.
+#[test]
+fn calls_about_locks_and_other_commands_keep_their_order() {
+    let mut session = fresh();
+    let mut out = Vec::new();
+    let mut step = |session: &mut Session, line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut frame = format!("*{}\r\n", words.len());
+        words.iter().for_each(|word| frame.push_str(&format!("${}\r\n{word}\r\n", word.len())));
+        match session.step(frame.as_bytes(), &mut 0, &mut out) {
+            Step::Request(call) => Some(call.seq),
+            Step::Lock(call) => Some(call.seq),
+            Step::Blocked => None,
+            other => panic!("{line}: {other:?}"),
+        }
+    };
+    let set = step(&mut session, "SET k v").expect("it is handed out");
+    assert_eq!(step(&mut session, "LOCK.RELEASE l me 7"), None);
+    session.on_reply(set, Reply::Ok, &mut Vec::new());
+    let release = step(&mut session, "LOCK.RELEASE l me 7").expect("nothing is before it");
+    let acquire = step(&mut session, "LOCK.ACQUIRE m me 500").expect("only locks are before it");
+    assert_eq!(step(&mut session, "GET k"), None);
+    session.on_reply(release, Reply::Int(1), &mut Vec::new());
+    assert!(session.asks_locks());
+    assert_eq!(step(&mut session, "GET k"), None);
+    session.on_reply(acquire, Reply::NilArray, &mut Vec::new());
+    assert!(step(&mut session, "GET k").is_some() && session.waits().is_none());
+    session = fresh();
+    let waits = step(&mut session, "LOCK.ACQUIRE m me 500 WAIT 100").expect("nothing is before it");
+    assert_eq!(session.waits(), Some(waits));
+    assert_eq!(step(&mut session, "LOCK.INFO m"), None, "its connection does nothing else");
+}

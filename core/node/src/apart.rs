@@ -101,6 +101,7 @@ impl Replica {
             end: End::Done,
             messages: Vec::new(),
             lines: Vec::new(),
+            called: Vec::new(),
             stop: Arc::clone(&stop),
         });
         self.scripts.apart.all.push(Apart { number, waiter, task, texts, since: now.boot, stop, what });

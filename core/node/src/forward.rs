@@ -1,7 +1,8 @@
 //! Work for a shard that another node leads, or that nobody leads for now.
 //!
-//! It waits in order until a leader is known, goes there, and is answered from there. A leader that refuses an ask has
-//! refused all later ones of its term, so they come back together and in order. What became of a write whose leader's
+//! It waits in order until a leader is known, goes there, and is answered from there. A node that doesn't lead when an ask comes has
+//! refused all later ones of that term, so they come back together and in order. One that led, and gives back what it held, may
+//! have done what came later from other clients: so only this ask comes back, and its client's later ones. What became of a write whose leader's
 //! link broke is not known: its client is told so. A read of that kind is asked again, and so is what goes under an id.
 
 use crate::outbox::{Now, Outbox};
@@ -42,6 +43,25 @@ pub(crate) const PATIENCE_MS: u64 = 5_000;
 /// will answer.
 const SUPERSEDED_PATIENCE_MS: u64 = 600;
 
+impl Elsewhere {
+    /// Parks an ask again that `to` has refused in a term, with the later ones of its client or of everyone. False if nothing was
+    /// known of it.
+    fn take_back(&mut self, to: (NodeId, Term), asked_by: Asker, also_later: bool) -> bool {
+        let of = |one: &Sent| (one.to, one.term) == to;
+        let client = |one: &Sent| (one.parked.waiter.origin, one.parked.waiter.client);
+        let first = self.sent.iter().position(|one| of(one) && asker(one.parked.waiter) == asked_by);
+        let Some(at) = first else { return false };
+        let asked_by = client(&self.sent[at]);
+        let mut refused = Vec::new();
+        for one in self.sent.split_off(at) {
+            let comes_back = of(&one) && (also_later || client(&one) == asked_by);
+            if comes_back { refused.push(one.parked) } else { self.sent.push_back(one) }
+        }
+        refused.into_iter().rev().for_each(|parked| self.parked.push_front(parked));
+        true
+    }
+}
+
 impl Replica {
     /// Takes work that another node must do.
     pub(crate) fn defer(&mut self, now: Now, waiter: Waiter, work: Work, out: &mut Outbox) {
@@ -79,26 +99,20 @@ impl Replica {
         self.elsewhere.sent.remove(at).map(|sent| sent.parked.waiter)
     }
 
-    /// A node refused an ask, and so all later ones of that term.
-    pub(crate) fn on_not_leader(&mut self, now: Now, from: NodeId, asked_by: Asker, term: Term, out: &mut Outbox) {
-        if self.on_wait_refused(now, from, asked_by, term) {
+    /// A node refused an ask of a term, and with it all later ones of its client, or of everyone.
+    pub(crate) fn on_not_leader(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        (asked_by, term): (Asker, Term),
+        also_later: bool,
+        out: &mut Outbox,
+    ) {
+        let about_a_wait = self.on_wait_refused(now, from, asked_by, term);
+        if about_a_wait || self.elsewhere.take_back((from, term), asked_by, also_later) {
             self.elsewhere.refused = Some((from, term));
-            return self.send_parked(now, out);
+            self.send_parked(now, out);
         }
-        let sent = &mut self.elsewhere.sent;
-        let of = |one: &Sent| one.to == from && one.term == term;
-        let Some(at) = sent.iter().position(|one| of(one) && asker(one.parked.waiter) == asked_by) else { return };
-        let mut kept: VecDeque<Sent> = sent.drain(..at).collect();
-        let mut refused = Vec::new();
-        for one in sent.drain(..) {
-            if of(&one) { refused.push(one.parked) } else { kept.push_back(one) }
-        }
-        *sent = kept;
-        for parked in refused.into_iter().rev() {
-            self.elsewhere.parked.push_front(parked);
-        }
-        self.elsewhere.refused = Some((from, term));
-        self.send_parked(now, out);
     }
 
     /// The link to a node broke: what it was asked may or may not have been done.
@@ -193,4 +207,51 @@ fn refusal(text: &str) -> Reply {
 fn asker(waiter: Waiter) -> Asker {
     let Origin::Lane(lane) = waiter.origin else { unreachable!("what comes from another node is not sent on") };
     Asker { lane, client: waiter.client, seq: waiter.seq, part: waiter.part }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::{Part, waiter};
+    use base::{ClientId, LaneId};
+
+    const LEADER: (NodeId, Term) = (NodeId(2), Term(7));
+
+    fn parked(client: u64, seq: u64) -> Parked {
+        let args = vec![b"incr".to_vec(), b"n".to_vec()];
+        let command = data::command::find(b"incr").expect("it is in the table");
+        let work = Work::Command { joins: false, queued: data::batch::Queued { db: 0, command, args } };
+        let waiter = waiter(Origin::Lane(LaneId(0)), ClientId(client), seq, Part::No);
+        Parked { waiter, work, since: Instant(0) }
+    }
+
+    fn asks(of: &[(u64, u64)]) -> Elsewhere {
+        let (to, term) = LEADER;
+        let sent = of.iter().map(|(client, seq)| Sent { to, term, parked: parked(*client, *seq) }).collect();
+        Elsewhere { sent, ..Elsewhere::default() }
+    }
+
+    fn who<'a>(parked: impl Iterator<Item = &'a Parked>) -> Vec<(u64, u64)> {
+        parked.map(|one| (one.waiter.client.0, one.waiter.seq)).collect()
+    }
+
+    #[test]
+    fn what_a_leader_gives_back_says_nothing_of_others() {
+        // A script of client 1 was run apart while the call of client 2 behind it was logged: only the script comes back.
+        let mut elsewhere = asks(&[(3, 1), (1, 1), (2, 1), (1, 2)]);
+        assert!(elsewhere.take_back(LEADER, asker(parked(1, 1).waiter), false));
+        assert_eq!(who(elsewhere.parked.iter()), [(1, 1), (1, 2)]);
+        assert_eq!(who(elsewhere.sent.iter().map(|one| &one.parked)), [(3, 1), (2, 1)]);
+    }
+
+    #[test]
+    fn who_does_not_lead_has_refused_all_that_came_later() {
+        let mut elsewhere = asks(&[(3, 1), (1, 1), (2, 1), (1, 2)]);
+        assert!(elsewhere.take_back(LEADER, asker(parked(1, 1).waiter), true));
+        assert_eq!(who(elsewhere.parked.iter()), [(1, 1), (2, 1), (1, 2)]);
+        assert_eq!(who(elsewhere.sent.iter().map(|one| &one.parked)), [(3, 1)]);
+        assert!(!elsewhere.take_back(LEADER, asker(parked(2, 1).waiter), true), "it came back already");
+        let of_another_term = (LEADER.0, Term(6));
+        assert!(!elsewhere.take_back(of_another_term, asker(parked(3, 1).waiter), true));
+    }
 }

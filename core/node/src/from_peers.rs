@@ -4,6 +4,7 @@
 //! with a stolen secret. What could not come from a node that keeps the rules is not done: it becomes an event, and the driver
 //! ends the link. So no message of a peer ends this node.
 
+use crate::clocks::tell_time;
 use crate::lane::{Lane, Part, waiter};
 use crate::outbox::{Event, Now, Outbox, Queued, Transaction};
 use crate::peer::{Asker, PeerMessage, Work};
@@ -13,8 +14,8 @@ use crate::wait::PeerWait;
 use crate::waiting::Ending;
 use base::record::Payload;
 use base::{Index, NodeId, ShardId, Term};
-use consensus::Envelope;
 use consensus::raft::{Membership, Message, PeerMisbehaved};
+use consensus::{Envelope, lock};
 use data::command::blocking;
 use data::{Command, Refused, Reply, Run, shard};
 use smallvec::SmallVec;
@@ -32,6 +33,8 @@ pub enum Misbehaved {
     Snapshot(ShardId),
     /// Work for keys of another shard.
     Work(ShardId),
+    /// What voters, homes and edges of locks don't tell each other.
+    Lock(lock::PeerMisbehaved),
 }
 
 impl std::fmt::Display for Misbehaved {
@@ -42,6 +45,7 @@ impl std::fmt::Display for Misbehaved {
             Self::Entry(shard, index) => write!(f, "entry {index} of shard {shard}, which can't be read"),
             Self::Snapshot(shard) => write!(f, "a part of a snapshot of shard {shard} that makes no sense"),
             Self::Work(shard) => write!(f, "work for shard {shard} whose keys don't belong there"),
+            Self::Lock(what) => write!(f, "about a lock {what}"),
         }
     }
 }
@@ -50,8 +54,39 @@ impl std::fmt::Display for Misbehaved {
 const SNAPSHOT_BYTES_MAX: u64 = 1 << 50;
 
 impl Lane {
+    /// There is a link to a node, for the first time or again.
+    pub fn on_peer_up(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
+        tell_time(now, peer, out);
+        self.locks_on_link(now, peer, true, out);
+        self.spread.on_up(now, peer);
+        for replica in self.replicas.iter_mut().flatten() {
+            replica.on_link(now, peer, out);
+            replica.on_link_for_transfer(now, peer, out);
+        }
+    }
+
+    /// The link to a node broke.
+    pub fn on_peer_lost(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
+        self.spread.on_lost(now, peer);
+        self.expect_no_answers(peer, out);
+        self.locks_on_link(now, peer, false, out);
+        for shard in self.config.routing.groups() {
+            let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
+            replica.group.on_peer_lost(now.boot, peer);
+            for (waiter, reply) in replica.on_link_lost(now, peer, out) {
+                self.answer(waiter, shard, reply, out);
+            }
+            self.resume(now, shard, out);
+        }
+        self.set_deadline(now, out);
+    }
+
     /// A message of another node.
-    pub fn on_peer(&mut self, now: Now, from: NodeId, message: PeerMessage, out: &mut Outbox) {
+    pub fn on_peer(&mut self, now: Now, from: NodeId, mut message: PeerMessage, out: &mut Outbox) {
+        if let PeerMessage::Register(parcel) = &mut message {
+            // The link says who speaks.
+            (parcel.from, parcel.to) = (from, self.config.node);
+        }
         if let Err(what) = self.judge(from, &message) {
             return out.events.push(Event::PeerMisbehaved { peer: from, what });
         }
@@ -71,6 +106,7 @@ impl Lane {
                     self.answer(waiter, shard, reply, out);
                 }
             }
+            PeerMessage::Register(parcel) => self.on_register_message(now, parcel, out),
             PeerMessage::Time { wall_ms } => self.on_time_told(now, from, wall_ms, out),
             PeerMessage::Everywhere { number, what } => self.on_node_asks(now, from, number, what, out),
             PeerMessage::EverywhereAnswer { number, answer } => self.on_node_answers(from, number, answer, out),
@@ -93,9 +129,9 @@ impl Lane {
                     self.replica(shard).on_settled(from, asker, args);
                 }
             }
-            PeerMessage::NotLeader { asker, shard, term } => {
+            PeerMessage::NotLeader { asker, shard, term, also_later } => {
                 if self.owns(shard) {
-                    self.replica(shard).on_not_leader(now, from, asker, term, out);
+                    self.replica(shard).on_not_leader(now, from, (asker, term), also_later, out);
                     self.resume(now, shard, out);
                 }
             }
@@ -117,7 +153,7 @@ impl Lane {
             replica.leads() && replica.group.term() == term
         };
         if !leads {
-            return out.peers.push((from, PeerMessage::NotLeader { asker, shard, term }));
+            return out.peers.push((from, PeerMessage::NotLeader { asker, shard, term, also_later: true }));
         }
         let Asker { lane, client, seq, part } = asker;
         let waiter = waiter(Origin::Node(from, lane), client, seq, if part { Part::Yes } else { Part::No });
@@ -135,6 +171,9 @@ impl Lane {
     }
 
     fn judge(&self, from: NodeId, message: &PeerMessage) -> Result<(), Misbehaved> {
+        if let PeerMessage::Register(parcel) = message {
+            return self.judge_register(parcel).map_err(Misbehaved::Lock);
+        }
         let shard = message.shard();
         if !self.config.routing.groups().any(|known| known == shard) {
             return Err(Misbehaved::NoSuchShard(shard));
@@ -161,6 +200,7 @@ impl Lane {
             | PeerMessage::LetGo { .. }
             | PeerMessage::Settled { .. }
             | PeerMessage::Time { .. }
+            | PeerMessage::Register(_)
             | PeerMessage::Everywhere { .. }
             | PeerMessage::EverywhereAnswer { .. } => Ok(()),
         }
@@ -214,5 +254,5 @@ fn makes_sense(piece: &Piece, term: Term) -> bool {
 
 /// True for what a shard can do; sessions and nodes do the rest.
 fn is_for_shard(queued: &Queued) -> bool {
-    !matches!(queued.command.run, Run::Session | Run::Node | Run::Everywhere)
+    !matches!(queued.command.run, Run::Session | Run::Node | Run::Everywhere | Run::Lock)
 }

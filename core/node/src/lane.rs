@@ -1,8 +1,9 @@
 //! A lane: the shards of one thread, and the way of every request to its shard and back.
 
-use crate::clocks::{Clocks, tell_time};
+use crate::clocks::Clocks;
 use crate::everywhere::Questions;
 use crate::gather::Gathers;
+use crate::locks::Locks;
 use crate::memory::{Standing, out_of_memory, transaction_out_of_memory};
 use crate::outbox::{LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, Transaction};
 use crate::peer::{Asker, PeerMessage, Work};
@@ -10,7 +11,7 @@ use crate::reads::name_shard;
 use crate::replica::{Origin, Replica, ShardStatus, Waiter};
 use crate::routing::Routing;
 use crate::spread::{Spread, no_room};
-use crate::steward::Steward;
+use crate::steward::{NOBODY, Steward};
 use crate::topics::Topics;
 use base::mutation::{self, Mutation};
 use base::record::RecoveredShard;
@@ -73,6 +74,8 @@ pub struct Lane {
     pub(crate) life: u64,
     /// How much memory there is.
     pub(crate) standing: Standing,
+    /// On the lane that has them.
+    pub(crate) locks: Option<Box<Locks>>,
 }
 
 impl Lane {
@@ -129,6 +132,7 @@ impl Lane {
             full: false,
             life,
             standing: Standing::default(),
+            locks: None,
         }
     }
 
@@ -153,7 +157,7 @@ impl Lane {
                     }
                 }
             }
-            Run::Session | Run::Node | Run::Everywhere => unreachable!("the edge and the driver take these apart"),
+            Run::Session | Run::Node | Run::Everywhere | Run::Lock => unreachable!("the edge takes these apart"),
         }
     }
 
@@ -207,6 +211,10 @@ impl Lane {
                 self.on_lane_asks(now, (from, number), what, reach, out);
             }
             LaneMessage::EverywhereAnswer { number, answer } => self.on_lane_answers(number, answer, out),
+            LaneMessage::Lock { from, client, seq, ask } => self.ask_lock(now, from, (client, seq), ask, out),
+            LaneMessage::ForgetLocks { from, client } => self.forget_locks_of(now, (from, client), out),
+            LaneMessage::FenceBound(bound) => self.bound_fences(bound),
+            LaneMessage::SlotFloor(floor) => self.on_slot_floor(floor),
             LaneMessage::PartReply { client, seq, shard, reply } => self.on_part(client, seq, shard, reply, out),
         }
     }
@@ -216,31 +224,6 @@ impl Lane {
         let shard = envelope.shard;
         self.with_answers(shard, out, |replica, out, answered| replica.on_message(now, envelope, out, answered));
         self.resume(now, shard, out);
-    }
-
-    /// There is a link to a node, for the first time or again.
-    pub fn on_peer_up(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
-        tell_time(now, peer, out);
-        self.spread.on_up(now, peer);
-        for replica in self.replicas.iter_mut().flatten() {
-            replica.on_link(now, peer, out);
-            replica.on_link_for_transfer(now, peer, out);
-        }
-    }
-
-    /// The link to a node broke.
-    pub fn on_peer_lost(&mut self, now: Now, peer: NodeId, out: &mut Outbox) {
-        self.spread.on_lost(now, peer);
-        self.expect_no_answers(peer, out);
-        for shard in self.config.routing.groups() {
-            let Some(replica) = self.replicas[usize::from(shard.0)].as_mut() else { continue };
-            replica.group.on_peer_lost(now.boot, peer);
-            for (waiter, reply) in replica.on_link_lost(now, peer, out) {
-                self.answer(waiter, shard, reply, out);
-            }
-            self.resume(now, shard, out);
-        }
-        self.set_deadline(now, out);
     }
 
     /// True once every shard of this lane serves reads.
@@ -472,7 +455,7 @@ impl Lane {
         if let Origin::Node(from, lane) = waiter.origin {
             let Waiter { client, seq, part, .. } = waiter;
             let (asker, term) = (Asker { lane, client, seq, part }, self.replica(shard).group.term());
-            return out.peers.push((from, PeerMessage::NotLeader { asker, shard, term }));
+            return out.peers.push((from, PeerMessage::NotLeader { asker, shard, term, also_later: false }));
         }
         self.replica(shard).defer(now, waiter, work, out);
     }
@@ -564,6 +547,9 @@ impl Lane {
     }
 
     fn on_part(&mut self, client: ClientId, seq: u64, shard: ShardId, reply: Reply, out: &mut Outbox) {
+        if client == NOBODY {
+            return self.on_meta_answer(seq, &reply, out);
+        }
         if let Some(reply) = self.gathers.on_part(self.config.routing, client, seq, shard, reply) {
             out.replies.push((client, seq, reply));
         }

@@ -15,6 +15,7 @@ mod from_peers;
 mod gather;
 mod hearing;
 mod lane;
+mod locks;
 mod memory;
 mod once;
 mod outbox;
@@ -36,10 +37,11 @@ mod within;
 pub use everywhere::Reach;
 pub use from_peers::Misbehaved;
 pub use lane::{Lane, LaneConfig, RecoveredReplica};
+pub use locks::{LockCounts, LocksFound};
 pub use memory::{Elsewhere, Memory};
 pub use outbox::{
-    Changed, Event, Heard, LaneMessage, Now, Outbox, OwnedRequest, Queued, Request, SnapshotNews, SnapshotStep,
-    SnapshotWaiting, Transaction,
+    Changed, Event, Heard, LaneMessage, Now, Outbox, OwnedRequest, Queued, RegisterRecord, Released, Request,
+    SnapshotNews, SnapshotStep, SnapshotWaiting, Transaction, Writes,
 };
 pub use peer::PeerMessage;
 pub use replica::ShardStatus;

@@ -4,12 +4,14 @@ use crate::everywhere::Reach;
 use crate::from_peers::Misbehaved;
 use crate::peer::PeerMessage;
 use crate::waiting::Ending;
-use base::record::SnapshotMark;
-use base::{ClientId, Index, Instant, LaneId, NodeId, Roster, ShardId, Term};
+use base::record::{Record, SnapshotMark};
+use base::{ClientId, Epoch, Index, Instant, LaneId, NodeId, Roster, ShardId, Term};
 use bytes::Bytes;
-use consensus::Effects;
+use consensus::register::Parcel;
+use consensus::{Effects, Envelope, Write};
 use data::batch::Batch;
 pub use data::batch::Queued;
+use data::command::locks::Ask;
 use data::command::pubsub::{Everywhere, Message};
 use data::fence::OwnedFence;
 use data::keyspace::Notice;
@@ -109,6 +111,94 @@ pub enum LaneMessage {
         number: u64,
         answer: Reply,
     },
+    /// A call about a lock.
+    Lock {
+        from: LaneId,
+        client: ClientId,
+        seq: u64,
+        ask: Ask,
+    },
+    /// The largest fence that may have been given out.
+    FenceBound(u64),
+    /// The largest floor that forgotten locks have left in shards of the sender.
+    SlotFloor(u64),
+    /// The client is gone.
+    ForgetLocks {
+        from: LaneId,
+        client: ClientId,
+    },
+}
+
+/// Something of the registers to be made durable, and what may follow it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterRecord {
+    pub record: Record,
+    /// The plane's number of it, if it has one.
+    pub serial: Option<u64>,
+    /// Delivered once the record is durable, never before.
+    pub then: Vec<Parcel>,
+}
+
+/// What a turn asks to be made durable.
+#[derive(Debug, Default)]
+pub struct Writes {
+    /// In this order.
+    pub raft: Vec<Write>,
+    /// In this order.
+    pub registers: Vec<RegisterRecord>,
+}
+
+/// What durable writes let go: goes to [`crate::Lane::on_released`].
+#[derive(Debug, Default)]
+pub struct Released {
+    raft: Vec<Envelope>,
+    registers: Vec<Parcel>,
+    /// All register records up to this one are durable.
+    serial: Option<u64>,
+}
+
+impl Writes {
+    /// True if there is nothing to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.raft.is_empty() && self.registers.is_empty()
+    }
+
+    /// The records.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.raft.iter().map(|one| &one.record).chain(self.registers.iter().map(|one| &one.record))
+    }
+
+    /// Puts the records behind `records`, and gives what may follow once they are durable.
+    pub fn split(self, records: &mut Vec<Record>) -> Released {
+        let mut released = Released { raft: Vec::with_capacity(self.raft.len()), ..Released::default() };
+        for write in self.raft {
+            records.push(write.record);
+            released.raft.extend(write.then);
+        }
+        for RegisterRecord { record, serial, then } in self.registers {
+            records.push(record);
+            released.registers.extend(then);
+            released.serial = released.serial.max(serial);
+        }
+        released
+    }
+}
+
+impl crate::Lane {
+    /// Durable writes let this go: notices for this node itself, messages for others.
+    pub fn on_released(&mut self, now: Now, released: Released, out: &mut Outbox) {
+        for envelope in released.raft {
+            if envelope.to == self.config.node {
+                self.on_persisted(now, envelope, out);
+            } else {
+                out.raft.messages.push(envelope);
+            }
+        }
+        if let Some(serial) = released.serial {
+            self.on_registers(now, released.registers, serial, out);
+        }
+    }
 }
 
 /// What happened to keys of a shard, for those clients of this node who listen.
@@ -272,6 +362,10 @@ pub enum Event {
         peer: NodeId,
         what: Misbehaved,
     },
+    /// This node votes on locks in this epoch.
+    LocksReady {
+        epoch: Epoch,
+    },
     /// The log holds an entry that this version can't read: the process must stop.
     BadEntry {
         shard: ShardId,
@@ -284,6 +378,8 @@ pub enum Event {
 pub struct Outbox {
     /// What the groups ask for: writes to make durable, messages for other nodes.
     pub raft: Effects,
+    /// To be made durable, with the groups' writes.
+    pub registers: Vec<RegisterRecord>,
     pub sends: Vec<(LaneId, LaneMessage)>,
     /// For other nodes, in this order to each of them.
     pub peers: Vec<(NodeId, PeerMessage)>,
@@ -300,6 +396,15 @@ pub struct Outbox {
     pub batches: Vec<Batch>,
     /// The cluster's roster, when it has changed.
     pub roster: Option<Arc<Roster>>,
+    /// A node that is alone wants a block of locks' tokens: [`crate::Lane::on_tokens`].
+    pub wants_tokens: bool,
     /// When [`crate::Lane::on_timer`] wants to be called, if ever.
     pub next_deadline: Option<Instant>,
+}
+
+impl Outbox {
+    /// Takes what is to be made durable.
+    pub fn take_writes(&mut self) -> Writes {
+        Writes { raft: std::mem::take(&mut self.raft.writes), registers: std::mem::take(&mut self.registers) }
+    }
 }

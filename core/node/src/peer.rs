@@ -10,9 +10,10 @@ use crate::wait::PeerWait;
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{QUEUED_COMMANDS_MAX, SNAPSHOT_PIECE_BYTES_MAX};
 use base::record::SnapshotMark;
-use base::{ClientId, Index, LaneId, ShardId, Term};
+use base::{ClientId, Index, LaneId, NodeId, ShardId, Term};
 use bytes::Bytes;
 use consensus::raft::Message;
+use consensus::register::Parcel;
 use data::Reply;
 use data::command::prefix;
 use data::command::pubsub::Everywhere;
@@ -41,11 +42,13 @@ pub enum PeerMessage {
         shard: ShardId,
         reply: Reply,
     },
-    /// This node doesn't lead the shard in `term`: this ask of that term and all later ones had no effect.
+    /// This node doesn't lead the shard in `term`, or no more: this ask of that term had no effect, and with `also_later` none
+    /// that was sent behind it.
     NotLeader {
         asker: Asker,
         shard: ShardId,
         term: Term,
+        also_later: bool,
     },
     /// The leader lets a call go that may wait, if it hasn't answered it: so it is to be answered.
     LetGo {
@@ -85,6 +88,8 @@ pub enum PeerMessage {
         number: u64,
         answer: Reply,
     },
+    /// About a lock. Both ends know by the link who they are: as decoded it names neither.
+    Register(Parcel),
 }
 
 /// Who waits for an answer, on the node that asks.
@@ -146,11 +151,13 @@ const SNAPSHOT_TAKEN: u8 = 7;
 const ASK_TRANSACTION_ONCE: u8 = 8;
 const TIME: u8 = 9;
 const ASK_TRANSACTION_FENCED: u8 = 12;
+const NOT_TAKEN: u8 = 13;
 const EVERYWHERE: u8 = 10;
 const EVERYWHERE_ANSWER: u8 = 11;
 const ASK_WAIT: u8 = 20;
 const LET_GO: u8 = 21;
 const SETTLED: u8 = 22;
+const REGISTER: u8 = 30;
 
 impl PeerMessage {
     /// The shard that it is about.
@@ -166,7 +173,9 @@ impl PeerMessage {
             | Self::SnapshotPiece { shard, .. }
             | Self::SnapshotTaken { shard, .. } => *shard,
             // It is about the node.
-            Self::Time { .. } | Self::Everywhere { .. } | Self::EverywhereAnswer { .. } => ShardId(0),
+            Self::Time { .. } | Self::Everywhere { .. } | Self::EverywhereAnswer { .. } | Self::Register(_) => {
+                ShardId(0)
+            }
         }
     }
 
@@ -188,8 +197,8 @@ impl PeerMessage {
                 put_asker(out, *asker);
                 reply.encode(out);
             }
-            Self::NotLeader { asker, shard, term } => {
-                head(out, NOT_LEADER, *shard);
+            Self::NotLeader { asker, shard, term, also_later } => {
+                head(out, if *also_later { NOT_LEADER } else { NOT_TAKEN }, *shard);
                 put_asker(out, *asker);
                 put_varint(out, term.0);
             }
@@ -228,6 +237,10 @@ impl PeerMessage {
                 head(out, EVERYWHERE_ANSWER, ShardId(0));
                 put_varint(out, *number);
                 answer.encode(out);
+            }
+            Self::Register(parcel) => {
+                head(out, REGISTER, ShardId(0));
+                parcel.encode(out);
             }
         }
     }
@@ -273,7 +286,10 @@ impl PeerMessage {
                 Self::Ask { shard, term, asker, work: Work::Transaction(transaction) }
             }
             ANSWER => Self::Answer { asker: asker(reader)?, shard, reply: Reply::decode(reader, frame)? },
-            NOT_LEADER => Self::NotLeader { asker: asker(reader)?, shard, term: Term(reader.varint()?) },
+            NOT_LEADER | NOT_TAKEN => {
+                let (asker, term) = (asker(reader)?, Term(reader.varint()?));
+                Self::NotLeader { asker, shard, term, also_later: kind == NOT_LEADER }
+            }
             TIME => Self::Time { wall_ms: reader.varint()? },
             SNAPSHOT_PIECE => Self::SnapshotPiece { shard, term: Term(reader.varint()?), piece: piece(reader, frame)? },
             SNAPSHOT_TAKEN => {
@@ -284,6 +300,7 @@ impl PeerMessage {
             EVERYWHERE_ANSWER => {
                 Self::EverywhereAnswer { number: reader.varint()?, answer: Reply::decode(reader, frame)? }
             }
+            REGISTER => Self::Register(Parcel::decode(reader, NodeId(0), NodeId(0))?),
             other => return Err(DecodeError::Unknown(u64::from(other))),
         })
     }
@@ -387,6 +404,11 @@ mod tests {
         PeerMessage::Everywhere { number: 300, what }
     }
 
+    fn about_a_register() -> PeerMessage {
+        let message = consensus::register::Message::Read { name: Bytes::from_static(b"lock"), serial: 1 << 33 };
+        PeerMessage::Register(Parcel { from: NodeId(0), to: NodeId(0), epoch: base::Epoch(3), message })
+    }
+
     fn all() -> Vec<PeerMessage> {
         let (shard, term) = (ShardId(3), Term(9));
         let asker = Asker { lane: LaneId(1), client: ClientId(1 << 30), seq: 77, part: true };
@@ -429,7 +451,8 @@ mod tests {
             PeerMessage::LetGo { asker, shard, how: How::Error },
             PeerMessage::Settled { asker, shard, args: vec![b"XREAD".to_vec(), b"5-0".to_vec()] },
             PeerMessage::Answer { asker, shard, reply: Reply::Int(5) },
-            PeerMessage::NotLeader { asker, shard, term },
+            PeerMessage::NotLeader { asker, shard, term, also_later: true },
+            PeerMessage::NotLeader { asker, shard, term, also_later: false },
             PeerMessage::SnapshotPiece {
                 shard,
                 term,
@@ -452,6 +475,7 @@ mod tests {
             everywhere(Everywhere::Listeners { topic: Topic::Channel, channels: vec![Bytes::from_static(b"a"); 3] }),
             everywhere(Everywhere::Patterns),
             PeerMessage::EverywhereAnswer { number: 300, answer: Reply::Int(7) },
+            about_a_register(),
         ]
     }
 

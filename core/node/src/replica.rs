@@ -361,8 +361,12 @@ impl Replica {
         answers.append(&mut self.time_out_waiting(now));
         if self.deposed_at.is_some_and(|at| now.boot >= at.plus_ms(DEPOSED_PATIENCE_MS)) {
             self.deposed_at = None;
-            let unknown = std::mem::take(&mut self.proposed).into_iter().flat_map(|one| one.waiters);
-            answers.extend(unknown.filter(|waiter| waiter.wait == 0).map(|waiter| (waiter, indoubt())));
+            // It may lead again by now: what it has proposed since is no part of that.
+            let leads_in = self.leads().then(|| self.group.term());
+            while let Some(proposed) = self.proposed.pop_front_if(|one| leads_in != Some(one.term)) {
+                let unknown = proposed.waiters.into_iter().filter(|waiter| waiter.wait == 0);
+                answers.extend(unknown.map(|waiter| (waiter, indoubt())));
+            }
         }
         for (waiter, reply) in answers {
             self.forget_read(&waiter);

@@ -281,6 +281,7 @@ impl Replica {
             end: End::Done,
             messages: Vec::new(),
             lines: Vec::new(),
+            called: Vec::new(),
             stop,
         });
     }

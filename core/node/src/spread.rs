@@ -178,7 +178,7 @@ impl Lane {
             match origin {
                 Origin::Node(from, lane) => {
                     let asker = Asker { lane, client, seq, part };
-                    out.peers.push((from, PeerMessage::NotLeader { asker, shard, term }));
+                    out.peers.push((from, PeerMessage::NotLeader { asker, shard, term, also_later: false }));
                 }
                 Origin::Lane(_) => self.replica(shard).defer(now, waiter, work, out),
             }

@@ -13,6 +13,7 @@ use base::roster::{Card, Roster};
 use base::{ClientId, Index, Instant, NodeId, ShardId};
 use consensus::raft::Change;
 use data::command::nodes;
+use data::command::voters::{self, Voters};
 use std::sync::Arc;
 
 /// What a node knows of its cluster when it starts for the first time.
@@ -32,6 +33,8 @@ pub(crate) struct Steward {
     /// The roster as it was applied here, and at which index.
     pub(crate) roster: Option<Arc<Roster>>,
     seen: Index,
+    /// Who votes on locks, as it was applied here.
+    voters: Option<Voters>,
     /// Nothing is asked for twice within a while.
     asked_at: Option<Instant>,
     /// Numbers what the steward asks.
@@ -39,13 +42,13 @@ pub(crate) struct Steward {
 }
 
 /// The client that the steward asks as: no connection has this number.
-const NOBODY: ClientId = ClientId(0);
+pub(crate) const NOBODY: ClientId = ClientId(0);
 /// What was asked for may be lost: then it is asked for again.
 const ASK_AGAIN_MS: u64 = 1_000;
 
 impl Steward {
     pub(crate) fn new(me: NodeId, founding: Founding) -> Self {
-        Self { founding, me, roster: None, seen: Index(0), asked_at: None, seq: 0 }
+        Self { founding, me, roster: None, seen: Index(0), voters: None, asked_at: None, seq: 0 }
     }
 
     /// Looks at the meta shard; true if the roster has changed.
@@ -58,6 +61,7 @@ impl Steward {
             return false;
         }
         self.seen = keyspace.applied_index();
+        self.voters = voters::voters(keyspace);
         let found = nodes::roster(keyspace);
         if found.as_ref() == self.roster.as_deref() {
             return false;
@@ -125,6 +129,7 @@ impl Lane {
             if let Some(words) = steward.wants(now, self.replica(meta), routing.shard_count()) {
                 self.ask_meta(now, meta, steward.seq, words, out);
             }
+            self.follow_voters(now, steward.voters.as_ref(), out);
             self.steward = Some(steward);
         }
         let Some(roster) = self.roster.clone() else { return };

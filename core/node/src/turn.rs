@@ -11,6 +11,7 @@ impl Lane {
     /// The driver has no more input for now: open entries are proposed.
     pub fn on_turn_end(&mut self, now: Now, out: &mut Outbox) {
         self.look_at_memory();
+        self.look_at_fences(now, out);
         while let Some(shard) = self.dirty.pop() {
             self.begin_round(now, shard, out);
             self.evict(now, shard, out);
@@ -26,6 +27,7 @@ impl Lane {
     /// Regular work: the groups' own time, and dead keys. Call it when [`Outbox::next_deadline`] says so.
     pub fn on_timer(&mut self, now: Now, out: &mut Outbox) {
         let tick = now.boot >= self.tick_at;
+        self.locks_on_timer(now, out);
         for shard in self.config.routing.groups() {
             if self.owns(shard) {
                 self.watch_scripts(now, shard, out);
@@ -42,6 +44,7 @@ impl Lane {
         }
         if tick {
             self.keep_cluster(now, out);
+            self.keep_tokens(now, out);
             self.keep_time(now, out);
             self.give_up_questions(now, out);
             self.spread_leaders(now, out);
@@ -52,11 +55,16 @@ impl Lane {
 
     /// Starts a snapshot of each shard that has none running; how many were started.
     pub fn begin_snapshots(&mut self, out: &mut Outbox) -> usize {
-        self.replicas.iter_mut().flatten().map(|replica| usize::from(replica.begin_snapshot(out))).sum()
+        let registers = usize::from(self.begin_rewrite());
+        registers
+            + self.replicas.iter_mut().flatten().map(|replica| usize::from(replica.begin_snapshot(out))).sum::<usize>()
     }
 
     /// Gives running snapshots a slice, given what of former ones waits for the disk. True while any runs.
     pub fn snapshot_slice(&mut self, waiting: SnapshotWaiting, out: &mut Outbox) -> bool {
+        if self.rewrite_slice(out) {
+            return true;
+        }
         let Some(replica) = self.replicas.iter_mut().flatten().find(|replica| replica.cutting()) else { return false };
         replica.snapshot_slice(waiting, out);
         let shard = replica.shard();
@@ -74,6 +82,7 @@ impl Lane {
     pub(crate) fn set_deadline(&self, now: Now, out: &mut Outbox) {
         let groups = self.replicas.iter().flatten().map(|replica| replica.next_deadline()).min();
         let scripts = self.replicas.iter().flatten().filter_map(|replica| replica.script_deadline()).min();
-        out.next_deadline = groups.into_iter().chain(scripts).chain([self.tick_at.max(now.boot)]).min();
+        out.next_deadline =
+            groups.into_iter().chain(scripts).chain(self.locks_due()).chain([self.tick_at.max(now.boot)]).min();
     }
 }

@@ -174,6 +174,11 @@ impl Lane {
         ending: Ending,
         out: &mut Outbox,
     ) -> bool {
+        if let Origin::Lane(lane) = origin
+            && self.let_lock_go(now, lane, (client, seq), ending, out)
+        {
+            return true;
+        }
         let mut replicas = self.replicas.iter().flatten();
         let found = replicas.find_map(|one| Some((one.shard(), one.waiting.of(origin, client, seq)?)));
         let Some((shard, number)) = found else { return false };
@@ -414,7 +419,7 @@ impl Replica {
                 continue;
             };
             let (asker, shard, term) = (call.asker(), self.shard, call.term);
-            out.peers.push((node, PeerMessage::NotLeader { asker, shard, term }));
+            out.peers.push((node, PeerMessage::NotLeader { asker, shard, term, also_later: false }));
             self.waiting.remove(number);
         }
     }

@@ -65,6 +65,7 @@ impl Engine {
         };
         let mut stage = Stage::new(trial, batch.shard, batch.shard_count);
         stage.apart = matches!(batch.purpose, Purpose::Apart { .. });
+        stage.called = self.tells_calls.then(Vec::new);
         let mut running =
             Running { engine: self, batch: &mut batch, stage: Some(stage), named: Vec::new(), scripts: 0 };
         match running.batch.purpose {
@@ -75,8 +76,9 @@ impl Engine {
         if let Running { batch: Batch { end: End::TooSlow | End::Untouched, texts, .. }, named, .. } = &mut running {
             texts.append(named);
         }
-        let Stage { trial, messages, lines, .. } = running.stage.take().expect("every script gives it back");
+        let Stage { trial, messages, lines, called, .. } = running.stage.take().expect("every script gives it back");
         (batch.state, batch.messages, batch.lines) = (Some(trial.end()), messages, lines);
+        batch.called = called.unwrap_or_default();
         batch
     }
 }
@@ -109,10 +111,12 @@ impl Running<'_> {
         match part {
             Part::Reply(reply) => self.batch.done.push(Done::Answered(reply)),
             Part::Halted(Halt::Writes | Halt::Tick, _) => {
+                self.stage().unsay((0, 0));
                 self.batch.end = End::Writes;
                 self.batch.tasks.push_front(task);
             }
             Part::Halted(Halt::TooSlow, _) => {
+                self.stage().unsay((0, 0));
                 self.batch.end = self.too_slow();
                 self.batch.tasks.push_front(task);
             }
@@ -136,7 +140,7 @@ impl Running<'_> {
         let reply = match part {
             Part::Reply(reply) => reply,
             Part::Halted(Halt::Touches | Halt::TooSlow | Halt::Writes | Halt::Tick, _) => {
-                self.stage().lines.clear();
+                self.stage().unsay((0, 0));
                 self.batch.end = End::Touches;
                 return self.batch.tasks.push_front(task);
             }
@@ -224,7 +228,7 @@ impl Running<'_> {
         run: impl FnOnce(&mut Self) -> Part,
     ) -> Option<Done> {
         let mark: TrialMark = self.trial().mark();
-        let told = self.stage().messages.len();
+        let (told, said) = (self.stage().messages.len(), self.stage().said());
         let fingerprint = match once.map(|id| self.trial().ahead(id.as_id(), same)) {
             None => None,
             Some(Ahead::Run { fingerprint }) => Some(fingerprint),
@@ -241,6 +245,7 @@ impl Running<'_> {
             Part::Halted(Halt::TooSlow, _) => {
                 self.trial().back_to(mark);
                 self.stage().messages.truncate(told);
+                self.stage().unsay(said);
                 // One that shared its time with others tries again alone, before it is called slow.
                 self.batch.end = if self.batch.done.is_empty() { self.too_slow() } else { End::Done };
                 None

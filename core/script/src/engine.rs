@@ -45,6 +45,7 @@ pub struct Engine {
     pub(crate) shared: Rc<Shared>,
     pub(crate) ways: Ways,
     pub(crate) limits: Limits,
+    pub(crate) tells_calls: bool,
     /// Compiled scripts and callbacks of functions by number. They are kept in the interpreter: native code can hold on to
     /// few values only.
     pub(crate) compiled: Table,
@@ -142,6 +143,7 @@ impl Engine {
             shared,
             ways,
             limits,
+            tells_calls: false,
             compiled,
             next_number: 1,
             scripts: BTreeMap::new(),
@@ -172,6 +174,11 @@ impl Engine {
         let compiled = lua.create_table()?;
         lua.gc_collect()?;
         Ok((lua, shared, ways, compiled))
+    }
+
+    /// Whether batches tell which commands scripts have called.
+    pub fn tell_calls(&mut self, tells: bool) {
+        self.tells_calls = tells;
     }
 
     /// Other limits from the next script on.

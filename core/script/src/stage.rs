@@ -29,6 +29,8 @@ pub(crate) struct Stage {
     pub(crate) messages: Vec<Message>,
     /// Lines for the node's log.
     pub(crate) lines: Vec<(u8, Vec<u8>)>,
+    /// What was called, while somebody wants to know.
+    pub(crate) called: Option<Vec<(u8, Vec<Vec<u8>>)>>,
     /// What a library registers as it is taken in.
     pub(crate) library: Option<crate::library::Registered>,
 }
@@ -45,6 +47,8 @@ pub(crate) enum Called {
 /// Lines that one script may leave in the log.
 const LINES_MAX: usize = 100;
 const LINE_BYTES_MAX: usize = 1024;
+/// Calls of one batch that are told of.
+const CALLED_MAX: usize = 10_000;
 
 impl Stage {
     /// A stage on which nothing runs yet.
@@ -62,6 +66,7 @@ impl Stage {
             shard_count,
             messages: Vec::new(),
             lines: Vec::new(),
+            called: None,
             library: None,
         }
     }
@@ -71,7 +76,12 @@ impl Stage {
         self.touched = true;
         match self.row(args) {
             _ if self.apart => Called::Halt(Halt::Touches),
-            Ok(row) => self.plain(row, args),
+            Ok(row) => {
+                if let Some(called) = self.called.as_mut().filter(|called| called.len() < CALLED_MAX) {
+                    called.push((self.db, args.iter().map(|arg| arg.to_vec()).collect()));
+                }
+                self.plain(row, args)
+            }
             Err(why) => Called::Refused(why),
         }
     }
@@ -91,7 +101,7 @@ impl Stage {
                 "ERR '{}' can't be called from a script: put it before EVAL or FCALL, and it stands for the whole script",
                 row.name
             )),
-            Run::Node | Run::Everywhere | Run::Script(_) => {
+            Run::Node | Run::Everywhere | Run::Lock | Run::Script(_) => {
                 Called::Refused(format!("ERR '{}' can't be called from a script here", row.name))
             }
         }
@@ -191,6 +201,17 @@ impl Stage {
         let known = u8::try_from(number).ok().filter(|db| *db < DATABASE_COUNT);
         self.db = known.ok_or(Refused::DbOutOfRange)?;
         Ok(Reply::Ok)
+    }
+
+    /// What it has said so far, and called.
+    pub(crate) fn said(&self) -> (usize, usize) {
+        (self.lines.len(), self.called.as_ref().map_or(0, Vec::len))
+    }
+
+    /// Takes back what was said since: it will be run again.
+    pub(crate) fn unsay(&mut self, (lines, called): (usize, usize)) {
+        self.lines.truncate(lines);
+        self.called.iter_mut().for_each(|all| all.truncate(called));
     }
 
     /// A line for the node's log.

@@ -55,6 +55,7 @@ impl Bench {
             end: End::Done,
             messages: Vec::new(),
             lines: Vec::new(),
+            called: Vec::new(),
             stop: Arc::new(Stop::default()),
         }
     }

@@ -352,7 +352,7 @@ impl World {
             connection.taken.append(&mut connection.output);
             connection.session.go_on(&mut connection.output);
         }
-        let mut from = 0;
+        let (mut from, mut untold) = (0, Vec::new());
         while let Some((answer, used)) =
             connection.taken.get(from..).filter(|rest| !rest.is_empty()).and_then(Answer::read)
         {
@@ -394,10 +394,13 @@ impl World {
                 Sent::Cell(asked) => {
                     self.checks.cells.told(asked, &reply);
                 }
+                // A script may still run where it stands: it is asked again.
+                Sent::Left { queue } if matches!(reply, Reply::Error(_)) => untold.push(queue),
                 Sent::Left { queue } => queues.no_member_is_lost(&queue, &texts(&reply)),
             }
         }
         connection.taken.drain(..from);
+        untold.into_iter().for_each(|queue| self.ask_what_is_left(at, &queue));
     }
 }
 

@@ -94,6 +94,8 @@ impl World {
         self.run_patient(node);
         let life = self.living(node);
         let replies = std::mem::take(&mut life.out.replies);
+        // What is told may rest on what went for want of memory in this turn.
+        self.note_evictions(node);
         self.deliver(replies);
         if self.send_to_peers(node, now) {
             // A peer without a link: what was asked of it comes back, and may go elsewhere.
@@ -108,7 +110,6 @@ impl World {
         life.out.garbage.clear();
         let again = life.cutting;
         assert!(life.out.sends.is_empty(), "there is one lane");
-        self.note_evictions(node);
         self.observe(node);
         self.journal(node);
         self.plan_keep(node);
@@ -174,7 +175,7 @@ impl World {
                 }
                 Event::ClockOff { behind_ms: 0 } => self.count("clock: known to be right again"),
                 Event::ClockOff { .. } => self.count("clock: known to be wrong"),
-                Event::Ready { .. } | Event::Regrouped { .. } | Event::Evicted { .. } => {}
+                Event::Ready { .. } | Event::Regrouped { .. } | Event::Evicted { .. } | Event::LocksReady { .. } => {}
                 Event::BadEntry { shard, index } => panic!("entries_can_be_read: {index} of {shard} on {node}"),
             }
         }

@@ -45,7 +45,9 @@ impl Disk {
                 self.entries.retain(|index, _| *index > mark.index);
                 self.mark = Some(mark.clone());
             }
-            Record::Start { .. } | Record::Seal => unreachable!("groups write none"),
+            Record::Register { .. } | Record::RegisterMark { .. } | Record::Start { .. } | Record::Seal => {
+                unreachable!("groups write none")
+            }
         }
     }
 

@@ -150,9 +150,10 @@ impl Model {
     }
 }
 
-/// A number as C reads it, of those that the workload has.
+/// A number as C reads it, of those that the workload has: a zero byte, such as a bitmap has, ends the text.
 fn weight(text: Option<&[u8]>) -> Result<f64, Answer> {
-    let text = String::from_utf8_lossy(text.unwrap_or_default());
+    let text = text.unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = String::from_utf8_lossy(text);
     let number = if text.is_empty() { Ok(0.0) } else { text.trim_start().parse() };
     number.map_err(|_| error("ERR One or more scores can't be converted into double"))
 }

@@ -182,6 +182,7 @@ impl World {
                 | Step::Close
                 | Step::Admin(_)
                 | Step::Everywhere(_)
+                | Step::Lock(_)
                 | Step::Listens(_)
                 | Step::Reset { .. } => {
                     panic!("whole commands of the workload were sent, and the session says {step:?}")
@@ -320,8 +321,15 @@ impl World {
                         self.let_go_in(lane, client, seq, ending);
                         Vec::new()
                     }
-                    LaneMessage::Reply { .. } | LaneMessage::PartReply { .. } | LaneMessage::Roster(_) => Vec::new(),
+                    LaneMessage::Reply { .. }
+                    | LaneMessage::PartReply { .. }
+                    | LaneMessage::Roster(_)
+                    | LaneMessage::FenceBound(_)
+                    | LaneMessage::SlotFloor(_) => Vec::new(),
                     LaneMessage::Everywhere { .. } | LaneMessage::EverywhereAnswer { .. } => Vec::new(),
+                    LaneMessage::Lock { .. } | LaneMessage::ForgetLocks { .. } => {
+                        panic!("nobody_asks_for_locks_here: {message:?}")
+                    }
                 };
                 self.call(lane, now, coming, |lane, out| lane.on_lane_message(now, message, out));
             }
@@ -383,7 +391,7 @@ impl World {
                     }
                 }
                 Event::PeerMisbehaved { peer, what } => panic!("a_node_alone_has_no_peers: {peer} sent {what}"),
-                Event::Regrouped { .. } => {}
+                Event::Regrouped { .. } | Event::LocksReady { .. } => {}
                 Event::Evicted { keys, .. } => self.tally.events_by("keys evicted", keys as u64),
                 Event::Deposed { shard, .. } => panic!("a_node_alone_leads: shard {shard} was deposed"),
                 Event::ClockOff { .. } => panic!("a_node_alone_has_the_time: {event:?}"),

@@ -9,6 +9,7 @@ use crate::log::{self, Level};
 use crate::meters::totals::Totals;
 use crate::settings::{Notified, OnLostLeader};
 use crate::shared::{Shared, lock};
+use data::value::ENCODING_OPTIONS;
 use data::{Refused, Reply};
 
 /// A setting.
@@ -55,6 +56,8 @@ const KNOBS: &[Knob] = &[
     },
     fixed("databases", |_| base::limits::DATABASE_COUNT.to_string()),
     fixed("dir", |shared| shared.dir.display().to_string()),
+    encoding::<0>(),
+    encoding::<1>(),
     Knob {
         name: "latency-monitor-threshold",
         get: |shared| shared.settings.latency_from_ms().to_string(),
@@ -197,6 +200,7 @@ const KNOBS: &[Knob] = &[
             set: |shared, ms| shared.settings.set_script_limit_ms(ms.unsigned_abs()),
         },
     },
+    encoding::<2>(),
     Knob {
         name: "slowlog-log-slower-than",
         get: |shared| shared.settings.slower_than_us().to_string(),
@@ -231,7 +235,14 @@ const KNOBS: &[Knob] = &[
             set: |shared, count| shared.settings.set_tracked_keys_max(count.unsigned_abs()),
         },
     },
+    encoding::<3>(),
+    encoding::<4>(),
 ];
+
+/// One of the options that say which encoding OBJECT ENCODING tells.
+const fn encoding<const AT: usize>() -> Knob {
+    fixed(ENCODING_OPTIONS[AT].0, |_| ENCODING_OPTIONS[AT].1.to_string())
+}
 
 /// When those who wait for a script are told so, by either of its names.
 const fn busy(name: &'static str) -> Knob {

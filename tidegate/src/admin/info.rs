@@ -36,6 +36,7 @@ const SECTIONS: &[(&str, Section, bool)] = &[
     ("Persistence", |shared, _| persistence(shared), true),
     ("Stats", |shared, _| stats(shared), true),
     ("Replication", |_, _| lines(&[("role", &"master"), ("connected_slaves", &0)]), true),
+    ("Locks", |shared, _| locks(shared), true),
     ("CPU", |_, _| cpu(), true),
     ("Commandstats", |shared, _| command_stats(shared), false),
     ("Latencystats", |shared, _| latency_stats(shared), false),
@@ -131,6 +132,14 @@ fn persistence(shared: &Shared) -> Lines {
         ("snapshot_last_bytes", &snapshots.last_bytes.get()),
         ("recovery_seconds", &format!("{:.3}", seconds(shared.meters.recovery_ns.get()))),
     ])
+}
+
+fn locks(shared: &Shared) -> Lines {
+    let (gauges, counters) = crate::locks::told(shared);
+    let line = |one: crate::locks::Told| {
+        (one.0.trim_start_matches("tidegate_").trim_end_matches("_total").to_owned(), one.1.to_string())
+    };
+    gauges.into_iter().chain(counters).map(line).collect()
 }
 
 fn stats(shared: &Shared) -> Lines {

@@ -8,6 +8,7 @@ use transfer::Transfers;
 pub use transfer::load;
 
 use crate::journal::Journal;
+use crate::locks;
 use crate::log;
 use crate::room::{ROOM_BYTES_MIN, ROOM_BYTES_WANTED};
 use crate::shared::{Input, Shared, lock};
@@ -39,6 +40,8 @@ pub enum Task {
     /// The cluster's roster has changed: the next start should know where the others listen.
     Roster(Arc<Roster>),
     Drop(Vec<data::Garbage>),
+    /// A node that is alone wants a block of locks' tokens.
+    LeaseTokens,
     /// The log has less room than should be kept ready.
     MakeRoom,
     Stop,
@@ -121,6 +124,7 @@ pub fn run(
             Ok(Task::Drop(garbage)) => drop(garbage),
             Ok(Task::Remember { node, life }) => keeper.remember(node, life),
             Ok(Task::Roster(roster)) => keeper.write_roster(&roster),
+            Ok(Task::LeaseTokens) => keeper.lease_tokens(),
             Ok(Task::MakeRoom) => {}
             Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
@@ -140,6 +144,11 @@ impl Keeper {
         if let Err(error) = storage::write_label(&self.disk, &name, &format!("{life:016x}")) {
             log::warn("keeper", "what life a node leads could not be written down", &[("error", &error)]);
         }
+    }
+
+    fn lease_tokens(&self) {
+        let leased = locks::lease_tokens(&self.disk).map_err(|error| locks::tell_unleased(&error));
+        self.shared.mailboxes[0].put(Input::Tokens(leased.ok()));
     }
 
     fn write_roster(&self, roster: &Roster) {
@@ -245,7 +254,8 @@ impl Keeper {
     fn look(&mut self) {
         self.make_room();
         let size = self.look_at_log();
-        let due = size > self.snapshot_after_bytes && Instant::now() >= self.not_before;
+        let due =
+            size > self.snapshot_after_bytes + locks::log_bytes(&self.shared) && Instant::now() >= self.not_before;
         if due && !self.asked && self.writing.is_empty() {
             self.asked = true;
             for mailbox in &self.shared.mailboxes {

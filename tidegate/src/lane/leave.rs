@@ -31,6 +31,7 @@ impl Driver {
     pub(super) fn go_on_leaving(&mut self, now: Now) {
         if self.stopping {
             self.hang_up_all(now);
+            self.close_desk(now);
             self.close_idle();
         }
         let Some((until, _)) = self.leaving_until.filter(|_| !self.stopping) else { return };

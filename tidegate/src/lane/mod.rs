@@ -7,11 +7,13 @@ mod caches;
 pub use caches::{Keys, tell_listening};
 mod cluster;
 mod conn;
+mod desk;
 pub use conn::Conn;
 mod doubt;
 mod guests;
 mod idle;
 mod leave;
+mod locks;
 mod memcached;
 mod memory;
 use memory::follow_memory;
@@ -21,11 +23,14 @@ mod pause;
 pub use pause::{Pause, tell_resumed};
 mod peers;
 mod publish;
+mod room;
 mod scripts;
 mod serve;
 mod slow;
 mod waiting;
 use caches::Trackers;
+use desk::Desk;
+pub use desk::{CALLERS_LANE, caller};
 use monitor::Monitors;
 pub use scripts::STACK_BYTES;
 pub use slow::Mark;
@@ -41,10 +46,9 @@ use crate::peers::{self as links, Peers};
 use crate::shared::{Endpoint, Input, Shared};
 use base::{ClientId, Instant, LaneId};
 
-use consensus::{Envelope, Write};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use node::{Lane, Now, Outbox};
+use node::{Lane, Now, Outbox, Writes};
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -85,6 +89,7 @@ pub struct Driver {
     paused: Vec<ClientId>,
     trackers: Trackers,
     monitors: Monitors,
+    desk: Desk,
     /// When idle connections were looked for.
     looked_at: Instant,
     /// The links to other nodes, if there are any.
@@ -169,6 +174,7 @@ impl Driver {
             paused: Vec::new(),
             trackers: Trackers::default(),
             monitors: Monitors::default(),
+            desk: Desk::default(),
             looked_at: clock::boot(),
             peers: None,
             neighbours: None,
@@ -302,6 +308,7 @@ impl Driver {
                 self.hand_to_keeper(step);
             }
             self.look_at_events();
+            self.look_at_locks();
             if let Some(roster) = self.out.roster.take() {
                 self.on_roster(roster);
             }
@@ -310,10 +317,10 @@ impl Driver {
                 let garbage = std::mem::take(&mut self.out.garbage);
                 self.ask_keeper(Task::Drop(garbage));
             }
-            if self.out.raft.writes.is_empty() {
+            let writes = self.out.take_writes();
+            if writes.is_empty() {
                 break;
             }
-            let writes = std::mem::take(&mut self.out.raft.writes);
             self.persist(writes);
             now = clock::now();
         }
@@ -335,25 +342,14 @@ impl Driver {
         self.out.sends = sends;
     }
 
-    fn persist(&mut self, writes: Vec<Write>) {
+    fn persist(&mut self, writes: Writes) {
         match self.journal.inline(writes) {
             Ok(released) => {
                 let now = clock::now();
                 self.ran_from = Some(now.boot);
-                self.release(now, released);
+                self.lane.on_released(now, released, &mut self.out);
             }
             Err(writes) => self.journal.submit(usize::from(self.id.0), writes),
-        }
-    }
-
-    /// What durable writes let go: notices for this node's groups, messages for others.
-    fn release(&mut self, now: Now, released: Vec<Envelope>) {
-        for envelope in released {
-            if envelope.to == self.shared.node {
-                self.lane.on_persisted(now, envelope, &mut self.out);
-            } else {
-                self.out.raft.messages.push(envelope);
-            }
         }
     }
 
@@ -379,8 +375,11 @@ impl Driver {
                 }
                 Input::Persisted(released) => {
                     self.ran_from = Some(now.boot);
-                    self.release(now, released);
+                    self.lane.on_released(now, released, &mut self.out);
                 }
+                Input::LockCall { caller, ask, answer } => self.call_lock(now, caller, ask, answer),
+                Input::LockCallerGone(caller) => self.forget_caller(now, caller),
+                Input::Tokens(first) => self.lane.on_tokens(first, &mut self.out),
                 Input::Snapshot { shard, news } => self.lane.on_snapshot_news(now, shard, news, &mut self.out),
                 Input::BeginSnapshots => {
                     if self.lane.begin_snapshots(&mut self.out) == 0 && !self.snapshotting {
@@ -449,6 +448,9 @@ impl Driver {
                 node::Event::SnapshotInstalled { shard, index } => {
                     let fields: log::Fields<'_> = &[("shard", &shard), ("index", &index)];
                     log::info("lane", "the state of a shard was replaced by a snapshot of its leader", fields);
+                }
+                node::Event::LocksReady { epoch } => {
+                    log::info("lane", "this node votes on locks", &[("epoch", &epoch.0)]);
                 }
                 node::Event::Elected { shard, term } => {
                     log::info("lane", "this node leads a shard", &[("shard", &shard), ("term", &term)]);
@@ -528,6 +530,7 @@ impl Driver {
                 sum.1 += keyspace.expiring(db);
             }
         }
+        self.tell_locks();
         self.meters().keyspace_bytes.set(bytes);
         self.meters().used_bytes.set(used);
         crate::shared::lock(&self.shared.keys)[usize::from(self.id.0)] = sums;
@@ -539,7 +542,9 @@ impl Driver {
     }
 
     fn owes_nothing(&self) -> bool {
-        self.out.raft.writes.is_empty() && self.conns.iter().all(|conn| conn.pending() == 0)
+        self.out.raft.writes.is_empty()
+            && self.out.registers.is_empty()
+            && self.conns.iter().all(|conn| conn.pending() == 0)
     }
 }
 

@@ -1,4 +1,4 @@
-//! MONITOR: every command that clients of this node run, as a line to those who asked for it.
+//! MONITOR: every command that clients of this node run, and what scripts call that are run here, as a line to those who asked for it.
 //!
 //! While nobody does, it costs a look at a number for each batch of requests. Else each request is taken apart a second time,
 //! for its words. Lines leave at the end of the turn, behind the replies. Passwords are not shown, and commands of
@@ -94,14 +94,29 @@ impl Driver {
 
 fn line(conn: &Conn, command: &Command, args: &[&[u8]]) -> Bytes {
     let addr = conn.stream.peer_addr().map_or_else(|_| "?".to_owned(), |addr| addr.to_string());
-    let now_us = clock::wall_us();
-    let mut line = format!("+{}.{:06} [{} {addr}]", now_us / 1_000_000, now_us % 1_000_000, conn.session.db());
+    let mut line = head(conn.session.db(), &addr);
     for (at, arg) in args.iter().enumerate() {
         line.push(' ');
         if is_secret(command, args, at) { line.push_str("\"(redacted)\"") } else { quote(arg, &mut line) }
     }
     line.push_str("\r\n");
     line.into()
+}
+
+/// The line of a command that a script has called.
+pub(super) fn line_of_script(db: u8, args: &[Vec<u8>]) -> Bytes {
+    let mut line = head(db, "lua");
+    for arg in args {
+        line.push(' ');
+        quote(arg, &mut line);
+    }
+    line.push_str("\r\n");
+    line.into()
+}
+
+fn head(db: u8, who: &str) -> String {
+    let now_us = clock::wall_us();
+    format!("+{}.{:06} [{db} {who}]", now_us / 1_000_000, now_us % 1_000_000)
 }
 
 /// True for what only administrators do, and for the last word.

@@ -128,6 +128,10 @@ impl Driver {
                 self.lane.on_unasked(to, *number, &mut self.out);
                 continue;
             }
+            if matches!(message, PeerMessage::Register(_)) && peers.backlog_bytes(to) > MESSAGES_BACKLOG_MAX {
+                // Whoever waits for it sends it again.
+                continue;
+            }
             if !peers.put(to, &message) && matches!(message, PeerMessage::Ask { .. }) && !unreached.contains(&to) {
                 unreached.push(to);
             }

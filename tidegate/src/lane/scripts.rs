@@ -4,6 +4,7 @@
 //! itself, and the lane goes on; what becomes of it comes by mail. The lane's clock ends it, through the flag that the batch
 //! carries.
 
+use super::monitor::line_of_script;
 use crate::clock;
 use crate::log;
 use crate::shared::{Input, Shared};
@@ -13,6 +14,7 @@ use node::{Lane, Outbox};
 use script::Engine;
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 thread_local! {
     /// An interpreter is of one thread, and lanes move to theirs after they are made.
@@ -53,8 +55,14 @@ fn run(batch: Batch, shared: &Shared) -> Batch {
     let mut batch = ENGINE.with_borrow_mut(|engine| {
         let engine = engine.get_or_insert_with(|| Engine::new(limits));
         engine.set_limits(limits);
+        engine.tell_calls(shared.monitors.load(Ordering::Relaxed) > 0);
         engine.run(batch)
     });
+    if !batch.called.is_empty() {
+        let lines: Vec<_> = batch.called.drain(..).map(|(db, args)| line_of_script(db, &args)).collect();
+        // By mail to this lane too: behind the line of the script itself.
+        shared.mailboxes.iter().for_each(|mailbox| mailbox.put(Input::Lines(lines.clone())));
+    }
     for (level, line) in batch.lines.drain(..) {
         let line = String::from_utf8_lossy(&line);
         match level {

@@ -234,7 +234,10 @@ impl Driver {
         let mut slow_left = slow_ns.map_or(0, |_| self.shared.settings.slow_entries_max());
         let mut due = Vec::new();
         for (client, seq, reply) in std::mem::take(&mut self.out.replies) {
-            let Some(place) = self.conns.place_of(client) else { continue };
+            let Some(place) = self.conns.place_of(client) else {
+                self.answer_caller(client, reply);
+                continue;
+            };
             let Some(conn) = self.conns.get_mut(place) else { continue };
             if conn.session.waits() == Some(seq) {
                 self.deliver_to_waiting(place, seq, reply);
@@ -340,7 +343,7 @@ pub(super) struct Core<'a> {
     pub(super) out: &'a mut Outbox,
     pub(super) shared: &'a Shared,
     pub(super) id: LaneId,
-    journal: &'a Journal,
+    pub(super) journal: &'a Journal,
     pub(super) trackers: &'a mut Trackers,
     monitors: &'a mut Monitors,
     /// Somebody on this node monitors.
@@ -348,7 +351,7 @@ pub(super) struct Core<'a> {
     paused: &'a mut Vec<ClientId>,
     pause: Paused,
     sleepers: &'a mut Vec<Sleeper>,
-    meters: &'a LaneMeters,
+    pub(super) meters: &'a LaneMeters,
     pub(super) turn: &'a mut Turn,
     slow: &'a mut Slow,
     slower_than_ns: Option<u64>,
@@ -385,6 +388,7 @@ impl Core<'_> {
                 admin::note_session(self.shared, conn);
             }
             Step::Everywhere(call) => return Next::Everywhere(call),
+            Step::Lock(call) => self.lock_call(conn, call),
             Step::Listens(changes) => {
                 self.count_answered(conn);
                 listen(self.lane, self.meters, conn, &changes);
@@ -480,27 +484,6 @@ impl Core<'_> {
         let ExecCall { seq, once, fences, watched, .. } = exec;
         let transaction = Transaction { client: conn.handle, seq, once, fences, watched, commands: queued.collect() };
         self.lane.on_transaction(self.now, transaction, self.out);
-    }
-
-    /// True for a write that the log has no room for.
-    pub(super) fn no_room(&mut self, command: &Command, args: &[&[u8]]) -> bool {
-        command.is_write() && self.is_refused_room(args.iter().map(|arg| arg.len() as u64).sum())
-    }
-
-    /// True if so many bytes can't be let in. A node with others beside it lets them lead, and goes on.
-    fn is_refused_room(&mut self, bytes: u64) -> bool {
-        if !self.shared.disk_full.load(Ordering::Relaxed) && self.journal.lets_in(bytes) {
-            return false;
-        }
-        let alone = self.lane.is_alone();
-        self.lane.set_full(!alone);
-        alone
-    }
-
-    /// A write that the disk has no room for.
-    pub(super) fn refuse_full(&self, conn: &mut Conn, command: &Command, seq: u64) {
-        self.meters.command(command.id).rejected.add(1);
-        conn.on_reply(seq, admin::disk_full());
     }
 
     /// A command for the binary itself.

@@ -41,6 +41,8 @@ impl Driver {
     pub(super) fn forget_waiting(&mut self, conn: &mut Conn) {
         if let Some(seq) = conn.session.waits() {
             self.lane.let_go(clock::now(), conn.handle, seq, Ending::Gone, &mut self.out);
+        } else if conn.session.asks_locks() {
+            self.lane.forget_locks(clock::now(), conn.handle, &mut self.out);
         }
         if let Some(asker) = conn.unblocker.take() {
             self.tell_unblocker(asker, 0);

@@ -17,6 +17,7 @@ pub fn page(shared: &Shared) -> String {
     log(&mut page, shared);
     snapshots(&mut page, shared);
     keys(&mut page, shared);
+    locks(&mut page, shared);
     of_process(&mut page, shared);
     page.finish()
 }
@@ -158,6 +159,16 @@ fn keys(page: &mut Page, shared: &Shared) {
     page.gauge("tidegate_memory_limit_bytes", about).value(shared.settings.memory_bytes_max());
     let about = "Keys that went since memory had run out, of shards that this node led.";
     page.counter("tidegate_evicted_keys_total", about).value(shared.evicted());
+}
+
+fn locks(page: &mut Page, shared: &Shared) {
+    let (gauges, counters) = crate::locks::told(shared);
+    for crate::locks::Told(name, value, about) in gauges {
+        page.gauge(name, about).value(value);
+    }
+    for crate::locks::Told(name, value, about) in counters {
+        page.counter(name, about).value(value);
+    }
 }
 
 /// Under the names that Prometheus' own client libraries use.

@@ -1,10 +1,11 @@
 //! `tidegate status`: asks a running node how it is, and prints a table, or the node's own document.
 //!
 //! The node is found by its admin address: the one that is given, or that of DIR/endpoints.json. The file outlives a
-//! killed node, so what answers there must have the pid that the file names.
+//! killed node, so what answers there must have the pid that the file names. `tidegate locks` finds it the same way.
 
 pub mod document;
 pub mod gather;
+pub mod locks;
 mod table;
 
 use crate::cli::Status;
@@ -27,21 +28,25 @@ pub fn run(options: &Status) -> Result<(), Box<dyn Error>> {
         Some(address) => ask(address).map_err(|error| {
             format!("no node answers at {address}: {error}; give the admin address of its ready line")
         })?,
-        None => ask_of_dir(&options.dir)?,
+        None => ask_of_dir(&options.dir)?.1,
     };
     let mut stdout = std::io::stdout().lock();
     if options.json {
         stdout.write_all(text.as_bytes())?;
     } else {
-        let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-        let paint = if colours { Paint::Colours } else { Paint::Plain };
+        let paint = paint(stdout.is_terminal());
         stdout.write_all(table(&serde_json::from_str(&text)?, paint).as_bytes())?;
     }
     Ok(())
 }
 
-/// Asks the node that runs on a directory.
-fn ask_of_dir(dir: &Path) -> Result<String, Box<dyn Error>> {
+fn paint(terminal: bool) -> Paint {
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    if colours { Paint::Colours } else { Paint::Plain }
+}
+
+/// Asks the node that runs on a directory: its admin address, and its status.
+fn ask_of_dir(dir: &Path) -> Result<(String, String), Box<dyn Error>> {
     let path = dir.join("endpoints.json");
     let start = format!("start one by `tidegate dev --dir {}`, or name another by --dir or --admin", dir.display());
     let file = match std::fs::read_to_string(&path) {
@@ -60,22 +65,32 @@ fn ask_of_dir(dir: &Path) -> Result<String, Box<dyn Error>> {
     if pid != file["pid"] {
         return Err(gone("another program answers".to_owned()).into());
     }
-    Ok(text)
+    Ok((address.to_owned(), text))
 }
 
 /// GET /status.
 pub fn ask(address: &str) -> Result<String, Box<dyn Error>> {
+    get(address, "/status", None)
+}
+
+/// GET of a path of the admin port; what a refusal says is the error.
+fn get(address: &str, path: &str, password: Option<&str>) -> Result<String, Box<dyn Error>> {
     let socket: SocketAddr = address.to_socket_addrs()?.next().ok_or("the name has no address")?;
     let mut stream = TcpStream::connect_timeout(&socket, ANSWER_TIME_MAX)?;
     stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
     stream.set_write_timeout(Some(ANSWER_TIME_MAX))?;
-    write!(stream, "GET /status HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let password = password.map_or(String::new(), |password| format!("authorization: Bearer {password}\r\n"));
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\n{password}connection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("what answers is no node")?;
     match head.split(' ').nth(1) {
         Some("200") => Ok(body.to_owned()),
-        Some(status) => Err(format!("it answers with HTTP status {status}").into()),
+        Some(status) => {
+            let told = serde_json::from_str::<Value>(body).ok();
+            let why = told.as_ref().and_then(|told| told["message"].as_str());
+            Err(why.map_or(format!("it answers with HTTP status {status}"), str::to_owned).into())
+        }
         None => Err("what answers is no node".into()),
     }
 }

@@ -13,7 +13,7 @@ pub enum Paint {
 
 /// What a cell means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tone {
+pub(super) enum Tone {
     Head,
     Usual,
     Well,
@@ -21,7 +21,7 @@ enum Tone {
     Broken,
 }
 
-type Cell = (String, Tone);
+pub(super) type Cell = (String, Tone);
 
 /// The document as text.
 pub fn table(document: &Value, paint: Paint) -> String {
@@ -53,7 +53,7 @@ pub fn table(document: &Value, paint: Paint) -> String {
 const NODE_COLUMNS: [&str; 9] = ["node", "state", "leads", "keys", "memory", "resp", "cluster", "admin", "id"];
 const SHARD_COLUMNS: [&str; 7] = ["shard", "leader", "term", "commit", "applied", "lag", "voters"];
 
-fn head(names: &[&str]) -> Vec<Cell> {
+pub(super) fn head(names: &[&str]) -> Vec<Cell> {
     names.iter().map(|name| ((*name).to_owned(), Tone::Head)).collect()
 }
 
@@ -109,14 +109,14 @@ fn state(node: &Value) -> Cell {
 }
 
 /// Rows with their columns in line.
-fn aligned(rows: &[Vec<Cell>], paint: Paint) -> String {
-    let width = |at: usize| rows.iter().map(|row| row[at].0.len()).max().unwrap_or(0);
+pub(super) fn aligned(rows: &[Vec<Cell>], paint: Paint) -> String {
+    let width = |at: usize| rows.iter().map(|row| row[at].0.chars().count()).max().unwrap_or(0);
     let mut out = String::new();
     for row in rows {
         let mut line = String::new();
         for (at, (text, tone)) in row.iter().enumerate() {
             let last = at + 1 == row.len();
-            let gap = if last { 0 } else { width(at) - text.len() + 2 };
+            let gap = if last { 0 } else { width(at) - text.chars().count() + 2 };
             line += &painted(text, *tone, paint);
             line += &" ".repeat(gap);
         }
@@ -137,7 +137,7 @@ fn painted(text: &str, tone: Tone, paint: Paint) -> String {
     if paint == Paint::Plain { text.to_owned() } else { format!("\x1b[{code}m{text}\x1b[0m") }
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -158,7 +158,7 @@ fn facts(node: &Value) -> [(&'static str, String); 11] {
     ]
 }
 
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

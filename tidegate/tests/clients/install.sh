@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../../.."
 REDIS_PY=redis==5.3.1
 PYMEMCACHE=pymemcache==4.0.0
+REDLOCK_PY=redlock-py==1.0.8
 NODE_REDIS=redis@5.9.0
 IOREDIS=ioredis@6.0.0
 # What frameworks.sh runs, with the versions of the libraries that they are tested with.
@@ -14,7 +15,7 @@ JOBS_JS=(bullmq@5.81.5 ioredis@5.11.1 redis@5.9.0 express@5.3.0 express-session@
 home=target/clients
 
 # A program, and the Debian package that brings it.
-needed=(redis-cli:redis-tools redis-benchmark:redis-tools redis-server:redis-server python3:python3 node:nodejs npm:npm)
+needed=(redis-cli:redis-tools redis-benchmark:redis-tools redis-server:redis-server python3:python3 node:nodejs npm:npm curl:curl jq:jq)
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
@@ -53,11 +54,11 @@ node() {
 }
 
 mkdir -p "$home"
-python venv "$REDIS_PY" "$PYMEMCACHE"
+python venv "$REDIS_PY" "$PYMEMCACHE" "$REDLOCK_PY"
 node node "$NODE_REDIS" "$IOREDIS"
 if [ "${1:-}" = frameworks ]; then
     python jobs-venv "${JOBS_PY[@]}"
     node jobs-node "${JOBS_JS[@]}"
     echo "frameworks are there: ${JOBS_PY[*]}, ${JOBS_JS[*]}"
 fi
-echo "clients are there: $REDIS_PY, $PYMEMCACHE, $NODE_REDIS, $IOREDIS, $(redis-cli --version)"
+echo "clients are there: $REDIS_PY, $PYMEMCACHE, $REDLOCK_PY, $NODE_REDIS, $IOREDIS, $(redis-cli --version)"

@@ -38,6 +38,18 @@ impl Kind {
         Self::Clock,
     ];
 
+    /// Those that locks are tried under.
+    pub const OF_LOCKS: [Self; 8] = [
+        Self::Kill,
+        Self::KillAll,
+        Self::Pause,
+        Self::Partition,
+        Self::Partial,
+        Self::OneWay,
+        Self::Rolling,
+        Self::Clock,
+    ];
+
     /// As a table has it.
     pub fn name(self) -> &'static str {
         match self {

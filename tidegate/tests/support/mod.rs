@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod exposition;
 pub mod peer;
+pub mod schema;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -11,6 +11,7 @@ const RENEW: u8 = 2;
 const RELEASE: u8 = 3;
 const GIVE_BACK: u8 = 4;
 const INFO: u8 = 5;
+const RAISE: u8 = 6;
 
 const EXCLUSIVE: u8 = 0;
 const SHARED: u8 = 1;
@@ -51,6 +52,12 @@ impl Command {
                 put_varint(out, *token);
             }
             Self::Info => out.push(INFO),
+            Self::Raise { owner, token, above } => {
+                out.push(RAISE);
+                put_bytes(out, owner);
+                put_varint(out, *token);
+                put_varint(out, *above);
+            }
         }
     }
 
@@ -62,6 +69,7 @@ impl Command {
             RELEASE => Self::Release { owner: owner(reader)?, token: reader.varint()? },
             GIVE_BACK => Self::GiveBack { token: reader.varint()? },
             INFO => Self::Info,
+            RAISE => Self::Raise { owner: owner(reader)?, token: reader.varint()?, above: token(reader)? },
             other => return Err(DecodeError::Unknown(u64::from(other))),
         })
     }

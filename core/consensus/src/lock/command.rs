@@ -19,6 +19,12 @@ pub enum Command {
         owner: Bytes,
         token: u64,
     },
+    /// Of nodes alone: somewhere a fence up to `above` was seen, so the fence of this grant is to be larger.
+    Raise {
+        owner: Bytes,
+        token: u64,
+        above: u64,
+    },
     /// Of nodes alone: the client of a grant is gone.
     GiveBack {
         token: u64,
@@ -153,7 +159,7 @@ impl Command {
                 acquire.check()
             }
             Self::Renew { owner: by, ttl_ms, .. } => owner(by).and(check_ttl(*ttl_ms)),
-            Self::Release { owner: by, .. } => owner(by),
+            Self::Release { owner: by, .. } | Self::Raise { owner: by, .. } => owner(by),
             Self::GiveBack { .. } | Self::Info => Ok(()),
         }
     }

@@ -41,6 +41,9 @@ pub(crate) enum Tried {
     Perhaps,
 }
 
+/// No block of tokens ends above this, within a generation: what claims to have seen more is not believed.
+const GIVEN_OUT_MAX: u64 = 1 << 47;
+
 impl Draft<'_> {
     /// Does what the request asks for.
     pub(crate) fn decide(&mut self, command: &Command, tried: Tried) -> Decision {
@@ -48,6 +51,7 @@ impl Draft<'_> {
             Command::Acquire(acquire) => self.acquire(acquire),
             Command::Renew { owner, token, ttl_ms } => Decision::Done(self.renew(owner, *token, *ttl_ms)),
             Command::Release { owner, token } => Decision::Done(self.release(owner, *token, tried)),
+            Command::Raise { owner, token, above } => Decision::Done(self.raise(owner, *token, *above)),
             Command::GiveBack { token } => Decision::Done(self.give_back(*token)),
             Command::Info => Decision::Done(Outcome::Info(self.info())),
         }
@@ -237,6 +241,20 @@ impl Draft<'_> {
             // It was given back by this very request, or lost before: who knows?
             Tried::Perhaps => Outcome::Unknown,
         }
+    }
+
+    /// The fence of a grant becomes larger than one that was seen. Whoever shares the lock has to ask for his fence again.
+    fn raise(&mut self, owner: &[u8], token: u64, above: u64) -> Outcome {
+        let Some(at) = self.place(owner, token) else { return Outcome::Lost };
+        let ttl_ms = self.lock.holders[at].ttl_ms;
+        let above = above.min(self.tokens.floor() + GIVEN_OUT_MAX);
+        if self.lock.fence <= above && !matches!(self.lock.mode, Mode::Permits { .. }) {
+            self.lock.fence = above + 1;
+            self.lock.token = self.lock.token.max(self.lock.fence);
+            self.changed = true;
+        }
+        let fence = self.lock.fence;
+        Outcome::Granted { token, fence, remaining_ms: ttl_ms }
     }
 
     /// Nobody was told of this grant: it is given back, unless its owner has asked again and so knows it.

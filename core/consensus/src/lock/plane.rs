@@ -50,6 +50,8 @@ pub struct Status {
     /// This node votes in it.
     pub votes: bool,
     pub registers: usize,
+    /// Grants that this node's voter knows, those among them whose time is over and that nobody has taken yet.
+    pub holders: usize,
     /// Names at home here that something is known of.
     pub homes: usize,
     /// Requests of this node's clients.
@@ -248,6 +250,7 @@ impl Plane {
             epoch: self.shared.view.epoch(),
             votes: self.shared.votes(),
             registers: self.shared.acceptor.table.len(),
+            holders: self.shared.acceptor.holders,
             homes: self.homes.len(),
             pending: self.edge.len(),
         }
@@ -350,7 +353,14 @@ impl Plane {
         let acceptor = &mut self.shared.acceptor;
         match message {
             Message::Prepare { name, ballot } if votes => acceptor.on_prepare(now, from, name, ballot, out),
-            Message::Accept { name, ballot, lock } if votes => acceptor.on_accept(now, from, name, (ballot, lock), out),
+            Message::Accept { name, ballot, lock } if votes => {
+                let (own, version) = (from == self.shared.me, lock.version);
+                acceptor.on_accept(now, from, name.clone(), (ballot, Arc::clone(&lock)), out);
+                // Voters tell all who watch but the one whose proposal it is: that one tells itself.
+                if own {
+                    self.watchers.on_changed(&name, version, &lock, out);
+                }
+            }
             Message::Read { name, serial } if votes => {
                 acceptor.on_read(now, from, (self.shared.view.epoch(), serial), name, out);
             }

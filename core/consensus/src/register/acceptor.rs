@@ -28,6 +28,8 @@ pub(crate) struct Acceptor {
     held: Vec<(u64, Parcel)>,
     /// The highest count that was promised here in this epoch.
     pub(crate) highest: u64,
+    /// Grants that stand in the registers here.
+    pub(crate) holders: usize,
     subscribers: BTreeMap<Bytes, Vec<(NodeId, Instant)>>,
 }
 
@@ -52,9 +54,10 @@ impl Acceptor {
                 cell.leases.iter_mut().for_each(|lease| lease.ends = now);
             }
         }
-        let mut acceptor =
-            Self { me, table, written: 0, durable: 0, held: Vec::new(), highest: 0, subscribers: BTreeMap::new() };
+        let (held, subscribers) = (Vec::new(), BTreeMap::new());
+        let mut acceptor = Self { me, table, written: 0, durable: 0, held, highest: 0, holders: 0, subscribers };
         acceptor.count_highest();
+        acceptor.count_holders();
         acceptor
     }
 
@@ -62,6 +65,10 @@ impl Acceptor {
         let latest = self.table.cells.values().map(|cell| cell.promised).max().unwrap_or_default();
         let counts = self.table.cells.values().filter(|cell| cell.promised.epoch == latest.epoch);
         self.highest = counts.map(|cell| cell.promised.counter).max().unwrap_or(0);
+    }
+
+    pub(crate) fn count_holders(&mut self) {
+        self.holders = self.table.cells.values().map(|cell| cell.lock.holders.len()).sum();
     }
 
     /// A proposer asks for a promise.
@@ -106,6 +113,7 @@ impl Acceptor {
         cell.promised = ballot.next();
         cell.touched = now;
         cell.let_to(&lock, now);
+        self.holders = (self.holders + lock.holders.len()).saturating_sub(cell.lock.holders.len());
         cell.lock = Arc::clone(&lock);
         self.write(&name, from, ballot.epoch, Message::Accepted { name: name.clone(), ballot }, out);
         self.tell(now, name, ballot, lock, out);

@@ -191,6 +191,7 @@ impl Rescan {
             let record = cell.record(&name);
             acceptor.keep(&record, Vec::new(), out);
         }
+        acceptor.count_holders();
         swept.len() as u64
     }
 

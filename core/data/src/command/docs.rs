@@ -34,23 +34,32 @@ fn all() -> impl Iterator<Item = &'static Command> {
 
 /// COMMAND LIST, of all commands or of some.
 fn list(filter: &[&[u8]]) -> Outcome {
-    let names = |rows: &mut dyn Iterator<Item = &'static Command>| {
-        Ok(Reply::Array(rows.map(|row| Reply::bulk(row.name.as_bytes())).collect()))
+    let names = |fits: &dyn Fn(&str, &'static Command) -> bool| {
+        let fitting = all_names().filter(|(name, row)| fits(name, row));
+        Ok(Reply::Array(fitting.map(|(name, _)| Reply::bulk(name.as_bytes())).collect()))
     };
     match filter {
-        [] => names(&mut all()),
+        [] => names(&|_, _| true),
         [word, kind, what] if word.eq_ignore_ascii_case(b"filterby") => match kind.to_ascii_lowercase().as_slice() {
-            b"pattern" => names(&mut all().filter(|row| glob::glob(what, row.name.as_bytes()))),
+            b"pattern" => names(&|name, _| glob::glob(what, name.as_bytes())),
             b"aclcat" => {
                 let category = std::str::from_utf8(what).unwrap_or_default().to_ascii_lowercase();
                 let known = about::CATEGORIES.contains(&category.as_str());
-                names(&mut all().filter(|row| known && about::is_in(row, &category)))
+                names(&|_, row| known && about::is_in(row, &category))
             }
-            b"module" => names(&mut std::iter::empty()),
+            b"module" => names(&|_, _| false),
             _ => Err(Refused::Syntax),
         },
         _ => Err(Refused::Syntax),
     }
+}
+
+/// The names of all commands, and of subcommands with their command's before them; each with the row that tells about it.
+fn all_names() -> impl Iterator<Item = (String, &'static Command)> {
+    all().flat_map(|row| {
+        let of_subs = containers::subs(row).iter().map(move |sub| (format!("{}|{}", row.name, sub.name), row));
+        [(row.name.to_owned(), row)].into_iter().chain(of_subs)
+    })
 }
 
 /// The row of a command, or of a subcommand by its name with its command's before it.

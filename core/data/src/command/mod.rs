@@ -21,6 +21,7 @@ pub mod hyperloglog;
 pub mod keyless;
 pub mod lcs;
 pub mod lists;
+pub mod locks;
 pub mod memcache;
 pub mod memory;
 pub mod nodes;
@@ -38,6 +39,7 @@ pub mod sets;
 pub mod sort;
 pub mod streams;
 pub mod strings;
+pub mod voters;
 pub mod zsets;
 
 #[cfg(test)]
@@ -105,6 +107,8 @@ pub enum Run {
     Node,
     /// Asks every lane of every node for what its clients listen to: see [`pubsub::Everywhere`].
     Everywhere,
+    /// About a lock, which is in no shard: see [`locks::Ask`].
+    Lock,
 }
 
 /// Commands without keys that concern every shard.
@@ -244,7 +248,7 @@ impl Command {
             Run::Write(_) | Run::Prefix(_) => true,
             Run::Scatter(scatter) => scatter.may_write(),
             Run::Script(script) => script.access == scripts::Access::Any,
-            Run::Read(_) | Run::Session | Run::Node | Run::Everywhere => false,
+            Run::Read(_) | Run::Session | Run::Node | Run::Everywhere | Run::Lock => false,
         }
     }
 }
@@ -318,6 +322,7 @@ const FAMILIES: &[&[Command]] = &[
     server::COMMANDS,
     cluster::COMMANDS,
     nodes::COMMANDS,
+    voters::COMMANDS,
     lists::COMMANDS,
     lists::inside::COMMANDS,
     hashes::COMMANDS,
@@ -343,6 +348,7 @@ const FAMILIES: &[&[Command]] = &[
     memcache::COMMANDS,
     memory::COMMANDS,
     blocking::COMMANDS,
+    locks::COMMANDS,
 ];
 
 const NAME_BYTES_MAX: usize = 24;

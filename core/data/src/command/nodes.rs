@@ -2,13 +2,13 @@
 //!
 //! Nodes give them to each other and administrators to any node. They take ids as 16 hexadecimal digits.
 
-use super::{Command, Keys, Outcome, Run};
+use super::{Command, Keys, Outcome, Run, voters};
 use crate::keyspace::Ttl;
 use crate::{Context, Keyspace, Refused, Reply};
 use base::NodeId;
 use base::roster::{Card, Roster};
 
-/// The rows of this family; ids 480 to 489.
+/// The rows of this family; ids 480 to 489, with those of [`super::voters`].
 pub static COMMANDS: &[Command] = &[
     row(
         "nodes.list",
@@ -48,7 +48,14 @@ const FIRST_ID: u16 = 480;
 const GROUP: &str = "nodes";
 const ROSTER: &[u8] = b"roster";
 
-const fn row(name: &'static str, id: u16, arity: i16, flags: &'static str, run: Run, summary: &'static str) -> Command {
+pub(super) const fn row(
+    name: &'static str,
+    id: u16,
+    arity: i16,
+    flags: &'static str,
+    run: Run,
+    summary: &'static str,
+) -> Command {
     Command { name, id, arity, flags, keys: Keys::NONE, run, summary, group: GROUP, since: "7.0.15" }
 }
 
@@ -98,6 +105,7 @@ fn announce(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
 fn replace(keyspace: &mut Keyspace, cx: &Context, args: &[&[u8]]) -> Outcome {
     let mut roster = roster(keyspace).ok_or_else(unknown)?;
     roster.replace(id(args[1])?, id(args[2])?, card(&args[3..])?).map_err(refused)?;
+    voters::follow(keyspace, cx, &roster);
     write(keyspace, cx, &roster);
     Ok(Reply::Ok)
 }
@@ -110,7 +118,7 @@ fn card(args: &[&[u8]]) -> Result<Card, Refused> {
     Ok(Card { peers: text(args[0])?, resp: text(args[1])?, cluster: text(args[2])?, admin: text(args[3])? })
 }
 
-fn id(arg: &[u8]) -> Result<NodeId, Refused> {
+pub(super) fn id(arg: &[u8]) -> Result<NodeId, Refused> {
     let digits = std::str::from_utf8(arg).ok().filter(|text| text.len() == 16);
     let id = digits.and_then(|text| u64::from_str_radix(text, 16).ok()).filter(|id| *id != 0);
     id.map(NodeId).ok_or_else(|| Refused::Text("ERR a node's id has 16 hexadecimal digits, not all zero".to_owned()))
@@ -129,7 +137,7 @@ fn refused(why: base::roster::RosterRefused) -> Refused {
     Refused::Text(format!("ERR the cluster's nodes were not changed: {why}"))
 }
 
-fn unknown() -> Refused {
+pub(super) fn unknown() -> Refused {
     Refused::Text("ERR this node is in no cluster, or the cluster is just being made".to_owned())
 }
 

@@ -222,7 +222,7 @@ fn may_follow_once(command: &Command) -> Result<(), Refused> {
         Run::Write(_) | Run::Scatter(_) => Err(Refused::Text(format!(
             "ERR ONCE needs a command with a key, whose shard keeps the outcome; '{name}' has none: send it without ONCE"
         ))),
-        Run::Session | Run::Node | Run::Everywhere | Run::Prefix(_) => Err(Refused::Text(format!(
+        Run::Session | Run::Node | Run::Everywhere | Run::Lock | Run::Prefix(_) => Err(Refused::Text(format!(
             "ERR ONCE can't stand before '{name}': it takes commands that change keys, and EXEC"
         ))),
     }

@@ -101,6 +101,12 @@ impl Floors {
         }
     }
 
+    /// The largest floor of any slot: what is larger is refused for no lock that was forgotten. 0 if none was.
+    #[must_use]
+    pub fn highest_of_slots(&self) -> u64 {
+        self.slots.values().copied().max().unwrap_or(0)
+    }
+
     fn known(&self, lock: &[u8]) -> Known {
         let of_slot = || Known::Slot(self.slots.get(&Slot::of(lock)).copied().unwrap_or(0));
         self.locks.get(lock).map_or_else(of_slot, |floor| Known::Lock(floor.number))

@@ -159,15 +159,30 @@ fn stale(fence: Fence<'_>, known: Known) -> Refused {
     let (lock, number) = (shown(fence.lock), fence.number);
     text(match known {
         Known::Lock(floor) => format!(
-            "FENCED the lock '{lock}' has had another holder since: its fence {number} is below {floor}, which came after it; \
+            "FENCED the lock '{lock}' has had another holder since: its fence {number}{OWN_FLOOR}{floor}, which came after it; \
              nothing was changed; stop the work that the lock guards, and acquire it anew"
         ),
         Known::Slot(floor) => format!(
             "FENCED the fence {number} of the lock '{lock}' is too old to be judged: this shard has forgotten which one it saw \
-             last, and takes none below {floor}; nothing was changed; acquire the lock anew"
+             last, and{SLOT_FLOOR}{floor}; nothing was changed; acquire the lock anew"
         ),
     })
 }
+
+/// The floor that a refusal names, as this node or another has told it; nothing if it is another refusal.
+#[must_use]
+pub fn floor_told(refusal: &str) -> Option<u64> {
+    let rest = refusal.strip_prefix("FENCED ")?;
+    // Behind the lock's name, which may hold such words too.
+    let ends = [OWN_FLOOR, SLOT_FLOOR].into_iter().filter_map(|words| Some(rest.rfind(words)? + words.len()));
+    let floor = &rest[ends.max()?..];
+    let digits = floor.bytes().take_while(u8::is_ascii_digit).count();
+    floor[..digits].parse().ok()
+}
+
+/// What stands before the floor in a refusal.
+const OWN_FLOOR: &str = " is below ";
+const SLOT_FLOOR: &str = " takes none below ";
 
 fn shown(lock: &[u8]) -> String {
     String::from_utf8_lossy(&lock[..lock.len().min(100)]).into_owned()

@@ -285,6 +285,16 @@ fn a_stale_command_changes_nothing_and_a_read_protects() {
 }
 
 #[test]
+fn a_refusal_names_the_floor_to_those_who_read_it() {
+    let odd = Fence { lock: b"x is below 3 takes none below 4", number: 6 };
+    for (known, floor) in [(Known::Lock(9), 9), (Known::Slot(1 << 60), 1 << 60)] {
+        assert_eq!(super::floor_told(&stale(odd, known).to_string()), Some(floor));
+    }
+    assert_eq!(super::floor_told("ERR the fence 9 is below 8"), None);
+    assert_eq!(super::floor_told("FENCED for another reason"), None);
+}
+
+#[test]
 fn an_id_is_looked_at_before_fences_and_what_they_refuse_is_no_outcome() {
     let mut shard = Shard::new();
     assert_eq!(shard.run(&["[c:1] [a 5] INCR n", "[a 6] GET n", "[c:1] [a 5] INCR n"]), ["1", "1", "1"]);

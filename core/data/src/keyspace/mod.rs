@@ -168,6 +168,7 @@ impl Keyspace {
     pub fn advance(&mut self, stamp: Stamp, index: Index) {
         assert!(stamp >= self.applied.0, "a stamp never goes back");
         assert!(index > self.applied.1, "entries are applied once and in order");
+        self.waits.answers.go_on(self.applied.0, stamp);
         self.applied = (stamp, index);
     }
 

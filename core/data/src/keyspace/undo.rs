@@ -37,6 +37,8 @@ pub(super) struct Trial {
     changes: u64,
     revision: u64,
     applied: (Stamp, Index),
+    /// What the log's time had leapt.
+    leapt_ms: u64,
     listening: Listening,
 }
 
@@ -85,6 +87,7 @@ impl Keyspace {
             changes: 0,
             revision: self.revision,
             applied: self.applied,
+            leapt_ms: self.waits.answers.leapt_ms,
             listening: std::mem::take(&mut self.heard.listening),
         }));
         self.advance(stamp, index);
@@ -94,11 +97,13 @@ impl Keyspace {
     pub(crate) fn end_trial(&mut self) {
         let trial = self.trial.as_deref_mut().expect("a trial runs");
         let (revision, applied, listening) = (trial.revision, trial.applied, trial.listening);
+        let leapt_ms = trial.leapt_ms;
         if !mutation::on(Mutation::TrialLeavesTraces) {
             self.undo_to(Savepoint { at: 0, changes: 0, revision });
         }
         self.trial = None;
         self.applied = applied;
+        self.waits.answers.leapt_ms = leapt_ms;
         self.heard.listening = listening;
     }
 

@@ -427,7 +427,7 @@ impl ShardState {
             Run::Write(run) => run(&mut self.keyspace, &cx, args),
             Run::Read(run) => run(&self.keyspace, &cx, args),
             Run::Scatter(scatter) => command::keyless::run(scatter, &mut self.keyspace, &cx, args),
-            Run::Session | Run::Node | Run::Everywhere | Run::Prefix(_) | Run::Script(_) => {
+            Run::Session | Run::Node | Run::Everywhere | Run::Lock | Run::Prefix(_) | Run::Script(_) => {
                 Err(Refused::Text(format!("ERR {} can't be logged", command.name)))
             }
         };

@@ -18,8 +18,8 @@ pub struct Hash {
 const _: () = assert!(size_of::<Hash>() == 32, "each small hash pays for it");
 
 /// Redis' `hash-max-listpack-entries` and `hash-max-listpack-value`, as they are by default.
-const LISTPACK_COUNT_MAX: usize = 128;
-const LISTPACK_BYTES_MAX: usize = 64;
+pub(super) const LISTPACK_COUNT_MAX: usize = 512;
+pub(super) const LISTPACK_BYTES_MAX: usize = 64;
 
 /// What stands before the image.
 const LISTPACK: u8 = 0;

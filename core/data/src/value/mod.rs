@@ -22,6 +22,15 @@ use std::hash::Hasher;
 pub use stream::Stream;
 pub use zset::Zset;
 
+/// Redis' options that say which encoding OBJECT ENCODING tells, as they are here for good.
+pub const ENCODING_OPTIONS: [(&str, usize); 5] = [
+    ("hash-max-listpack-entries", hash::LISTPACK_COUNT_MAX),
+    ("hash-max-listpack-value", hash::LISTPACK_BYTES_MAX),
+    ("set-max-intset-entries", set::INT_COUNT_MAX),
+    ("zset-max-listpack-entries", zset::SMALL_COUNT_MAX),
+    ("zset-max-listpack-value", zset::SMALL_MEMBER_BYTES_MAX),
+];
+
 /// A type of values that a key can hold besides small strings.
 pub trait Container: Clone + Default + std::fmt::Debug + Into<Object> {
     /// The container in a value, if it is of this type.

@@ -2,6 +2,8 @@
 //!
 //! A connection with a call that may wait asks for nothing else before it is answered. So one answer per caller is enough to know
 //! a call that is asked again, and the next call of the same caller takes its place. Those of callers that are gone leave with time.
+//! That is the log's time, but for its leaps: a new leader whose wall clock is wrong by an hour must not make a call forgotten that
+//! was answered a second ago and is asked again.
 
 use crate::{Refused, Reply};
 use base::Stamp;
@@ -30,11 +32,17 @@ pub(crate) struct Answers {
     /// Those whose bytes are kept.
     told: BTreeSet<(Stamp, (u64, u64))>,
     bytes: usize,
+    /// What the log's time has leapt in all: times in here lie so far behind it.
+    pub(crate) leapt_ms: u64,
 }
+
+/// What passes in one entry; more is a leap.
+const STEP_MS_MAX: u64 = 10_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) seq: u64,
+    /// Less what the log's time has leapt.
     pub(super) until: Stamp,
     /// As FORMAT.md draws replies; empty if it was too large.
     pub(super) reply: SmallVec<[u8; 32]>,
@@ -76,20 +84,31 @@ impl Answers {
         let mut bytes = Vec::new();
         reply.encode(&mut bytes);
         let bytes = if bytes.len() > WAIT_ANSWER_BYTES_MAX { SmallVec::new() } else { SmallVec::from_slice(&bytes) };
-        let until = Stamp(now.0.saturating_add(WAIT_ANSWER_KEPT_MS));
+        let until = Stamp(self.inner(now).0.saturating_add(WAIT_ANSWER_KEPT_MS));
         self.put(caller.who(), Answer { seq: caller.seq, until, reply: bytes });
         while self.bytes > WAIT_ANSWERS_BYTES_MAX {
             self.silence_oldest();
         }
     }
 
+    /// The log goes on from one stamp to another.
+    pub(crate) fn go_on(&mut self, from: Stamp, to: Stamp) {
+        self.leapt_ms = self.leapt_ms.saturating_add(to.0.saturating_sub(from.0).saturating_sub(STEP_MS_MAX));
+    }
+
+    fn inner(&self, now: Stamp) -> Stamp {
+        Stamp(now.0.saturating_sub(self.leapt_ms))
+    }
+
     /// True if an answer's time is over.
     pub(crate) fn is_due(&self, now: Stamp) -> bool {
+        let now = self.inner(now);
         self.by_time.first().is_some_and(|(until, _)| *until <= now)
     }
 
     /// Lets answers go whose time is over: some of them, the rest with later entries.
     pub(crate) fn pass_time(&mut self, now: Stamp) {
+        let now = self.inner(now);
         for _ in 0..EXPIRED_PER_ENTRY_MAX {
             let Some((_, who)) = self.by_time.first().filter(|(until, _)| *until <= now).copied() else { return };
             self.forget(who);
@@ -110,8 +129,10 @@ impl Answers {
         self.kept.contains_key(&caller.who())
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (&(u64, u64), &Answer)> {
-        self.kept.iter()
+    /// Who was answered, what, and until when that is kept by the log's time if it leaps no more.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&(u64, u64), &Answer, Stamp)> {
+        let until = |answer: &Answer| Stamp(answer.until.0.saturating_add(self.leapt_ms));
+        self.kept.iter().map(move |(who, answer)| (who, answer, until(answer)))
     }
 
     fn forget(&mut self, who: (u64, u64)) {

@@ -36,10 +36,10 @@ impl Waits {
             id.encode(out);
             wait.encode(out);
         }
-        for ((life, client), answer) in self.answers.all() {
+        for ((life, client), answer, until) in self.answers.all() {
             out.push(TAG_ANSWER);
             Caller { life: *life, client: *client, seq: answer.seq }.encode(out);
-            put_varint(out, answer.until.0);
+            put_varint(out, until.0);
             put_bytes(out, &answer.reply);
         }
     }

@@ -327,6 +327,38 @@ fn what_is_too_large_is_known_to_have_been_answered() {
 }
 
 #[test]
+fn a_trial_of_a_leap_is_no_leap() {
+    let mut keyspace = Keyspace::new((1, 2));
+    keyspace.advance(Stamp(20_000), base::Index(1));
+    keyspace.waits_mut().answers.keep(Caller { life: 1, client: 1, seq: 1 }, &Reply::Int(7), Stamp(20_000));
+    let digest = keyspace.digest();
+    keyspace.begin_trial(Stamp(1 << 40), base::Index(2));
+    assert_ne!(keyspace.waits().answers.leapt_ms, 10_000, "time leaps in it");
+    keyspace.end_trial();
+    assert_eq!((keyspace.waits().answers.leapt_ms, keyspace.digest()), (10_000, digest));
+}
+
+#[test]
+fn an_answer_outlives_a_leap_of_time() {
+    let mut answers = Answers::default();
+    let caller = Caller { life: 1, client: 1, seq: 1 };
+    let kept_ms = base::limits::WAIT_ANSWER_KEPT_MS;
+    answers.keep(caller, &Reply::Int(7), Stamp(1_000));
+    let leapt = Stamp(1_000 + 5 * kept_ms);
+    answers.go_on(Stamp(1_000), leapt);
+    answers.pass_time(leapt);
+    assert_eq!(answers.of(caller), Some(Reply::Int(7)), "a new leader's clock was ahead");
+    let (mut now, mut steps) = (leapt, 0);
+    while answers.of(caller).is_some() {
+        let next = Stamp(now.0 + 1_000);
+        answers.go_on(now, next);
+        answers.pass_time(next);
+        (now, steps) = (next, steps + 1);
+    }
+    assert!((kept_ms / 1_000 - 10..=kept_ms / 1_000).contains(&steps), "it goes with time: {steps}");
+}
+
+#[test]
 fn sorted_sets_serve_those_who_wait_for_their_ends() {
     let mut shard = Shard::default();
     let lines = ["a: BZPOPMAX z y 0", "b: BZMPOP 0 2 y z MIN COUNT 2", "c: BZPOPMIN z 0", "d: BLPOP z 0"];

@@ -78,7 +78,7 @@ impl Session {
         let judged = match command.run {
             Run::Read(_) | Run::Write(_) => !command.keys.is_none() && command.name != "watch",
             Run::Script(_) | Run::Prefix(_) => true,
-            Run::Scatter(_) | Run::Session | Run::Node | Run::Everywhere => false,
+            Run::Scatter(_) | Run::Session | Run::Node | Run::Everywhere | Run::Lock => false,
         };
         judged.then(|| Arc::clone(under))
     }

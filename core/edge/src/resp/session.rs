@@ -7,7 +7,7 @@
 use super::encode::{Leaving, Proto};
 use super::fences::Under;
 use super::parse::{self, Args, Invalid, Parsed, Progress, Trust, words};
-use super::step::{Call, EverywhereCall, Fate, Step};
+use super::step::{Call, EverywhereCall, Fate, LockCall, Step};
 use super::subscribe::Subscriptions;
 use super::tracking::{Again, Tracking};
 use super::transaction::{Merge, Transaction};
@@ -15,6 +15,7 @@ use crate::cluster::{Map, Place, View};
 use base::ClientId;
 use base::limits::OUT_BYTES_SOFT;
 use bytes::Bytes;
+use data::command::locks::Ask;
 use data::command::pubsub::{Everywhere, listens};
 use data::command::{blocking, containers, prefix};
 use data::{Command, Refused, Reply, Run, Watched, command};
@@ -61,6 +62,8 @@ pub struct Session {
     pub(super) muted: Muted,
     /// How many of the pending are for every lane: their order is kept wherever they go.
     everywhere_pending: usize,
+    /// How many of the pending are about locks.
+    locks_pending: usize,
     pub(super) subscriptions: Subscriptions,
     pub(super) tracking: Option<Box<Tracking>>,
     /// The last request whose answer the client may keep.
@@ -109,6 +112,7 @@ pub(super) enum Kind {
     Write,
     Watch,
     Everywhere,
+    Lock,
 }
 
 /// CLIENT REPLY.
@@ -147,6 +151,7 @@ impl Session {
             held: None,
             muted: Muted::No,
             everywhere_pending: 0,
+            locks_pending: 0,
             subscriptions: Subscriptions::default(),
             tracking: None,
             last_read: None,
@@ -294,6 +299,7 @@ impl Session {
             Kind::Write => Some(&mut self.writes_pending),
             Kind::Watch => Some(&mut self.watches_in_flight),
             Kind::Everywhere => Some(&mut self.everywhere_pending),
+            Kind::Lock => Some(&mut self.locks_pending),
         }
     }
 
@@ -334,6 +340,10 @@ impl Session {
     fn command<'a>(&mut self, args: Args<'a>, out: &mut Vec<u8>) -> Step<'a> {
         if !self.merges.is_empty() {
             // An EXEC in flight may select a database, or not, if WATCH aborts it.
+            return Step::Blocked;
+        }
+        if self.locks_pending > 0 && !command::find(args[0]).is_some_and(|command| matches!(command.run, Run::Lock)) {
+            // What comes behind a lock's call must find it done.
             return Step::Blocked;
         }
         (self.last, self.last_sub) = ((command::find(args[0]), Fate::Ran), None);
@@ -395,6 +405,7 @@ impl Session {
             Run::Node => Step::Admin(self.call(command, args, place)),
             Run::Prefix(_) => self.prefixed(command, args, place, out),
             Run::Everywhere => self.everywhere(command, &args, out),
+            Run::Lock => self.lock(command, &args, out),
             Run::Read(_) | Run::Write(_) | Run::Scatter(_) | Run::Script(_) => {
                 if command.name == "watch" && self.transaction.is_some() {
                     return self.answer(error("ERR WATCH inside MULTI is not allowed"), out);
@@ -433,6 +444,30 @@ impl Session {
             Ok(what) => Step::Everywhere(EverywhereCall { seq: self.open(Kind::Everywhere), what }),
             Err(reply) => self.answer(reply, out),
         }
+    }
+
+    /// About a lock: it waits until all earlier commands are answered but those about locks, whose order their home keeps. What a
+    /// client did under a lock is done before the lock is given back.
+    fn lock<'a>(&mut self, command: &'static Command, args: &[&[u8]], out: &mut Vec<u8>) -> Step<'a> {
+        if self.pending.len() > self.locks_pending {
+            return Step::Blocked;
+        }
+        match Ask::parse(command, args) {
+            Ok(ask) => {
+                let seq = self.open(Kind::Lock);
+                if ask.may_wait() {
+                    self.held = Some(Held::Call { seq });
+                }
+                Step::Lock(LockCall { seq, ask })
+            }
+            Err(refused) => self.answer(Reply::Error(refused), out),
+        }
+    }
+
+    /// True if calls about locks are unanswered.
+    #[must_use]
+    pub fn asks_locks(&self) -> bool {
+        self.locks_pending > 0
     }
 
     /// An error that also spoils an open transaction.

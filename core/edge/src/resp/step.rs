@@ -5,6 +5,7 @@ use super::parse::Args;
 use super::subscribe::Listens;
 use super::tracking::Tracking;
 use crate::cluster::Place;
+use data::command::locks::Ask;
 use data::command::pubsub::Everywhere;
 use data::fence::OwnedFence;
 use data::once::OwnedId;
@@ -22,6 +23,8 @@ pub enum Step<'a> {
     Admin(Call<'a>),
     /// For every lane of every node.
     Everywhere(EverywhereCall),
+    /// About a lock.
+    Lock(LockCall),
     /// Answered already, and the connection listens to other channels than before.
     Listens(Vec<Listens>),
     /// RESET: it listens to nothing any more, and what else the driver knows of the connection is to be forgotten.
@@ -59,6 +62,13 @@ pub struct Call<'a> {
 pub struct EverywhereCall {
     pub seq: u64,
     pub what: Everywhere,
+}
+
+/// A call about a lock.
+#[derive(Debug)]
+pub struct LockCall {
+    pub seq: u64,
+    pub ask: Ask,
 }
 
 /// EXEC.

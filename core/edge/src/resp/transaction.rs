@@ -108,6 +108,9 @@ impl Session {
             let why = "its messages would stand among the replies of EXEC: send it outside of MULTI";
             return self.refuse(Refused::Text(format!("ERR {name} can't stand in MULTI, for {why}")), out);
         }
+        if let Run::Lock = command.run {
+            return self.refuse(Refused::Text(LOCK_INSIDE.to_owned()), out);
+        }
         if command.name.starts_with("fence.") {
             let name = command.name.to_uppercase();
             return self.refuse(Refused::Text(format!("ERR {name} can't stand in MULTI: send it before")), out);
@@ -258,7 +261,7 @@ impl Session {
                         None => commands.push(queued),
                     }
                 }
-                Run::Prefix(_) => unreachable!("prefixes are refused inside MULTI"),
+                Run::Prefix(_) | Run::Lock => unreachable!("they are refused inside MULTI"),
             }
         }
         if once.is_some() && !commands.iter().any(has_key) {
@@ -299,6 +302,8 @@ fn has_key(queued: &QueuedCall) -> bool {
 
 const ONCE_INSIDE: &str = "ERR ONCE can't stand inside MULTI, for a transaction has one outcome: queue the command without \
                            it, and end with ONCE <client>:<seq> EXEC";
+const LOCK_INSIDE: &str = "ERR a lock is in no shard, so no transaction can take or give back one: send it before MULTI or behind \
+                           EXEC";
 const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const ONCE_WITHOUT_KEY: &str = "EXECABORT Transaction discarded because of: ONCE needs a command with a key, whose shard \
                                 keeps the outcome; send EXEC without it";

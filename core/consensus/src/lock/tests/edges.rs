@@ -172,6 +172,23 @@ fn forged_messages_are_refused() {
 }
 
 #[test]
+fn a_fence_is_raised_for_its_holder_alone_and_never_goes_back() {
+    let mut cluster = Cluster::new(3);
+    let raise = |name: &'static str, token, above| Command::Raise { owner: owner(name), token, above };
+    let held = token(&cluster.acquire(1, "a", "x"));
+    assert_eq!(cluster.call(2, "a", raise("y", held, 700)), Outcome::Lost);
+    assert_eq!(cluster.call(2, "a", raise("x", held + 1, 700)), Outcome::Lost);
+    for (above, fence) in [(700, 701), (700, 701), (9, 701), (u64::MAX >> 2, (1 << 47) + 1)] {
+        let raised = cluster.call(3, "a", raise("x", held, above));
+        assert_eq!(raised, Outcome::Granted { token: held, fence, remaining_ms: 1000 });
+    }
+    assert_eq!(cluster.release(1, "a", "x", held), Outcome::Released, "its token stays");
+    let Outcome::Granted { token, fence, .. } = cluster.acquire(2, "a", "y") else { panic!("it is free") };
+    assert!(fence > (1 << 47) + 1 && token >= fence);
+    assert_eq!(cluster.call(2, "a", raise("x", held, 1)), Outcome::Lost);
+}
+
+#[test]
 fn who_renews_in_a_round_is_not_stolen_from_in_it() {
     let holder = Holder { owner: owner("x"), token: 5, renewal: 0, ttl_ms: 50, weight: 1, ids: vec![owner("id")] };
     let lock = Lock { holders: vec![holder], ..Lock::fresh(5) };

@@ -192,11 +192,16 @@ fn a_new_epoch_has_all_locks_and_a_sweep_leaves_the_floors() {
 
 #[test]
 fn watchers_are_told() {
-    let mut cluster = Cluster::new(3);
-    cluster.input(NodeId(2), |plane, now, out| plane.watch(now, crate::lock::Waiter(77), owner("a"), out));
-    cluster.run();
-    let held = token(&cluster.acquire(1, "a", "x"));
-    cluster.release(1, "a", "x", held);
-    let versions: Vec<u64> = cluster.notices.iter().map(|notice| notice.version).collect();
-    assert_eq!(versions, [1, 2]);
+    // Also the one that proposes: one of the three is the home of the name.
+    for watcher in 1..=3 {
+        let mut cluster = Cluster::new(3);
+        cluster.input(NodeId(watcher), |plane, now, out| plane.watch(now, crate::lock::Waiter(77), owner("a"), out));
+        cluster.run();
+        let held = token(&cluster.acquire(1, "a", "x"));
+        assert_eq!(cluster.holders(), [1, 1, 1]);
+        cluster.release(1, "a", "x", held);
+        let versions: Vec<u64> = cluster.notices.iter().map(|notice| notice.version).collect();
+        assert_eq!(versions, [1, 2]);
+        assert_eq!(cluster.holders(), [0, 0, 0]);
+    }
 }

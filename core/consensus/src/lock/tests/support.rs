@@ -189,6 +189,11 @@ impl Cluster {
         self.call(id, name, Command::Release { owner: Bytes::from_static(owner.as_bytes()), token })
     }
 
+    /// The grants that each voter knows.
+    pub fn holders(&self) -> Vec<usize> {
+        self.nodes.values().map(|node| node.plane.status().holders).collect()
+    }
+
     pub fn count(&self, event: Event) -> usize {
         self.events.iter().filter(|one| **one == event).count()
     }

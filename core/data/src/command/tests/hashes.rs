@@ -156,7 +156,7 @@ fn the_encoding_is_what_redis_would_have_and_never_goes_back() {
         assert_eq!(bench.run("object encoding i"), encoding);
     }
     let mut bench = Bench::new();
-    for n in 0..128 {
+    for n in 0..512 {
         bench.run(&format!("hset h {n} {n}"));
     }
     assert_eq!(bench.run("object encoding h"), "listpack");

@@ -15,7 +15,7 @@ pub(super) enum Width {
 }
 
 /// Redis' `set-max-intset-entries`, as it is by default.
-pub(super) const COUNT_MAX: usize = 512;
+pub(in crate::value) const COUNT_MAX: usize = 512;
 
 impl Width {
     fn of(n: i64) -> Self {

@@ -5,6 +5,7 @@ mod ints;
 use super::dense::{Dense, Members};
 use super::{Container, Word, kind};
 use base::codec::{DecodeError, Reader, put_varint};
+pub(super) use ints::COUNT_MAX as INT_COUNT_MAX;
 use ints::{Ints, Width};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;

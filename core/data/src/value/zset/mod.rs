@@ -289,5 +289,5 @@ fn small_score(score: f64) -> f64 {
 }
 
 /// A small sorted set has at most so many members, of at most so many bytes, as in Redis.
-const SMALL_COUNT_MAX: usize = 128;
-const SMALL_MEMBER_BYTES_MAX: usize = 64;
+pub(super) const SMALL_COUNT_MAX: usize = 128;
+pub(super) const SMALL_MEMBER_BYTES_MAX: usize = 64;

@@ -1,9 +1,14 @@
 //! The admin endpoint: health and metrics over HTTP, on a port and a thread of its own.
 //!
 //! Whoever scrapes or probes must not be able to hurt the lanes, so nothing here is shared with them but counters that
-//! they write and this thread reads. A connection carries one request and lives ten seconds at most, whatever it does;
-//! there are few of them, and one too many is closed at once. All answers are made in memory by [`answer`], which is
-//! a plain function; hyper does the protocol, on a tokio runtime of this one thread.
+//! they write and this thread reads; and calls about locks ([`locks`]), which go to a lane by its mailbox. A connection carries one
+//! request and lives ten seconds at most, whatever it does, unless it waits for a lock ([`visit`]); there are few of them, and one too
+//! many is closed at once. hyper does the protocol, on a tokio runtime of this one thread.
+
+mod locks;
+pub mod spelling;
+mod told;
+mod visit;
 
 use crate::meters::page::page;
 use crate::meters::text;
@@ -12,6 +17,7 @@ use crate::status::document;
 use crate::status::gather::gather;
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,13 +28,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use visit::Visit;
 
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 64;
 /// A request's line and headers.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
-/// From accept to close.
+/// From accept to close; a call that waits for a lock has as much behind its wait.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
 /// After a failed accept, which is mostly a lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -57,10 +64,15 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
 }
 
 /// One connection. What goes wrong on it is its peer's affair.
-async fn serve(stream: tokio::net::TcpStream, shared: Arc<Shared>, _place: OwnedSemaphorePermit) {
-    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-        let shared = shared.clone();
+async fn serve(stream: tokio::net::TcpStream, shared: Arc<Shared>, place: OwnedSemaphorePermit) {
+    let visit = Arc::new(Visit::new(place));
+    let of_request = visit.clone();
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (shared, visit) = (shared.clone(), of_request.clone());
         async move {
+            if locks::serves(request.uri().path()) {
+                return Ok(locks::serve(&shared, &visit, request).await);
+            }
             let (method, path) = (request.method(), request.uri().path());
             // The document of a whole cluster takes questions to other nodes; the rest is here.
             let document = if path == "/status" { Some(gather(&shared).await) } else { None };
@@ -73,18 +85,31 @@ async fn serve(stream: tokio::net::TcpStream, shared: Arc<Shared>, _place: Owned
         .max_buf_size(HEADER_BYTES_MAX)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
+    let mut connection = std::pin::pin!(connection);
+    loop {
+        let until = visit.until();
+        let ended = tokio::time::timeout_at(until, connection.as_mut()).await.is_ok();
+        if ended || visit.until() == until {
+            return;
+        }
+    }
 }
+
+/// What is here beside the locks, each with what makes it: status, content type and body.
+const PAGES: [(&str, Maker); 6] = [
+    ("/healthz", |_, _| (StatusCode::OK, TEXT, "ok\n".to_owned())),
+    ("/readyz", |shared, _| readiness(shared)),
+    ("/status", |_, document| (StatusCode::OK, JSON, document.map_or(String::new(), |it| format!("{it}\n")))),
+    ("/status/self", |shared, _| (StatusCode::OK, JSON, format!("{}\n", document::own(shared)))),
+    ("/metrics", |shared, _| (StatusCode::OK, text::CONTENT_TYPE, page(shared))),
+    ("/v1/openapi.json", |_, _| (StatusCode::OK, JSON, OPENAPI.to_owned())),
+];
+type Maker = fn(&Shared, Option<&Value>) -> (StatusCode, &'static str, String);
 
 /// The answer to a request; `document` is the one of the whole cluster, if it is asked for.
 fn answer(shared: &Shared, method: &Method, path: &str, document: Option<&Value>) -> Response<Full<Bytes>> {
-    let make: fn(&Shared, Option<&Value>) -> (StatusCode, &'static str, String) = match path {
-        "/healthz" => |_, _| (StatusCode::OK, TEXT, "ok\n".to_owned()),
-        "/readyz" => |shared, _| readiness(shared),
-        "/status" => |_, document| (StatusCode::OK, JSON, document.map_or(String::new(), |it| format!("{it}\n"))),
-        "/status/self" => |shared, _| (StatusCode::OK, JSON, format!("{}\n", document::own(shared))),
-        "/metrics" => |shared, _| (StatusCode::OK, text::CONTENT_TYPE, page(shared)),
-        _ => return respond(StatusCode::NOT_FOUND, TEXT, format!("there is no {path} here; {PATHS}\n")),
+    let Some((_, make)) = PAGES.iter().find(|(name, _)| *name == path) else {
+        return respond(StatusCode::NOT_FOUND, TEXT, format!("there is no {path} here; {PATHS}\n"));
     };
     if method != Method::GET && method != Method::HEAD {
         let text = format!("{path} answers GET and HEAD, not {method}\n");
@@ -119,4 +144,23 @@ fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Ful
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
-const PATHS: &str = "ask for /metrics, /status, /healthz or /readyz";
+const PATHS: &str = "ask for /metrics, /status, /v1/locks, /v1/openapi.json, /healthz or /readyz";
+/// What is served here, for programs; a test holds it against the paths.
+const OPENAPI: &str = include_str!("../../../docs/openapi.json");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_document_for_programs_has_every_path_that_is_served_and_no_other() {
+        let document: Value = serde_json::from_str(OPENAPI).unwrap();
+        let told = document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| (path.clone(), method.clone()))
+        });
+        let pages = PAGES.iter().map(|(path, _)| ((*path).to_owned(), "get".to_owned()));
+        let served = pages.chain(locks::routes().map(|(path, method)| (path, method.to_owned())));
+        assert_eq!(told.collect::<BTreeSet<_>>(), served.collect::<BTreeSet<_>>());
+    }
+}
