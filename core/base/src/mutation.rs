@@ -170,6 +170,12 @@ pub enum Mutation {
     LockRetryForgotten,
     /// An owner's name alone gives it the grant that it holds already (hazard 22).
     LockTwinInherits,
+    /// Who renews in a round is stolen from in the same one (hazard 6).
+    StealFromRenewer,
+    /// A grant that nobody was told of is given back although its owner has asked again and was told (hazard 4).
+    GiveBackAfterRetry,
+    /// A proposer that has forgotten a name counts its ballots from the start (hazard 13).
+    CountsForgotten,
 }
 
 impl Mutation {
@@ -240,7 +246,7 @@ impl Mutation {
         Self::LostDiskKeepsName,
     ];
     /// Rules of registers and locks.
-    pub const OF_LOCKS: [Self; 20] = [
+    pub const OF_LOCKS: [Self; 23] = [
         Self::AnswerBeforeDurable,
         Self::ReadBeforeDurable,
         Self::AcceptBelowPromise,
@@ -261,6 +267,9 @@ impl Mutation {
         Self::LockTokenIgnored,
         Self::LockRetryForgotten,
         Self::LockTwinInherits,
+        Self::StealFromRenewer,
+        Self::GiveBackAfterRetry,
+        Self::CountsForgotten,
     ];
 }
 

@@ -111,7 +111,8 @@ impl Machine {
             generation: 0,
             view: self.view.clone(),
             seed: rng.next_u64(),
-            tuning: Tuning { idle_ms: 1_500, ..Tuning::default() },
+            // So few that a home forgets names all the time.
+            tuning: Tuning { idle_ms: 1_500, home_count_max: 2, ..Tuning::default() },
         };
         self.state = State::Up(Box::new(Plane::new(&config, table, self.clock.now(now))));
     }

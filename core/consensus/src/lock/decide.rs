@@ -121,7 +121,9 @@ impl Draft<'_> {
 
     /// Who renews in a round isn't stolen from in the same one: he will be told that he holds.
     fn lives_on(&mut self, token: u64) {
-        self.expired.retain(|expired| *expired != token);
+        if !mutation::on(Mutation::StealFromRenewer) {
+            self.expired.retain(|expired| *expired != token);
+        }
     }
 
     fn grant(&mut self, acquire: &Acquire) -> Outcome {
@@ -152,11 +154,20 @@ impl Draft<'_> {
 
     /// The owner of a grant asks again, for as much or for another mode.
     fn reenter(&mut self, acquire: &Acquire, token: u64) -> Decision {
-        let Some(at) = self.place(&acquire.owner, token) else { return Decision::Done(Outcome::Lost) };
+        let Some(mut at) = self.place(&acquire.owner, token) else { return Decision::Done(Outcome::Lost) };
         if !self.turns_into(acquire.claim, at) {
-            return Decision::Blocked;
+            self.lives_on(self.lock.holders[at].token);
+            self.evict();
+            at = match self.place(&acquire.owner, token) {
+                Some(at) => at,
+                None => return Decision::Done(Outcome::Lost),
+            };
+            if !self.turns_into(acquire.claim, at) {
+                return Decision::Blocked;
+            }
         }
         let holder = &mut self.lock.holders[at];
+        let token = holder.token;
         holder.renewal += 1;
         holder.ttl_ms = acquire.ttl_ms;
         holder.ids.push(acquire.id.clone());
@@ -248,7 +259,8 @@ impl Draft<'_> {
 
     /// Nobody was told of this grant: it is given back, unless its owner has asked again and so knows it.
     fn give_back(&mut self, token: u64) -> Outcome {
-        let untold = |one: &&Holder| one.token == token && one.renewal == 0;
+        let asked_again = |one: &Holder| one.renewal > 0 && !mutation::on(Mutation::GiveBackAfterRetry);
+        let untold = |one: &&Holder| one.token == token && !asked_again(one);
         match self.lock.holders.iter().find(untold).map(|one| one.owner.clone()) {
             Some(owner) => self.release(&owner, token, Tried::Never),
             None => Outcome::Lost,

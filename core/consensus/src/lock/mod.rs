@@ -36,7 +36,7 @@ mod line;
 mod outbox;
 mod plane;
 mod round;
-mod shared;
+pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
 mod tokens;

@@ -5,6 +5,7 @@ use super::value::Lock;
 use crate::register::{Parcel, RegisterWrite};
 use base::{Epoch, NodeId};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What the caller knows a waiting client by.
@@ -25,6 +26,19 @@ pub struct Outbox {
     pub events: Vec<Event>,
     /// A block of tokens is wanted from the meta shard: [`super::Plane::on_block`].
     pub wants_block: bool,
+    /// What the node tells itself: taken before the step ends.
+    pub(crate) own: VecDeque<Parcel>,
+}
+
+impl Outbox {
+    /// Sends a message to another node, or to the sender itself.
+    pub(crate) fn send(&mut self, parcel: Parcel) {
+        if parcel.to == parcel.from {
+            self.own.push_back(parcel);
+        } else {
+            self.messages.push(parcel);
+        }
+    }
 }
 
 /// A watched lock has changed.

@@ -11,7 +11,7 @@ use crate::register::acceptor::Acceptor;
 use crate::register::ballot::{Ballot, COUNTER_MAX, LEAP_MAX};
 use crate::register::rescan::Rescan;
 use crate::register::{Asker, Message, Parcel, Record, Table, View};
-use base::limits::{LOCK_COUNT_MAX, LOCK_HOME_COUNT_MAX};
+use base::limits::LOCK_COUNT_MAX;
 use base::mutation::{self, Mutation};
 use base::{Epoch, Instant, NodeId};
 use bytes::Bytes;
@@ -164,8 +164,7 @@ impl Plane {
         self.carry_out(now, here, out);
         self.watchers.on_timer(now, &self.shared, out);
         if let Some(rescan) = self.rescan.as_mut().filter(|rescan| rescan.due() <= now) {
-            let me = (self.shared.me, self.shared.view.epoch());
-            rescan.on_timer(now, &mut self.shared.acceptor, me, out);
+            rescan.on_timer(now, &mut self.shared, out);
         }
         self.settle(now, out);
     }
@@ -296,10 +295,8 @@ impl Plane {
 
     /// Delivers what this node has told itself, until nothing is left.
     fn settle(&mut self, now: Instant, out: &mut Outbox) {
-        let me = self.shared.me;
-        while out.messages.iter().any(|parcel| parcel.to == me) {
-            let own: Vec<Parcel> = out.messages.extract_if(.., |parcel| parcel.to == me).collect();
-            own.into_iter().for_each(|parcel| self.take(now, parcel, out));
+        while let Some(parcel) = out.own.pop_front() {
+            self.take(now, parcel, out);
         }
         out.wants_block |= self.shared.tokens.wants_block();
     }
@@ -401,14 +398,16 @@ impl Plane {
     /// Forgets an idle home where there are many: its name's next request needs one round more.
     fn make_room(&mut self) {
         for _ in 0..IDLE_LOOKS {
-            if self.homes.len() < LOCK_HOME_COUNT_MAX {
+            if self.homes.len() < self.shared.tuning.home_count_max {
                 return;
             }
             let next = self.homes.range::<Bytes, _>((Bound::Excluded(&self.cursor), Bound::Unbounded)).next();
             let Some((name, home)) = next.or_else(|| self.homes.first_key_value()) else { return };
             self.cursor = name.clone();
             if home.is_idle() {
-                self.shared.counts_used = self.shared.counts_used.max(home.highest);
+                if !mutation::on(Mutation::CountsForgotten) {
+                    self.shared.counts_used = self.shared.counts_used.max(home.highest);
+                }
                 self.timers.remove(&(home.timer, self.cursor.clone()));
                 self.homes.remove(&self.cursor);
             }
@@ -448,7 +447,7 @@ impl Plane {
         }
         self.rescan = Rescan::new(&self.shared.view);
         match &mut self.rescan {
-            Some(rescan) => rescan.on_timer(now, &mut self.shared.acceptor, (me, epoch), out),
+            Some(rescan) => rescan.on_timer(now, &mut self.shared, out),
             None => {
                 let then = vec![Parcel { from: me, to: me, epoch, message: Message::Rescanned { epoch } }];
                 self.shared.acceptor.keep(&Record::Ready { epoch }, then, out);
@@ -470,8 +469,7 @@ impl Plane {
         if let Some(next) = rescan.on_part(from, of, at, what) {
             self.shared.send(from, next, out);
         }
-        let me = (self.shared.me, self.shared.view.epoch());
-        rescan.finish(now, &mut self.shared.acceptor, me, out);
+        rescan.finish(now, &mut self.shared, out);
     }
 
     /// All of the former epoch is durable here.

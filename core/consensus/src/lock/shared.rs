@@ -5,6 +5,7 @@ use super::outbox::Outbox;
 use super::tokens::Tokens;
 use crate::register::acceptor::Acceptor;
 use crate::register::{Asker, Message, Parcel, View};
+use base::limits::LOCK_HOME_COUNT_MAX;
 use base::mutation::{self, Mutation};
 use base::rng::Rng;
 use base::{Instant, NodeId};
@@ -24,7 +25,7 @@ pub struct Config {
     pub tuning: Tuning,
 }
 
-/// Durations in milliseconds.
+/// Durations in milliseconds, and what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
     /// A home with requests that is silent for so long is passed over until it is heard.
@@ -35,11 +36,13 @@ pub struct Tuning {
     pub patience_ms: u64,
     /// A free register that nobody touched for so long may be swept.
     pub idle_ms: u64,
+    /// Names for which a home keeps what it knows between requests.
+    pub home_count_max: usize,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { hedge_ms: 20, resend_ms: 100, patience_ms: 2_000, idle_ms: 60_000 }
+        Self { hedge_ms: 20, resend_ms: 100, patience_ms: 2_000, idle_ms: 60_000, home_count_max: LOCK_HOME_COUNT_MAX }
     }
 }
 
@@ -84,7 +87,7 @@ impl Shared {
     }
 
     pub(crate) fn send(&self, to: NodeId, message: Message, out: &mut Outbox) {
-        out.messages.push(Parcel { from: self.me, to, epoch: self.view.epoch(), message });
+        out.send(Parcel { from: self.me, to, epoch: self.view.epoch(), message });
     }
 
     /// To every voter but those of whom nothing is wanted any more.

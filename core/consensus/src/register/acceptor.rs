@@ -172,7 +172,7 @@ impl Acceptor {
     }
 
     fn send(&self, to: NodeId, epoch: Epoch, message: Message, out: &mut Outbox) {
-        out.messages.push(Parcel { from: self.me, to, epoch, message });
+        out.send(Parcel { from: self.me, to, epoch, message });
     }
 
     /// Sends what tells of a register once that is durable.
@@ -185,7 +185,7 @@ impl Acceptor {
     /// Sends a message once a write is durable.
     pub(crate) fn send_behind(&mut self, write: u64, parcel: Parcel, out: &mut Outbox) {
         if write <= self.durable {
-            out.messages.push(parcel);
+            out.send(parcel);
         } else {
             self.held.push((write, parcel));
         }
@@ -195,7 +195,8 @@ impl Acceptor {
     pub(crate) fn on_persisted(&mut self, upto: u64, out: &mut Outbox) {
         self.durable = self.durable.max(upto);
         let durable = self.durable;
-        out.messages.extend(self.held.extract_if(.., |(write, _)| *write <= durable).map(|(_, parcel)| parcel));
+        let told = self.held.extract_if(.., |(write, _)| *write <= durable);
+        told.for_each(|(_, parcel)| out.send(parcel));
     }
 
     /// The number of the last write.
@@ -210,7 +211,7 @@ impl Acceptor {
         let record = cell.record(name);
         let answer = Parcel { from: self.me, to, epoch, message: answer };
         if mutation::on(Mutation::AnswerBeforeDurable) {
-            out.messages.push(answer);
+            out.send(answer);
             return self.keep(&record, Vec::new(), out);
         }
         self.keep(&record, vec![answer], out);

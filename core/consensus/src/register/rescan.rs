@@ -7,6 +7,7 @@ use super::message::{Message, Parcel, Scanned};
 use super::record::Record;
 use super::table::Cell;
 use super::view::{View, quorum};
+use crate::lock::shared::Shared;
 use crate::lock::{Event, Lock, Outbox};
 use base::limits::SNAPSHOT_PIECE_BYTES_MAX;
 use base::mutation::{self, Mutation};
@@ -74,21 +75,14 @@ impl Rescan {
     }
 
     /// Asks those again who owe a part.
-    pub(crate) fn on_timer(
-        &mut self,
-        now: Instant,
-        acceptor: &mut Acceptor,
-        (me, epoch): (NodeId, Epoch),
-        out: &mut Outbox,
-    ) {
+    pub(crate) fn on_timer(&mut self, now: Instant, shared: &mut Shared, out: &mut Outbox) {
         if now >= self.again_at && !self.taken {
             self.again_at = now.plus_ms(AGAIN_MS);
             for (to, source) in self.sources.iter().filter(|(_, source)| !source.done) {
-                let message = Message::Scan { of: self.of, after: source.after.clone() };
-                out.messages.push(Parcel { from: me, to: *to, epoch, message });
+                shared.send(*to, Message::Scan { of: self.of, after: source.after.clone() }, out);
             }
         }
-        self.finish(now, acceptor, (me, epoch), out);
+        self.finish(now, shared, out);
     }
 
     /// A part of a former voter's registers.
@@ -132,23 +126,19 @@ impl Rescan {
     }
 
     /// Takes all over once a majority has given all.
-    pub(crate) fn finish(
-        &mut self,
-        now: Instant,
-        acceptor: &mut Acceptor,
-        (me, epoch): (NodeId, Epoch),
-        out: &mut Outbox,
-    ) {
+    pub(crate) fn finish(&mut self, now: Instant, shared: &mut Shared, out: &mut Outbox) {
         let done = self.sources.values().filter(|source| source.done).count();
         let enough = if mutation::on(Mutation::RescanOfOne) { 1 } else { quorum(self.voters.len()) };
         if done < enough || self.taken {
             return;
         }
         let end = *self.ends_at.get_or_insert(now.plus_ms(GRACE_MS));
-        if done < self.sources.len() && now < end {
+        let owes = |(node, source): (&NodeId, &Source)| !source.done && !shared.lost.contains(node);
+        if self.sources.iter().any(owes) && now < end {
             return;
         }
         self.taken = true;
+        let (me, epoch, acceptor) = (shared.me, shared.view.epoch(), &mut shared.acceptor);
         let swept = self.take_over(now, acceptor, epoch, out);
         let cells = acceptor.table.cells.len() as u64;
         let message = Message::Rescanned { epoch };
@@ -220,7 +210,7 @@ impl Acceptor {
         out: &mut Outbox,
     ) {
         if self.table.ready < of {
-            return out.messages.push(Parcel { from: me, to, epoch, message: Message::NotReady { of } });
+            return out.send(Parcel { from: me, to, epoch, message: Message::NotReady { of } });
         }
         if self.table.sealed < of && !mutation::on(Mutation::ScanWithoutSeal) {
             self.table.sealed = of;
