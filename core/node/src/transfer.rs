@@ -47,7 +47,7 @@ struct Sending {
     asked: u64,
     /// Up to here the peer has them.
     taken: u64,
-    /// When an answer came last.
+    /// When an answer came last, or what was not answered was sent again.
     moved_at: Instant,
 }
 
@@ -113,9 +113,12 @@ impl Sending {
         self.moved_at = now.boot;
     }
 
-    /// Sends again what was not answered.
+    /// Sends again what was not answered. A peer that has taken everything and still lacks it reads it, or has forgotten it
+    /// in a restart: the last piece makes it say which.
     fn rewind(&mut self, now: Now) {
-        self.asked = self.taken;
+        let all = self.total == Some(self.taken);
+        let last = self.taken.saturating_sub(1) / SNAPSHOT_PIECE_BYTES_MAX as u64 * SNAPSHOT_PIECE_BYTES_MAX as u64;
+        self.asked = if all { last } else { self.taken };
         self.moved_at = now.boot;
     }
 }
@@ -375,6 +378,23 @@ mod tests {
         one.on_taken(Now::default(), 2 * PIECE);
         one.on_taken(Now::default(), 0);
         assert_eq!(one.due(), [0, PIECE, 2 * PIECE]);
+    }
+
+    #[test]
+    fn a_peer_that_forgets_what_it_has_taken_to_the_end_is_asked() {
+        let mut one = sending();
+        one.total = Some(3 * PIECE - 7);
+        one.due();
+        one.on_taken(Now::default(), 3 * PIECE - 7);
+        assert!(one.due().is_empty());
+        one.rewind(Now::default());
+        assert_eq!(one.due(), [2 * PIECE], "its last piece");
+        one.on_taken(Now::default(), 3 * PIECE - 7);
+        assert!(one.due().is_empty(), "it has it still");
+        one.rewind(Now::default());
+        one.due();
+        one.on_taken(Now::default(), 0);
+        assert_eq!(one.due(), [0, PIECE, 2 * PIECE], "it has forgotten it");
     }
 
     #[test]

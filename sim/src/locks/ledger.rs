@@ -8,7 +8,6 @@ use bytes::Bytes;
 use consensus::lock::{Acquire, Claim, Command, Holder, Info, Lock, Outcome};
 use consensus::register::{Ballot, View};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 
 #[derive(Debug, Default)]
@@ -22,16 +21,22 @@ pub(super) struct Ledger {
 struct Name {
     /// What each ballot proposes, and who has durably accepted it.
     proposals: BTreeMap<Ballot, (Arc<Lock>, BTreeSet<NodeId>)>,
-    /// What was chosen, by ballot.
-    order: BTreeMap<Ballot, Arc<Lock>>,
-    /// What was the newest of it, and since when.
-    chosen: Vec<(u64, Arc<Lock>)>,
+    /// What was chosen, by ballot, and since when it is the newest. A slow disk may make a ballot chosen when a higher one, which
+    /// goes on from it, is chosen already: it was the newest until then.
+    chosen: Vec<Chosen>,
     /// Whose each token is.
     grants: BTreeMap<u64, Grant>,
     /// The highest token that a client was told, and the highest fence.
     told: (u64, u64),
     /// The highest fence that the store has seen, and the highest token with it.
     stored: (u64, u64),
+}
+
+#[derive(Debug)]
+struct Chosen {
+    ballot: Ballot,
+    at: u64,
+    lock: Arc<Lock>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +80,20 @@ impl Ledger {
         if voters.insert(node) && voters.len() == view.quorum() {
             let lock = Arc::clone(lock);
             self.chosen += 1;
+            name.on_chosen(now, ballot, lock);
+        }
+    }
+
+    pub(super) fn former_voters(&self, epoch: Epoch) -> &[NodeId] {
+        self.views.get(&epoch).and_then(View::before).map_or(&[], |(_, voters)| voters)
+    }
+
+    /// A register stays behind: what all former voters had of it counts from now on, though it was perhaps never chosen.
+    pub(super) fn on_swept(&mut self, now: u64, name: &Bytes, ballot: Ballot) {
+        let name = self.names.entry(name.clone()).or_default();
+        let Some((lock, _)) = name.proposals.get(&ballot) else { return };
+        let lock = Arc::clone(lock);
+        if lock.holders.is_empty() && name.chosen.last().is_some_and(|last| last.ballot < ballot) {
             name.on_chosen(now, ballot, lock);
         }
     }
@@ -146,26 +165,25 @@ impl Ledger {
     /// Whether somebody holds the lock, by what is chosen.
     pub(super) fn holders(&self, name: &Bytes) -> &[Holder] {
         let last = self.names.get(name).and_then(|name| name.chosen.last());
-        last.map_or(&[], |(_, lock)| &lock.holders)
+        last.map_or(&[], |one| &one.lock.holders)
     }
 }
 
 impl Name {
     fn on_chosen(&mut self, now: u64, ballot: Ballot, lock: Arc<Lock>) {
-        self.order.insert(ballot, Arc::clone(&lock));
-        let before = self.order.range(..ballot).next_back().map(|(_, lock)| lock);
-        let behind = self.order.range((Bound::Excluded(ballot), Bound::Unbounded)).next().map(|(_, lock)| lock);
-        before.into_iter().for_each(|before| what_is_chosen_goes_on_from_what_was_chosen(before, &lock));
-        behind.into_iter().for_each(|behind| what_is_chosen_goes_on_from_what_was_chosen(&lock, behind));
-        // A slow disk may make a ballot chosen when a higher one, which goes on from it, is chosen already.
-        if behind.is_none() {
+        let place = self.chosen.partition_point(|one| one.ballot < ballot);
+        let (before, behind) = (&self.chosen[..place], &self.chosen[place..]);
+        before.last().into_iter().for_each(|one| what_is_chosen_goes_on_from_what_was_chosen(&one.lock, &lock));
+        behind.first().into_iter().for_each(|one| what_is_chosen_goes_on_from_what_was_chosen(&lock, &one.lock));
+        if behind.is_empty() {
             self.nobody_loses_a_lock_while_its_lease_runs(now, &lock);
-            self.chosen.push((now, lock));
         }
+        let at = behind.first().map_or(now, |one| one.at);
+        self.chosen.insert(place, Chosen { ballot, at, lock });
     }
 
     fn nobody_loses_a_lock_while_its_lease_runs(&self, now: u64, lock: &Lock) {
-        let Some((_, last)) = self.chosen.last() else { return };
+        let Some(Chosen { lock: last, .. }) = self.chosen.last() else { return };
         for gone in last.holders.iter().filter(|one| lock.holders.iter().all(|other| other.token != one.token)) {
             let until = self.grants.get(&gone.token).map_or(0, |grant| grant.until);
             assert!(until <= now, "nobody_loses_a_lock_while_its_lease_runs: {gone:?} until {until} at {now}");
@@ -174,7 +192,7 @@ impl Name {
 
     fn only_what_is_chosen_is_told(&self, token: u64) {
         let holds = |lock: &Lock| lock.holders.iter().any(|one| one.token == token);
-        assert!(self.chosen.iter().rev().any(|(_, lock)| holds(lock)), "only_what_is_chosen_is_told: {token}");
+        assert!(self.chosen.iter().rev().any(|one| holds(&one.lock)), "only_what_is_chosen_is_told: {token}");
     }
 
     fn a_token_has_one_owner(&self, request: &Request, token: u64, acquire: &Acquire) {
@@ -217,8 +235,8 @@ impl Name {
 
     /// The states that were the latest at some time between these two.
     fn states(&self, from: u64, to: u64) -> impl Iterator<Item = &Lock> {
-        let first = self.chosen.partition_point(|(at, _)| *at <= from).saturating_sub(1);
-        self.chosen[first..].iter().filter(move |(at, _)| *at <= to).map(|(_, lock)| &**lock)
+        let first = self.chosen.partition_point(|one| one.at <= from).saturating_sub(1);
+        self.chosen[first..].iter().filter(move |one| one.at <= to).map(|one| &*one.lock)
     }
 
     fn a_read_tells_the_latest(&self, now: u64, request: &Request, info: &Info) {
@@ -226,7 +244,7 @@ impl Name {
             let holders = || lock.holders.iter().map(|one| (one.token, one.renewal));
             holders().eq(info.holders.iter().map(|one| (one.token, one.renewal)))
         };
-        let unused = self.chosen.first().is_none_or(|(at, _)| *at > request.begun) && info.holders.is_empty();
+        let unused = self.chosen.first().is_none_or(|one| one.at > request.begun) && info.holders.is_empty();
         let found = self.states(request.begun, now).any(tells);
         assert!(unused || found, "a_read_tells_the_latest: {request:?} {info:?}");
     }

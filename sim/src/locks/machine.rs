@@ -5,8 +5,8 @@ use base::rng::Rng;
 use base::{Instant, NodeId};
 use bytes::Bytes;
 use consensus::lock::{Config, Plane, Tuning};
-use consensus::register::{RegisterWrite, Table, View};
-use std::collections::VecDeque;
+use consensus::register::{Ballot, RegisterWrite, Table, View};
+use std::collections::{BTreeMap, VecDeque};
 
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -20,6 +20,8 @@ pub(super) struct Machine {
     /// Records that are durable, in order.
     log: Vec<Bytes>,
     pub(super) unsynced: VecDeque<RegisterWrite>,
+    /// What it has durably accepted, or brought along from a former epoch, by name.
+    pub(super) accepted: BTreeMap<Bytes, Ballot>,
     snapshot: Option<Snapshot>,
     pub(super) syncing: bool,
     pub(super) timer: u64,
@@ -78,6 +80,7 @@ impl Machine {
             view,
             log: Vec::new(),
             unsynced: VecDeque::new(),
+            accepted: BTreeMap::new(),
             snapshot: None,
             syncing: false,
             timer: 0,

@@ -205,10 +205,32 @@ impl World {
         self.begin_sync(node);
     }
 
+    /// Counts what has become durable. A voter on its way into an epoch may bring along what others have accepted in that epoch
+    /// already: it has accepted it too once it serves.
     pub(super) fn on_durable(&mut self, node: NodeId, writes: &[RegisterWrite]) {
         for write in writes {
             if let (Record::Cell { name, .. }, Some(ballot)) = (decoded(write), accepted(write)) {
                 self.ledger.on_accepted(self.now, node, &name, ballot);
+            }
+            match decoded(write) {
+                Record::Cell { name, accepted, .. } => {
+                    self.machine(node).accepted.insert(name, accepted);
+                }
+                Record::Swept { name, epoch } => {
+                    let ballot = self.machine(node).accepted.get(&name).copied();
+                    let has = |voter: &NodeId| self.machines[voter].accepted.get(&name).copied() == ballot;
+                    if ballot.is_some() && self.ledger.former_voters(epoch).iter().all(has) {
+                        self.ledger.on_swept(self.now, &name, ballot.unwrap_or_default());
+                    }
+                    self.machine(node).accepted.remove(&name);
+                }
+                Record::Ready { epoch } => {
+                    let here = self.machine(node).accepted.clone();
+                    for (name, ballot) in here.into_iter().filter(|(_, ballot)| ballot.epoch == epoch) {
+                        self.ledger.on_accepted(self.now, node, &name, ballot);
+                    }
+                }
+                _ => {}
             }
         }
     }

@@ -28,7 +28,7 @@ pub struct Plane {
     edge: Edge,
     watchers: Watchers,
     rescan: Option<Rescan>,
-    /// What comes after the present epoch, which isn't complete here yet.
+    /// What comes after the present epoch, all of which is being written here.
     next_view: Option<View>,
     /// Where idle homes are looked for.
     cursor: Bytes,
@@ -208,7 +208,9 @@ impl Plane {
             return;
         }
         self.next_view = Some(view);
-        if self.rescan.is_none() {
+        // What the present epoch still lacks here, a majority has: nobody opens the next one before.
+        if self.rescan.as_ref().is_none_or(|rescan| !rescan.taken) {
+            self.rescan = None;
             self.turn_over(now, out);
         }
         self.settle(now, out);
@@ -442,8 +444,11 @@ impl Plane {
     /// Makes this node a voter of its view: at once if nothing was before, else by a rescan.
     fn enter(&mut self, now: Instant, out: &mut Outbox) {
         let (me, epoch) = (self.shared.me, self.shared.view.epoch());
-        if !self.shared.view.has(me) || self.shared.acceptor.table.ready >= epoch {
+        if !self.shared.view.has(me) {
             return;
+        }
+        if self.shared.acceptor.table.ready >= epoch {
+            return self.tell_ready(epoch, 0, out);
         }
         self.rescan = Rescan::new(&self.shared.view);
         match &mut self.rescan {
@@ -451,7 +456,6 @@ impl Plane {
             None => {
                 let then = vec![Parcel { from: me, to: me, epoch, message: Message::Rescanned { epoch } }];
                 self.shared.acceptor.keep(&Record::Ready { epoch }, then, out);
-                out.events.push(Event::Ready { epoch, cells: 0, swept: 0 });
             }
         }
     }
@@ -476,10 +480,18 @@ impl Plane {
     fn on_rescanned(&mut self, now: Instant, epoch: Epoch, out: &mut Outbox) {
         let table = &mut self.shared.acceptor.table;
         table.ready = table.ready.max(epoch);
-        if epoch == self.shared.view.epoch() {
-            self.rescan = None;
+        let present = epoch == self.shared.view.epoch();
+        let rescan = if present { self.rescan.take() } else { None };
+        self.tell_ready(epoch, rescan.map_or(0, |rescan| rescan.swept), out);
+        if present {
             self.turn_over(now, out);
         }
+    }
+
+    /// The next epoch may rely on this, so it is told when it is durable, and again at each start.
+    fn tell_ready(&self, epoch: Epoch, swept: u64, out: &mut Outbox) {
+        let cells = self.shared.acceptor.table.len() as u64;
+        out.events.push(Event::Ready { epoch, cells, swept });
     }
 }
 

@@ -8,7 +8,7 @@ use super::record::Record;
 use super::table::Cell;
 use super::view::{View, quorum};
 use crate::lock::shared::Shared;
-use crate::lock::{Event, Lock, Outbox};
+use crate::lock::{Lock, Outbox};
 use base::limits::SNAPSHOT_PIECE_BYTES_MAX;
 use base::mutation::{self, Mutation};
 use base::time::NS_PER_MS;
@@ -29,7 +29,9 @@ pub(crate) struct Rescan {
     /// A majority has given all: the others have until then.
     ends_at: Option<Instant>,
     /// All is taken over, and being written.
-    taken: bool,
+    pub(crate) taken: bool,
+    /// Registers that stayed behind.
+    pub(crate) swept: u64,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +52,7 @@ struct Found {
 
 /// What wasn't answered is asked again after so long.
 const AGAIN_MS: u64 = 100;
-/// So long a majority waits for the others: what all agree on may be swept, however old.
+/// So long a majority waits for the others: what all agree on may be swept.
 const GRACE_MS: u64 = 300;
 
 impl Rescan {
@@ -67,6 +69,7 @@ impl Rescan {
             again_at: Instant(0),
             ends_at: None,
             taken: false,
+            swept: 0,
         })
     }
 
@@ -132,6 +135,11 @@ impl Rescan {
         if done < enough || self.taken {
             return;
         }
+        // What this node has given others as a former voter it must not fall behind.
+        let owes_itself = self.sources.get(&shared.me).is_some_and(|source| !source.done);
+        if owes_itself && shared.acceptor.table.ready >= self.of {
+            return;
+        }
         let end = *self.ends_at.get_or_insert(now.plus_ms(GRACE_MS));
         let owes = |(node, source): (&NodeId, &Source)| !source.done && !shared.lost.contains(node);
         if self.sources.iter().any(owes) && now < end {
@@ -139,12 +147,10 @@ impl Rescan {
         }
         self.taken = true;
         let (me, epoch, acceptor) = (shared.me, shared.view.epoch(), &mut shared.acceptor);
-        let swept = self.take_over(now, acceptor, epoch, out);
-        let cells = acceptor.table.cells.len() as u64;
+        self.swept = self.take_over(now, acceptor, epoch, out);
         let message = Message::Rescanned { epoch };
         let then = vec![Parcel { from: me, to: me, epoch, message }];
         acceptor.keep(&Record::Ready { epoch }, then, out);
-        out.events.push(Event::Ready { epoch, cells, swept });
     }
 
     /// Makes the node's registers those that were found. Returns how many were swept.
@@ -188,12 +194,10 @@ impl Rescan {
         swept.len() as u64
     }
 
-    /// A free register may stay behind if its state is surely chosen, so that no new voter has an older one: a majority gave one ballot
-    /// of the former epoch, or all gave the same.
+    /// A free register may stay behind if every former voter gave the same state of it: then nobody, however late, can bring an
+    /// older one along from a minority that missed the last change.
     fn may_sweep(&self, found: &Found) -> bool {
-        let all = found.count == self.voters.len();
-        let chosen = all || (found.count >= quorum(self.voters.len()) && found.accepted.epoch == self.of);
-        let surely = chosen || mutation::on(Mutation::SweepUnchosen);
+        let surely = found.count == self.voters.len() || mutation::on(Mutation::SweepUnchosen);
         found.lock.holders.is_empty() && found.idle && surely
     }
 }
