@@ -25,6 +25,10 @@ pub(crate) struct Home {
     pub(crate) line: Line,
     pub(crate) round: Round,
     pub(crate) cached: Option<Cached>,
+    /// The lock as this home has chosen it last.
+    chosen: Option<Arc<Lock>>,
+    /// Grants of its line that were told since, in their order.
+    told: Vec<u64>,
     /// The highest count that was used or seen for this name in this epoch.
     pub(crate) highest: u64,
     /// Ballots lost since the last success.
@@ -59,6 +63,8 @@ impl Home {
             line: Line::default(),
             round: Round::Idle,
             cached: None,
+            chosen: None,
+            told: Vec::new(),
             highest,
             duels: 0,
             not_before: Instant(0),
@@ -91,9 +97,51 @@ impl Home {
         let gives_up = until.plus_ms(shared.tuning.patience_ms);
         self.expires_at = self.expires_at.min(if wait_ms > 0 { until } else { gives_up });
         let op =
-            Op { number: 0, asker, command, until, gives_up, tried: Tried::Never, place: Place::New, confirmed: false };
+            Op { number: 0, asker, command, until, gives_up, tried: Tried::Never, place: Place::New, confirmed: false, ahead: None };
+        let over = if let Command::Release { owner, token } = &op.command { Some((owner.clone(), *token)) } else { None };
         self.line.push(op);
+        if let Some((owner, token)) = over {
+            self.hand_on(now, name, (&owner, token), shared, out);
+        }
         self.pump(now, name, shared, out);
+    }
+
+    /// The holder gives the lock back: who is next, if his grant was made ahead, is told at once. That the former one's is over is
+    /// written with the next change; until then nobody else can be granted the lock, and whoever is told shows by his token that it was.
+    fn hand_on(
+        &mut self,
+        now: Instant,
+        name: &Bytes,
+        (owner, token): (&Bytes, u64),
+        shared: &Shared,
+        out: &mut Outbox,
+    ) {
+        let Some(chosen) = &self.chosen else { return };
+        let [holder] = &chosen.holders[..] else { return };
+        let mut fence = chosen.fence;
+        let (mut present, mut next) = (holder, 0);
+        while self.told.get(next).is_some_and(|told| chosen.line.get(next).is_some_and(|one| one.token == *told)) {
+            present = &chosen.line[next];
+            fence = Lock::fence_behind(fence, present);
+            next += 1;
+        }
+        let Some(heir) = chosen.line.get(next).filter(|_| present.token == token && present.owner == *owner) else {
+            return;
+        };
+        let Some(asker) = self.line.tell(heir.token, now) else { return };
+        self.told.push(heir.token);
+        let fence = Lock::fence_behind(fence, heir);
+        shared.answer(asker, name, Outcome::Granted { token: heir.token, fence, remaining_ms: 0 }, out);
+    }
+
+    /// What is chosen is known, if this home has chosen it itself and nobody else has since, as far as is known.
+    pub(crate) fn know(&mut self, lock: Option<Arc<Lock>>) {
+        self.told.clear();
+        if let Some(lock) = lock.as_deref().filter(|lock| !lock.line.is_empty()) {
+            let told: Vec<u64> = self.line.told().collect();
+            self.told.extend(lock.line.iter().map(|one| one.token).take_while(|token| told.contains(token)));
+        }
+        self.chosen = lock;
     }
 
     /// Begins the round that is wanted now, if none is under way.
@@ -164,7 +212,11 @@ impl Home {
     ) {
         for (number, outcome) in done {
             let Some(op) = self.line.take(number) else { continue };
-            let nobody = op.place == Place::Deserted || shared.lost.contains(&op.asker.node);
+            if op.place == Place::Told {
+                continue;
+            }
+            let deserted = op.place == Place::Deserted || op.place == Place::Leaving && op.asker.number == NOBODY;
+            let nobody = deserted || shared.lost.contains(&op.asker.node);
             match (&outcome, op.command) {
                 (Outcome::Granted { token, .. }, Command::Acquire(_)) if nobody => {
                     out.events.push(Event::GivenBack);
@@ -190,6 +242,7 @@ impl Home {
             tried: Tried::Never,
             place: Place::New,
             confirmed: false,
+            ahead: None,
         });
     }
 
@@ -282,6 +335,7 @@ impl Home {
     pub(crate) fn on_epoch(&mut self) {
         self.round = Round::Idle;
         self.cached = None;
+        self.know(None);
         (self.highest, self.duels, self.not_before) = (0, 0, Instant(0));
         self.subscribed_until = Instant(0);
         self.poked = true;
