@@ -176,6 +176,10 @@ pub enum Mutation {
     GiveBackAfterRetry,
     /// A proposer that has forgotten a name counts its ballots from the start (hazard 13).
     CountsForgotten,
+    /// The fence of a new grant is one more than the last that was in use, whatever was granted ahead since.
+    FenceBelowThoseAhead,
+    /// A grant that was made ahead is told though the holder has not given the lock back.
+    ToldTooSoon,
 }
 
 impl Mutation {
@@ -246,7 +250,7 @@ impl Mutation {
         Self::LostDiskKeepsName,
     ];
     /// Rules of registers and locks.
-    pub const OF_LOCKS: [Self; 23] = [
+    pub const OF_LOCKS: [Self; 25] = [
         Self::AnswerBeforeDurable,
         Self::ReadBeforeDurable,
         Self::AcceptBelowPromise,
@@ -270,6 +274,8 @@ impl Mutation {
         Self::StealFromRenewer,
         Self::GiveBackAfterRetry,
         Self::CountsForgotten,
+        Self::FenceBelowThoseAhead,
+        Self::ToldTooSoon,
     ];
 }
 

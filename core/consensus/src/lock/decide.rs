@@ -240,7 +240,8 @@ impl Draft<'_> {
         // Sharers who come later share the fence of the first. The first one's is new: an exclusive holder of before must not
         // write beside them. It is above all tokens, for whoever left the line may have been told of one.
         if first && !matches!(mode, Mode::Permits { .. }) {
-            lock.fence = lock.token;
+            let below = mutation::on(Mutation::FenceBelowThoseAhead);
+            lock.fence = if below { lock.fence.max(self.tokens.floor()) + 1 } else { lock.token };
         }
         let (token, ids) = (lock.token, vec![acquire.id.clone()]);
         let owner = acquire.owner.clone();

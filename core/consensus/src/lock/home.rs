@@ -96,9 +96,22 @@ impl Home {
         let until = now.plus_ms(wait_ms);
         let gives_up = until.plus_ms(shared.tuning.patience_ms);
         self.expires_at = self.expires_at.min(if wait_ms > 0 { until } else { gives_up });
-        let op =
-            Op { number: 0, asker, command, until, gives_up, tried: Tried::Never, place: Place::New, confirmed: false, ahead: None };
-        let over = if let Command::Release { owner, token } = &op.command { Some((owner.clone(), *token)) } else { None };
+        let op = Op {
+            number: 0,
+            asker,
+            command,
+            until,
+            gives_up,
+            tried: Tried::Never,
+            place: Place::New,
+            confirmed: false,
+            ahead: None,
+        };
+        let over = match &op.command {
+            Command::Release { owner, token } => Some((owner.clone(), *token)),
+            Command::Renew { owner, token, .. } if mutation::on(Mutation::ToldTooSoon) => Some((owner.clone(), *token)),
+            _ => None,
+        };
         self.line.push(op);
         if let Some((owner, token)) = over {
             self.hand_on(now, name, (&owner, token), shared, out);

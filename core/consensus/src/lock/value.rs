@@ -4,7 +4,9 @@
 //! back: whoever asks again whether his release took effect gets the truth.
 
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
-use base::limits::{LOCK_HOLDER_COUNT_MAX, LOCK_LINE_COUNT_MAX, LOCK_ID_BYTES_MAX, LOCK_OWNER_BYTES_MAX, LOCK_TTL_MS_MAX};
+use base::limits::{
+    LOCK_HOLDER_COUNT_MAX, LOCK_ID_BYTES_MAX, LOCK_LINE_COUNT_MAX, LOCK_OWNER_BYTES_MAX, LOCK_TTL_MS_MAX,
+};
 use bytes::Bytes;
 
 /// The state of one lock.
@@ -12,7 +14,7 @@ use bytes::Bytes;
 pub struct Lock {
     /// Grows with each write: what a watcher compares.
     pub version: u64,
-    /// Grows with each exclusive grant, and when sharers take over; never above `token`.
+    /// Grows with each exclusive grant, to its token, and when sharers take over; never above `token`.
     pub fence: u64,
     /// The last token given out.
     pub token: u64,
