@@ -29,6 +29,8 @@ pub(crate) struct Home {
     chosen: Option<Arc<Lock>>,
     /// Grants of its line that were told since, in their order.
     told: Vec<u64>,
+    /// While enough of the line is left, what was handed on is written by one round, no later than this.
+    write_by: Instant,
     /// The highest count that was used or seen for this name in this epoch.
     pub(crate) highest: u64,
     /// Ballots lost since the last success.
@@ -55,6 +57,9 @@ pub(crate) struct Cached {
 
 /// Where a holder's time is over for this node's own voter, others are asked after so long.
 const LOOK_MS: u64 = 20;
+/// What is handed on in line is written so soon, or sooner if fewer than so many are left who can be told.
+const WRITE_MS: u64 = 2;
+const LEFT_MIN: usize = 4;
 const NEVER: Instant = Instant(u64::MAX);
 
 impl Home {
@@ -65,6 +70,7 @@ impl Home {
             cached: None,
             chosen: None,
             told: Vec::new(),
+            write_by: Instant(0),
             highest,
             duels: 0,
             not_before: Instant(0),
@@ -142,19 +148,29 @@ impl Home {
             return;
         };
         let Some(asker) = self.line.tell(heir.token, now) else { return };
+        if self.told.is_empty() {
+            self.write_by = now.plus_ms(WRITE_MS);
+        }
         self.told.push(heir.token);
         let fence = Lock::fence_behind(fence, heir);
         shared.answer(asker, name, Outcome::Granted { token: heir.token, fence, remaining_ms: 0 }, out);
     }
 
     /// What is chosen is known, if this home has chosen it itself and nobody else has since, as far as is known.
-    pub(crate) fn know(&mut self, lock: Option<Arc<Lock>>) {
+    pub(crate) fn know(&mut self, now: Instant, lock: Option<Arc<Lock>>) {
         self.told.clear();
+        self.write_by = now.plus_ms(WRITE_MS);
         if let Some(lock) = lock.as_deref().filter(|lock| !lock.line.is_empty()) {
             let told: Vec<u64> = self.line.told().collect();
             self.told.extend(lock.line.iter().map(|one| one.token).take_while(|token| told.contains(token)));
         }
         self.chosen = lock;
+    }
+
+    /// Whoever gives the lock back hands it on without a round: until few are left who can be told, one round is to do for several.
+    fn gathers(&self) -> bool {
+        let left = self.chosen.as_ref().map_or(0, |lock| lock.line.len().saturating_sub(self.told.len()));
+        !self.told.is_empty() && left >= LEFT_MIN
     }
 
     /// Begins the round that is wanted now, if none is under way.
@@ -172,6 +188,9 @@ impl Home {
         }
         let looks = self.poked || (now >= self.look_at && self.line.has_waiting());
         if !self.line.has_new() && !looks {
+            return;
+        }
+        if now < self.write_by && self.gathers() {
             return;
         }
         let basis = self.cached.as_ref().map(|cached| Arc::clone(&cached.lock));
@@ -318,10 +337,12 @@ impl Home {
             None if self.line.is_empty() => {}
             None => {
                 if self.line.has_waiting() {
-                    due = due.min(self.look_at.max(self.not_before));
+                    let gathered = if self.gathers() { self.write_by } else { Instant(0) };
+                    due = due.min(self.look_at.max(self.not_before).max(gathered));
                 }
                 if self.poked || self.line.has_new() {
-                    due = due.min(self.not_before);
+                    let gathered = if self.gathers() { self.write_by } else { Instant(0) };
+                    due = due.min(self.not_before.max(gathered));
                 }
             }
         }
@@ -348,7 +369,7 @@ impl Home {
     pub(crate) fn on_epoch(&mut self) {
         self.round = Round::Idle;
         self.cached = None;
-        self.know(None);
+        self.know(Instant(0), None);
         (self.highest, self.duels, self.not_before) = (0, 0, Instant(0));
         self.subscribed_until = Instant(0);
         self.poked = true;

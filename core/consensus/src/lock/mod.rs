@@ -25,7 +25,7 @@
 //!
 //! **A line.** The change that hands a lock over also makes the grants of those ahead who wait for it alone ([`Lock::line`]): each has its
 //! token and its fence, which is that token, before it begins. When the holder gives the lock back, its home tells the next at once, and one
-//! later round writes down all that happened since. That is safe: what is told was chosen; the next begins only when those before
+//! later round writes down all that happened since, after 2 ms or when few are left who can be told. That is safe: what is told was chosen; the next begins only when those before
 //! it are over, whoever is home by then; the one who gave the lock back has stopped believing in it; and who waited has no lease of his own
 //! view until he renews. A token from the line that is used proves that those before it were given back, for it was told to nobody before.
 //! Who doesn't wait where the lock is taken over loses his place if it was stolen, and has a second to speak up if it was given back.
