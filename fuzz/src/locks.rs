@@ -100,7 +100,7 @@ fn lock(rng: &mut Rng) -> Arc<Lock> {
     };
     let mode = [Mode::Exclusive, Mode::Shared, Mode::Permits { of: 5 }][usize::try_from(rng.below(3)).expect("few")];
     let holders = (1..=rng.below(3)).map(holder).collect();
-    Arc::new(Lock { version: 9, fence: 2, token: 7, mode, holders, released: vec![3, 4] })
+    Arc::new(Lock { version: 9, fence: 2, token: 7, mode, holders, released: vec![3, 4], line: Vec::new() })
 }
 
 fn ballot(rng: &mut Rng, node: NodeId) -> Ballot {

@@ -269,6 +269,48 @@ fn any_node_of_a_cluster_takes_calls_about_any_lock() {
     }
 }
 
+/// Register records that all nodes have written, once none is under way.
+fn records(cluster: &Cluster) -> u64 {
+    let sum = || (0..NODES).map(|at| number(&mut cluster.client(at), "locks", "locks_records")).sum::<u64>();
+    let mut client = cluster.client(0);
+    let (mut last, mut same) = (sum(), 0);
+    while same < 3 {
+        // INFO is as old as the last look that nodes take at themselves.
+        let since = number(&mut client, "server", "uptime_in_seconds");
+        await_number(&mut client, "server", "uptime_in_seconds", |now| now > since);
+        let now = sum();
+        (last, same) = if now == last { (now, same + 1) } else { (now, 0) };
+    }
+    last
+}
+
+#[test]
+fn in_a_cluster_refusals_and_looks_write_nothing_and_polling_keeps_no_dead_holder_alive() {
+    let folder = Folder::new("locks-cluster");
+    let cluster = cluster(folder.path());
+    let mut clients: Vec<Client> = (0..NODES).map(|at| cluster.client(at)).collect();
+    acquire_at_last(&mut clients[0], "l", "a", 600_000);
+    let before = records(&cluster);
+    for round in 0..60 {
+        let client = &mut clients[round % NODES];
+        assert_eq!(ask(client, "LOCK.ACQUIRE l b 60000"), Reply::Null);
+        assert_eq!(owners(client, "l"), ["a"]);
+    }
+    assert_eq!(records(&cluster), before);
+    let ttl = Duration::from_millis(1_500);
+    let begun = Instant::now();
+    acquire_at_last(&mut cluster.client(1), "dies", "a", 1_500);
+    let granted_by = Instant::now();
+    let pollers = (0..).map(|at| at % NODES);
+    for at in pollers {
+        if let Reply::Array(_) = ask(&mut clients[at], &format!("LOCK.ACQUIRE dies poller-{at} 60000")) {
+            break;
+        }
+        assert!(granted_by.elapsed() < ttl + Duration::from_secs(10), "polling keeps the dead holder alive");
+    }
+    assert!(begun.elapsed() >= ttl, "it had its time");
+}
+
 #[test]
 fn no_death_of_a_node_makes_two_hold_or_none_acquire() {
     let folder = Folder::new("locks-cluster");

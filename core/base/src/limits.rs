@@ -105,6 +105,8 @@ pub const LOCK_OWNER_BYTES_MAX: usize = 256;
 pub const LOCK_ID_BYTES_MAX: usize = 64;
 /// Who may hold one lock at once, by shares or permits.
 pub const LOCK_HOLDER_COUNT_MAX: usize = 64;
+/// Grants that are made ahead for those who wait for a lock.
+pub const LOCK_LINE_COUNT_MAX: usize = 32;
 /// The shortest lease: below it, a sync and a round may take longer.
 pub const LOCK_TTL_MS_MIN: u64 = 10;
 /// The longest lease; who wants longer renews.

@@ -174,6 +174,10 @@ pub enum Mutation {
     StealFromRenewer,
     /// A grant that nobody was told of is given back although its owner has asked again and was told (hazard 4).
     GiveBackAfterRetry,
+    /// The fence of a new grant is one more than the last that was in use, whatever was granted ahead since.
+    FenceBelowThoseAhead,
+    /// A grant that was made ahead is told though the holder has not given the lock back.
+    ToldTooSoon,
 }
 
 impl Mutation {
@@ -244,7 +248,7 @@ impl Mutation {
         Self::LostDiskKeepsName,
     ];
     /// Rules of registers and locks.
-    pub const OF_LOCKS: [Self; 22] = [
+    pub const OF_LOCKS: [Self; 24] = [
         Self::AnswerBeforeDurable,
         Self::ReadBeforeDurable,
         Self::AcceptBelowPromise,
@@ -267,6 +271,8 @@ impl Mutation {
         Self::LockTwinInherits,
         Self::StealFromRenewer,
         Self::GiveBackAfterRetry,
+        Self::FenceBelowThoseAhead,
+        Self::ToldTooSoon,
     ];
 }
 

@@ -226,7 +226,7 @@ impl Name {
     }
 
     fn only_what_is_chosen_is_told(&self, token: u64) {
-        let holds = |lock: &Lock| lock.holders.iter().any(|one| one.token == token);
+        let holds = |lock: &Lock| lock.holders.iter().chain(&lock.line).any(|one| one.token == token);
         assert!(self.chosen.iter().rev().any(|one| holds(&one.lock)), "only_what_is_chosen_is_told: {token}");
     }
 
@@ -302,9 +302,15 @@ fn what_is_chosen_goes_on_from_what_was_chosen(last: &Lock, lock: &Lock) {
     let goes_on = lock.version > last.version || lock == last;
     assert!(grows && goes_on, "what_is_chosen_goes_on_from_what_was_chosen: {last:?} then {lock:?}");
     for holder in &lock.holders {
-        let known = last.holders.iter().any(|one| one.token == holder.token);
+        let known = last.holders.iter().chain(&last.line).any(|one| one.token == holder.token);
         assert!(known || holder.token > last.token, "no_token_comes_back: {last:?} then {lock:?}");
     }
+    for next in &lock.line {
+        let known = last.line.iter().any(|one| one.token == next.token);
+        assert!(known || next.token > last.token, "nobody_comes_back_into_line: {last:?} then {lock:?}");
+    }
+    let tokens = || lock.holders.iter().chain(&lock.line).map(|one| one.token);
+    assert!(lock.line.is_empty() || tokens().is_sorted(), "tokens_are_told_in_the_order_of_the_line: {lock:?}");
 }
 
 fn decoded(write: &RegisterWrite) -> Record {

@@ -4,7 +4,7 @@
 use super::command::{Acquire, Claim, Command, HolderInfo, Info, Invalid, Outcome};
 use super::tokens::Tokens;
 use super::value::{Holder, KEPT_COUNT_MAX, Lock, Mode};
-use base::limits::LOCK_HOLDER_COUNT_MAX;
+use base::limits::{LOCK_HOLDER_COUNT_MAX, LOCK_LINE_COUNT_MAX};
 use base::mutation::{self, Mutation};
 
 /// A lock that is being changed by a round's requests, one after the other.
@@ -23,6 +23,12 @@ pub(crate) struct Draft<'a> {
     pub(crate) line: bool,
     /// Something was given back.
     pub(crate) freed: bool,
+    /// Grants that were made ahead for somebody who doesn't wait here.
+    pub(crate) strangers: Vec<u64>,
+    /// Grants that were made ahead and have begun by this change.
+    pub(crate) begun: Vec<u64>,
+    /// The grant that was made ahead for the request that is looked at.
+    pub(crate) ahead: Option<u64>,
     pub(crate) waiting: u64,
 }
 
@@ -41,6 +47,8 @@ pub(crate) enum Tried {
     Perhaps,
 }
 
+/// Who is next in line and not known to wait has so long to say that he holds the lock.
+const CLAIM_MS: u64 = 1_000;
 /// No block of tokens ends above this, within a generation: what claims to have seen more is not believed.
 const GIVEN_OUT_MAX: u64 = 1 << 47;
 
@@ -58,9 +66,13 @@ impl Draft<'_> {
     }
 
     fn acquire(&mut self, acquire: &Acquire) -> Decision {
-        let again = |one: &&mut Holder| one.owner == acquire.owner && one.ids.contains(&acquire.id);
+        let again = |one: &Holder| one.owner == acquire.owner && one.ids.contains(&acquire.id);
         let retries = !mutation::on(Mutation::LockRetryForgotten);
-        if let Some(holder) = self.lock.holders.iter_mut().find(again).filter(|_| retries) {
+        let holder = self.lock.holders.iter().find(|one| again(one)).map(|holder| holder.token);
+        if let Some(token) = holder.filter(|token| self.ahead == Some(*token) && self.begun.contains(token)) {
+            return Decision::Done(self.take_up(token, acquire.ttl_ms));
+        }
+        if let Some(holder) = self.lock.holders.iter_mut().find(|one| again(one)).filter(|_| retries) {
             // A retry is a renewal: the client counts from its sending, so voters must count anew.
             holder.renewal += 1;
             holder.ttl_ms = acquire.ttl_ms;
@@ -68,9 +80,92 @@ impl Draft<'_> {
             self.lives_on(token);
             return Decision::Done(self.granted(token, acquire.ttl_ms));
         }
+        if self.lock.line.iter().any(again) {
+            return self.wait_ahead(acquire);
+        }
         match acquire.token {
             Some(token) => self.reenter(acquire, token),
             None => self.enter(acquire),
+        }
+    }
+
+    /// A request whose grant is made ahead: it begins now, if those before it are over.
+    fn wait_ahead(&mut self, acquire: &Acquire) -> Decision {
+        if !self.line {
+            self.evict();
+        }
+        // In line it is asked for no more than once, for what holds the lock isn't in it.
+        let waits = self.lock.line.iter().any(|one| one.owner == acquire.owner && one.ids.contains(&acquire.id));
+        if waits { Decision::Blocked } else { self.acquire(acquire) }
+    }
+
+    /// A grant that was made ahead begins, and its client waits for it here.
+    fn take_up(&mut self, token: u64, ttl_ms: u64) -> Outcome {
+        self.begun.retain(|begun| *begun != token);
+        self.lock.holders.iter_mut().filter(|one| one.token == token).for_each(|one| one.ttl_ms = ttl_ms);
+        self.granted(token, ttl_ms)
+    }
+
+    /// A request leaves the line whose grant may be made ahead. What has begun by this very change and nobody has taken up is its own;
+    /// what holds the lock else was told to one who asked again.
+    pub(crate) fn leave(&mut self, acquire: &Acquire, waits: bool) -> Decision {
+        let its = |one: &Holder| one.owner == acquire.owner && one.ids.contains(&acquire.id);
+        if let Some(token) = self.lock.holders.iter().find(|one| its(one)).map(|one| one.token) {
+            return match self.begun.contains(&token) {
+                true => Decision::Done(self.take_up(token, acquire.ttl_ms)),
+                false if waits => self.acquire(acquire),
+                false => Decision::Done(Outcome::Refused),
+            };
+        }
+        let before = self.lock.line.len();
+        self.lock.line.retain(|one| !its(one));
+        self.changed |= self.lock.line.len() < before;
+        Decision::Done(Outcome::Refused)
+    }
+
+    /// Makes the grant of a request ahead, which waits behind all who are in line; false if there is no room.
+    pub(crate) fn grant_ahead(&mut self, acquire: &Acquire) -> bool {
+        let lock = &mut self.lock;
+        let alone = lock.mode == Mode::Exclusive && lock.holders.len() == 1;
+        if !alone || lock.line.len() >= LOCK_LINE_COUNT_MAX {
+            return false;
+        }
+        lock.token = self.tokens.next(lock.token);
+        let (token, ids, owner) = (lock.token, vec![acquire.id.clone()], acquire.owner.clone());
+        lock.line.push(Holder { owner, token, renewal: 0, ttl_ms: acquire.ttl_ms, weight: 1, ids });
+        self.changed = true;
+        true
+    }
+
+    /// Where nobody holds the lock any more, the next in line does. Until he says something, or is known to wait here, he has little
+    /// time: he may be gone.
+    fn go_on(&mut self) {
+        let lock = &mut self.lock;
+        if !lock.holders.is_empty() || lock.line.is_empty() {
+            return;
+        }
+        let next = lock.line.remove(0);
+        lock.fence = Lock::fence_behind(lock.fence, &next);
+        lock.token = lock.token.max(lock.fence);
+        self.begun.push(next.token);
+        lock.holders.push(Holder { ttl_ms: next.ttl_ms.min(CLAIM_MS), ..next });
+        (self.changed, self.freed) = (true, true);
+    }
+
+    /// Who uses a token that was granted ahead was told of it, so those before him have given the lock back.
+    fn prove(&mut self, owner: &[u8], token: u64) {
+        let lock = &mut self.lock;
+        let Some(at) = lock.line.iter().position(|one| one.owner == owner && one.token == token) else { return };
+        let over: Vec<u64> = lock.holders.drain(..).chain(lock.line.drain(..at)).map(|one| one.token).collect();
+        over.into_iter().for_each(|token| self.note_released(token));
+        self.go_on();
+    }
+
+    fn note_released(&mut self, token: u64) {
+        let released = &mut self.lock.released;
+        released.push(token);
+        if released.len() > KEPT_COUNT_MAX {
+            released.remove(0);
         }
     }
 
@@ -117,6 +212,12 @@ impl Draft<'_> {
         let gone = before - self.lock.holders.len();
         self.stolen += gone as u64;
         self.changed |= gone > 0;
+        if gone > 0 && self.lock.holders.is_empty() {
+            // Who was told of his grant but has not used it has no lease yet; and most likely nobody was, for nothing was given back.
+            let strangers = &self.strangers;
+            self.lock.line.retain(|one| !strangers.contains(&one.token));
+        }
+        self.go_on();
     }
 
     /// Who renews in a round isn't stolen from in the same one: he will be told that he holds.
@@ -133,13 +234,15 @@ impl Draft<'_> {
             Claim::Shared => (Mode::Shared, 1),
             Claim::Permits { count, of } => (Mode::Permits { of }, count),
         };
-        // Sharers who come later share the fence of the first. The first one's is new: an exclusive holder of before must not
-        // write beside them.
-        if lock.holders.is_empty() && !matches!(mode, Mode::Permits { .. }) {
-            lock.fence = lock.fence.max(self.tokens.floor()) + 1;
-        }
+        let first = lock.holders.is_empty();
         lock.mode = mode;
         lock.token = self.tokens.next(lock.token);
+        // Sharers who come later share the fence of the first. The first one's is new: an exclusive holder of before must not
+        // write beside them. It is above all tokens, for whoever left the line may have been told of one.
+        if first && !matches!(mode, Mode::Permits { .. }) {
+            let below = mutation::on(Mutation::FenceBelowThoseAhead);
+            lock.fence = if below { lock.fence.max(self.tokens.floor()) + 1 } else { lock.token };
+        }
         let (token, ids) = (lock.token, vec![acquire.id.clone()]);
         let owner = acquire.owner.clone();
         lock.holders.push(Holder { owner, token, renewal: 0, ttl_ms: acquire.ttl_ms, weight, ids });
@@ -154,6 +257,7 @@ impl Draft<'_> {
 
     /// The owner of a grant asks again, for as much or for another mode.
     fn reenter(&mut self, acquire: &Acquire, token: u64) -> Decision {
+        self.prove(&acquire.owner, token);
         let Some(mut at) = self.place(&acquire.owner, token) else { return Decision::Done(Outcome::Lost) };
         if !self.turns_into(acquire.claim, at) {
             self.lives_on(self.lock.holders[at].token);
@@ -186,13 +290,15 @@ impl Draft<'_> {
             (Claim::Exclusive, Mode::Exclusive) | (Claim::Shared, Mode::Shared) => true,
             (Claim::Shared, Mode::Exclusive) => {
                 lock.mode = Mode::Shared;
+                // Who waits for it alone was not told yet: its holder is here.
+                lock.line.clear();
                 true
             }
             (Claim::Exclusive, Mode::Shared) if alone => {
                 lock.mode = Mode::Exclusive;
                 // Who shared it before must not write beside the one who has it alone now.
-                lock.fence += 1;
-                lock.token = lock.token.max(lock.fence);
+                lock.token = self.tokens.next(lock.token);
+                lock.fence = lock.token;
                 true
             }
             (Claim::Permits { count, of }, Mode::Permits { of: here }) => {
@@ -213,6 +319,7 @@ impl Draft<'_> {
     }
 
     fn renew(&mut self, owner: &[u8], token: u64, ttl_ms: u64) -> Outcome {
+        self.prove(owner, token);
         let Some(at) = self.place(owner, token) else { return Outcome::Lost };
         let holder = &mut self.lock.holders[at];
         holder.ttl_ms = ttl_ms;
@@ -226,13 +333,12 @@ impl Draft<'_> {
     }
 
     fn release(&mut self, owner: &[u8], token: u64, tried: Tried) -> Outcome {
+        self.prove(owner, token);
         if let Some(at) = self.place(owner, token) {
             let gone = self.lock.holders.remove(at);
-            self.lock.released.push(gone.token);
-            if self.lock.released.len() > KEPT_COUNT_MAX {
-                self.lock.released.remove(0);
-            }
+            self.note_released(gone.token);
             (self.changed, self.freed) = (true, true);
+            self.go_on();
             return Outcome::Released;
         }
         match tried {
@@ -245,6 +351,7 @@ impl Draft<'_> {
 
     /// The fence of a grant becomes larger than one that was seen. Whoever shares the lock has to ask for his fence again.
     fn raise(&mut self, owner: &[u8], token: u64, above: u64) -> Outcome {
+        self.prove(owner, token);
         let Some(at) = self.place(owner, token) else { return Outcome::Lost };
         let ttl_ms = self.lock.holders[at].ttl_ms;
         let above = above.min(self.tokens.floor() + GIVEN_OUT_MAX);
@@ -260,11 +367,22 @@ impl Draft<'_> {
     /// Nobody was told of this grant: it is given back, unless its owner has asked again and so knows it.
     fn give_back(&mut self, token: u64) -> Outcome {
         let asked_again = |one: &Holder| one.renewal > 0 && !mutation::on(Mutation::GiveBackAfterRetry);
+        if let Some(at) = self.lock.line.iter().position(|one| one.token == token) {
+            self.lock.line.remove(at);
+            self.note_released(token);
+            self.changed = true;
+            return Outcome::Released;
+        }
         let untold = |one: &&Holder| one.token == token && !asked_again(one);
         match self.lock.holders.iter().find(untold).map(|one| one.owner.clone()) {
             Some(owner) => self.release(&owner, token, Tried::Never),
             None => Outcome::Lost,
         }
+    }
+
+    /// Whether this token holds the lock or is next in line.
+    pub(crate) fn knows(&self, token: u64) -> bool {
+        self.lock.holders.iter().chain(&self.lock.line).any(|one| one.token == token)
     }
 
     pub(crate) fn info(&self) -> Info {

@@ -25,6 +25,12 @@ pub(crate) struct Home {
     pub(crate) line: Line,
     pub(crate) round: Round,
     pub(crate) cached: Option<Cached>,
+    /// The lock as this home has chosen it last.
+    chosen: Option<Arc<Lock>>,
+    /// Grants of its line that were told since, in their order.
+    told: Vec<u64>,
+    /// While enough of the line is left, what was handed on is written by one round, no later than this.
+    write_by: Instant,
     /// The highest count that was used or seen for this name in this epoch.
     pub(crate) highest: u64,
     /// Ballots lost since the last success.
@@ -51,6 +57,9 @@ pub(crate) struct Cached {
 
 /// Where a holder's time is over for this node's own voter, others are asked after so long.
 const LOOK_MS: u64 = 20;
+/// What is handed on in line is written so soon, or sooner if fewer than so many are left who can be told.
+const WRITE_MS: u64 = 2;
+const LEFT_MIN: usize = 4;
 const NEVER: Instant = Instant(u64::MAX);
 
 impl Home {
@@ -59,6 +68,9 @@ impl Home {
             line: Line::default(),
             round: Round::Idle,
             cached: None,
+            chosen: None,
+            told: Vec::new(),
+            write_by: Instant(0),
             highest,
             duels: 0,
             not_before: Instant(0),
@@ -90,10 +102,75 @@ impl Home {
         let until = now.plus_ms(wait_ms);
         let gives_up = until.plus_ms(shared.tuning.patience_ms);
         self.expires_at = self.expires_at.min(if wait_ms > 0 { until } else { gives_up });
-        let op =
-            Op { number: 0, asker, command, until, gives_up, tried: Tried::Never, place: Place::New, confirmed: false };
+        let op = Op {
+            number: 0,
+            asker,
+            command,
+            until,
+            gives_up,
+            tried: Tried::Never,
+            place: Place::New,
+            confirmed: false,
+            ahead: None,
+        };
+        let over = match &op.command {
+            Command::Release { owner, token } => Some((owner.clone(), *token)),
+            Command::Renew { owner, token, .. } if mutation::on(Mutation::ToldTooSoon) => Some((owner.clone(), *token)),
+            _ => None,
+        };
         self.line.push(op);
+        if let Some((owner, token)) = over {
+            self.hand_on(now, name, (&owner, token), shared, out);
+        }
         self.pump(now, name, shared, out);
+    }
+
+    /// The holder gives the lock back: who is next, if his grant was made ahead, is told at once. That the former one's is over is
+    /// written with the next change; until then nobody else can be granted the lock, and whoever is told shows by his token that it was.
+    fn hand_on(
+        &mut self,
+        now: Instant,
+        name: &Bytes,
+        (owner, token): (&Bytes, u64),
+        shared: &Shared,
+        out: &mut Outbox,
+    ) {
+        let Some(chosen) = &self.chosen else { return };
+        let [holder] = &chosen.holders[..] else { return };
+        let mut fence = chosen.fence;
+        let (mut present, mut next) = (holder, 0);
+        while self.told.get(next).is_some_and(|told| chosen.line.get(next).is_some_and(|one| one.token == *told)) {
+            present = &chosen.line[next];
+            fence = Lock::fence_behind(fence, present);
+            next += 1;
+        }
+        let Some(heir) = chosen.line.get(next).filter(|_| present.token == token && present.owner == *owner) else {
+            return;
+        };
+        let Some(asker) = self.line.tell(heir.token, now) else { return };
+        if self.told.is_empty() {
+            self.write_by = now.plus_ms(WRITE_MS);
+        }
+        self.told.push(heir.token);
+        let fence = Lock::fence_behind(fence, heir);
+        shared.answer(asker, name, Outcome::Granted { token: heir.token, fence, remaining_ms: 0 }, out);
+    }
+
+    /// What is chosen is known, if this home has chosen it itself and nobody else has since, as far as is known.
+    pub(crate) fn know(&mut self, now: Instant, lock: Option<Arc<Lock>>) {
+        self.told.clear();
+        self.write_by = now.plus_ms(WRITE_MS);
+        if let Some(lock) = lock.as_deref().filter(|lock| !lock.line.is_empty()) {
+            let told: Vec<u64> = self.line.told().collect();
+            self.told.extend(lock.line.iter().map(|one| one.token).take_while(|token| told.contains(token)));
+        }
+        self.chosen = lock;
+    }
+
+    /// Whoever gives the lock back hands it on without a round: until few are left who can be told, one round is to do for several.
+    fn gathers(&self) -> bool {
+        let left = self.chosen.as_ref().map_or(0, |lock| lock.line.len().saturating_sub(self.told.len()));
+        !self.told.is_empty() && left >= LEFT_MIN
     }
 
     /// Begins the round that is wanted now, if none is under way.
@@ -111,6 +188,9 @@ impl Home {
         }
         let looks = self.poked || (now >= self.look_at && self.line.has_waiting());
         if !self.line.has_new() && !looks {
+            return;
+        }
+        if now < self.write_by && self.gathers() {
             return;
         }
         let basis = self.cached.as_ref().map(|cached| Arc::clone(&cached.lock));
@@ -165,7 +245,11 @@ impl Home {
     ) {
         for (number, outcome) in done {
             let Some(op) = self.line.take(number) else { continue };
-            let nobody = op.place == Place::Deserted || shared.lost.contains(&op.asker.node);
+            if op.place == Place::Told {
+                continue;
+            }
+            let deserted = op.place == Place::Deserted || op.place == Place::Leaving && op.asker.number == NOBODY;
+            let nobody = deserted || shared.lost.contains(&op.asker.node);
             match (&outcome, op.command) {
                 (Outcome::Granted { token, .. }, Command::Acquire(_)) if nobody => {
                     out.events.push(Event::GivenBack);
@@ -191,6 +275,7 @@ impl Home {
             tried: Tried::Never,
             place: Place::New,
             confirmed: false,
+            ahead: None,
         });
     }
 
@@ -253,10 +338,12 @@ impl Home {
             None if self.line.is_empty() => {}
             None => {
                 if self.line.has_waiting() {
-                    due = due.min(self.look_at.max(self.not_before));
+                    let gathered = if self.gathers() { self.write_by } else { Instant(0) };
+                    due = due.min(self.look_at.max(self.not_before).max(gathered));
                 }
                 if self.poked || self.line.has_new() {
-                    due = due.min(self.not_before);
+                    let gathered = if self.gathers() { self.write_by } else { Instant(0) };
+                    due = due.min(self.not_before.max(gathered));
                 }
             }
         }
@@ -283,6 +370,7 @@ impl Home {
     pub(crate) fn on_epoch(&mut self) {
         self.round = Round::Idle;
         self.cached = None;
+        self.know(Instant(0), None);
         (self.highest, self.duels, self.not_before) = (0, 0, Instant(0));
         self.subscribed_until = Instant(0);
         self.poked = true;

@@ -1,10 +1,10 @@
 //! The requests for one name at a home: first come, first served. What can't be granted and may wait stands in line.
 
-use super::command::{Command, Outcome};
+use super::command::{Acquire, Claim, Command, Outcome};
 use super::decide::{Decision, Draft, Tried};
 use super::shared::NOBODY;
 use super::tokens::Tokens;
-use super::value::Lock;
+use super::value::{Holder, Lock};
 use crate::register::{Asker, Report};
 use base::{Instant, NodeId};
 use std::collections::VecDeque;
@@ -24,6 +24,8 @@ pub(crate) struct Op {
     pub(crate) place: Place,
     /// A round has found the lock held since the request came.
     pub(crate) confirmed: bool,
+    /// The token of the grant that was made ahead for it, or proposed to be.
+    pub(crate) ahead: Option<u64>,
 }
 
 /// Where a request stands.
@@ -35,6 +37,10 @@ pub(crate) enum Place {
     InLine,
     /// Nobody waits for it any more, but it may have taken effect.
     Deserted,
+    /// It was told of its grant, which was made ahead, but which has not begun in what is chosen.
+    Told,
+    /// It is to give up the grant that was made ahead.
+    Leaving,
 }
 
 /// Requests in their order.
@@ -62,6 +68,8 @@ pub(crate) struct Plan {
     /// Somebody, waiting or not, finds no room.
     pub(crate) blocked: bool,
     pub(crate) stolen: u64,
+    /// For which requests grants are made ahead, and their tokens.
+    pub(crate) ahead: Vec<(u64, u64)>,
 }
 
 /// What a round knows of a register.
@@ -104,7 +112,7 @@ impl Line {
     }
 
     pub(crate) fn has_new(&self) -> bool {
-        self.ops.iter().any(|op| op.place == Place::New)
+        self.ops.iter().any(|op| matches!(op.place, Place::New | Place::Leaving))
     }
 
     pub(crate) fn has_waiting(&self) -> bool {
@@ -129,6 +137,9 @@ impl Line {
             stolen: 0,
             line: false,
             freed: false,
+            strangers: self.strangers(basis.lock),
+            begun: Vec::new(),
+            ahead: None,
             waiting,
         };
         let (mut done, mut refused, mut left, mut asked) = (Vec::new(), false, Vec::new(), Vec::new());
@@ -138,9 +149,9 @@ impl Line {
                 asked.push(op.number);
                 continue;
             }
-            match draft.decide(&op.command, op.tried) {
+            match op.decide(&mut draft) {
                 Decision::Done(outcome) => done.push((op.number, outcome.after_waiting(op.place))),
-                Decision::Blocked if op.until > basis.now => {
+                Decision::Blocked if op.until > basis.now || op.place == Place::Told => {
                     draft.line = true;
                     left.push(op);
                 }
@@ -157,9 +168,24 @@ impl Line {
         done.extend(asked.into_iter().map(|number| (number, Outcome::Info(draft.info()))));
         done.sort_unstable_by_key(|(number, _)| *number);
         let blocked = refused || !left.is_empty();
+        let ahead = if draft.changed { grant_ahead(&mut draft, &left) } else { Vec::new() };
         let Draft { mut lock, changed, stolen, .. } = draft;
         lock.version += u64::from(changed);
-        Plan { lock, changed, done, blocked, stolen }
+        Plan { lock, changed, done, blocked, stolen, ahead }
+    }
+
+    /// Grants that were made ahead for nobody who waits here.
+    fn strangers(&self, lock: &Lock) -> Vec<u64> {
+        if lock.line.is_empty() {
+            return Vec::new();
+        }
+        let known: Vec<u64> = self.ops.iter().filter_map(|op| op.ahead).collect();
+        let asks = |one: &Holder| {
+            let its = |acquire: &Acquire| acquire.owner == one.owner && one.ids.contains(&acquire.id);
+            self.ops.iter().any(|op| matches!(&op.command, Command::Acquire(acquire) if its(acquire)))
+        };
+        let strange = lock.line.iter().filter(|one| !known.contains(&one.token) && !asks(one));
+        strange.map(|one| one.token).collect()
     }
 
     /// All who are left wait in line from now on; those who did not yet are named.
@@ -185,10 +211,34 @@ impl Line {
         }
     }
 
+    /// Grants are made ahead for these requests by a proposal.
+    pub(crate) fn note_ahead(&mut self, ahead: &[(u64, u64)]) {
+        for (number, token) in ahead {
+            if let Ok(at) = self.ops.binary_search_by_key(number, |op| op.number) {
+                self.ops[at].ahead = Some(*token);
+            }
+        }
+    }
+
+    /// The tokens of those who were told of grants that were made ahead.
+    pub(crate) fn told(&self) -> impl Iterator<Item = u64> {
+        self.ops.iter().filter(|op| op.place == Place::Told).filter_map(|op| op.ahead)
+    }
+
+    /// Who waits for this grant, which was made ahead, is told of it now: whom to tell.
+    pub(crate) fn tell(&mut self, token: u64, now: Instant) -> Option<Asker> {
+        let waits = |op: &&mut Op| op.ahead == Some(token) && op.place == Place::InLine && now < op.until;
+        let op = self.ops.iter_mut().find(waits)?;
+        op.place = Place::Told;
+        Some(op.asker)
+    }
+
     /// Takes out those whose time is over, with what they are told. Those numbered in `flying` are part of a proposal.
     pub(crate) fn expire(&mut self, now: Instant, flying: &[(u64, Outcome)]) -> Vec<(Op, Outcome)> {
-        let over =
-            |op: &Op| now >= op.gives_up || now >= op.until && op.place == Place::InLine && !is_flying(op, flying);
+        let ends = |op: &Op| now >= op.until && op.place == Place::InLine && !is_flying(op, flying);
+        // What was granted ahead is given up by a change of the lock.
+        self.ops.iter_mut().filter(|op| ends(op) && op.ahead.is_some()).for_each(|op| op.place = Place::Leaving);
+        let over = |op: &Op| now >= op.gives_up || ends(op);
         let mut gone = Vec::new();
         if !self.ops.iter().any(over) {
             return gone;
@@ -204,7 +254,8 @@ impl Line {
                 continue;
             }
             let outcome = match (op.place, op.tried) {
-                (_, Tried::Perhaps) => Outcome::Unknown,
+                (Place::Told, _) => continue,
+                (_, Tried::Perhaps) | (Place::Leaving, _) => Outcome::Unknown,
                 (Place::InLine, Tried::Never) => Outcome::Refused,
                 _ => Outcome::NoQuorum,
             };
@@ -235,8 +286,14 @@ impl Line {
     /// What is part of a proposal stays until that is decided; what gives or renews goes on.
     fn desert_all(&mut self, whose: impl Fn(&Op) -> bool) {
         let lets_go = |op: &Op| matches!(op.command, Command::Acquire(_) | Command::Info) && whose(op);
-        self.ops.retain(|op| !lets_go(op) || op.tried == Tried::Perhaps);
-        self.ops.iter_mut().filter(|op| lets_go(op)).for_each(|op| op.place = Place::Deserted);
+        let lets_go = |op: &Op| lets_go(op) && op.place != Place::Told;
+        self.ops.retain(|op| !lets_go(op) || op.tried == Tried::Perhaps || op.ahead.is_some());
+        for op in self.ops.iter_mut().filter(|op| lets_go(op)) {
+            (op.place, op.asker.number) = match op.ahead {
+                Some(_) => (Place::Leaving, NOBODY),
+                None => (Place::Deserted, op.asker.number),
+            };
+        }
     }
 
     /// Drops those whom nobody waits for and whose proposals are decided.
@@ -255,7 +312,7 @@ fn hand_over<'a>(draft: &mut Draft<'_>, waiting: Vec<&'a Op>, done: &mut Vec<(u6
     draft.line = false;
     let mut left = Vec::new();
     for op in waiting {
-        match draft.decide(&op.command, op.tried) {
+        match op.decide(draft) {
             Decision::Done(outcome) => done.push((op.number, outcome.after_waiting(op.place))),
             Decision::Blocked => {
                 draft.line = true;
@@ -266,11 +323,42 @@ fn hand_over<'a>(draft: &mut Draft<'_>, waiting: Vec<&'a Op>, done: &mut Vec<(u6
     left
 }
 
+/// Makes the grants of those ahead who wait for a lock of their own, up to the first who waits for something else. A change is written
+/// anyway, and when the holder gives the lock back, the next is told at once.
+fn grant_ahead(draft: &mut Draft<'_>, left: &[&Op]) -> Vec<(u64, u64)> {
+    let mut ahead = Vec::new();
+    for op in left {
+        let Command::Acquire(acquire) = &op.command else { break };
+        if acquire.claim != Claim::Exclusive || acquire.token.is_some() {
+            break;
+        }
+        let known = draft.lock.line.iter().find(|one| one.owner == acquire.owner && one.ids.contains(&acquire.id));
+        let known = known.map(|one| one.token);
+        if known.is_none() && !draft.grant_ahead(acquire) {
+            break;
+        }
+        ahead.push((op.number, known.unwrap_or(draft.lock.token)));
+    }
+    ahead
+}
+
+impl Op {
+    fn decide(&self, draft: &mut Draft<'_>) -> Decision {
+        draft.ahead = self.ahead;
+        match (self.place, &self.command) {
+            (Place::Leaving, Command::Acquire(acquire)) => draft.leave(acquire, self.asker.number != NOBODY),
+            // It was told, so it asks for nothing new.
+            (Place::Told, _) if !self.ahead.is_some_and(|token| draft.knows(token)) => Decision::Done(Outcome::Lost),
+            _ => draft.decide(&self.command, self.tried),
+        }
+    }
+}
+
 impl Outcome {
     /// Who stood in line counts from its first renewal, which it has yet to send.
     fn after_waiting(self, place: Place) -> Self {
         match self {
-            Self::Granted { token, fence, .. } if place == Place::InLine => {
+            Self::Granted { token, fence, .. } if matches!(place, Place::InLine | Place::Leaving) => {
                 Self::Granted { token, fence, remaining_ms: 0 }
             }
             other => other,

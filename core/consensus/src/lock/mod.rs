@@ -23,7 +23,15 @@
 //! **A home** serves a name's requests one round at a time, as many as there are with one round: a release and the grant to who is
 //! first in line are one change. Any voter may act as home of any name: two at once are slow, not wrong.
 //!
-//! **Departures from the design, with reasons.** The fence grows with the first of sharers too: an exclusive holder of before must
+//! **A line.** The change that hands a lock over also makes the grants of those ahead who wait for it alone ([`Lock::line`]): each has its
+//! token and its fence, which is that token, before it begins. When the holder gives the lock back, its home tells the next at once, and one
+//! later round writes down all that happened since, after 2 ms or when few are left who can be told. That is safe: what is told was chosen; the next begins only when those before
+//! it are over, whoever is home by then; the one who gave the lock back has stopped believing in it; and who waited has no lease of his own
+//! view until he renews. A token from the line that is used proves that those before it were given back, for it was told to nobody before.
+//! Who doesn't wait where the lock is taken over loses his place if it was stolen, and has a second to speak up if it was given back.
+//!
+//! **Departures from the design, with reasons.** A fence is the token of its grant, not one more than the last, for it must be above all that
+//! were granted ahead, told or not. The fence grows with the first of sharers too: an exclusive holder of before must
 //! not write beside them. A retry by id is written as a renewal, for its client counts from its sending. A peer that is silent for 20 ms
 //! while requests are there is not asked for anything else until it is heard, so that a stopped node costs one hedge, not one each.
 

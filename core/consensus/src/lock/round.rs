@@ -134,6 +134,7 @@ impl Home {
     pub(crate) fn prepare(&mut self, now: Instant, name: &Bytes, shared: &mut Shared, out: &mut Outbox) {
         let epoch = shared.view.epoch();
         self.cached = None;
+        self.know(now, None);
         self.poked = false;
         self.highest = self.highest.max(shared.acceptor.promised(name, epoch)) + 1;
         assert!(self.highest < COUNTER_MAX, "forged ballots are refused, and no honest one comes so far");
@@ -152,9 +153,10 @@ impl Home {
         shared: &mut Shared,
         out: &mut Outbox,
     ) {
-        let Plan { lock, done, stolen, .. } = plan;
+        let Plan { lock, done, stolen, ahead, .. } = plan;
         let lock = Arc::new(lock);
         self.line.try_out(&done);
+        self.line.note_ahead(&ahead);
         self.poked = false;
         self.highest = self.highest.max(ballot.next().counter);
         let message = Message::Accept { name: name.clone(), ballot, lock: Arc::clone(&lock) };
@@ -213,6 +215,7 @@ impl Home {
         }
         if self.cached.as_ref().is_some_and(|cached| cached.base != accepted) {
             self.cached = None;
+            self.know(now, None);
         }
         let lock = verdict.lock();
         let basis = Basis { lock: &lock, expired: &[], remaining: &verdict.remaining, before, now };
@@ -304,6 +307,7 @@ impl Home {
         if round.refused.is_empty() {
             self.cached = Some(Cached { ballot: ballot.next(), base: ballot, lock: Arc::clone(&round.lock) });
         }
+        self.know(now, Some(Arc::clone(&round.lock)));
         self.deliver(now, name, round.done, shared, out);
         self.queue(now, name, (round.before, Found::ByRound), round.soonest_ms, shared, out);
         self.pump(now, name, shared, out);
@@ -355,6 +359,7 @@ impl Home {
         out.events.push(Event::BallotLost);
         let round = std::mem::replace(&mut self.round, Round::Idle);
         self.cached = None;
+        self.know(now, None);
         if let (Round::Accept(round), true) = (round, mutation::on(Mutation::CacheKeptOnRefusal)) {
             let ballot = Ballot { counter: self.highest + 1, ..round.ballot };
             self.cached = Some(Cached { ballot, base: round.ballot, lock: round.lock });

@@ -4,7 +4,9 @@
 //! back: whoever asks again whether his release took effect gets the truth.
 
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
-use base::limits::{LOCK_HOLDER_COUNT_MAX, LOCK_ID_BYTES_MAX, LOCK_OWNER_BYTES_MAX, LOCK_TTL_MS_MAX};
+use base::limits::{
+    LOCK_HOLDER_COUNT_MAX, LOCK_ID_BYTES_MAX, LOCK_LINE_COUNT_MAX, LOCK_OWNER_BYTES_MAX, LOCK_TTL_MS_MAX,
+};
 use bytes::Bytes;
 
 /// The state of one lock.
@@ -12,7 +14,7 @@ use bytes::Bytes;
 pub struct Lock {
     /// Grows with each write: what a watcher compares.
     pub version: u64,
-    /// Grows with each exclusive grant, and when sharers take over; never above `token`.
+    /// Grows with each exclusive grant, to its token, and when sharers take over; never above `token`.
     pub fence: u64,
     /// The last token given out.
     pub token: u64,
@@ -20,6 +22,8 @@ pub struct Lock {
     pub holders: Vec<Holder>,
     /// The last tokens that were given back, newest last.
     pub released: Vec<u64>,
+    /// Who gets it next, in this order: grants that are made ahead while one holds it alone. Each begins when those before it are over.
+    pub line: Vec<Holder>,
 }
 
 /// How the present holders share a lock; of no meaning while there are none.
@@ -74,6 +78,12 @@ impl Lock {
         self.holders.iter().find(|one| one.token == token && one.owner == owner)
     }
 
+    /// The fence of a grant that was made ahead, when it begins behind one with this fence.
+    #[must_use]
+    pub(crate) fn fence_behind(fence: u64, next: &Holder) -> u64 {
+        next.token.max(fence + 1)
+    }
+
     /// Permits taken.
     #[must_use]
     pub fn taken(&self) -> u32 {
@@ -95,6 +105,8 @@ impl Lock {
         self.holders.iter().for_each(|holder| holder.encode(out));
         put_varint(out, self.released.len() as u64);
         self.released.iter().for_each(|token| put_varint(out, *token));
+        put_varint(out, self.line.len() as u64);
+        self.line.iter().for_each(|holder| holder.encode(out));
     }
 
     /// Takes a lock off the front of `reader`.
@@ -109,9 +121,11 @@ impl Lock {
         let holders = many(reader, LOCK_HOLDER_COUNT_MAX, Holder::decode)?;
         let released = many(reader, KEPT_COUNT_MAX, Reader::varint)?;
         let sound = fence <= token && token <= TOKEN_MAX && version <= TOKEN_MAX;
-        let known = holders.iter().all(|holder| holder.token <= token);
-        if sound && known {
-            Ok(Self { version, fence, token, mode, holders, released })
+        let line = many(reader, LOCK_LINE_COUNT_MAX, Holder::decode)?;
+        let known = holders.iter().chain(&line).all(|holder| holder.token <= token);
+        let waits = line.is_empty() || holders.len() == 1 && mode == Mode::Exclusive;
+        if sound && known && waits {
+            Ok(Self { version, fence, token, mode, holders, released, line })
         } else {
             Err(DecodeError::Unknown(token))
         }

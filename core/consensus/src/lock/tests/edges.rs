@@ -178,9 +178,12 @@ fn a_fence_is_raised_for_its_holder_alone_and_never_goes_back() {
     let held = token(&cluster.acquire(1, "a", "x"));
     assert_eq!(cluster.call(2, "a", raise("y", held, 700)), Outcome::Lost);
     assert_eq!(cluster.call(2, "a", raise("x", held + 1, 700)), Outcome::Lost);
-    for (above, fence) in [(700, 701), (700, 701), (9, 701), (u64::MAX >> 2, (1 << 47) + 1)] {
+    let mut last = held;
+    for (above, fence) in [(held, held + 1), (held, held + 1), (9, held + 1), (u64::MAX >> 2, (1 << 47) + 1)] {
         let raised = cluster.call(3, "a", raise("x", held, above));
         assert_eq!(raised, Outcome::Granted { token: held, fence, remaining_ms: 1000 });
+        assert!(fence >= last, "it never goes back");
+        last = fence;
     }
     assert_eq!(cluster.release(1, "a", "x", held), Outcome::Released, "its token stays");
     let Outcome::Granted { token, fence, .. } = cluster.acquire(2, "a", "y") else { panic!("it is free") };
@@ -199,7 +202,7 @@ fn who_renews_in_a_round_is_not_stolen_from_in_it() {
             let asker = Asker { node: NodeId(1), incarnation: 1, number: line.next() };
             let (until, gives_up) = (Instant(0), Instant(9));
             let (tried, place) = (Tried::Never, Place::New);
-            line.push(Op { number: 0, asker, command, until, gives_up, tried, place, confirmed: false });
+            line.push(Op { number: 0, asker, command, until, gives_up, tried, place, confirmed: false, ahead: None });
         }
         let basis = Basis { lock: &lock, expired: &[5], remaining: &[], before: u64::MAX, now: Instant(1) };
         let plan = line.plan(basis, &mut Tokens::new(0));

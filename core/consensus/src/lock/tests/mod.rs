@@ -1,6 +1,7 @@
 //! What clients of a few nodes see, step by step.
 
 mod edges;
+mod lines;
 mod support;
 
 use crate::lock::{Acquire, Claim, Command, Event, Invalid, Outcome};
