@@ -147,7 +147,7 @@ impl Home {
         let Some(heir) = chosen.line.get(next).filter(|_| present.token == token && present.owner == *owner) else {
             return;
         };
-        let Some(asker) = self.line.tell(heir.token, now) else { return };
+        let Some(asker) = self.line.tell(heir, now) else { return };
         if self.told.is_empty() {
             self.write_by = now.plus_ms(WRITE_MS);
         }

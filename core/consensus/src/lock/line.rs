@@ -225,9 +225,14 @@ impl Line {
         self.ops.iter().filter(|op| op.place == Place::Told).filter_map(|op| op.ahead)
     }
 
-    /// Who waits for this grant, which was made ahead, is told of it now: whom to tell.
-    pub(crate) fn tell(&mut self, token: u64, now: Instant) -> Option<Asker> {
-        let waits = |op: &&mut Op| op.ahead == Some(token) && op.place == Place::InLine && now < op.until;
+    /// Who waits for this grant, which was made ahead, is told of it now: whom to tell. Another may have been proposed the same token
+    /// in a round that came to nothing, so the token alone says too little.
+    pub(crate) fn tell(&mut self, heir: &Holder, now: Instant) -> Option<Asker> {
+        let its = |op: &Op| {
+            let asks = |acquire: &Acquire| acquire.owner == heir.owner && heir.ids.contains(&acquire.id);
+            op.ahead == Some(heir.token) && matches!(&op.command, Command::Acquire(acquire) if asks(acquire))
+        };
+        let waits = |op: &&mut Op| its(op) && op.place == Place::InLine && now < op.until;
         let op = self.ops.iter_mut().find(waits)?;
         op.place = Place::Told;
         Some(op.asker)
