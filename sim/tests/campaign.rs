@@ -103,7 +103,8 @@ fn locks_that_once_failed_stay_clean() {
     // 61, 212, 942, 1749: the ledger did not count what a rescan brings along, nor put what a slow disk makes chosen in its place.
     // 39868: the end of a run lost links again that it had just mended.
     // 7528: a token that one request had been proposed in vain was granted ahead to another; the first was told of it.
-    for seed in [250, 657, 1759, 3462, 61, 212, 942, 1749, 39868, 7528] {
+    // 29086: the end of a run was too impatient where disks are slow.
+    for seed in [250, 657, 1759, 3462, 61, 212, 942, 1749, 39868, 7528, 29086] {
         let _ = locks::World::run(seed, locks::Effort { steps: 10_000 });
     }
 }
