@@ -65,7 +65,9 @@ fn busy_plane() -> Plane {
     for (waiter, name) in [&b"a"[..], b"b", b"c"].into_iter().enumerate() {
         let command = Command::Acquire(acquire(1_000));
         let name = Bytes::from_static(name);
-        step(&mut plane, |plane, out| drop(plane.on_request(now, Waiter(waiter as u64), name, command, out)));
+        step(&mut plane, |plane, out| {
+            plane.on_request(now, Waiter(waiter as u64), name, command, out);
+        });
     }
     plane
 }
