@@ -9,11 +9,13 @@
 
 use crate::StorageError;
 use crate::disk::{Disk, DiskFile};
-use crate::error::io;
+use crate::error::{io, is_no_room};
 use std::io::ErrorKind::NotFound;
 
 /// More than any label has.
 const LABEL_BYTES_MAX: usize = 64 * 1024;
+/// The least that a disk writes at a time.
+const SECTOR_BYTES: usize = 512;
 
 /// The value of a label; nothing if the directory is new. A label that is missing beside a log is damage.
 pub fn read_label<D: Disk>(disk: &D, name: &str) -> Result<Option<String>, StorageError> {
@@ -49,6 +51,21 @@ pub fn write_label<D: Disk>(disk: &D, name: &str, value: &str) -> Result<(), Sto
     file.write_at(0, line.as_bytes()).and_then(|()| file.sync_data()).map_err(io("writing", &fresh))?;
     disk.rename(&fresh, name).map_err(io("renaming", &fresh))?;
     disk.sync_dir().map_err(io("syncing", "the data directory"))
+}
+
+/// The same of a label that is there and keeps its length. Where no file can be made for lack of room it is written in place: it lies
+/// within a sector, which a disk writes in whole or not at all.
+pub fn rewrite_label<D: Disk>(disk: &D, name: &str, value: &str) -> Result<(), StorageError> {
+    let full = match write_label(disk, name, value) {
+        Err(StorageError::Io { source, .. }) if is_no_room(&source) => io("writing", name)(source),
+        done => return done,
+    };
+    let line = line(name, value);
+    let mut file = disk.open(name).map_err(io("opening", name))?;
+    if file.len().map_err(io("looking at", name))? != line.len() as u64 || line.len() > SECTOR_BYTES {
+        return Err(full);
+    }
+    file.write_at(0, line.as_bytes()).and_then(|()| file.sync_data()).map_err(io("writing", name))
 }
 
 fn line(name: &str, value: &str) -> String {

@@ -16,7 +16,7 @@ mod wal;
 pub use batch::record_bytes;
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::StorageError;
-pub use label::{read_label, write_label};
+pub use label::{read_label, rewrite_label, write_label};
 pub use recover::Recovery;
 pub use snapshot::{SnapshotReader, SnapshotWriter, remove_older};
 pub use transfer::{SnapshotSink, SnapshotSource};

@@ -28,7 +28,12 @@ fn next_incarnation<D: Disk>(disk: &D, last: Index) -> Result<u64, Box<dyn Error
         .into());
     }
     let next = known.unwrap_or(0) + 1;
-    storage::write_label(disk, INCARNATION, &format!("{next:x}"))?;
+    let text = format!("{next:016x}");
+    // A node starts on a full disk too.
+    match known {
+        None => storage::write_label(disk, INCARNATION, &text)?,
+        Some(_) => storage::rewrite_label(disk, INCARNATION, &text)?,
+    }
     Ok(next)
 }
 
