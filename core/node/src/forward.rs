@@ -1,8 +1,8 @@
 //! Work for a shard that another node leads, or that nobody leads for now.
 //!
 //! It waits in order until a leader is known, goes there, and is answered from there. A node that doesn't lead when an ask comes has
-//! refused all later ones of that term, so they come back together and in order. One that led, and gives back what it held, may
-//! have done what came later from other clients: so only this ask comes back, and its client's later ones. What became of a write whose leader's
+//! refused all later ones of that term, so they come back together and in order. One that led, and gives back what stood in line with a script,
+//! may have done what came later from other clients: so only this ask comes back, and its client's later ones. What became of a write whose leader's
 //! link broke is not known: its client is told so. A read of that kind is asked again, and so is what goes under an id.
 
 use crate::outbox::{Now, Outbox};

@@ -235,7 +235,7 @@ impl Decoder<'_> {
     }
 }
 
-/// `\uXXXX`, or two of them that stand for one character.
+/// `\u` and four digits, or two of these that stand for one character.
 fn code_point(text: &[u8]) -> Option<(char, usize)> {
     let first = hex4(text)?;
     if !(0xD800..0xE000).contains(&first) {
