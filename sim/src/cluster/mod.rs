@@ -18,6 +18,8 @@ mod queues;
 mod scripts;
 mod turn;
 
+use crate::agenda::Agenda;
+use crate::group::one_of;
 use crate::tally::Tally;
 use base::rng::Rng;
 use base::{ClientId, NodeId};
@@ -26,8 +28,7 @@ use client::Client;
 use machine::{Input, Machine};
 use network::Network;
 use node::Memory;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
 /// How long a run is.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +43,7 @@ pub struct World {
     rng: Rng,
     /// Nanoseconds of true time.
     now: u64,
-    serial: u64,
-    queue: BinaryHeap<Reverse<Planned>>,
+    agenda: Agenda<Happening>,
     machines: BTreeMap<NodeId, Machine>,
     network: Network,
     clients: Vec<Client>,
@@ -86,13 +86,6 @@ enum Phase {
 }
 
 #[derive(Debug)]
-struct Planned {
-    at: u64,
-    serial: u64,
-    what: Happening,
-}
-
-#[derive(Debug)]
 enum Happening {
     /// A frame reaches the other end of its link.
     Frame(network::Frame),
@@ -118,29 +111,8 @@ const MS: u64 = 1_000_000;
 /// A run that gets no answers ends all the same.
 const FAULTS_NS_MAX: u64 = 60_000 * MS;
 
-fn one_of<T: Copy, const N: usize>(rng: &mut Rng, of: [T; N]) -> T {
-    of[index(rng.below(N as u64))]
-}
-
 fn index(n: u64) -> usize {
     usize::try_from(n).expect("a place in memory")
-}
-
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.serial) == (other.at, other.serial)
-    }
-}
-impl Eq for Planned {}
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.serial).cmp(&(other.at, other.serial))
-    }
 }
 
 impl World {
@@ -183,8 +155,7 @@ impl World {
         let mut world = Self {
             rng,
             now: 0,
-            serial: 0,
-            queue: BinaryHeap::new(),
+            agenda: Agenda::default(),
             machines: BTreeMap::new(),
             network,
             clients: (0..clients).map(Client::new).collect(),
@@ -221,12 +192,7 @@ impl World {
     }
 
     fn plan(&mut self, delay: u64, what: Happening) {
-        self.plan_at(self.now + delay, what);
-    }
-
-    fn plan_at(&mut self, at: u64, what: Happening) {
-        self.serial += 1;
-        self.queue.push(Reverse(Planned { at, serial: self.serial, what }));
+        self.agenda.plan(self.now + delay, what);
     }
 
     fn count(&mut self, what: &'static str) {
@@ -248,7 +214,7 @@ impl World {
 
     /// The next happening.
     fn step(&mut self) {
-        let Reverse(Planned { at, what, .. }) = self.queue.pop().expect("clients never stop");
+        let (at, what) = self.agenda.take_next();
         self.now = self.now.max(at);
         self.steps += 1;
         match what {

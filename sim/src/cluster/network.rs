@@ -84,7 +84,7 @@ impl World {
         if self.network.stands(from, to, epoch) {
             let at = self.network.arrival(&mut self.rng, self.now, from, to);
             let frame = Frame { from, to, epoch, bytes: Bytes::from(bytes) };
-            self.plan_at(at, Happening::Frame(frame));
+            self.agenda.plan(at, Happening::Frame(frame));
         }
         true
     }
@@ -106,7 +106,7 @@ impl World {
         for ((from, to), frames) in std::mem::take(&mut self.network.held) {
             for frame in frames {
                 let at = self.network.arrival(&mut self.rng, self.now, from, to);
-                self.plan_at(at, Happening::Frame(frame));
+                self.agenda.plan(at, Happening::Frame(frame));
             }
         }
     }
@@ -148,7 +148,7 @@ impl World {
         link.epoch = Some(epoch);
         for (node, peer) in [(a, b), (b, a)] {
             let at = self.network.arrival(&mut self.rng, self.now, peer, node);
-            self.plan_at(at, Happening::Up(node, peer, epoch));
+            self.agenda.plan(at, Happening::Up(node, peer, epoch));
         }
     }
 

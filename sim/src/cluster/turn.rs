@@ -265,7 +265,7 @@ impl World {
         let at = clock.when(at).max(now);
         if life.timer_at.is_none_or(|planned| at < planned) {
             life.timer_at = Some(at);
-            self.plan_at(at, Happening::Timer(node, lives));
+            self.agenda.plan(at, Happening::Timer(node, lives));
         }
     }
 

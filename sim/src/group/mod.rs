@@ -11,6 +11,7 @@ mod machine;
 pub(crate) mod network;
 mod step;
 
+use crate::agenda::Agenda;
 use crate::tally::Tally;
 use base::rng::Rng;
 use base::{NodeId, ShardId};
@@ -19,8 +20,7 @@ use consensus::raft::Message;
 use consensus::{Effects, Envelope};
 use machine::{Image, Machine};
 use network::Network;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
 /// How long a run is.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +35,7 @@ pub struct World {
     rng: Rng,
     /// Nanoseconds of true time.
     now: u64,
-    serial: u64,
-    queue: BinaryHeap<Reverse<Planned>>,
+    agenda: Agenda<Happening>,
     machines: BTreeMap<NodeId, Machine>,
     network: Network,
     ledger: Ledger,
@@ -56,14 +55,6 @@ struct Mood {
     client_every_ns: u64,
     sync_ns_max: u64,
     kept_bytes_max: usize,
-}
-
-/// Something that will happen.
-#[derive(Debug)]
-struct Planned {
-    at: u64,
-    serial: u64,
-    what: Happening,
 }
 
 #[derive(Debug)]
@@ -98,23 +89,6 @@ pub(crate) fn one_of<T: Copy, const N: usize>(rng: &mut Rng, of: [T; N]) -> T {
     of[usize::try_from(rng.below(N as u64)).expect("an index of an array")]
 }
 
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.serial) == (other.at, other.serial)
-    }
-}
-impl Eq for Planned {}
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.serial).cmp(&(other.at, other.serial))
-    }
-}
-
 impl World {
     /// Runs a seed; a broken invariant is a panic that names it.
     #[must_use]
@@ -141,8 +115,7 @@ impl World {
         let mut world = Self {
             rng,
             now: 0,
-            serial: 0,
-            queue: BinaryHeap::new(),
+            agenda: Agenda::default(),
             machines: BTreeMap::new(),
             network,
             ledger: Ledger::default(),
@@ -171,8 +144,7 @@ impl World {
     }
 
     fn plan(&mut self, delay: u64, what: Happening) {
-        self.serial += 1;
-        self.queue.push(Reverse(Planned { at: self.now + delay, serial: self.serial, what }));
+        self.agenda.plan(self.now + delay, what);
     }
 
     fn count(&mut self, what: &'static str) {

@@ -2,19 +2,18 @@
 
 use super::machine::{Operation, SYNC_NS_MIN};
 use super::network::Fate;
-use super::{Happening, MS, Planned, Shipment, World};
+use super::{Happening, MS, Shipment, World};
 use base::mutation::{self, Mutation};
 use base::record::{Record, SnapshotMark};
 use base::{Index, Instant, NodeId, Term};
 use bytes::Bytes;
 use consensus::raft::Turned;
 use consensus::{Effects, Envelope, Write};
-use std::cmp::Reverse;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 impl World {
     pub(super) fn step(&mut self) {
-        let Reverse(Planned { at, what, .. }) = self.queue.pop().expect("clients always plan their next");
+        let (at, what) = self.agenda.take_next();
         self.now = at;
         match what {
             Happening::Client => {

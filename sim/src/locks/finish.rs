@@ -19,7 +19,7 @@ impl World {
 
     fn pass(&mut self, ms: u64) {
         let end = self.now + ms * MS;
-        while self.queue.peek().is_some_and(|planned| planned.0.at <= end) {
+        while self.agenda.next_at().is_some_and(|at| at <= end) {
             self.step();
         }
         self.now = end;

@@ -11,6 +11,7 @@ pub mod ledger;
 mod machine;
 mod step;
 
+use crate::agenda::Agenda;
 use crate::group::network::Network;
 use crate::group::{MS, one_of};
 use crate::tally::Tally;
@@ -21,8 +22,7 @@ use consensus::lock::Outcome;
 use consensus::register::{Parcel, View};
 use ledger::Ledger;
 use machine::Machine;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a run is.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +37,7 @@ pub struct World {
     rng: Rng,
     /// Nanoseconds of true time.
     now: u64,
-    serial: u64,
-    queue: BinaryHeap<Reverse<Planned>>,
+    agenda: Agenda<Happening>,
     machines: BTreeMap<NodeId, Machine>,
     clients: BTreeMap<u64, Client>,
     network: Network,
@@ -70,14 +69,6 @@ struct Mood {
     epochs_one_in: u64,
 }
 
-/// Something that will happen.
-#[derive(Debug)]
-struct Planned {
-    at: u64,
-    serial: u64,
-    what: Happening,
-}
-
 #[derive(Debug)]
 enum Happening {
     Deliver(Parcel),
@@ -94,23 +85,6 @@ enum Happening {
     Fault,
     Start(NodeId),
     Thaw(NodeId),
-}
-
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.serial) == (other.at, other.serial)
-    }
-}
-impl Eq for Planned {}
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.serial).cmp(&(other.at, other.serial))
-    }
 }
 
 impl World {
@@ -143,8 +117,7 @@ impl World {
         let mut world = Self {
             rng,
             now: 0,
-            serial: 0,
-            queue: BinaryHeap::new(),
+            agenda: Agenda::default(),
             machines: BTreeMap::new(),
             clients: BTreeMap::new(),
             network,
@@ -175,8 +148,7 @@ impl World {
     }
 
     fn plan(&mut self, delay: u64, what: Happening) {
-        self.serial += 1;
-        self.queue.push(Reverse(Planned { at: self.now + delay, serial: self.serial, what }));
+        self.agenda.plan(self.now + delay, what);
     }
 
     fn count(&mut self, what: &'static str) {

@@ -1,17 +1,16 @@
 //! One thing happens: an input to a plane, what it asks for, and the ledger's look at it.
 
 use super::machine::{SYNC_NS_MIN, State};
-use super::{Happening, MS, Planned, World};
+use super::{Happening, MS, World};
 use crate::group::network::Fate;
 use base::{Instant, NodeId};
 use consensus::lock::{Event, Outbox, Plane};
 use consensus::register::{Parcel, RegisterWrite};
-use std::cmp::Reverse;
 
 impl World {
     /// The next thing happens.
     pub(super) fn step(&mut self) {
-        let Reverse(Planned { at, what, .. }) = self.queue.pop().expect("faults and clients never end");
+        let (at, what) = self.agenda.take_next();
         self.idle = if at == self.now { self.idle + 1 } else { 0 };
         assert!(self.idle < 10_000, "time_goes_on: {what:?} at {at}");
         self.now = at;
