@@ -52,10 +52,13 @@ impl Elsewhere {
         let first = self.sent.iter().position(|one| of(one) && asker(one.parked.waiter) == asked_by);
         let Some(at) = first else { return false };
         let asked_by = client(&self.sent[at]);
-        let mut refused = Vec::new();
-        for one in self.sent.split_off(at) {
-            let comes_back = of(&one) && (also_later || client(&one) == asked_by);
-            if comes_back { refused.push(one.parked) } else { self.sent.push_back(one) }
+        let comes_back = |one: &Sent| of(one) && (also_later || client(one) == asked_by);
+        // A leader gives back all that it holds, one by one and oldest first: mostly there is one ask, near the front.
+        let mut refused: Vec<Parked> = self.sent.remove(at).map(|one| one.parked).into_iter().collect();
+        if self.sent.range(at..).any(comes_back) {
+            for one in self.sent.split_off(at) {
+                if comes_back(&one) { refused.push(one.parked) } else { self.sent.push_back(one) }
+            }
         }
         refused.into_iter().rev().for_each(|parked| self.parked.push_front(parked));
         true

@@ -40,8 +40,6 @@ pub(crate) struct Held {
     waiter: Waiter,
     work: Work,
     term: Term,
-    /// Whatever was asked behind it is held too, or refused: not so for what stood in line, where others may have gone past it.
-    also_later: bool,
 }
 
 /// Nothing moves for so long after a link has come or gone.
@@ -175,12 +173,13 @@ impl Lane {
 
     /// Lets go what was held for a leader that is none any more.
     pub(crate) fn release(&mut self, now: Now, shard: ShardId, out: &mut Outbox) {
-        for Held { waiter, work, term, also_later } in std::mem::take(&mut self.replica(shard).held) {
+        for Held { waiter, work, term } in std::mem::take(&mut self.replica(shard).held) {
             let Waiter { origin, client, seq, part, .. } = waiter;
             match origin {
                 Origin::Node(from, lane) => {
+                    // Others may have gone past it, if it stood in line with a script before it was held.
                     let asker = Asker { lane, client, seq, part };
-                    out.peers.push((from, PeerMessage::NotLeader { asker, shard, term, also_later }));
+                    out.peers.push((from, PeerMessage::NotLeader { asker, shard, term, also_later: false }));
                 }
                 Origin::Lane(_) => self.replica(shard).defer(now, waiter, work, out),
             }
@@ -205,7 +204,7 @@ impl Replica {
 
     /// Keeps work until it is known who leads.
     pub(crate) fn keep_work(&mut self, waiter: Waiter, work: Work) {
-        self.held.push(Held { waiter, work, term: self.group.term(), also_later: true });
+        self.held.push(Held { waiter, work, term: self.group.term() });
     }
 
     /// Work that was held in vain.
@@ -217,9 +216,9 @@ impl Replica {
     pub(crate) fn hand_over(&mut self, now: Now, to: NodeId, out: &mut Outbox) {
         if self.group.has_settled() && self.is_home() {
             self.propose_all(now, out);
-            let (term, line) = (self.group.term(), self.take_line());
-            let held = line.into_iter().map(|(waiter, work)| Held { waiter, work, term, also_later: false });
-            self.held.extend(held);
+            for (waiter, work) in self.take_line() {
+                self.keep_work(waiter, work);
+            }
             self.group.transfer(now.boot, to, &mut out.raft);
         }
     }
