@@ -96,6 +96,11 @@ pub fn told(shared: &Shared) -> (Vec<Told>, Vec<Told>) {
         ),
         Told("tidegate_locks_ballots_lost_total", counts.ballots_lost, "Proposals that met a higher ballot."),
         Told(
+            "tidegate_locks_forgotten_total",
+            counts.forgotten,
+            "Lock names that this node's voter has forgotten since nobody used them.",
+        ),
+        Told(
             "tidegate_locks_rescans_total",
             counts.rescans,
             "Epochs that this node has entered by reading the former one from its voters.",

@@ -125,6 +125,8 @@ pub const LOCK_LIST_COUNT_MAX: usize = 10_000;
 pub const LOCK_LIST_LOOKS_MAX: usize = 100_000;
 /// Tokens that a node's block has at least: more than it gives out while the next one is on its way.
 pub const LOCK_BLOCK_COUNT: u64 = 1 << 20;
+/// Idle locks that one question of a sweep names.
+pub const LOCK_SWEEP_COUNT_MAX: usize = 256;
 /// One mebibyte in bytes.
 pub const MIB: usize = 1024 * 1024;
 

@@ -164,6 +164,10 @@ pub enum Mutation {
     SweepForgetsFloors,
     /// A register is swept whose state is perhaps not chosen (hazard 16).
     SweepUnchosen,
+    /// Registers are forgotten that only a majority can do without (hazard 16).
+    ForgottenByMost,
+    /// Old proposals count for registers that are forgotten (hazard 16).
+    ForgottenBallots,
     /// An owner renews and releases by its name alone (hazard 5).
     LockTokenIgnored,
     /// A request that comes again is another (hazard 4).
@@ -248,7 +252,7 @@ impl Mutation {
         Self::LostDiskKeepsName,
     ];
     /// Rules of registers and locks.
-    pub const OF_LOCKS: [Self; 24] = [
+    pub const OF_LOCKS: [Self; 26] = [
         Self::AnswerBeforeDurable,
         Self::ReadBeforeDurable,
         Self::AcceptBelowPromise,
@@ -266,6 +270,8 @@ impl Mutation {
         Self::EpochIgnored,
         Self::SweepForgetsFloors,
         Self::SweepUnchosen,
+        Self::ForgottenByMost,
+        Self::ForgottenBallots,
         Self::LockTokenIgnored,
         Self::LockRetryForgotten,
         Self::LockTwinInherits,

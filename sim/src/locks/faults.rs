@@ -44,14 +44,14 @@ impl World {
     }
 
     pub(super) fn start(&mut self, node: NodeId) {
-        let now = self.now;
+        let (now, idle_ms) = (self.now, self.mood.idle_ms);
         let mut rng = self.rng.clone();
         self.rng.next_u64();
         let machine = self.machine(node);
         if !machine.is_down() {
             return;
         }
-        machine.start(now, &mut rng);
+        machine.start(now, idle_ms, &mut rng);
         self.input(node, |plane, now, out| plane.start(now, out));
         for other in self.others(node) {
             let delay = self.rng.below(50 * MS);

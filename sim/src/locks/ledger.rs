@@ -74,9 +74,15 @@ impl Ledger {
     }
 
     /// A node writes.
-    pub fn on_written(&mut self, write: &RegisterWrite) {
-        if let (Record::Cell { name, lock, .. }, Some(ballot)) = (decoded(write), accepted(write)) {
-            self.a_ballot_has_one_value(&name, ballot, &lock);
+    pub fn on_written(&mut self, now: u64, write: &RegisterWrite) {
+        match decoded(write) {
+            Record::Cell { name, lock, .. } => {
+                if let Some(ballot) = accepted(write) {
+                    self.a_ballot_has_one_value(&name, ballot, &lock);
+                }
+            }
+            Record::Forgotten { name, ballot } => self.counts(now, name, ballot),
+            _ => {}
         }
     }
 
@@ -96,7 +102,8 @@ impl Ledger {
                 let here: Vec<(Bytes, Ballot)> = here.map(|((_, name), ballot)| (name.clone(), *ballot)).collect();
                 here.into_iter().for_each(|(name, ballot)| self.on_accepted(now, node, &name, ballot));
             }
-            Record::Sealed { .. } | Record::Floor { .. } => {}
+            Record::Forgotten { name, .. } => drop(self.accepted.remove(&(node, name))),
+            Record::Sealed { .. } | Record::Floor { .. } | Record::Passed { .. } => {}
         }
     }
 
@@ -124,9 +131,15 @@ impl Ledger {
         let Some(ballot) = self.accepted.remove(&of) else { return };
         let former = self.views.get(&epoch).and_then(View::before).map_or(&[][..], |(_, voters)| voters);
         let has = |voter: &NodeId| *voter == node || self.accepted.get(&(*voter, of.1.clone())) == Some(&ballot);
-        let by_all = former.iter().all(has);
-        let name = self.names.entry(of.1.clone()).or_default();
-        let Some((lock, _)) = name.proposals.get(&ballot).filter(|_| by_all) else { return };
+        if former.iter().all(has) {
+            self.counts(now, of.1, ballot);
+        }
+    }
+
+    /// What all voters have of a free register counts, though it was perhaps never chosen.
+    fn counts(&mut self, now: u64, name: Bytes, ballot: Ballot) {
+        let name = self.names.entry(name).or_default();
+        let Some((lock, _)) = name.proposals.get(&ballot) else { return };
         let lock = Arc::clone(lock);
         if lock.holders.is_empty() && name.chosen.last().is_some_and(|last| last.ballot < ballot) {
             name.on_chosen(now, ballot, lock);

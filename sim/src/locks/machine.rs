@@ -98,7 +98,7 @@ impl Machine {
     }
 
     /// Starts from what is durable.
-    pub(super) fn start(&mut self, now: u64, rng: &mut Rng) {
+    pub(super) fn start(&mut self, now: u64, idle_ms: u64, rng: &mut Rng) {
         self.life += 1;
         (self.syncing, self.timer_at) = (false, 0);
         let mut table = Table::default();
@@ -112,7 +112,7 @@ impl Machine {
             view: self.view.clone(),
             seed: rng.next_u64(),
             // So few that a home forgets names all the time.
-            tuning: Tuning { idle_ms: 1_500, home_count_max: 2, ..Tuning::default() },
+            tuning: Tuning { idle_ms, sweep_ms: 10 + idle_ms / 40, home_count_max: 2, ..Tuning::default() },
         };
         self.state = State::Up(Box::new(Plane::new(&config, table, self.clock.now(now))));
     }

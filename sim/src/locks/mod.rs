@@ -67,6 +67,8 @@ struct Mood {
     ttl_ms_max: u64,
     names: u64,
     epochs_one_in: u64,
+    /// Free registers are forgotten after so long.
+    idle_ms: u64,
 }
 
 #[derive(Debug)]
@@ -108,6 +110,7 @@ impl World {
             ttl_ms_max: one_of(&mut rng, [60, 300, 1000]),
             names: one_of(&mut rng, [1, 2, 4]),
             epochs_one_in: one_of(&mut rng, [4, 12, 1000]),
+            idle_ms: one_of(&mut rng, [5, 100, 1_500]),
         };
         let count = one_of(&mut rng, [1, 2, 3, 3, 3, 4, 5]);
         let nodes = count + rng.below(3);
@@ -186,6 +189,7 @@ pub const REQUIRED: &[&str] = &[
     "epoch opened",
     "epoch served",
     "fenced write refused",
+    "forgotten",
     "frozen",
     "given back",
     "granted after waiting",

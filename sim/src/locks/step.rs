@@ -88,7 +88,7 @@ impl World {
     }
 
     fn settle(&mut self, node: NodeId, clock: Instant, out: Outbox) {
-        out.writes.iter().for_each(|write| self.ledger.on_written(write));
+        out.writes.iter().for_each(|write| self.ledger.on_written(self.now, write));
         let machine = self.machine(node);
         machine.unsynced.extend(out.writes);
         self.begin_sync(node);
@@ -114,6 +114,7 @@ impl World {
             Event::Changed { .. } => self.count("changed by two rounds"),
             Event::ReadOnly => self.count("read only"),
             Event::GivenBack => self.count("given back"),
+            Event::Forgotten { .. } => self.count("forgotten"),
             Event::OtherEpoch => self.count("other epoch"),
             Event::Misbehaved { .. } => panic!("nobody here breaks the rules"),
             Event::Ready { epoch, swept, .. } => {

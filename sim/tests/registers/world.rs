@@ -97,8 +97,14 @@ const TICK_NS: u64 = 12 * MS;
 const AHEAD_NS_MAX: u64 = MS;
 /// Nothing is sent again and nobody gives up.
 const FAR_MS: u64 = 1 << 30;
-const TUNING: Tuning =
-    Tuning { hedge_ms: FAR_MS, resend_ms: FAR_MS, patience_ms: FAR_MS, idle_ms: 0, home_count_max: 16 };
+const TUNING: Tuning = Tuning {
+    hedge_ms: FAR_MS,
+    resend_ms: FAR_MS,
+    patience_ms: FAR_MS,
+    idle_ms: 0,
+    sweep_ms: FAR_MS,
+    home_count_max: 16,
+};
 
 impl Locks {
     /// The state from which the search begins: all serve, and nobody has asked.
@@ -286,7 +292,8 @@ impl Locks {
         let node = state.node_mut(id);
         call(&mut node.plane, clock, &mut out);
         node.plane.validate();
-        out.writes.iter().for_each(|write| state.ledger.on_written(write));
+        let now = state.now();
+        out.writes.iter().for_each(|write| state.ledger.on_written(now, write));
         state.node_mut(id).unsynced.extend(out.writes);
         out.messages.into_iter().for_each(|parcel| self.send(state, parcel));
         out.replies.into_iter().for_each(|(waiter, outcome)| state.told(waiter, &outcome));

@@ -68,6 +68,8 @@ pub enum Event {
     GivenBack,
     /// This node serves the epoch.
     Ready { epoch: Epoch, cells: u64, swept: u64 },
+    /// This node's voter has forgotten so many locks that nobody uses.
+    Forgotten { count: u64 },
     /// A message of another epoch was passed over.
     OtherEpoch,
     /// A peer said what none that keeps the rules would.

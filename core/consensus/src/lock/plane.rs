@@ -10,6 +10,7 @@ use super::watch::Watchers;
 use crate::register::acceptor::Acceptor;
 use crate::register::ballot::{Ballot, COUNTER_MAX, LEAP_MAX};
 use crate::register::rescan::Rescan;
+use crate::register::sweep::Sweep;
 use crate::register::{Asker, Message, Parcel, Record, Table, View};
 use base::limits::LOCK_COUNT_MAX;
 use base::mutation::{self, Mutation};
@@ -28,6 +29,7 @@ pub struct Plane {
     edge: Edge,
     watchers: Watchers,
     rescan: Option<Rescan>,
+    sweep: Sweep,
     /// What comes after the present epoch, all of which is being written here.
     next_view: Option<View>,
     /// Where idle homes are looked for.
@@ -97,6 +99,7 @@ impl Plane {
             edge: Edge::default(),
             watchers: Watchers::default(),
             rescan: None,
+            sweep: Sweep::new(now.plus_ms(config.tuning.sweep_ms)),
             next_view: None,
             cursor: Bytes::new(),
         }
@@ -168,6 +171,7 @@ impl Plane {
         if let Some(rescan) = self.rescan.as_mut().filter(|rescan| rescan.due() <= now) {
             rescan.on_timer(now, &mut self.shared, out);
         }
+        self.sweep.on_timer(now, &mut self.shared, out);
         self.settle(now, out);
     }
 
@@ -176,7 +180,7 @@ impl Plane {
     pub fn next_deadline(&self) -> Instant {
         let homes = self.timers.first().map_or(Instant(u64::MAX), |(at, _)| *at);
         let rescan = self.rescan.as_ref().map_or(Instant(u64::MAX), Rescan::due);
-        homes.min(rescan).min(self.edge.due()).min(self.watchers.due())
+        homes.min(rescan).min(self.edge.due()).min(self.watchers.due()).min(self.sweep.due(self.table()))
     }
 
     /// The link to a peer is lost.
@@ -376,8 +380,33 @@ impl Plane {
             Message::ReadReply { name, serial, report } => {
                 self.at_home(&name, |home, shared| home.on_read_reply(now, &name, from, (serial, report), shared, out));
             }
+            Message::Idle { serial, cells } if votes => {
+                let (epoch, idle_ms) = (self.shared.view.epoch(), self.shared.tuning.idle_ms);
+                self.shared.acceptor.on_idle(now, (from, serial), cells, (epoch, idle_ms), out);
+            }
+            Message::CanGo { serial, can_go } => self.sweep.on_agreed(from, serial, &can_go, &self.shared, out),
+            Message::Forget { cells } if votes => self.forget(&cells, out),
             _ => {}
         }
+    }
+
+    /// Registers are forgotten, and with them what this node knows as their home.
+    fn forget(&mut self, cells: &[(Bytes, Ballot)], out: &mut Outbox) {
+        let gone = self.shared.acceptor.on_forget(cells, out);
+        for name in &gone {
+            if self.homes.get(name).is_some_and(Home::is_idle) {
+                self.forget_home(name);
+            }
+        }
+        if !gone.is_empty() {
+            out.events.push(Event::Forgotten { count: gone.len() as u64 });
+        }
+    }
+
+    fn forget_home(&mut self, name: &Bytes) {
+        let Some(home) = self.homes.remove(name) else { return };
+        self.shared.counts_used = self.shared.counts_used.max(home.highest);
+        self.timers.remove(&(home.timer, name.clone()));
     }
 
     fn at_home(&mut self, name: &Bytes, call: impl FnOnce(&mut Home, &mut Shared)) {
@@ -415,12 +444,11 @@ impl Plane {
             }
             let next = self.homes.range::<Bytes, _>((Bound::Excluded(&self.cursor), Bound::Unbounded)).next();
             let Some((name, home)) = next.or_else(|| self.homes.first_key_value()) else { return };
-            self.cursor = name.clone();
-            if home.is_idle() {
-                self.shared.counts_used = self.shared.counts_used.max(home.highest);
-                self.timers.remove(&(home.timer, self.cursor.clone()));
-                self.homes.remove(&self.cursor);
+            let (name, idle) = (name.clone(), home.is_idle());
+            if idle {
+                self.forget_home(&name);
             }
+            self.cursor = name;
         }
     }
 

@@ -36,13 +36,22 @@ pub struct Tuning {
     pub patience_ms: u64,
     /// A free register that nobody touched for so long may be swept.
     pub idle_ms: u64,
+    /// So often some registers are looked at for idle ones.
+    pub sweep_ms: u64,
     /// Names for which a home keeps what it knows between requests.
     pub home_count_max: usize,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { hedge_ms: 20, resend_ms: 100, patience_ms: 2_000, idle_ms: 60_000, home_count_max: LOCK_HOME_COUNT_MAX }
+        Self {
+            hedge_ms: 20,
+            resend_ms: 100,
+            patience_ms: 2_000,
+            idle_ms: 60_000,
+            sweep_ms: 100,
+            home_count_max: LOCK_HOME_COUNT_MAX,
+        }
     }
 }
 

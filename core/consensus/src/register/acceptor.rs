@@ -62,9 +62,10 @@ impl Acceptor {
     }
 
     fn count_highest(&mut self) {
-        let latest = self.table.cells.values().map(|cell| cell.promised).max().unwrap_or_default();
-        let counts = self.table.cells.values().filter(|cell| cell.promised.epoch == latest.epoch);
-        self.highest = counts.map(|cell| cell.promised.counter).max().unwrap_or(0);
+        let promised = || self.table.cells.values().map(|cell| cell.promised).chain([self.table.passed]);
+        let latest = promised().max().unwrap_or_default();
+        let counts = promised().filter(|ballot| ballot.epoch == latest.epoch);
+        self.highest = counts.map(|ballot| ballot.counter).max().unwrap_or(0);
     }
 
     pub(crate) fn count_holders(&mut self) {
@@ -73,12 +74,12 @@ impl Acceptor {
 
     /// A proposer asks for a promise.
     pub(crate) fn on_prepare(&mut self, now: Instant, from: NodeId, name: Bytes, ballot: Ballot, out: &mut Outbox) {
-        let cell = self.table.cells.entry(name.clone()).or_default();
-        if ballot < cell.promised {
-            let promised = cell.promised;
+        let promised = self.table.promised(&name);
+        if ballot < promised {
             return self.send(from, ballot.epoch, Message::Refused { name, ballot, promised }, out);
         }
         self.highest = self.highest.max(ballot.counter);
+        let cell = self.table.cells.entry(name.clone()).or_insert_with(|| Cell { touched: now, ..Cell::default() });
         let again = cell.promised == ballot;
         cell.promised = ballot;
         let report = self.report(now, &name);
@@ -99,15 +100,37 @@ impl Acceptor {
         (ballot, lock): (Ballot, Arc<Lock>),
         out: &mut Outbox,
     ) {
-        let cell = self.table.cells.entry(name.clone()).or_default();
-        if ballot == cell.accepted {
+        if let Some(cell) = self.table.cells.get(&name).filter(|cell| cell.accepted == ballot) {
             assert_eq!(cell.lock, lock, "a_ballot_has_one_value");
             return self.send_durable(&name, from, ballot.epoch, Message::Accepted { name: name.clone(), ballot }, out);
         }
-        if ballot < cell.promised && !mutation::on(Mutation::AcceptBelowPromise) {
-            let promised = cell.promised;
+        let promised = self.table.promised(&name);
+        if ballot < promised && !mutation::on(Mutation::AcceptBelowPromise) {
             return self.send(from, ballot.epoch, Message::Refused { name, ballot, promised }, out);
         }
+        self.accept(now, from, name, (ballot, lock), out);
+    }
+
+    /// Accepts what others have accepted long ago.
+    pub(crate) fn catch_up(
+        &mut self,
+        now: Instant,
+        name: Bytes,
+        (ballot, lock): (Ballot, Arc<Lock>),
+        out: &mut Outbox,
+    ) {
+        self.accept(now, ballot.node, name, (ballot, lock), out);
+    }
+
+    fn accept(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        name: Bytes,
+        (ballot, lock): (Ballot, Arc<Lock>),
+        out: &mut Outbox,
+    ) {
+        let cell = self.table.cells.entry(name.clone()).or_default();
         self.highest = self.highest.max(ballot.counter);
         cell.accepted = ballot;
         cell.promised = ballot.next();
@@ -117,6 +140,10 @@ impl Acceptor {
         cell.lock = Arc::clone(&lock);
         self.write(&name, from, ballot.epoch, Message::Accepted { name: name.clone(), ballot }, out);
         self.tell(now, name, ballot, lock, out);
+    }
+
+    pub(crate) fn me(&self) -> NodeId {
+        self.me
     }
 
     /// Somebody wants to know what is accepted here.
@@ -143,8 +170,9 @@ impl Acceptor {
 
     /// The count of the highest ballot promised here for this register in an epoch.
     pub(crate) fn promised(&self, name: &Bytes, epoch: Epoch) -> u64 {
-        let cell = self.table.cells.get(name).filter(|cell| cell.promised.epoch == epoch);
-        cell.map_or(0, |cell| cell.promised.counter)
+        Some(self.table.promised(name))
+            .filter(|promised| promised.epoch == epoch)
+            .map_or(0, |promised| promised.counter)
     }
 
     /// Remembers who wants to be told of changes.

@@ -1,12 +1,12 @@
 //! Messages as bytes: a kind, the fields in their order, and no length that is believed before it is held against its bound.
 
 use super::ballot::Ballot;
-use super::message::{Asker, Message, Parcel, Report, Scanned};
+use super::message::{Asker, Idle, Message, Parcel, Report, Scanned};
 use super::record::{epoch, floor};
 use crate::lock::value::{bounded, many};
 use crate::lock::{Command, Lock, Outcome};
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
-use base::limits::{LOCK_HOLDER_COUNT_MAX, LOCK_NAME_BYTES_MAX, SNAPSHOT_PIECE_BYTES_MAX};
+use base::limits::{LOCK_HOLDER_COUNT_MAX, LOCK_NAME_BYTES_MAX, LOCK_SWEEP_COUNT_MAX, SNAPSHOT_PIECE_BYTES_MAX};
 use base::slot::SLOT_COUNT;
 use base::{Epoch, NodeId};
 use bytes::Bytes;
@@ -30,6 +30,9 @@ const PONG: u8 = 15;
 const SCAN: u8 = 16;
 const PART: u8 = 17;
 const NOT_READY: u8 = 18;
+const IDLE: u8 = 19;
+const CAN_GO: u8 = 20;
+const FORGET: u8 = 21;
 
 impl Parcel {
     /// Appends what the receiver doesn't know by the link: epoch and message.
@@ -80,6 +83,7 @@ impl Message {
                 self.encode_request(out)
             }
             Self::Scan { .. } | Self::Part { .. } | Self::NotReady { .. } => self.encode_rescan(out),
+            Self::Idle { .. } | Self::CanGo { .. } | Self::Forget { .. } => self.encode_sweep(out),
             Self::Rescanned { .. } => unreachable!("what a node tells itself stays there"),
         }
     }
@@ -133,6 +137,32 @@ impl Message {
         }
     }
 
+    fn encode_sweep(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Idle { serial, cells } => {
+                out.push(IDLE);
+                put_varint(out, *serial);
+                put_varint(out, cells.len() as u64);
+                cells.iter().for_each(|cell| cell.encode(out));
+            }
+            Self::CanGo { serial, can_go } => {
+                out.push(CAN_GO);
+                put_varint(out, *serial);
+                put_varint(out, can_go.len() as u64);
+                can_go.iter().for_each(|can| out.push(u8::from(*can)));
+            }
+            Self::Forget { cells } => {
+                out.push(FORGET);
+                put_varint(out, cells.len() as u64);
+                for (name, ballot) in cells {
+                    put_bytes(out, name);
+                    ballot.encode(out);
+                }
+            }
+            _ => unreachable!("the caller chose"),
+        }
+    }
+
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match reader.u8()? {
             PREPARE => Self::Prepare { name: name(reader)?, ballot: ballot(reader)? },
@@ -174,6 +204,15 @@ impl Message {
             SCAN => Self::Scan { of: epoch(reader)?, after: after(reader)? },
             PART => Self::decode_part(reader)?,
             NOT_READY => Self::NotReady { of: epoch(reader)? },
+            IDLE => {
+                let serial = reader.varint()?;
+                Self::Idle { serial, cells: many(reader, LOCK_SWEEP_COUNT_MAX, Idle::decode)? }
+            }
+            CAN_GO => Self::CanGo { serial: reader.varint()?, can_go: many(reader, LOCK_SWEEP_COUNT_MAX, flag)? },
+            FORGET => {
+                let forgotten = |reader: &mut Reader<'_>| Ok((name(reader)?, Ballot::decode(reader)?));
+                Self::Forget { cells: many(reader, LOCK_SWEEP_COUNT_MAX, forgotten)? }
+            }
             other => return Err(DecodeError::Unknown(u64::from(other))),
         })
     }
@@ -228,6 +267,22 @@ impl Scanned {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (name, accepted) = (name(reader)?, ballot(reader)?);
         Ok(Self { name, accepted, lock: Arc::new(Lock::decode(reader)?), idle: flag(reader)? })
+    }
+}
+
+impl Idle {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_bytes(out, &self.name);
+        self.accepted.encode(out);
+        self.lock.encode(out);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (name, accepted, lock) = (name(reader)?, Ballot::decode(reader)?, Lock::decode(reader)?);
+        if !lock.holders.is_empty() || !lock.line.is_empty() {
+            return Err(DecodeError::Unknown(0));
+        }
+        Ok(Self { name, accepted, lock: Arc::new(lock) })
     }
 }
 

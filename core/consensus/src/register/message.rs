@@ -57,6 +57,15 @@ pub struct Scanned {
     pub idle: bool,
 }
 
+/// A register that might be forgotten, in the state in which the asker has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Idle {
+    pub name: Bytes,
+    /// Zero if it was only promised.
+    pub accepted: Ballot,
+    pub lock: Arc<Lock>,
+}
+
 /// A message about registers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Message {
@@ -148,6 +157,20 @@ pub enum Message {
     /// That epoch isn't complete here: ask again later.
     NotReady {
         of: Epoch,
+    },
+    /// Can you do without these? A sweep's question, by its number in the asker's life.
+    Idle {
+        serial: u64,
+        cells: Vec<Idle>,
+    },
+    /// Which of them, in their order.
+    CanGo {
+        serial: u64,
+        can_go: Vec<bool>,
+    },
+    /// No voter needs these registers, which were last accepted under these ballots.
+    Forget {
+        cells: Vec<(Bytes, Ballot)>,
     },
     /// To oneself: the records of a rescan are durable.
     Rescanned {

@@ -11,8 +11,8 @@
 //! What was accepted in a former epoch may be known to some of the new voters and not to others, so it never counts as chosen by being
 //! reported by a majority: it is written again first. Ballots of a new epoch are above all older ones.
 //!
-//! **Sweep.** Nothing is erased inside an epoch. On the way into the next, a register that nobody has held for long, and whose
-//! state is known to be chosen, stays behind; its slot's floor, which goes along, is raised to the last token that it gave out.
+//! **Sweep.** What nobody has used for long is forgotten when all voters have it in the same state ([`sweep`]); on the way into an epoch, too,
+//! what all former voters had so stays behind. Its slot's floor is raised to the last token that it gave out.
 //!
 //! The value is a [`crate::lock::Lock`]: voters judge its holders' time, so they have to know it. What is asked of locks, and who proposes,
 //! stands in [`crate::lock`].
@@ -23,11 +23,12 @@ mod codec;
 pub mod message;
 mod record;
 pub(crate) mod rescan;
+pub(crate) mod sweep;
 mod table;
 pub mod view;
 
 pub use ballot::Ballot;
-pub use message::{Asker, Message, Parcel, RegisterWrite, Report, Scanned};
+pub use message::{Asker, Idle, Message, Parcel, RegisterWrite, Report, Scanned};
 pub use record::Record;
 pub use table::Table;
 pub use view::{View, ViewRefused};

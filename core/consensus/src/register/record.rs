@@ -24,6 +24,10 @@ pub enum Record {
     Floor { slot: Slot, floor: u64 },
     /// The register was swept, unless it was written in this epoch or a later one.
     Swept { name: Bytes, epoch: Epoch },
+    /// The register was forgotten, as it was accepted under this ballot.
+    Forgotten { name: Bytes, ballot: Ballot },
+    /// Nothing below this ballot is promised or accepted for a register that isn't there.
+    Passed { ballot: Ballot },
 }
 
 const CELL: u8 = 1;
@@ -31,6 +35,8 @@ const SEALED: u8 = 2;
 const READY: u8 = 3;
 const FLOOR: u8 = 4;
 const SWEPT: u8 = 5;
+const FORGOTTEN: u8 = 6;
+const PASSED: u8 = 7;
 
 impl Record {
     /// Appends the record to `out`.
@@ -61,6 +67,15 @@ impl Record {
                 put_bytes(out, name);
                 put_varint(out, epoch.0);
             }
+            Self::Forgotten { name, ballot } => {
+                out.push(FORGOTTEN);
+                put_bytes(out, name);
+                ballot.encode(out);
+            }
+            Self::Passed { ballot } => {
+                out.push(PASSED);
+                ballot.encode(out);
+            }
         }
     }
 
@@ -82,6 +97,10 @@ impl Record {
                 Self::Floor { slot: Slot(slot), floor: floor(reader)? }
             }
             SWEPT => Self::Swept { name: bounded(reader, LOCK_NAME_BYTES_MAX)?, epoch: epoch(reader)? },
+            FORGOTTEN => {
+                Self::Forgotten { name: bounded(reader, LOCK_NAME_BYTES_MAX)?, ballot: Ballot::decode(reader)? }
+            }
+            PASSED => Self::Passed { ballot: Ballot::decode(reader)? },
             other => return Err(DecodeError::Unknown(u64::from(other))),
         })
     }

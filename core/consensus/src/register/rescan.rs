@@ -5,13 +5,13 @@ use super::acceptor::Acceptor;
 use super::ballot::Ballot;
 use super::message::{Message, Parcel, Scanned};
 use super::record::Record;
+use super::sweep::last_used;
 use super::table::Cell;
 use super::view::{View, quorum};
 use crate::lock::shared::Shared;
 use crate::lock::{Lock, Outbox};
 use base::limits::SNAPSHOT_PIECE_BYTES_MAX;
 use base::mutation::{self, Mutation};
-use base::time::NS_PER_MS;
 use base::{Epoch, Instant, NodeId, Slot};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,7 +159,7 @@ impl Rescan {
         let (swept, kept): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, found)| self.may_sweep(found));
         for (name, found) in &swept {
             let floor = self.floors.entry(Slot::of(name)).or_default();
-            *floor = found.lock.token.max(found.lock.version).max(*floor);
+            *floor = last_used(&found.lock).max(*floor);
         }
         if mutation::on(Mutation::SweepForgetsFloors) {
             self.floors.clear();
@@ -231,7 +231,7 @@ impl Acceptor {
                 last = false;
                 break;
             }
-            let untouched = now.since_ns(cell.touched) / NS_PER_MS >= idle_ms;
+            let untouched = cell.idle_ms(now) >= idle_ms;
             let idle = untouched && cell.lock.holders.is_empty();
             if cell.accepted > Ballot::ZERO {
                 bytes += name.len() + 64 + cell.lock.holders.len() * 512;

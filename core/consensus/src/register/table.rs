@@ -16,6 +16,8 @@ pub struct Table {
     pub(crate) cells: BTreeMap<Bytes, Cell>,
     /// What each slot's swept registers gave out at most.
     pub(crate) floors: BTreeMap<Slot, u64>,
+    /// Nothing below this is promised or accepted for a register that isn't there.
+    pub(crate) passed: Ballot,
     pub(crate) sealed: Epoch,
     pub(crate) ready: Epoch,
 }
@@ -72,6 +74,12 @@ impl Table {
                     self.cells.remove(&name);
                 }
             }
+            Record::Forgotten { name, ballot } => {
+                if self.cells.get(&name).is_some_and(|cell| cell.accepted <= ballot) {
+                    self.cells.remove(&name);
+                }
+            }
+            Record::Passed { ballot } => self.passed = self.passed.max(ballot),
         }
     }
 
@@ -91,6 +99,11 @@ impl Table {
         if self.floors.is_empty() { 0 } else { self.floors.get(&Slot::of(name)).copied().unwrap_or(0) }
     }
 
+    /// The highest ballot that was promised for a register, and is promised for one that isn't there.
+    pub(crate) fn promised(&self, name: &[u8]) -> Ballot {
+        self.cells.get(name).map_or(self.passed, |cell| cell.promised)
+    }
+
     pub(crate) fn behind(&self, after: Option<&Bytes>) -> impl Iterator<Item = (&Bytes, &Cell)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.cells.range::<Bytes, _>((from, Bound::Unbounded))
@@ -107,6 +120,7 @@ impl Table {
             Record::Ready { epoch: self.ready }.encode(&mut out);
             let floors = self.floors.iter().map(|(slot, floor)| Record::Floor { slot: *slot, floor: *floor });
             floors.for_each(|record| record.encode(&mut out));
+            Record::Passed { ballot: self.passed }.encode(&mut out);
         }
         for (name, cell) in self.behind(after) {
             cell.record(name).encode(&mut out);

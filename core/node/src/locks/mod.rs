@@ -122,6 +122,8 @@ pub struct LockCounts {
     pub given_back: u64,
     /// Epochs that this node has entered by reading the former one from its voters.
     pub rescans: u64,
+    /// Locks that this node's voter has forgotten since nobody used them.
+    pub forgotten: u64,
     /// Changes that were chosen here, by the rounds that they took.
     pub one_round: u64,
     pub two_rounds: u64,
@@ -487,6 +489,10 @@ pub(crate) const LOCKS_LANE: LaneId = LaneId(0);
 impl LockCounts {
     fn note(&mut self, event: lock::Event) {
         let count = match event {
+            lock::Event::Forgotten { count } => {
+                self.forgotten += count;
+                return;
+            }
             lock::Event::Stolen => &mut self.steals,
             lock::Event::BallotLost => &mut self.ballots_lost,
             lock::Event::Hedged => &mut self.hedges,

@@ -3,6 +3,7 @@
 mod edges;
 mod lines;
 mod support;
+mod sweeps;
 
 use crate::lock::{Acquire, Claim, Command, Event, Invalid, Outcome};
 use base::NodeId;
@@ -174,7 +175,15 @@ fn a_new_epoch_has_all_locks_and_a_sweep_leaves_the_floors() {
     let held = token(&cluster.acquire(1, "a", "x"));
     let freed = token(&cluster.acquire(1, "b", "x"));
     cluster.release(1, "b", "x", freed);
+    let peers = |id: u64| (1..=3).filter(move |peer| *peer != id).map(move |peer| (NodeId(id), NodeId(peer)));
+    // Without links nobody sweeps before.
+    for (id, peer) in (1..=3).flat_map(peers) {
+        cluster.input(id, |plane, now, out| plane.on_peer_lost(now, peer, out));
+    }
     cluster.pass(61_000);
+    for (id, peer) in (1..=3).flat_map(peers) {
+        cluster.input(id, |plane, now, out| plane.on_peer_up(now, peer, out));
+    }
     assert_eq!(cluster.call(1, "a", renew("x", held)), Outcome::Renewed { remaining_ms: 1000 });
     let next = view(2, 3, Some((1, 3)));
     for id in (1..=3).map(NodeId) {

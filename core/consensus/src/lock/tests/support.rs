@@ -122,27 +122,32 @@ impl Cluster {
 
     /// Until nothing is on its way.
     pub fn run(&mut self) {
-        loop {
-            let ids: Vec<NodeId> = self.nodes.keys().copied().filter(|id| !self.stopped.contains(id)).collect();
-            for id in ids {
-                while !self.nodes[&id].unsynced.is_empty() {
-                    self.sync(id);
-                }
-            }
-            let Some(parcel) = self.flying.pop_front() else { return };
-            let heard = !self.stopped.contains(&parcel.from) && !self.stopped.contains(&parcel.to);
-            if heard && self.nodes.contains_key(&parcel.to) {
-                let mut bytes = Vec::new();
-                parcel.encode(&mut bytes);
-                let mut reader = base::codec::Reader::new(&bytes);
-                let back = Parcel::decode(&mut reader, parcel.from, parcel.to).unwrap();
-                assert_eq!((&back, reader.is_empty()), (&parcel, true));
-                self.input(parcel.to, |plane, now, out| {
-                    plane.judge(&parcel).unwrap();
-                    plane.on_message(now, parcel, out);
-                });
+        while self.deliver_next().is_some() {}
+    }
+
+    /// All that is written is synced, and the next message is heard, if it can be.
+    pub fn deliver_next(&mut self) -> Option<Parcel> {
+        let ids: Vec<NodeId> = self.nodes.keys().copied().filter(|id| !self.stopped.contains(id)).collect();
+        for id in ids {
+            while !self.nodes[&id].unsynced.is_empty() {
+                self.sync(id);
             }
         }
+        let parcel = self.flying.pop_front()?;
+        let heard = !self.stopped.contains(&parcel.from) && !self.stopped.contains(&parcel.to);
+        if heard && self.nodes.contains_key(&parcel.to) {
+            let mut bytes = Vec::new();
+            parcel.encode(&mut bytes);
+            let mut reader = base::codec::Reader::new(&bytes);
+            let back = Parcel::decode(&mut reader, parcel.from, parcel.to).unwrap();
+            assert_eq!((&back, reader.is_empty()), (&parcel, true));
+            let heard = parcel.clone();
+            self.input(parcel.to, |plane, now, out| {
+                plane.judge(&heard).unwrap();
+                plane.on_message(now, heard, out);
+            });
+        }
+        Some(parcel)
     }
 
     /// Time passes; timers fire when they are due.

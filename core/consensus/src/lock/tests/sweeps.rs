@@ -1,0 +1,123 @@
+//! Locks that nobody uses: forgotten by all voters or by none, and never mistaken for new ones.
+
+use super::support::{Cluster, token};
+use crate::lock::{Event, Outcome};
+use crate::register::{Message, Parcel};
+use base::NodeId;
+
+const IDLE_MS: u64 = 120_000;
+
+fn registers(cluster: &Cluster) -> Vec<usize> {
+    cluster.nodes.values().map(|node| node.plane.status().registers).collect()
+}
+
+/// A lock that was held and given back; its last token.
+fn used(cluster: &mut Cluster, name: &'static str) -> u64 {
+    let held = token(&cluster.acquire(1, name, "x"));
+    cluster.release(1, name, "x", held);
+    held
+}
+
+fn link(cluster: &mut Cluster, node: u64, up: bool) {
+    for (one, other) in (1..=3).filter(|other| *other != node).flat_map(|other| [(node, other), (other, node)]) {
+        let (one, other) = (NodeId(one), NodeId(other));
+        cluster.input(
+            one,
+            |plane, now, out| {
+                if up { plane.on_peer_up(now, other, out) } else { plane.on_peer_lost(now, other, out) }
+            },
+        );
+    }
+    if up {
+        cluster.stopped.remove(&NodeId(node))
+    } else {
+        cluster.stopped.insert(NodeId(node))
+    };
+    cluster.run();
+}
+
+#[test]
+fn what_nobody_uses_is_forgotten_and_its_tokens_go_on() {
+    let mut cluster = Cluster::new(3);
+    let last: Vec<u64> = ["a", "b", "c", "d"].into_iter().map(|name| used(&mut cluster, name)).collect();
+    let held = token(&cluster.acquire(1, "held", "x"));
+    cluster.pass(30_000);
+    assert_eq!(registers(&cluster), [5; 3], "not yet");
+    cluster.pass(IDLE_MS);
+    // The holder's time is over too, but nobody has taken it from him.
+    assert_eq!(registers(&cluster), [1; 3]);
+    let forgotten = cluster.events.iter().map(|event| if let Event::Forgotten { count } = event { *count } else { 0 });
+    assert_eq!(forgotten.sum::<u64>(), 12);
+    (1..=3).for_each(|id| cluster.restart(id));
+    assert_eq!(registers(&cluster), [1; 3]);
+    for (name, last) in ["a", "b", "c", "d"].into_iter().zip(last) {
+        assert!(token(&cluster.acquire(2, name, "y")) > last, "{name}");
+    }
+    cluster.pass(2_000);
+    assert!(token(&cluster.acquire(2, "held", "y")) > held);
+}
+
+#[test]
+fn a_voter_that_is_away_stops_the_sweep_and_catches_up_before_it_goes_on() {
+    for away in 1..=3 {
+        let mut cluster = Cluster::new(3);
+        let asks = away % 3 + 1;
+        let held = token(&cluster.acquire(asks, "a", "x"));
+        link(&mut cluster, away, false);
+        // Who is away doesn't hear that the lock was given back.
+        assert_eq!(cluster.release(asks, "a", "x", held), Outcome::Released);
+        cluster.pass(IDLE_MS);
+        assert_eq!(registers(&cluster), [1; 3]);
+        link(&mut cluster, away, true);
+        cluster.pass(10 * IDLE_MS);
+        assert_eq!((registers(&cluster), cluster.holders()), (vec![0; 3], vec![0; 3]), "away: {away}");
+        cluster.restart(away);
+        assert!(token(&cluster.acquire(away, "a", "y")) > held);
+    }
+}
+
+#[test]
+fn an_old_proposal_does_not_bring_back_what_was_forgotten() {
+    let mut cluster = Cluster::new(3);
+    let late = proposals_of_a_grant(&mut cluster);
+    cluster.pass(1_000);
+    let stolen = token(&cluster.acquire(2, "a", "y"));
+    cluster.release(2, "a", "y", stolen);
+    cluster.pass(IDLE_MS);
+    assert_eq!(registers(&cluster), [0; 3]);
+    for parcel in late {
+        cluster.flying.push_back(parcel);
+    }
+    cluster.run();
+    assert_eq!((registers(&cluster), cluster.holders()), (vec![0; 3], vec![0; 3]));
+    assert!(token(&cluster.acquire(3, "a", "z")) > stolen);
+}
+
+/// What was sent to have a grant accepted, and arrives a second time later.
+fn proposals_of_a_grant(cluster: &mut Cluster) -> Vec<Parcel> {
+    use crate::lock::{Command, Waiter};
+    let wish = super::support::acquire("x", 500);
+    cluster.input(NodeId(1), |plane, now, out| {
+        plane.on_request(now, Waiter(99), super::owner("a"), Command::Acquire(wish), out);
+    });
+    let mut late = Vec::new();
+    while let Some(parcel) = cluster.deliver_next() {
+        if matches!(parcel.message, Message::Accept { .. }) {
+            late.push(parcel);
+        }
+    }
+    assert!(late.len() >= 2, "the others are asked");
+    late
+}
+
+#[test]
+fn a_sweep_goes_through_many_names_some_at_a_time() {
+    let mut cluster = Cluster::new(1);
+    let names: Vec<&'static str> = (0..600).map(|n| &*format!("lock:{n}").leak()).collect();
+    names.iter().for_each(|name| drop(used(&mut cluster, name)));
+    cluster.pass(IDLE_MS);
+    assert_eq!(registers(&cluster), [0]);
+    let batches = cluster.events.iter().filter(|event| matches!(event, Event::Forgotten { .. })).count();
+    assert!(batches >= 3, "at most {} at a time", base::limits::LOCK_SWEEP_COUNT_MAX);
+    assert_eq!(cluster.nodes[&NodeId(1)].plane.status().homes, 0);
+}

@@ -1,0 +1,237 @@
+//! Registers that nobody uses any more are forgotten, some at a time, with no pause and no new epoch.
+//!
+//! A voter looks through its registers for free ones that nobody has touched for long and whose first home it is, and asks all voters,
+//! itself too, whether they can do without them (*Idle*). A voter can if it has the register in the very same state and finds it idle
+//! too; if it has an older state, it accepts this one first; if it has nothing, it promises that nothing older will come to be there.
+//! What all voters agree on, each forgets (*Forget*), in its own time: those that still have it have the newest state, and no other has
+//! an older one that could come back. One voter that is away stops the sweep, and nothing else.
+//!
+//! Two numbers stay behind. The slot's **floor**: no token, fence or version up to it is given out again. The **passed ballot**: for a register
+//! that isn't there nothing below it is promised or accepted, so that a proposal from before, however late, doesn't bring the old state back.
+
+use super::acceptor::Acceptor;
+use super::ballot::Ballot;
+use super::message::{Idle, Message, Parcel};
+use super::record::Record;
+use super::table::{Cell, Table};
+use crate::lock::shared::Shared;
+use crate::lock::{Lock, Outbox};
+use base::limits::LOCK_SWEEP_COUNT_MAX;
+use base::mutation::{self, Mutation};
+use base::time::NS_PER_MS;
+use base::{Instant, NodeId, Slot};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// How far a voter has come through its registers.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Sweep {
+    /// The name behind which it looks on.
+    after: Option<Bytes>,
+    /// When it does.
+    at: Instant,
+    /// This pass has found something.
+    found: bool,
+    asked: Option<Asked>,
+    /// The number of the last question.
+    serial: u64,
+}
+
+/// What the voters were asked about.
+#[derive(Clone, Debug, Hash)]
+struct Asked {
+    cells: Vec<Idle>,
+    /// Which of them all who have answered can do without.
+    agreed: Vec<bool>,
+    owing: BTreeSet<NodeId>,
+    until: Instant,
+}
+
+/// Registers that are looked at in one step.
+const LOOKS: usize = 2_000;
+/// An answer that doesn't come within this time isn't waited for.
+const ANSWER_MS: u64 = 1_000;
+/// What is left over where another should sweep, since a voter was away when all others forgot it, is swept by whoever has it after
+/// so many times the time.
+const ORPHANED: u64 = 4;
+
+impl Sweep {
+    pub(crate) fn new(begins: Instant) -> Self {
+        Self { at: begins, ..Self::default() }
+    }
+
+    /// When [`Sweep::on_timer`] has something to do.
+    pub(crate) fn due(&self, table: &Table) -> Instant {
+        match &self.asked {
+            Some(asked) => asked.until,
+            None if table.is_empty() => Instant(u64::MAX),
+            None => self.at,
+        }
+    }
+
+    /// Looks on, unless an answer is owed.
+    pub(crate) fn on_timer(&mut self, now: Instant, shared: &mut Shared, out: &mut Outbox) {
+        self.asked.take_if(|asked| asked.until <= now);
+        if self.asked.is_some() || now < self.at {
+            return;
+        }
+        let tuning = shared.tuning;
+        let all_there = shared.lost.is_empty();
+        let cells = if shared.votes() && all_there { self.look(now, shared) } else { Vec::new() };
+        self.found |= !cells.is_empty();
+        // A pass that found nothing is followed by a rest.
+        let rests = self.after.is_none() && !self.found;
+        self.found &= self.after.is_some();
+        self.at = now.plus_ms(if rests { (tuning.idle_ms / 4).max(tuning.sweep_ms) } else { tuning.sweep_ms });
+        if cells.is_empty() {
+            return;
+        }
+        self.serial += 1;
+        shared.ask_voters(&[], &Message::Idle { serial: self.serial, cells: cells.clone() }, out);
+        let owing = shared.view.voters().iter().copied().collect();
+        let agreed = vec![true; cells.len()];
+        self.asked = Some(Asked { cells, agreed, owing, until: now.plus_ms(ANSWER_MS) });
+    }
+
+    /// A voter has said which of them it can do without. Returns what to forget, once all have.
+    pub(crate) fn on_agreed(&mut self, from: NodeId, serial: u64, can_go: &[bool], shared: &Shared, out: &mut Outbox) {
+        let Some(asked) =
+            self.asked.as_mut().filter(|asked| serial == self.serial && asked.cells.len() == can_go.len())
+        else {
+            return;
+        };
+        if !asked.owing.remove(&from) {
+            return;
+        }
+        asked.agreed.iter_mut().zip(can_go).for_each(|(agreed, can)| *agreed &= can);
+        let enough =
+            if mutation::on(Mutation::ForgottenByMost) { shared.view.quorum() } else { shared.view.voters().len() };
+        if shared.view.voters().len() - asked.owing.len() < enough {
+            return;
+        }
+        let Some(Asked { cells, agreed, .. }) = self.asked.take() else { return };
+        let gone = cells.into_iter().zip(agreed).filter(|(_, agreed)| *agreed);
+        let cells: Vec<(Bytes, Ballot)> = gone.map(|(cell, _)| (cell.name, cell.accepted)).collect();
+        if !cells.is_empty() {
+            shared.ask_voters(&[], &Message::Forget { cells }, out);
+        }
+    }
+
+    /// The next registers that may be forgotten, as this voter has them.
+    fn look(&mut self, now: Instant, shared: &Shared) -> Vec<Idle> {
+        let (table, idle_ms) = (&shared.acceptor.table, shared.tuning.idle_ms);
+        let (mut cells, mut last) = (Vec::new(), None);
+        let after = self.after.take();
+        for (name, cell) in table.behind(after.as_ref()).take(LOOKS) {
+            last = Some(name);
+            let idle = cell.idle_ms(now);
+            if cell.is_free() && idle >= idle_ms {
+                let mine = shared.view.homes(name).next() == Some(shared.me);
+                if mine || idle >= idle_ms * ORPHANED {
+                    let (name, lock) = (name.clone(), Arc::clone(&cell.lock));
+                    cells.push(Idle { name, accepted: cell.accepted, lock });
+                }
+            }
+            if cells.len() == LOCK_SWEEP_COUNT_MAX {
+                break;
+            }
+        }
+        self.after = last.filter(|last| table.behind(Some(last)).next().is_some()).cloned();
+        cells
+    }
+}
+
+impl Cell {
+    fn is_free(&self) -> bool {
+        self.lock.holders.is_empty() && self.lock.line.is_empty()
+    }
+
+    pub(crate) fn idle_ms(&self, now: Instant) -> u64 {
+        now.since_ns(self.touched) / NS_PER_MS
+    }
+}
+
+/// The last number that a swept lock has used.
+pub(crate) fn last_used(lock: &Lock) -> u64 {
+    lock.token.max(lock.version)
+}
+
+impl Acceptor {
+    /// Whether it can do without these registers. It says so when what that rests on is durable.
+    pub(crate) fn on_idle(
+        &mut self,
+        now: Instant,
+        (from, serial): (NodeId, u64),
+        cells: Vec<Idle>,
+        shared: (base::Epoch, u64),
+        out: &mut Outbox,
+    ) {
+        let (epoch, idle_ms) = shared;
+        let can_go = cells.into_iter().map(|cell| self.can_go(now, cell, (epoch, idle_ms), out)).collect();
+        let parcel = Parcel { from: self.me(), to: from, epoch, message: Message::CanGo { serial, can_go } };
+        self.send_behind(self.written(), parcel, out);
+    }
+
+    fn can_go(&mut self, now: Instant, asked: Idle, (epoch, idle_ms): (base::Epoch, u64), out: &mut Outbox) -> bool {
+        let Idle { name, accepted, lock } = asked;
+        match self.table.cells.get(&name) {
+            None => {
+                self.raise_floor(Slot::of(&name), last_used(&lock), out);
+                self.pass(beyond(accepted), out);
+                true
+            }
+            Some(cell) if cell.accepted == accepted => cell.is_free() && cell.idle_ms(now) >= idle_ms,
+            Some(cell) if cell.accepted < accepted && cell.promised <= accepted && accepted.epoch == epoch => {
+                self.catch_up(now, name, (accepted, lock), out);
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// These registers are to be forgotten, if they are still as they were.
+    pub(crate) fn on_forget(&mut self, cells: &[(Bytes, Ballot)], out: &mut Outbox) -> Vec<Bytes> {
+        let as_it_was = |(name, ballot): &&(Bytes, Ballot)| {
+            self.table.cells.get(name).is_some_and(|cell| cell.accepted == *ballot && cell.is_free())
+        };
+        let going: Vec<&(Bytes, Ballot)> = cells.iter().filter(as_it_was).collect();
+        // Durable no later than what it stands for.
+        if let Some(promised) = going.iter().map(|(name, _)| self.table.promised(name)).max() {
+            self.pass(beyond(promised), out);
+        }
+        let mut gone = Vec::new();
+        for (name, ballot) in going {
+            let Some(cell) = self.table.cells.get(name) else { continue };
+            let floor = last_used(&cell.lock);
+            if !mutation::on(Mutation::SweepForgetsFloors) {
+                self.raise_floor(Slot::of(name), floor, out);
+            }
+            self.table.cells.remove(name);
+            self.keep(&Record::Forgotten { name: name.clone(), ballot: *ballot }, Vec::new(), out);
+            gone.push(name.clone());
+        }
+        gone
+    }
+
+    fn raise_floor(&mut self, slot: Slot, floor: u64, out: &mut Outbox) {
+        let known = self.table.floors.entry(slot).or_default();
+        if floor > *known {
+            *known = floor;
+            self.keep(&Record::Floor { slot, floor }, Vec::new(), out);
+        }
+    }
+
+    fn pass(&mut self, ballot: Ballot, out: &mut Outbox) {
+        if ballot > self.table.passed && !mutation::on(Mutation::ForgottenBallots) {
+            self.table.passed = ballot;
+            self.highest = self.highest.max(ballot.counter);
+            self.keep(&Record::Passed { ballot }, Vec::new(), out);
+        }
+    }
+}
+
+/// Above what the proposer of this ballot may go on with without asking again.
+fn beyond(ballot: Ballot) -> Ballot {
+    ballot.next().next()
+}
