@@ -3,6 +3,7 @@
 use crate::log::{Format, Level};
 use crate::settings::OnLostLeader;
 use clap::{CommandFactory, Parser, Subcommand};
+use consensus::lock::GENERATION_MAX;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -130,6 +131,10 @@ pub struct Dev {
     /// allkeys-lru, allkeys-lfu and allkeys-random take keys out.
     #[arg(long, value_name = "POLICY", default_value = "noeviction", value_parser = policy)]
     pub maxmemory_policy: u8,
+    /// To be raised by one whenever the data directory is put back to an older copy, so that no lock's token is given out twice. It is
+    /// kept, and can't be lowered.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=i64::from(GENERATION_MAX)))]
+    pub lock_generation: u16,
     /// There is no leader to lose but in a cluster.
     #[arg(skip)]
     pub on_lost_leader: OnLostLeader,

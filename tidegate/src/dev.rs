@@ -100,7 +100,7 @@ pub fn run_node(options: &Dev, cluster: Option<&Cluster>) -> Result<(), Box<dyn 
         parts,
         polls,
         doors,
-        (&mut replicas, locks::found(&disk, recovery.registers)?),
+        (&mut replicas, locks::found(&disk, options.lock_generation, recovery.registers)?),
     )?;
     let (ready_in, ready_out) = mpsc::channel();
     if let (Some(listener), Some(kinship)) = (peers_listener, kinship) {
@@ -197,6 +197,11 @@ fn make_lanes(
         }
         // The first lane has the links.
         registers.take().map_or(Ok(()), |found| lane.keep_locks(crate::clock::now(), found, &mut out))?;
+        if std::mem::take(&mut out.wants_tokens) {
+            // A node that is alone has tokens before it has clients: they rise over all names from the first grant on.
+            let leased = locks::lease_tokens(parts.disk).map_err(|error| locks::tell_unleased(&error));
+            lane.on_tokens(leased.ok(), &mut out);
+        }
         let (shared, journal, keeper) = (parts.shared.clone(), parts.journal.clone(), parts.keeper.clone());
         lanes.push(Driver::new(LaneId(number), shared, journal, keeper, poll, std::mem::take(&mut doors), lane, out));
     }

@@ -146,6 +146,7 @@ fn lay_out(options: &Local) -> Result<Made, Box<dyn Error>> {
         id: format!("{:016x}", draw()?),
         secret: format!("{:016x}{:016x}", draw()?, draw()?),
         shards: options.shards,
+        lock_generation: 0,
         members: members.collect(),
     };
     for (number, id) in (1..).zip(&ids) {

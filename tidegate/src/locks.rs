@@ -5,16 +5,34 @@ use base::Index;
 use base::limits::LOCK_BLOCK_COUNT;
 use base::record::RecoveredRegisters;
 use node::LocksFound;
+use std::cmp::Ordering;
 use std::error::Error;
 use std::fmt::Display;
 use storage::Disk;
 
 const INCARNATION: &str = "incarnation";
 const TOKENS: &str = "tokens";
+const GENERATION: &str = "generation";
 
 /// What the node begins with: what its log held, and this start, counted durably.
-pub fn found<D: Disk>(disk: &D, registers: RecoveredRegisters) -> Result<LocksFound, Box<dyn Error>> {
-    Ok(LocksFound { incarnation: next_incarnation(disk, registers.last)?, registers })
+pub fn found<D: Disk>(disk: &D, generation: u16, registers: RecoveredRegisters) -> Result<LocksFound, Box<dyn Error>> {
+    raise_generation(disk, generation)?;
+    Ok(LocksFound { incarnation: next_incarnation(disk, registers.last)?, generation, registers })
+}
+
+/// Keeps the generation, which never goes back: tokens of a later one may have been given out.
+fn raise_generation<D: Disk>(disk: &D, generation: u16) -> Result<(), Box<dyn Error>> {
+    let known = read(disk, GENERATION)?.unwrap_or(0);
+    match known.cmp(&u64::from(generation)) {
+        Ordering::Greater => Err(format!(
+            "the lock generation is {generation}, but this node has run with {known}: tokens given out since would be given out again; \
+             set it to {known}, or to {} after restoring older data",
+            known + 1
+        )
+        .into()),
+        Ordering::Equal => Ok(()),
+        Ordering::Less => Ok(storage::write_label(disk, GENERATION, &format!("{generation:x}"))?),
+    }
 }
 
 /// Counts this start; the count is durable when this returns. `last` is the number of the last register record of the log.

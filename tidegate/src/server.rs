@@ -8,6 +8,7 @@ use crate::dev::{self, Cluster, First};
 use crate::peers::Member;
 use crate::settings::OnLostLeader;
 use base::NodeId;
+use consensus::lock::GENERATION_MAX;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::net::SocketAddr;
@@ -62,6 +63,9 @@ pub struct ClusterConfig {
     /// At least 16 characters that nobody can guess: peers prove that they know it.
     pub secret: String,
     pub shards: u16,
+    /// To be raised by one whenever all nodes are put back to older data, so that no lock's token is given out twice. Never lowered.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lock_generation: u16,
     pub members: Vec<MemberConfig>,
 }
 
@@ -72,6 +76,10 @@ pub struct MemberConfig {
     pub id: String,
     /// `host:port` where it listens for its peers.
     pub peers: SocketAddr,
+}
+
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// The default of the RESP port.
@@ -111,6 +119,7 @@ pub fn run(options: &Server) -> Result<(), Box<dyn Error>> {
         maxmemory,
         maxmemory_policy,
         on_lost_leader: config.node.on_lost_leader,
+        lock_generation: config.cluster.lock_generation,
         snapshot_after_mib: options.snapshot_after_mib,
         log_level: options.log_level,
         log_format: options.log_format,
@@ -136,12 +145,15 @@ fn memory(node: &Node) -> Result<(u64, u8), String> {
 
 /// What the file says of the cluster, checked.
 fn cluster(config: &Config, first: First) -> Result<Cluster, String> {
-    let ClusterConfig { id, secret, shards, members } = &config.cluster;
+    let ClusterConfig { id, secret, shards, lock_generation, members } = &config.cluster;
     if secret.len() < SECRET_CHARS_MIN {
         return Err(format!("cluster.secret has {} characters; give at least {SECRET_CHARS_MIN}", secret.len()));
     }
     if *shards == 0 || *shards > base::limits::SHARD_COUNT_MAX {
         return Err(format!("cluster.shards is {shards}; give 1 to {}", base::limits::SHARD_COUNT_MAX));
+    }
+    if *lock_generation > GENERATION_MAX {
+        return Err(format!("cluster.lock_generation is {lock_generation}; give 0 to {GENERATION_MAX}"));
     }
     if members.is_empty() || members.len() > MEMBERS_MAX {
         return Err(format!("cluster.members has {} nodes; give 1 to {MEMBERS_MAX}, best 3 or 5", members.len()));

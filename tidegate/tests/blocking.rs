@@ -6,23 +6,12 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use support::calls::{ask, reply, send};
 use support::cluster::{Cluster, NODES};
 use support::{Client, Folder, Node, Reply};
 
 fn got(key: &str, member: &str) -> Reply {
     Reply::Array(vec![Reply::bulk(key), Reply::bulk(member)])
-}
-
-fn ask(client: &mut Client, words: &str) -> Reply {
-    client.ask(&words.split(' ').collect::<Vec<_>>()).expect("a node answers")
-}
-
-fn send(client: &mut Client, words: &str) {
-    client.send(&words.split(' ').collect::<Vec<_>>()).expect("a node takes commands");
-}
-
-fn reply(client: &mut Client) -> Reply {
-    client.reply().expect("a node answers")
 }
 
 /// Until so many clients wait.

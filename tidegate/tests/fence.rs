@@ -3,19 +3,9 @@
 mod support;
 
 use std::time::{Duration, Instant};
+use support::calls::{ask, error_of};
 use support::cluster::{Cluster, NODES};
 use support::{Client, Folder, Node, Reply};
-
-fn ask(client: &mut Client, words: &str) -> Reply {
-    client.ask(&words.split(' ').collect::<Vec<_>>()).expect("the node answers")
-}
-
-fn error_of(client: &mut Client, words: &str) -> String {
-    match ask(client, words) {
-        Reply::Error(text) => text,
-        other => panic!("{words}: {other:?}"),
-    }
-}
 
 fn is_fenced(client: &mut Client, words: &str) {
     let text = error_of(client, words);

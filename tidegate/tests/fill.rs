@@ -7,20 +7,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use support::calls::{ask, reply, send};
 use support::cluster::{Cluster, NODES};
 use support::{Client, Folder, Node, Reply};
-
-fn ask(client: &mut Client, words: &str) -> Reply {
-    client.ask(&words.split(' ').collect::<Vec<_>>()).expect("a node answers")
-}
-
-fn send(client: &mut Client, words: &str) {
-    client.send(&words.split(' ').collect::<Vec<_>>()).expect("a node takes commands");
-}
-
-fn reply(client: &mut Client) -> Reply {
-    client.reply().expect("a node answers")
-}
 
 fn got(what: &str, value: Reply, number: i64) -> Reply {
     Reply::Array(vec![Reply::bulk(what), value, Reply::Integer(number)])

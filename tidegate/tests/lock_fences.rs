@@ -4,27 +4,9 @@
 mod support;
 
 use std::time::{Duration, Instant};
+use support::calls::{ask, begins, fenced};
 use support::cluster::{Cluster, NODES};
 use support::{Client, Folder, Node, Reply};
-
-fn ask(client: &mut Client, words: &str) -> Reply {
-    client.ask(&words.split(' ').collect::<Vec<_>>()).expect("a node answers")
-}
-
-fn begins(reply: &Reply, with: &str) -> bool {
-    matches!(reply, Reply::Error(text) if text.starts_with(with))
-}
-
-/// Token and fence.
-fn granted(reply: Reply) -> (i64, i64) {
-    match reply {
-        Reply::Array(parts) => match parts[..] {
-            [Reply::Integer(token), Reply::Integer(fence), Reply::Integer(_)] => (token, fence),
-            _ => panic!("no grant: {parts:?}"),
-        },
-        other => panic!("no grant: {other:?}"),
-    }
-}
 
 /// The floors that shards tell of a lock.
 fn floors(client: &mut Client, lock: &str) -> Vec<i64> {
@@ -58,17 +40,17 @@ fn a_grant_comes_when_the_shards_of_its_keys_know_its_fence() {
     // Two lanes: some shards are not on the one that has the locks.
     let node = Node::start_with(folder.path(), |command| command.args(["--lanes", "2", "--shards", "4"]));
     let (mut old, mut new) = (node.client(), node.client());
-    let (token, fence) = granted(ask(&mut old, "LOCK.ACQUIRE l old 60000"));
+    let (token, fence) = fenced(ask(&mut old, "LOCK.ACQUIRE l old 60000"));
     assert_eq!(ask(&mut old, &format!("FENCE l {fence} SET a 1")), Reply::ok());
     release(&mut old, "l", "old", token);
-    let (second, next) = granted(ask(&mut new, &format!("LOCK.ACQUIRE l new 60000 WAIT 5 FENCING {KEYS}")));
+    let (second, next) = fenced(ask(&mut new, &format!("LOCK.ACQUIRE l new 60000 WAIT 5 FENCING {KEYS}")));
     for key in KEYS.split(' ') {
         assert!(begins(&ask(&mut old, &format!("FENCE l {fence} SET {key} late")), "FENCED "), "{key}");
     }
     assert!(floors(&mut new, "l").iter().all(|floor| *floor == next));
     assert_eq!(ask(&mut new, "GET a"), Reply::bulk("1"));
     assert_eq!(ask(&mut old, &format!("LOCK.ACQUIRE l old 60000 FENCING {KEYS}")), Reply::Null, "it is held");
-    assert_eq!(granted(ask(&mut new, &format!("LOCK.ACQUIRE l new 60000 TOKEN {second} FENCING a"))), (second, next));
+    assert_eq!(fenced(ask(&mut new, &format!("LOCK.ACQUIRE l new 60000 TOKEN {second} FENCING a"))), (second, next));
     release(&mut new, "l", "new", second);
 }
 
@@ -89,7 +71,7 @@ fn in_a_cluster_any_node_installs_fences_wherever_the_shards_are_led() {
         let deadline = Instant::now() + Duration::from_secs(60);
         let (token, fence) = loop {
             match ask(&mut client, &words) {
-                Reply::Array(parts) => break granted(Reply::Array(parts)),
+                Reply::Array(parts) => break fenced(Reply::Array(parts)),
                 other => assert!(Instant::now() < deadline, "{other:?}"),
             }
         };
@@ -108,15 +90,15 @@ fn a_grant_jumps_above_floors_and_what_nobody_was_given_is_refused() {
     let folder = Folder::new("lock-fences");
     let node = Node::start(folder.path());
     let mut client = node.client();
-    let (token, fence) = granted(ask(&mut client, "LOCK.ACQUIRE l o 60000 FENCING k"));
+    let (token, fence) = fenced(ask(&mut client, "LOCK.ACQUIRE l o 60000 FENCING k"));
     // A number that no holder had, but could have.
     assert_eq!(ask(&mut client, "FENCE l 5000 GET k"), Reply::Null);
     assert!(begins(&ask(&mut client, &format!("FENCE l {fence} GET k")), "FENCED "));
-    let (same, raised) = granted(ask(&mut client, &format!("LOCK.ACQUIRE l o 60000 TOKEN {token} FENCING k")));
+    let (same, raised) = fenced(ask(&mut client, &format!("LOCK.ACQUIRE l o 60000 TOKEN {token} FENCING k")));
     assert!(same == token && raised == 5001, "{same} {raised}");
     assert_eq!(ask(&mut client, &format!("FENCE l {raised} SET k v")), Reply::ok());
     release(&mut client, "l", "o", token);
-    let (token, next) = granted(ask(&mut client, "LOCK.ACQUIRE l p 60000"));
+    let (token, next) = fenced(ask(&mut client, "LOCK.ACQUIRE l p 60000"));
     assert!(next > raised && token >= next, "it goes on from there");
     release(&mut client, "l", "p", token);
     let beyond = 1_i64 << 60;
@@ -125,11 +107,11 @@ fn a_grant_jumps_above_floors_and_what_nobody_was_given_is_refused() {
     assert_eq!(ask(&mut client, &format!("FENCE.RESET l {beyond}")), Reply::ok());
     assert!(begins(&ask(&mut client, "LOCK.ACQUIRE l q 60000 FENCING k"), "NOQUORUM "));
     assert!(is_free(&mut client, "l"), "it was given back");
-    let (token, _) = granted(ask(&mut client, "LOCK.ACQUIRE l q 60000"));
+    let (token, _) = fenced(ask(&mut client, "LOCK.ACQUIRE l q 60000"));
     let again = ask(&mut client, &format!("LOCK.ACQUIRE l q 60000 TOKEN {token} FENCING k"));
     assert!(begins(&again, "UNKNOWN ") && !is_free(&mut client, "l"), "what was held before stays held");
     assert_eq!(ask(&mut client, "FENCE.RESET l"), Reply::ok());
-    granted(ask(&mut client, &format!("LOCK.ACQUIRE l q 60000 TOKEN {token} FENCING k")));
+    fenced(ask(&mut client, &format!("LOCK.ACQUIRE l q 60000 TOKEN {token} FENCING k")));
 }
 
 #[test]
@@ -151,13 +133,13 @@ fn locks_whose_shard_has_forgotten_them_come_above_what_it_takes() {
         &ask(&mut client, "FENCE n0 899999 EXISTS k"),
         "FENCED the fence 899999 of the lock 'n0' is too old"
     ));
-    let (_, fence) = granted(ask(&mut client, "LOCK.ACQUIRE n0 o 60000 FENCING k"));
+    let (_, fence) = fenced(ask(&mut client, "LOCK.ACQUIRE n0 o 60000 FENCING k"));
     assert!(fence > 900_000);
     // The lane tells now and then what its slots have; from then on no grant is below.
     let deadline = Instant::now() + Duration::from_secs(30);
     for at in 1.. {
         let name = format!("n{at}");
-        let (_, fence) = granted(ask(&mut client, &format!("LOCK.ACQUIRE {name} o 60000")));
+        let (_, fence) = fenced(ask(&mut client, &format!("LOCK.ACQUIRE {name} o 60000")));
         if !begins(&ask(&mut client, &format!("FENCE {name} {fence} EXISTS k")), "FENCED ") {
             break;
         }

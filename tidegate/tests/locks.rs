@@ -5,35 +5,9 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use support::calls::{ask, begins, granted, reply, send};
 use support::cluster::{Cluster, First, NODES};
 use support::{Client, Folder, Node, Reply};
-
-fn ask(client: &mut Client, words: &str) -> Reply {
-    client.ask(&words.split(' ').collect::<Vec<_>>()).expect("a node answers")
-}
-
-fn send(client: &mut Client, words: &str) {
-    client.send(&words.split(' ').collect::<Vec<_>>()).expect("a node takes commands");
-}
-
-fn reply(client: &mut Client) -> Reply {
-    client.reply().expect("a node answers")
-}
-
-/// Token, fence and what is left of the lease.
-fn granted(reply: Reply) -> (i64, i64, i64) {
-    match reply {
-        Reply::Array(parts) => match parts[..] {
-            [Reply::Integer(token), Reply::Integer(fence), Reply::Integer(left)] => (token, fence, left),
-            _ => panic!("no grant: {parts:?}"),
-        },
-        other => panic!("no grant: {other:?}"),
-    }
-}
-
-fn begins(reply: &Reply, with: &str) -> bool {
-    matches!(reply, Reply::Error(text) if text.starts_with(with))
-}
 
 /// A number of INFO, which is some hundred milliseconds old at most.
 fn number(client: &mut Client, section: &str, name: &str) -> u64 {
@@ -413,4 +387,53 @@ fn a_replaced_node_gives_its_vote_to_the_one_that_takes_its_place() {
     assert_eq!(ask(&mut newcomer, "LOCK.ACQUIRE l b 60000"), Reply::Null, "it is held through the change of voters");
     assert_eq!(ask(&mut newcomer, &format!("LOCK.RELEASE l a {token}")), Reply::Integer(1));
     assert!(acquire_at_last(&mut client, "l", "b", 60_000).0 > token && other > 0);
+}
+
+/// All files of a folder, in another.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a temporary folder can be made");
+    for entry in std::fs::read_dir(from).expect("the folder is there") {
+        let entry = entry.expect("it can be read");
+        let (path, copied) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &copied);
+        } else {
+            std::fs::copy(&path, &copied).expect("it can be copied");
+        }
+    }
+}
+
+#[test]
+fn tokens_go_on_above_all_others_after_older_data_is_restored() {
+    let folder = Folder::new("lock-generation");
+    let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
+    let node = Node::start(&data);
+    let (before, ..) = granted(ask(&mut node.client(), "LOCK.ACQUIRE known alice 60000"));
+    assert_eq!(ask(&mut node.client(), &format!("LOCK.RELEASE known alice {before}")), Reply::Integer(1));
+    node.terminate();
+    copy(&data, &backup);
+    let node = Node::start(&data);
+    let mut lost = 0;
+    for name in ["known", "new"] {
+        for _ in 0..20 {
+            let (token, fence, _) = granted(ask(&mut node.client(), &format!("LOCK.ACQUIRE {name} bob 60000")));
+            lost = lost.max(token).max(fence);
+            assert_eq!(ask(&mut node.client(), &format!("LOCK.RELEASE {name} bob {token}")), Reply::Integer(1));
+        }
+    }
+    node.terminate();
+    std::fs::remove_dir_all(&data).expect("it is ours");
+    copy(&backup, &data);
+    let node = Node::start_with(&data, |command| command.args(["--lock-generation", "1"]));
+    let mut client = node.client();
+    for name in ["known", "new", "newer"] {
+        let (token, fence, _) =
+            granted(ask(&mut client, &format!("LOCK.ACQUIRE {name} carol 60000 FENCING key:{name}")));
+        assert!(token > lost && fence > lost, "{name}: {token} and {fence} after {lost}");
+        assert_eq!(ask(&mut client, &format!("FENCE {name} {fence} SET key:{name} 1")), Reply::ok());
+    }
+    node.terminate();
+    let refused = support::refused_with(&data, "0", &[]);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && text.contains("has run with 1"), "{text}");
 }

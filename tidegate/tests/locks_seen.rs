@@ -6,23 +6,9 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use support::calls::{ask, fenced};
 use support::exposition::read;
 use support::{Client, Folder, Node, Reply};
-
-fn ask(client: &mut Client, words: &str) -> Reply {
-    client.ask(&words.split(' ').collect::<Vec<_>>()).expect("a node answers")
-}
-
-/// Token and fence of a grant.
-fn granted(reply: Reply) -> (i64, i64) {
-    match reply {
-        Reply::Array(parts) => match parts[..] {
-            [Reply::Integer(token), Reply::Integer(fence), Reply::Integer(_)] => (token, fence),
-            _ => panic!("no grant: {parts:?}"),
-        },
-        other => panic!("no grant: {other:?}"),
-    }
-}
 
 fn locks(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
@@ -49,11 +35,11 @@ fn the_table_shows_holders_and_who_waits() {
     let folder = Folder::new("locks-seen");
     let node = Node::start(folder.path());
     let (mut a, mut b) = (node.client(), node.client());
-    let (token, fence) = granted(ask(&mut a, "LOCK.ACQUIRE room:1 ada 600000"));
-    granted(ask(&mut a, "LOCK.ACQUIRE room:2 ada 60000 SHARED"));
-    granted(ask(&mut a, "LOCK.ACQUIRE room:2 bob 60000 SHARED"));
+    let (token, fence) = fenced(ask(&mut a, "LOCK.ACQUIRE room:1 ada 600000"));
+    fenced(ask(&mut a, "LOCK.ACQUIRE room:2 ada 60000 SHARED"));
+    fenced(ask(&mut a, "LOCK.ACQUIRE room:2 bob 60000 SHARED"));
     ask(&mut a, "LOCK.ACQUIRE seats eve 60000 PERMITS 2 OF 3");
-    let (freed, _) = granted(ask(&mut a, "LOCK.ACQUIRE free ada 60000"));
+    let (freed, _) = fenced(ask(&mut a, "LOCK.ACQUIRE free ada 60000"));
     assert_eq!(ask(&mut a, &format!("LOCK.RELEASE free ada {freed}")), Reply::Integer(1));
     b.send(&["LOCK.ACQUIRE", "room:1", "bob", "60000", "WAIT", "60000"]).expect("it is sent");
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -96,7 +82,7 @@ fn watch_shows_each_change_until_it_is_ended() {
         .expect("the binary starts");
     let mut lines = BufReader::new(watch.stdout.take().expect("it is piped")).lines().map(|line| line.expect("text"));
     assert_eq!(lines.next().as_deref(), Some("locks: 0, held by 0, waited for by 0"));
-    granted(ask(&mut client, "LOCK.ACQUIRE l ada 60000"));
+    fenced(ask(&mut client, "LOCK.ACQUIRE l ada 60000"));
     let row = lines.find(|line| line.starts_with("l ")).expect("it goes on");
     assert!(row.contains("exclusive") && row.contains("ada"), "{row}");
     watch.kill().expect("it runs until it is ended");
@@ -120,13 +106,13 @@ fn info_and_metrics_tell_the_same_of_locks() {
     let folder = Folder::new("locks-seen");
     let node = Node::start(folder.path());
     let (mut a, mut b) = (node.client(), node.client());
-    let (_, old) = granted(ask(&mut a, "LOCK.ACQUIRE stolen ada 50"));
+    let (_, old) = fenced(ask(&mut a, "LOCK.ACQUIRE stolen ada 50"));
     let deadline = Instant::now() + Duration::from_secs(30);
     // The first's time ends, and the second takes what it had.
     let new = loop {
         match ask(&mut b, "LOCK.ACQUIRE stolen bob 60000") {
             Reply::Null => assert!(Instant::now() < deadline, "its time ends"),
-            reply => break granted(reply).1,
+            reply => break fenced(reply).1,
         }
     };
     ask(&mut b, &format!("FENCE stolen {new} GET k"));

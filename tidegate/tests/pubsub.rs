@@ -4,20 +4,9 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use support::calls::{ask, reply, send};
 use support::cluster::{Cluster, NODES};
 use support::{Client, Folder, Node, Reply};
-
-fn ask(client: &mut Client, words: &str) -> Reply {
-    client.ask(&words.split(' ').collect::<Vec<_>>()).unwrap_or_else(|error| panic!("{words}: {error}"))
-}
-
-fn send(client: &mut Client, words: &str) {
-    client.send(&words.split(' ').collect::<Vec<_>>()).expect("a node takes commands");
-}
-
-fn reply(client: &mut Client) -> Reply {
-    client.reply().expect("a node answers")
-}
 
 fn list(words: &[&str]) -> Vec<Reply> {
     words.iter().map(|word| word.parse().map_or_else(|_| Reply::bulk(word), Reply::Integer)).collect()

@@ -4,6 +4,7 @@
 //! hang into a failure.
 #![allow(dead_code, reason = "every test program uses its part of this")]
 
+pub mod calls;
 pub mod cluster;
 pub mod exposition;
 pub mod peer;

@@ -55,4 +55,5 @@ pub use command::{Acquire, Claim, Command, HolderInfo, Info, Invalid, Outcome};
 pub use outbox::{Event, Notice, Outbox, Waiter};
 pub use plane::{Listed, PeerMisbehaved, Plane, Status};
 pub use shared::{Config, Tuning};
+pub use tokens::{GENERATION_MAX, floor};
 pub use value::{Holder, Lock, Mode};

@@ -7,6 +7,16 @@ use base::limits::LOCK_BLOCK_COUNT;
 use std::collections::VecDeque;
 use std::ops::Range;
 
+/// What tokens and fences of a generation are above.
+#[must_use]
+pub fn floor(generation: u16) -> u64 {
+    u64::from(generation.min(GENERATION_MAX)) << GENERATION_SHIFT
+}
+
+/// The last generation: its tokens are below [`TOKEN_MAX`] with room to rise.
+pub const GENERATION_MAX: u16 = (1 << 13) - 1;
+const _: () = assert!(GENERATION_MAX as u64 <= (TOKEN_MAX >> GENERATION_SHIFT) / 2);
+
 /// What this node may still give out.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Tokens {
@@ -21,16 +31,17 @@ const GENERATION_SHIFT: u32 = 48;
 
 impl Tokens {
     pub(crate) fn new(generation: u16) -> Self {
-        let floor = (u64::from(generation) << GENERATION_SHIFT).min(TOKEN_MAX / 2);
-        Self { floor, blocks: VecDeque::new(), asked: false }
+        Self { floor: floor(generation), blocks: VecDeque::new(), asked: false }
     }
 
     pub(crate) fn floor(&self) -> u64 {
         self.floor
     }
 
+    /// Takes a block as the meta shard counts, within the generation.
     pub(crate) fn add(&mut self, first: u64, count: u64) {
         self.asked = false;
+        let first = first.saturating_add(self.floor);
         let end = first.saturating_add(count).min(TOKEN_MAX);
         self.blocks.push_back(first.min(end)..end);
     }

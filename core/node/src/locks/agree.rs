@@ -8,7 +8,7 @@ use crate::replica::Origin;
 use crate::steward::NOBODY;
 use base::limits::LOCK_BLOCK_COUNT;
 use base::{Epoch, NodeId};
-use consensus::lock::{Config, Plane, Tuning};
+use consensus::lock::{self, Config, Plane, Tuning};
 use consensus::register::View;
 use data::Reply;
 use data::command::voters::Voters;
@@ -31,7 +31,8 @@ impl Lane {
             self.look_at_early(now, out);
         }
         let Some(voters) = voters else { return };
-        self.bound_fences_below(voters.next_token(), out);
+        let generation = self.locks.as_deref().map_or(0, |locks| locks.generation);
+        self.bound_fences_below(lock::floor(generation) + voters.next_token(), out);
         let Some(locks) = self.locks.as_deref_mut() else { return };
         if locks.epoch_told < voters.epoch {
             locks.epoch_told = voters.epoch;
@@ -50,8 +51,8 @@ impl Lane {
             Stage::Running(plane) => plane.on_view(now.boot, view, &mut locks.out),
             Stage::Early { table, seed } => {
                 let (table, seed) = (std::mem::take(table), *seed);
-                let incarnation = locks.incarnation;
-                let config = Config { me, incarnation, generation: 0, view, seed, tuning: Tuning::default() };
+                let (incarnation, generation) = (locks.incarnation, locks.generation);
+                let config = Config { me, incarnation, generation, view, seed, tuning: Tuning::default() };
                 let mut plane = Box::new(Plane::new(&config, table, now.boot));
                 plane.start(now.boot, &mut locks.out);
                 locks.stage = Stage::Running(plane);
@@ -107,7 +108,8 @@ impl Lane {
     /// A block of tokens that nobody else gives out, [`LOCK_BLOCK_COUNT`] from `first` on; nothing if none could be had.
     pub fn on_tokens(&mut self, first: Option<u64>, out: &mut Outbox) {
         if let (None, Some(first)) = (self.config.routing.meta_shard(), first) {
-            self.bound_fences_below(first + LOCK_BLOCK_COUNT, out);
+            let generation = self.locks.as_deref().map_or(0, |locks| locks.generation);
+            self.bound_fences_below(lock::floor(generation) + first + LOCK_BLOCK_COUNT, out);
         }
         let Some(locks) = self.locks.as_deref_mut() else { return };
         match (&mut locks.stage, first) {

@@ -32,6 +32,8 @@ use watch::Watches;
 pub struct LocksFound {
     /// Greater than in all former lives of the node, and durable.
     pub incarnation: u64,
+    /// Greater than in all former lives whose data was lost by restoring older data: tokens go on above all that they gave out.
+    pub generation: u16,
     /// What the log held.
     pub registers: RecoveredRegisters,
 }
@@ -41,6 +43,7 @@ pub struct LocksFound {
 pub(crate) struct Locks {
     stage: Stage,
     incarnation: u64,
+    generation: u16,
     calls: BTreeMap<Waiter, Call>,
     by_client: BTreeMap<(LaneId, ClientId, u64), Waiter>,
     last: u64,
@@ -145,7 +148,7 @@ const PART_BYTES: usize = 64 * 1024;
 impl Lane {
     /// The registers of the node are at home on this lane.
     pub fn keep_locks(&mut self, now: Now, found: LocksFound, out: &mut Outbox) -> Result<(), String> {
-        let LocksFound { incarnation, registers } = found;
+        let LocksFound { incarnation, generation, registers } = found;
         let mut table = Table::default();
         for bytes in &registers.records {
             table.replay(bytes).map_err(|error| format!("a register's record can't be read: {error:?}"))?;
@@ -155,6 +158,7 @@ impl Lane {
         self.locks = Some(Box::new(Locks {
             stage: Stage::Early { table, seed },
             incarnation,
+            generation,
             calls: BTreeMap::new(),
             by_client: BTreeMap::new(),
             last: 0,

@@ -219,4 +219,10 @@ fn tokens_rise_by_blocks_and_above_all_of_a_former_generation() {
     assert_eq!([tokens.next(0), tokens.next(7), tokens.next(500), tokens.next(0)], [100, 101, 501, 1]);
     let mut restored = Tokens::new(2);
     assert_eq!(restored.next(77), (2 << 48) + 1);
+    restored.add(100, 3);
+    assert_eq!(
+        [restored.next(77), restored.next(0), restored.next(restored.floor() + 500)],
+        [(2 << 48) + 100, (2 << 48) + 101, (2 << 48) + 501]
+    );
+    assert!(super::super::floor(u16::MAX) < super::super::value::TOKEN_MAX / 2);
 }
