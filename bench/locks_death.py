@@ -7,19 +7,12 @@ import shutil
 import signal
 import socket
 import statistics
-import subprocess
 import tempfile
 import time
 
+from local import PORT, cluster, words
+
 PER_NODE = 24
-PORT = 24000
-
-
-def words(*parts):
-    out = b"*%d\r\n" % len(parts)
-    for part in parts:
-        out += b"$%d\r\n%s\r\n" % (len(part), part)
-    return out
 
 
 class Client:
@@ -71,20 +64,6 @@ class Client:
             self.errors[code] = self.errors.get(code, 0) + 1
             self.buffer = b""
             self.retry()
-
-
-def cluster(nodes, folder):
-    out = open(os.path.join(folder, "ready"), "wb")
-    log = open(os.path.join(folder, "log"), "wb")
-    binary = os.environ.get("TIDEGATE", "target/release/tidegate")
-    args = [binary, "local", "--nodes", str(nodes), "--port", str(PORT), "--dir", os.path.join(folder, "c")]
-    process = subprocess.Popen(args, stdout=out, stderr=log)
-    deadline = time.monotonic() + 30
-    while b"ready " not in open(out.name, "rb").read():
-        if time.monotonic() > deadline:
-            raise SystemExit("the cluster isn't ready: " + log.name)
-        time.sleep(0.05)
-    return process
 
 
 def pid(folder, node):

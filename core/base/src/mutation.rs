@@ -168,6 +168,10 @@ pub enum Mutation {
     ForgottenByMost,
     /// Old proposals count for registers that are forgotten (hazard 16).
     ForgottenBallots,
+    /// A voter takes over from a sweep what is perhaps not chosen (hazard 16).
+    SweepSpreadsUnchosen,
+    /// A voter takes another's grant for one that it knows, for their tokens are alike (hazard 9).
+    LeaseByTokenAlone,
     /// An owner renews and releases by its name alone (hazard 5).
     LockTokenIgnored,
     /// A request that comes again is another (hazard 4).
@@ -252,7 +256,7 @@ impl Mutation {
         Self::LostDiskKeepsName,
     ];
     /// Rules of registers and locks.
-    pub const OF_LOCKS: [Self; 26] = [
+    pub const OF_LOCKS: [Self; 28] = [
         Self::AnswerBeforeDurable,
         Self::ReadBeforeDurable,
         Self::AcceptBelowPromise,
@@ -272,6 +276,8 @@ impl Mutation {
         Self::SweepUnchosen,
         Self::ForgottenByMost,
         Self::ForgottenBallots,
+        Self::SweepSpreadsUnchosen,
+        Self::LeaseByTokenAlone,
         Self::LockTokenIgnored,
         Self::LockRetryForgotten,
         Self::LockTwinInherits,

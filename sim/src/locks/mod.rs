@@ -69,6 +69,8 @@ struct Mood {
     epochs_one_in: u64,
     /// Free registers are forgotten after so long.
     idle_ms: u64,
+    /// So often tokens can't be leased: one in so many times they can.
+    leases_one_in: u64,
 }
 
 #[derive(Debug)]
@@ -111,6 +113,7 @@ impl World {
             names: one_of(&mut rng, [1, 2, 4]),
             epochs_one_in: one_of(&mut rng, [4, 12, 1000]),
             idle_ms: one_of(&mut rng, [5, 100, 1_500]),
+            leases_one_in: one_of(&mut rng, [1, 2, 1000]),
         };
         let count = one_of(&mut rng, [1, 2, 3, 3, 3, 4, 5]);
         let nodes = count + rng.below(3);

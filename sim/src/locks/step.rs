@@ -204,7 +204,7 @@ impl World {
     }
 
     fn lease_block(&mut self, node: NodeId, life: u64) {
-        if self.rng.one_in(4) && !self.healed {
+        if !self.rng.one_in(self.mood.leases_one_in) && !self.healed {
             return self.input(node, |plane, _, _| plane.on_block_failed());
         }
         let (first, count) = (self.next_token, 1 + self.rng.below(40));

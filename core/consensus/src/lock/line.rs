@@ -179,12 +179,11 @@ impl Line {
         if lock.line.is_empty() {
             return Vec::new();
         }
-        let known: Vec<u64> = self.ops.iter().filter_map(|op| op.ahead).collect();
         let asks = |one: &Holder| {
             let its = |acquire: &Acquire| acquire.owner == one.owner && one.ids.contains(&acquire.id);
             self.ops.iter().any(|op| matches!(&op.command, Command::Acquire(acquire) if its(acquire)))
         };
-        let strange = lock.line.iter().filter(|one| !known.contains(&one.token) && !asks(one));
+        let strange = lock.line.iter().filter(|one| !asks(one));
         strange.map(|one| one.token).collect()
     }
 

@@ -380,11 +380,13 @@ impl Plane {
             Message::ReadReply { name, serial, report } => {
                 self.at_home(&name, |home, shared| home.on_read_reply(now, &name, from, (serial, report), shared, out));
             }
-            Message::Idle { serial, cells } if votes => {
+            Message::Idle { serial, chosen, cells } if votes => {
                 let (epoch, idle_ms) = (self.shared.view.epoch(), self.shared.tuning.idle_ms);
-                self.shared.acceptor.on_idle(now, (from, serial), cells, (epoch, idle_ms), out);
+                self.shared.acceptor.on_idle(now, (from, serial), (cells, chosen), (epoch, idle_ms), out);
             }
-            Message::CanGo { serial, can_go } => self.sweep.on_agreed(from, serial, &can_go, &self.shared, out),
+            Message::Stands { serial, stands } => {
+                self.sweep.on_stands(now, (from, serial), &stands, &self.shared, out);
+            }
             Message::Forget { cells } if votes => self.forget(&cells, out),
             _ => {}
         }

@@ -133,6 +133,13 @@ impl Lock {
 }
 
 impl Holder {
+    /// True if both are one grant, maybe renewed: tokens of proposals that came to nothing are given out again.
+    #[must_use]
+    pub(crate) fn is_grant_of(&self, other: &Self) -> bool {
+        let same_request = self.ids.iter().any(|id| other.ids.contains(id));
+        self.token == other.token && self.owner == other.owner && same_request
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         put_bytes(out, &self.owner);
         [self.token, self.renewal, self.ttl_ms, u64::from(self.weight)].iter().for_each(|n| put_varint(out, *n));

@@ -1,7 +1,7 @@
 //! Messages as bytes: a kind, the fields in their order, and no length that is believed before it is held against its bound.
 
 use super::ballot::Ballot;
-use super::message::{Asker, Idle, Message, Parcel, Report, Scanned};
+use super::message::{Asker, Idle, Message, Parcel, Report, Scanned, Stand};
 use super::record::{epoch, floor};
 use crate::lock::value::{bounded, many};
 use crate::lock::{Command, Lock, Outcome};
@@ -31,7 +31,7 @@ const SCAN: u8 = 16;
 const PART: u8 = 17;
 const NOT_READY: u8 = 18;
 const IDLE: u8 = 19;
-const CAN_GO: u8 = 20;
+const STANDS: u8 = 20;
 const FORGET: u8 = 21;
 
 impl Parcel {
@@ -83,7 +83,7 @@ impl Message {
                 self.encode_request(out)
             }
             Self::Scan { .. } | Self::Part { .. } | Self::NotReady { .. } => self.encode_rescan(out),
-            Self::Idle { .. } | Self::CanGo { .. } | Self::Forget { .. } => self.encode_sweep(out),
+            Self::Idle { .. } | Self::Stands { .. } | Self::Forget { .. } => self.encode_sweep(out),
             Self::Rescanned { .. } => unreachable!("what a node tells itself stays there"),
         }
     }
@@ -139,17 +139,18 @@ impl Message {
 
     fn encode_sweep(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Idle { serial, cells } => {
+            Self::Idle { serial, chosen, cells } => {
                 out.push(IDLE);
                 put_varint(out, *serial);
+                out.push(u8::from(*chosen));
                 put_varint(out, cells.len() as u64);
                 cells.iter().for_each(|cell| cell.encode(out));
             }
-            Self::CanGo { serial, can_go } => {
-                out.push(CAN_GO);
+            Self::Stands { serial, stands } => {
+                out.push(STANDS);
                 put_varint(out, *serial);
-                put_varint(out, can_go.len() as u64);
-                can_go.iter().for_each(|can| out.push(u8::from(*can)));
+                put_varint(out, stands.len() as u64);
+                stands.iter().for_each(|stand| out.push(stand.number()));
             }
             Self::Forget { cells } => {
                 out.push(FORGET);
@@ -205,10 +206,13 @@ impl Message {
             PART => Self::decode_part(reader)?,
             NOT_READY => Self::NotReady { of: epoch(reader)? },
             IDLE => {
-                let serial = reader.varint()?;
-                Self::Idle { serial, cells: many(reader, LOCK_SWEEP_COUNT_MAX, Idle::decode)? }
+                let (serial, chosen) = (reader.varint()?, flag(reader)?);
+                Self::Idle { serial, chosen, cells: many(reader, LOCK_SWEEP_COUNT_MAX, Idle::decode)? }
             }
-            CAN_GO => Self::CanGo { serial: reader.varint()?, can_go: many(reader, LOCK_SWEEP_COUNT_MAX, flag)? },
+            STANDS => {
+                let serial = reader.varint()?;
+                Self::Stands { serial, stands: many(reader, LOCK_SWEEP_COUNT_MAX, Stand::decode)? }
+            }
             FORGET => {
                 let forgotten = |reader: &mut Reader<'_>| Ok((name(reader)?, Ballot::decode(reader)?));
                 Self::Forget { cells: many(reader, LOCK_SWEEP_COUNT_MAX, forgotten)? }
@@ -283,6 +287,27 @@ impl Idle {
             return Err(DecodeError::Unknown(0));
         }
         Ok(Self { name, accepted, lock: Arc::new(lock) })
+    }
+}
+
+impl Stand {
+    fn number(self) -> u8 {
+        match self {
+            Self::Needs => 0,
+            Self::Has => 1,
+            Self::Lacks => 2,
+            Self::Behind => 3,
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.u8()? {
+            0 => Ok(Self::Needs),
+            1 => Ok(Self::Has),
+            2 => Ok(Self::Lacks),
+            3 => Ok(Self::Behind),
+            other => Err(DecodeError::Unknown(u64::from(other))),
+        }
     }
 }
 

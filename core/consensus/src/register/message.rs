@@ -66,6 +66,19 @@ pub struct Idle {
     pub lock: Arc<Lock>,
 }
 
+/// How a voter stands with a register that might be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stand {
+    /// It has something newer, or somebody has used it lately.
+    Needs,
+    /// It has just that, and can do without it.
+    Has,
+    /// It has nothing, and nothing older will come to be there.
+    Lacks,
+    /// It has something older.
+    Behind,
+}
+
 /// A message about registers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Message {
@@ -158,15 +171,17 @@ pub enum Message {
     NotReady {
         of: Epoch,
     },
-    /// Can you do without these? A sweep's question, by its number in the asker's life.
+    /// How do you stand with these? A sweep's question, by its number in the asker's life.
     Idle {
         serial: u64,
+        /// Most voters have accepted them so.
+        chosen: bool,
         cells: Vec<Idle>,
     },
-    /// Which of them, in their order.
-    CanGo {
+    /// For each of them, in their order.
+    Stands {
         serial: u64,
-        can_go: Vec<bool>,
+        stands: Vec<Stand>,
     },
     /// No voter needs these registers, which were last accepted under these ballots.
     Forget {

@@ -28,7 +28,7 @@ mod table;
 pub mod view;
 
 pub use ballot::Ballot;
-pub use message::{Asker, Idle, Message, Parcel, RegisterWrite, Report, Scanned};
+pub use message::{Asker, Idle, Message, Parcel, RegisterWrite, Report, Scanned, Stand};
 pub use record::Record;
 pub use table::Table;
 pub use view::{View, ViewRefused};

@@ -1,17 +1,18 @@
 //! Registers that nobody uses any more are forgotten, some at a time, with no pause and no new epoch.
 //!
 //! A voter looks through its registers for free ones that nobody has touched for long and whose first home it is, and asks all voters,
-//! itself too, whether they can do without them (*Idle*). A voter can if it has the register in the very same state and finds it idle
-//! too; if it has an older state, it accepts this one first; if it has nothing, it promises that nothing older will come to be there.
-//! What all voters agree on, each forgets (*Forget*), in its own time: those that still have it have the newest state, and no other has
-//! an older one that could come back. One voter that is away stops the sweep, and nothing else.
+//! itself too, how they stand with them (*Idle*, *Stands*). A voter that has the very same state and finds it idle can do without it; one that
+//! has nothing promises that nothing older will come to be there. One that is behind is asked once more, if most have the same: that is
+//! chosen, so it takes it over, whatever it has promised. What all can do without, each forgets (*Forget*), in its own time: those that
+//! still have it have the newest state, and no other has an older one that could come back. One voter that is away stops the sweep, and
+//! nothing else.
 //!
 //! Two numbers stay behind. The slot's **floor**: no token, fence or version up to it is given out again. The **passed ballot**: for a register
 //! that isn't there nothing below it is promised or accepted, so that a proposal from before, however late, doesn't bring the old state back.
 
 use super::acceptor::Acceptor;
 use super::ballot::Ballot;
-use super::message::{Idle, Message, Parcel};
+use super::message::{Idle, Message, Parcel, Stand};
 use super::record::Record;
 use super::table::{Cell, Table};
 use crate::lock::shared::Shared;
@@ -19,7 +20,7 @@ use crate::lock::{Lock, Outbox};
 use base::limits::LOCK_SWEEP_COUNT_MAX;
 use base::mutation::{self, Mutation};
 use base::time::NS_PER_MS;
-use base::{Instant, NodeId, Slot};
+use base::{Epoch, Instant, NodeId, Slot};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,8 +43,8 @@ pub(crate) struct Sweep {
 #[derive(Clone, Debug, Hash)]
 struct Asked {
     cells: Vec<Idle>,
-    /// Which of them all who have answered can do without.
-    agreed: Vec<bool>,
+    /// How many have each, and how many are behind; nothing if somebody needs it.
+    stand: Vec<Option<(usize, usize)>>,
     owing: BTreeSet<NodeId>,
     until: Instant,
 }
@@ -87,34 +88,52 @@ impl Sweep {
         if cells.is_empty() {
             return;
         }
-        self.serial += 1;
-        shared.ask_voters(&[], &Message::Idle { serial: self.serial, cells: cells.clone() }, out);
-        let owing = shared.view.voters().iter().copied().collect();
-        let agreed = vec![true; cells.len()];
-        self.asked = Some(Asked { cells, agreed, owing, until: now.plus_ms(ANSWER_MS) });
+        self.ask(now, cells, false, shared, out);
     }
 
-    /// A voter has said which of them it can do without. Returns what to forget, once all have.
-    pub(crate) fn on_agreed(&mut self, from: NodeId, serial: u64, can_go: &[bool], shared: &Shared, out: &mut Outbox) {
-        let Some(asked) =
-            self.asked.as_mut().filter(|asked| serial == self.serial && asked.cells.len() == can_go.len())
-        else {
-            return;
-        };
+    fn ask(&mut self, now: Instant, cells: Vec<Idle>, chosen: bool, shared: &Shared, out: &mut Outbox) {
+        self.serial += 1;
+        shared.ask_voters(&[], &Message::Idle { serial: self.serial, chosen, cells: cells.clone() }, out);
+        let owing = shared.view.voters().iter().copied().collect();
+        let stand = vec![Some((0, 0)); cells.len()];
+        self.asked = Some(Asked { cells, stand, owing, until: now.plus_ms(ANSWER_MS) });
+    }
+
+    /// A voter has said how it stands with each. Once all have, what they can do without is forgotten.
+    pub(crate) fn on_stands(
+        &mut self,
+        now: Instant,
+        (from, serial): (NodeId, u64),
+        stands: &[Stand],
+        shared: &Shared,
+        out: &mut Outbox,
+    ) {
+        let fits = |asked: &&mut Asked| serial == self.serial && asked.cells.len() == stands.len();
+        let Some(asked) = self.asked.as_mut().filter(fits) else { return };
         if !asked.owing.remove(&from) {
             return;
         }
-        asked.agreed.iter_mut().zip(can_go).for_each(|(agreed, can)| *agreed &= can);
-        let enough =
-            if mutation::on(Mutation::ForgottenByMost) { shared.view.quorum() } else { shared.view.voters().len() };
-        if shared.view.voters().len() - asked.owing.len() < enough {
+        asked.stand.iter_mut().zip(stands).for_each(|(all, one)| *all = one.added_to(*all));
+        let (voters, quorum) = (shared.view.voters().len(), shared.view.quorum());
+        let enough = if mutation::on(Mutation::ForgottenByMost) { quorum } else { voters };
+        if voters - asked.owing.len() < enough {
             return;
         }
-        let Some(Asked { cells, agreed, .. }) = self.asked.take() else { return };
-        let gone = cells.into_iter().zip(agreed).filter(|(_, agreed)| *agreed);
-        let cells: Vec<(Bytes, Ballot)> = gone.map(|(cell, _)| (cell.name, cell.accepted)).collect();
-        if !cells.is_empty() {
-            shared.ask_voters(&[], &Message::Forget { cells }, out);
+        let Some(Asked { cells, stand, .. }) = self.asked.take() else { return };
+        let most = if mutation::on(Mutation::SweepSpreadsUnchosen) { 1 } else { quorum };
+        let (mut go, mut behind) = (Vec::new(), Vec::new());
+        for (cell, stand) in cells.into_iter().zip(stand) {
+            match stand {
+                Some((_, 0)) => go.push((cell.name, cell.accepted)),
+                Some((have, _)) if have >= most && cell.accepted.epoch == shared.view.epoch() => behind.push(cell),
+                _ => {}
+            }
+        }
+        if !go.is_empty() {
+            shared.ask_voters(&[], &Message::Forget { cells: go }, out);
+        }
+        if !behind.is_empty() {
+            self.ask(now, behind, true, shared, out);
         }
     }
 
@@ -142,6 +161,19 @@ impl Sweep {
     }
 }
 
+impl Stand {
+    /// Those that have it, and those that are behind, with this one; nothing if anybody needs it.
+    fn added_to(self, all: Option<(usize, usize)>) -> Option<(usize, usize)> {
+        let (have, behind) = all?;
+        match self {
+            Self::Needs => None,
+            Self::Has => Some((have + 1, behind)),
+            Self::Lacks => Some((have, behind)),
+            Self::Behind => Some((have, behind + 1)),
+        }
+    }
+}
+
 impl Cell {
     fn is_free(&self) -> bool {
         self.lock.holders.is_empty() && self.lock.line.is_empty()
@@ -158,35 +190,40 @@ pub(crate) fn last_used(lock: &Lock) -> u64 {
 }
 
 impl Acceptor {
-    /// Whether it can do without these registers. It says so when what that rests on is durable.
+    /// How it stands with these registers. It says so when what that rests on is durable. With `chosen` most voters have accepted them so.
     pub(crate) fn on_idle(
         &mut self,
         now: Instant,
         (from, serial): (NodeId, u64),
-        cells: Vec<Idle>,
-        shared: (base::Epoch, u64),
+        (cells, chosen): (Vec<Idle>, bool),
+        (epoch, idle_ms): (Epoch, u64),
         out: &mut Outbox,
     ) {
-        let (epoch, idle_ms) = shared;
-        let can_go = cells.into_iter().map(|cell| self.can_go(now, cell, (epoch, idle_ms), out)).collect();
-        let parcel = Parcel { from: self.me(), to: from, epoch, message: Message::CanGo { serial, can_go } };
+        let stands = cells.into_iter().map(|cell| self.stand(now, cell, chosen, idle_ms, out)).collect();
+        let parcel = Parcel { from: self.me(), to: from, epoch, message: Message::Stands { serial, stands } };
         self.send_behind(self.written(), parcel, out);
     }
 
-    fn can_go(&mut self, now: Instant, asked: Idle, (epoch, idle_ms): (base::Epoch, u64), out: &mut Outbox) -> bool {
+    fn stand(&mut self, now: Instant, asked: Idle, chosen: bool, idle_ms: u64, out: &mut Outbox) -> Stand {
         let Idle { name, accepted, lock } = asked;
         match self.table.cells.get(&name) {
             None => {
                 self.raise_floor(Slot::of(&name), last_used(&lock), out);
                 self.pass(beyond(accepted), out);
-                true
+                Stand::Lacks
             }
-            Some(cell) if cell.accepted == accepted => cell.is_free() && cell.idle_ms(now) >= idle_ms,
-            Some(cell) if cell.accepted < accepted && cell.promised <= accepted && accepted.epoch == epoch => {
-                self.catch_up(now, name, (accepted, lock), out);
-                true
+            Some(cell) if cell.accepted < accepted => {
+                if !chosen {
+                    return Stand::Behind;
+                }
+                self.take_over_chosen(now, &name, (accepted, lock), out);
+                Stand::Has
             }
-            Some(_) => false,
+            // What was taken over just now is as idle as with the others.
+            Some(cell) if cell.accepted == accepted && cell.is_free() && (chosen || cell.idle_ms(now) >= idle_ms) => {
+                Stand::Has
+            }
+            Some(_) => Stand::Needs,
         }
     }
 

@@ -114,10 +114,32 @@ fn proposals_of_a_grant(cluster: &mut Cluster) -> Vec<Parcel> {
 fn a_sweep_goes_through_many_names_some_at_a_time() {
     let mut cluster = Cluster::new(1);
     let names: Vec<&'static str> = (0..600).map(|n| &*format!("lock:{n}").leak()).collect();
-    names.iter().for_each(|name| drop(used(&mut cluster, name)));
+    for name in names {
+        used(&mut cluster, name);
+    }
     cluster.pass(IDLE_MS);
     assert_eq!(registers(&cluster), [0]);
     let batches = cluster.events.iter().filter(|event| matches!(event, Event::Forgotten { .. })).count();
     assert!(batches >= 3, "at most {} at a time", base::limits::LOCK_SWEEP_COUNT_MAX);
     assert_eq!(cluster.nodes[&NodeId(1)].plane.status().homes, 0);
+}
+
+#[test]
+fn what_is_perhaps_not_chosen_is_neither_spread_nor_forgotten() {
+    let mut cluster = Cluster::new(3);
+    let home = super::support::view(1, 3, None).homes(b"a").next().unwrap();
+    let held = token(&cluster.acquire(home.0, "a", "x"));
+    // The home alone accepts that the lock is free; then the others hear it again.
+    link(&mut cluster, home.0, false);
+    cluster.stopped.remove(&home);
+    let release = crate::lock::Command::Release { owner: super::owner("x"), token: held };
+    cluster.input(home, |plane, now, out| {
+        plane.on_request(now, crate::lock::Waiter(99), super::owner("a"), release, out);
+    });
+    cluster.sync(home);
+    cluster.flying.clear();
+    cluster.restart(home.0);
+    assert_eq!(cluster.holders().iter().sum::<usize>(), 2, "one voter has the release");
+    cluster.pass(IDLE_MS);
+    assert_eq!((registers(&cluster), cluster.holders().iter().sum::<usize>()), (vec![1; 3], 2));
 }
