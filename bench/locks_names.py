@@ -11,7 +11,7 @@ import time
 from local import PORT, cluster, words
 
 CLIENTS = 8
-BATCH = 500
+BATCH = 50
 
 
 def read_lines(file, count):
@@ -27,8 +27,10 @@ def use(port, first, names):
         sock.sendall(b"".join(words(b"LOCK.ACQUIRE", name, b"worker", b"30000") for name in batch))
         tokens = []
         for _ in batch:
-            head, token, _, _ = read_lines(file, 4)
-            assert head == b"*3\r\n", head
+            head = file.readline()
+            if head != b"*3\r\n":
+                raise SystemExit(f"not granted: {head}")
+            token, _, _ = read_lines(file, 3)
             tokens.append(token[1:-2])
         pairs = zip(batch, tokens)
         sock.sendall(b"".join(words(b"LOCK.RELEASE", name, b"worker", token) for name, token in pairs))
@@ -64,6 +66,9 @@ def measure(nodes, names):
         threads = [threading.Thread(target=use, args=(ports[n % nodes], n * each, each)) for n in range(CLIENTS)]
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
+        used_names = min(int(info(port)["locks_registers"]) for port in ports)
+        if used_names < names:
+            raise SystemExit(f"only {used_names} names were used")
         used = time.monotonic() - begun
         full = [resident(pid) for pid in pids]
         kept = [int(info(port)["locks_registers"]) for port in ports]
