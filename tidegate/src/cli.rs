@@ -46,6 +46,13 @@ enum Command {
     /// may be stopped at any time without stopping the change.
     #[command(subcommand, after_long_help = CLUSTER_EXAMPLES)]
     Cluster(ClusterCommand),
+    /// The HTTP gateway: balances requests over the endpoints of services.
+    ///
+    /// It goes by a TOML file: where to listen, which requests go to which service, and the endpoints of each. One line on stdout
+    /// says when it serves, with its addresses and pid; logs go to stderr. SIGTERM or Ctrl-C ends it gracefully: requests that
+    /// run are answered.
+    #[command(after_long_help = GATEWAY_EXAMPLES)]
+    Gateway(Gateway),
     /// How a running node stands, or its whole cluster: nodes, shards, leaders, lag.
     ///
     /// In a cluster any node can be asked; who doesn't answer it is shown as unreachable, within a second.
@@ -201,6 +208,23 @@ pub struct Server {
     pub log_format: Format,
 }
 
+/// Options of `tidegate gateway`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Gateway {
+    /// The configuration, in TOML.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Says whether the file is sound, and ends.
+    #[arg(long)]
+    pub validate: bool,
+    /// What is logged on stderr.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: Level,
+    /// How a line of the log looks.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: Format,
+}
+
 /// What `tidegate cluster` changes.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum ClusterCommand {
@@ -348,6 +372,7 @@ pub fn run() -> ExitCode {
         Command::Dev(options) => crate::dev::run(&options),
         Command::Local(options) => crate::local::run(&options),
         Command::Server(options) => crate::server::run(&options),
+        Command::Gateway(options) => crate::gateway::run(&options),
         Command::Cluster(command) => crate::cluster::run(&command),
         Command::Status(options) => crate::status::run(&options),
         Command::Locks(options) => crate::status::locks::run(&options),
@@ -403,6 +428,11 @@ Examples:
 const CLUSTER_EXAMPLES: &str = "\
 Examples:
   tidegate cluster replace --dead 00000000000000a2 --with 127.0.0.1:7041 --admin 127.0.0.1:7011";
+
+const GATEWAY_EXAMPLES: &str = "\
+Examples:
+  tidegate gateway --config gateway.toml               serves by the file
+  tidegate gateway --config gateway.toml --validate    says whether the file is sound";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:

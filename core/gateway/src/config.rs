@@ -3,7 +3,7 @@
 use crate::Policy;
 
 /// All of one service.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     pub policy: Policy,
     pub checks: Checks,
@@ -16,7 +16,7 @@ pub struct Config {
 }
 
 /// Active checks. Off unless there is an interval.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checks {
     /// From one check of an endpoint to its next; 0 for none.
     pub interval_ms: u64,
@@ -31,7 +31,7 @@ pub struct Checks {
 }
 
 /// Passive ejection: an endpoint that fails where others don't gets nothing for a while.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ejection {
     /// Errors one behind another that eject; 0 for never.
     pub consecutive_errors: u32,
@@ -51,7 +51,7 @@ pub struct Ejection {
 }
 
 /// A breaker for each endpoint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breaker {
     /// Requests in flight at one endpoint; 0 for any number.
     pub in_flight_max: u32,
@@ -66,7 +66,7 @@ pub struct Breaker {
 }
 
 /// Retries.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// Tries of one request at most, the first included.
     pub tries_max: u32,
@@ -79,7 +79,7 @@ pub struct Retries {
 }
 
 /// Who is let in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
     pub limit: Limit,
     /// Those who wait at most.
