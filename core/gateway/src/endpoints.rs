@@ -1,5 +1,11 @@
 //! The endpoints of a service as one immutable snapshot, which is swapped whole: a request sees all of a change or nothing of it.
+//!
+//! What policies need to find an endpoint by a key (the ring, Maglev's table) is a function of the snapshot, so it is made once
+//! here, off the path of requests, and shared by all lanes.
 
+use crate::pick::maglev::Maglev;
+use crate::pick::ring::KeyRing;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// An endpoint's number, the same as long as it is the same endpoint.
@@ -36,8 +42,8 @@ pub enum Policy {
     /// The better of two by chance: who is expected to answer first.
     #[default]
     PeakEwma,
-    /// By key on a consistent-hash ring; who has more than so many percent of the mean in flight is passed over (100 or more; 0 for no
-    /// bound).
+    /// By key on a consistent-hash ring; who has more than so many percent of its share of those in flight is passed over (100 or
+    /// more; 0 for no bound).
     RingHash { bound_percent: u32 },
     /// By key through Maglev's table.
     Maglev,
@@ -47,6 +53,15 @@ pub enum Policy {
 #[derive(Debug)]
 pub struct Endpoints {
     list: Vec<Endpoint>,
+    pub(crate) table: Table,
+}
+
+/// How keys find endpoints, as places in the list.
+#[derive(Debug)]
+pub(crate) enum Table {
+    None,
+    Ring(KeyRing),
+    Maglev(Maglev),
 }
 
 /// Why a list of endpoints is no snapshot. The service keeps the one that it has.
@@ -61,18 +76,27 @@ pub enum Refused {
 }
 
 impl Endpoints {
-    /// A snapshot with what the policy needs to find endpoints by keys.
+    /// A snapshot with what the policy needs to find endpoints by keys. A service whose policy goes by keys must get snapshots that
+    /// were made for it; without a table it goes by turns.
     pub fn new(list: Vec<Endpoint>, policy: Policy) -> Result<Arc<Self>, Refused> {
         if list.len() > ENDPOINT_COUNT_MAX {
             return Err(Refused::TooMany { most: ENDPOINT_COUNT_MAX });
         }
-        let _ = policy;
-        let mut ids: Vec<EndpointId> = list.iter().map(|endpoint| endpoint.id).collect();
-        ids.sort_unstable();
-        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Refused::DoubleId(pair[0]));
+        let (mut ids, mut identities) = (BTreeSet::new(), BTreeSet::new());
+        for endpoint in &list {
+            if !ids.insert(endpoint.id) {
+                return Err(Refused::DoubleId(endpoint.id));
+            }
+            if !identities.insert(endpoint.identity) {
+                return Err(Refused::DoubleIdentity(endpoint.id));
+            }
         }
-        Ok(Arc::new(Self { list }))
+        let table = match policy {
+            Policy::RingHash { .. } => Table::Ring(KeyRing::new(&list)),
+            Policy::Maglev => Table::Maglev(Maglev::new(&list)),
+            _ => Table::None,
+        };
+        Ok(Arc::new(Self { list, table }))
     }
 
     #[must_use]
@@ -82,4 +106,4 @@ impl Endpoints {
 }
 
 /// The most endpoints of a service: the ring of `base` has room for so many.
-pub const ENDPOINT_COUNT_MAX: usize = 1024;
+pub const ENDPOINT_COUNT_MAX: usize = base::limits::NODE_COUNT_MAX as usize;

@@ -30,10 +30,7 @@ impl Class {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a pass that isn't given back counts as a request inside for ever"]
 pub struct Pass {
-    pub(crate) arrived: Instant,
     pub(crate) admitted: Instant,
-    /// The number of limits that had been set when it was admitted: which limit its latency tells of.
-    pub(crate) round: u64,
 }
 
 /// A request that waits to be admitted.

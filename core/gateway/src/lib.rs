@@ -17,15 +17,29 @@
 //!
 //! Apart from services: [`quota`] has limits per key, [`plan`] the maths of `tidegate plan`.
 
+mod admission;
+mod breaker;
+mod checks;
 pub mod config;
+mod ejection;
 mod endpoints;
 mod flow;
+mod latency;
+mod meter;
+mod numbers;
+mod pick;
 pub mod plan;
 pub mod quota;
+mod retries;
+mod seat;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub use config::Config;
-pub use endpoints::{Endpoint, EndpointId, Endpoints, Policy, Refused};
+pub use endpoints::{ENDPOINT_COUNT_MAX, Endpoint, EndpointId, Endpoints, Policy, Refused};
 pub use flow::{Admit, Attempt, Checked, Class, Event, Flight, Left, NoEndpoint, Outbox, Outcome, Pass, Retry, Safety};
 pub use flow::{Shed, Ticket, Why, WhyNot};
-pub use service::{EndpointView, Meter, Service, State};
+pub use meter::Meter;
+pub use seat::{EndpointView, State};
+pub use service::Service;

@@ -1,1 +1,0 @@
-//! The maths of `tidegate plan`.
