@@ -94,7 +94,7 @@ async fn forward(
     let route = table.config.routes.find(&parts).ok_or_else(|| Refusal::of(Code::NoRoute))?;
     let upstream = &table.upstreams[route.service(|below| lane.draw(below))];
     record.set_upstream(upstream.clone());
-    let mut going = Going::new(&table, visit, upstream, parts, body)?;
+    let going = Going::new(&table, visit, upstream, parts, body)?;
     visit.watch.set_deadline(going.deadline);
     visit.watch.begin(Phase::Waiting, crate::clock::boot(), WAIT_MAX);
     let entered = bounded(&visit.watch, upstream.enter(route.class, going.deadline)).await;

@@ -29,6 +29,7 @@ pub enum Command {
     Report(oneshot::Sender<super::report::LaneReport>),
     /// Takes no more connections, and ends when those that are there have ended.
     Drain(Duration),
+    End,
 }
 
 /// All that a lane goes by.
@@ -151,16 +152,25 @@ impl Lane {
                 Command::Report(answer) => drop(answer.send(super::report::LaneReport::of(&self))),
                 Command::Drain(time) => {
                     self.drain();
-                    let empty = async {
-                        while !self.visits.borrow().is_empty() {
-                            self.left.notified().await;
-                        }
-                    };
-                    let _ = tokio::time::timeout(time, empty).await;
-                    return;
+                    tokio::task::spawn_local(self.clone().empty(time));
                 }
+                Command::End => return,
             }
         }
+    }
+
+    /// Ends the lane when its last connection has ended, or the time is over.
+    async fn empty(self: Rc<Self>, time: Duration) {
+        let empty = async {
+            while !self.visits.borrow().is_empty() {
+                self.left.notified().await;
+            }
+        };
+        if tokio::time::timeout(time, empty).await.is_err() {
+            let open = self.visits.borrow().len();
+            crate::log::warn("gateway", "the time to drain is over: connections are closed", &[("open", &open)]);
+        }
+        let _ = self.crew.mailboxes[self.number].send(Command::End);
     }
 
     /// Services whose settings stay keep what they know, and get their new endpoints; the others begin anew. Requests that run end

@@ -1,19 +1,28 @@
 //! `tidegate gateway`: the HTTP front door. What it decides stands in `core/gateway`; here are its sockets, threads and files.
+//!
+//! Reading order: [`lane`] (a thread), [`visit`] (a connection of a client), [`inlet`] and [`strict`] (what may come in),
+//! [`exchange`] (a request), [`upstream`] (a service), [`line`] and [`pool`] (connections to endpoints), [`body`] (what streams),
+//! [`watch`] (bounds on time); and [`config`], [`control`] and [`admin`] above them.
 
+mod admin;
 mod body;
 mod check;
 mod config;
+mod control;
 mod exchange;
+mod follow;
 mod headers;
 mod inlet;
 mod lane;
 mod line;
+mod metrics;
 mod pool;
 mod record;
 mod refusal;
 mod report;
 mod roster;
 mod route;
+mod standing;
 mod strict;
 mod timer;
 mod upstream;
@@ -23,50 +32,109 @@ mod watch;
 use crate::cli::Gateway as Options;
 use crate::log;
 use config::Config;
+use control::Control;
 use lane::{Command, Crew, Plan};
 use roster::Roster;
+use std::cell::RefCell;
 use std::error::Error;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use tokio::sync::mpsc;
+use std::thread::JoinHandle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 /// Runs the gateway until it is told to stop.
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     log::start(options.log_level, options.log_format);
-    let config = Arc::new(Config::read(&options.config)?);
+    let text = Config::text(&options.config)?;
+    let config = Arc::new(Config::of_text(&options.config, &text)?);
     if options.validate {
         println!("{} is sound: {} services", options.config.display(), config.services.len());
         return Ok(());
     }
     let listener = bind("gateway.listen", config.listen)?;
     let admin = bind("gateway.admin", config.admin)?;
-    let (http, admin_at) = (listener.local_addr()?, admin.local_addr()?);
+    let addresses = (listener.local_addr()?, admin.local_addr()?);
     let mut roster = Roster::default();
     roster.follow(&config);
     let plan = Arc::new(Plan { lists: roster.lists(&config)?, config: config.clone() });
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.lanes).map(|_| mpsc::unbounded_channel()).unzip();
     let open = (0..config.lanes).map(|_| AtomicU32::new(0)).collect();
     let crew = Arc::new(Crew { mailboxes, open });
-    let mut listener = Some(listener);
-    let mut running = Vec::new();
-    for (number, inbox) in inboxes.into_iter().enumerate() {
-        let (crew, plan, listener) = (crew.clone(), plan.clone(), listener.take());
-        let seed = seed()?;
-        let thread = std::thread::Builder::new().name(format!("lane-{number}"));
-        running.push(thread.spawn(move || lane::run(number, crew, inbox, &plan, listener, seed))?);
-    }
-    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
-    println!("ready http={http} admin={admin_at} pid={}", std::process::id());
-    std::io::stdout().flush()?;
-    signals.forever().next();
-    log::info("gateway", "stopping: finishing what was begun", &[]);
-    crew.mailboxes.iter().for_each(|mailbox| drop(mailbox.send(Command::Drain(config.drain))));
-    for lane in running {
+    let control = Control::new(options.config.clone(), text, config, roster, crew.clone());
+    let lanes = start_lanes(&crew, inboxes, &plan, listener)?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(command(control, admin, addresses))?;
+    for lane in lanes {
         lane.join().map_err(|_| "a lane ended by a panic")??;
     }
     log::info("gateway", "stopped", &[]);
+    Ok(())
+}
+
+type Running = JoinHandle<std::io::Result<()>>;
+
+fn start_lanes(
+    crew: &Arc<Crew>,
+    inboxes: Vec<UnboundedReceiver<Command>>,
+    plan: &Arc<Plan>,
+    listener: TcpListener,
+) -> std::io::Result<Vec<Running>> {
+    let mut listener = Some(listener);
+    let start = |(number, inbox)| {
+        let (crew, plan, listener, seed) = (crew.clone(), plan.clone(), listener.take(), seed()?);
+        let thread = std::thread::Builder::new().name(format!("lane-{number}"));
+        thread.spawn(move || lane::run(number, crew, inbox, &plan, listener, seed))
+    };
+    inboxes.into_iter().enumerate().map(start).collect()
+}
+
+/// What the process's first thread does: it answers operators, follows the file and hears signals, until one says stop.
+async fn command(
+    control: Control,
+    admin: TcpListener,
+    (http, admin_at): (SocketAddr, SocketAddr),
+) -> std::io::Result<()> {
+    let (change, mut changed) = mpsc::unbounded_channel();
+    follow::start(&control.file, change.clone())?;
+    on_signal(SignalKind::hangup(), change)?;
+    let control = Rc::new(RefCell::new(control));
+    // It may have changed since it was read.
+    let _ = control.borrow_mut().reload();
+    tokio::task::spawn_local(admin::serve(tokio::net::TcpListener::from_std(admin)?, control.clone()));
+    let (stop, mut stopped) = mpsc::unbounded_channel();
+    on_signal(SignalKind::terminate(), stop.clone())?;
+    on_signal(SignalKind::interrupt(), stop)?;
+    let pid = std::process::id();
+    println!("ready http={http} admin={admin_at} pid={pid}");
+    std::io::stdout().flush()?;
+    log::info("gateway", "ready", &[("http", &http), ("admin", &admin_at), ("pid", &pid)]);
+    let of_file = control.clone();
+    // What is wrong with the file is logged where it is found.
+    tokio::task::spawn_local(async move {
+        while changed.recv().await.is_some() {
+            let _ = of_file.borrow_mut().reload();
+        }
+    });
+    stopped.recv().await;
+    log::info("gateway", "stopping: finishing what was begun", &[]);
+    control.borrow_mut().stop();
+    let crew = control.borrow().crew.clone();
+    // The admin endpoint answers until the last lane has ended.
+    for mailbox in &crew.mailboxes {
+        mailbox.closed().await;
+    }
+    Ok(())
+}
+
+/// Each signal of a kind is a message from now on.
+fn on_signal(kind: SignalKind, told: UnboundedSender<()>) -> std::io::Result<()> {
+    let mut signals = signal(kind)?;
+    tokio::task::spawn_local(async move { while signals.recv().await.is_some() && told.send(()).is_ok() {} });
     Ok(())
 }
 

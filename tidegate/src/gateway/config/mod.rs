@@ -83,6 +83,13 @@ pub struct Probe {
     pub time: Duration,
 }
 
+impl Endpoint {
+    /// True if it is called so, or is there.
+    pub fn is(&self, address: &str) -> bool {
+        self.name == address || self.address.to_string() == address
+    }
+}
+
 impl Service {
     /// True if nothing but the endpoints may differ.
     pub fn has_settings_of(&self, other: &Self) -> bool {
@@ -96,11 +103,14 @@ const WEIGHT_MAX: u32 = 1000;
 const LANES_MAX: u16 = 64;
 
 impl Config {
-    /// Reads and checks a file.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()))?;
-        Self::parse(&text).map_err(|wrong| format!("{}, {wrong}", path.display()))
+    /// The text of a file.
+    pub fn text(path: &Path) -> Result<String, String> {
+        std::fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()))
+    }
+
+    /// Understands the text of the file at `path`; what is wrong is told with its line.
+    pub fn of_text(path: &Path, text: &str) -> Result<Self, String> {
+        Self::parse(text).map_err(|wrong| format!("{}, {wrong}", path.display()))
     }
 
     /// Understands the text of a file.

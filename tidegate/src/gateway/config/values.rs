@@ -68,6 +68,11 @@ impl<'de> Deserialize<'de> for Size {
 }
 
 impl Address {
+    /// An address, if the text is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::is_whole(text).then(|| Self(text.to_owned()))
+    }
+
     /// True if it names a host and a port.
     fn is_whole(text: &str) -> bool {
         let Some((host, port)) = text.rsplit_once(':') else { return false };
