@@ -143,10 +143,11 @@ impl Body for Upload {
                     state.failed.set(Some(Code::BodyTooLarge));
                     return Poll::Ready(Some(Err(Broken("the client's body is too large"))));
                 }
+                let last = frame.is_trailers() || body.is_end_stream();
                 if let Some(trailers) = frame.trailers_mut() {
                     strip_trailers(trailers);
                 }
-                if body.is_end_stream() {
+                if last {
                     state.end();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -215,11 +216,12 @@ impl Download {
             self.bytes += data.len() as u64;
             self.flying.passed(self.bytes);
         }
+        let last = frame.is_trailers() || self.body.is_end_stream();
         if let Some(trailers) = frame.trailers_mut() {
             strip_trailers(trailers);
         }
         self.watch.moved(Phase::Download, crate::clock::boot(), self.time);
-        if self.body.is_end_stream() {
+        if last {
             self.finish();
         }
         frame

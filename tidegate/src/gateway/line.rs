@@ -25,10 +25,8 @@ use tokio::net::TcpStream;
 /// See the module.
 pub struct Line {
     sender: http1::SendRequest<Upload>,
-    connection: Pin<Box<http1::Connection<TokioIo<Outlet>, Upload>>>,
+    connection: Driven,
     socket: Rc<RefCell<TcpStream>>,
-    /// The connection is over: it isn't to be polled any more.
-    ended: bool,
     /// When its last request ended.
     pub idle_since: Instant,
     /// When the endpoint, as it says, will close it.
@@ -49,9 +47,9 @@ impl Line {
         builder.max_buf_size(BUFFER_BYTES_MAX);
         let outlet = TokioIo::new(Outlet(socket.clone()));
         let (sender, connection) = builder.handshake(outlet).await.map_err(|error| error.to_string())?;
-        let connection = Box::pin(connection);
+        let connection = Driven(Some(Box::pin(connection)));
         let (idle_since, keep_until) = (Instant(0), None);
-        Ok(Self { sender, connection, socket, ended: false, idle_since, keep_until, requests: 0 })
+        Ok(Self { sender, connection, socket, idle_since, keep_until, requests: 0 })
     }
 
     /// True if its peer has neither closed it nor sent what nobody asked for.
@@ -72,14 +70,12 @@ impl Line {
     ) -> std::result::Result<std::result::Result<Response<Incoming>, TrySendError<Request<Upload>>>, E> {
         self.requests += 1;
         let mut response = pin!(self.sender.try_send_request(request));
-        let (connection, ended) = (&mut self.connection, &mut self.ended);
+        let connection = &mut self.connection;
         std::future::poll_fn(|context| {
             if let Some(error) = over() {
                 return Poll::Ready(Err(error));
             }
-            if !*ended {
-                *ended = connection.as_mut().poll(context).is_ready();
-            }
+            connection.drive(context);
             // It is the connection that makes the response ready: nobody else needs to be woken for it.
             response.as_mut().poll(&mut Context::from_waker(Waker::noop())).map(Ok)
         })
@@ -88,21 +84,33 @@ impl Line {
 
     /// Lets the connection do what it can.
     pub fn drive(&mut self, context: &mut Context<'_>) {
-        if !self.ended {
-            self.ended = self.connection.as_mut().poll(context).is_ready();
-        }
+        self.connection.drive(context);
     }
 
     /// The response has been read to its end: whether the connection can carry another request. Nobody is woken for it until then.
     pub fn settle(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.ended && self.sender.is_ready()
+        self.connection.0.is_some() && self.sender.is_ready()
     }
 }
 
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Line").field("ended", &self.ended).field("requests", &self.requests).finish_non_exhaustive()
+        f.debug_struct("Line")
+            .field("ended", &self.connection.0.is_none())
+            .field("requests", &self.requests)
+            .finish_non_exhaustive()
+    }
+}
+
+/// hyper's part of the connection, which is gone when it has ended: what waits for it learns that by its end.
+struct Driven(Option<Pin<Box<http1::Connection<TokioIo<Outlet>, Upload>>>>);
+
+impl Driven {
+    fn drive(&mut self, context: &mut Context<'_>) {
+        if self.0.as_mut().is_some_and(|connection| connection.as_mut().poll(context).is_ready()) {
+            self.0 = None;
+        }
     }
 }
 

@@ -86,7 +86,7 @@ pub async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
         async move { Ok::<_, Infallible>(exchange::answer(lane, visit, request).await) }
     });
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(BUFFER_BYTES_MAX).max_headers(headers_max + 1).pipeline_flush(true);
+    builder.max_buf_size(BUFFER_BYTES_MAX).max_headers(headers_max + 1);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(inlet), service));
     let ended = std::future::poll_fn(|context| {
         watch.register(context);

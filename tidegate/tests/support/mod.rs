@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod exposition;
+pub mod gateway;
 pub mod peer;
 pub mod schema;
 
