@@ -83,7 +83,7 @@ impl Breaker {
                     Some(true) => {
                         let times = (*times + 1).min(TIMES_MAX);
                         self.open(now, times, config);
-                        return Change::None;
+                        return Change::Opened;
                     }
                     Some(false) => *passed += 1,
                 }

@@ -43,6 +43,8 @@ pub struct Ticket(pub u64);
 pub struct Flight {
     pub(crate) endpoint: EndpointId,
     pub(crate) begun: Instant,
+    /// How many were in flight there when it began, itself included.
+    pub(crate) in_flight: u32,
     pub(crate) seat: usize,
 }
 

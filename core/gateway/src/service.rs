@@ -117,7 +117,7 @@ impl Service {
         seat.in_flight += 1;
         seat.requests += 1;
         self.budget.on_try(now);
-        Ok(Flight { endpoint: seat.endpoint.id, begun: now, seat: at })
+        Ok(Flight { endpoint: seat.endpoint.id, begun: now, in_flight: seat.in_flight, seat: at })
     }
 
     /// A try has ended.
@@ -135,11 +135,11 @@ impl Service {
             Outcome::Cancelled => None,
         };
         match outcome {
-            Outcome::Answered { first_byte_us, status_class: 0..=4 } => seat.latency.tell(now, first_byte_us),
+            Outcome::Answered { first_byte_us, status_class: 0..=4 } => seat.latency.tell(now, first_byte_us, flight.in_flight),
             // Who goes because it takes too long tells that it takes long.
-            Outcome::Cancelled if took_us > seat.latency.us(now) => seat.latency.tell(now, took_us),
+            Outcome::Cancelled if took_us > seat.latency.us(now) => seat.latency.tell(now, took_us, flight.in_flight),
             Outcome::Cancelled => {}
-            _ => seat.latency.tell_error(now, took_us),
+            _ => seat.latency.tell_error(now, took_us, flight.in_flight),
         }
         match seat.breaker.on_end(now, flight.begun, failed, &config.breaker) {
             breaker::Change::None => {}

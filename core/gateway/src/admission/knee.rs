@@ -157,9 +157,7 @@ impl Knee {
             Phase::Cruise if n >= self.samples_wanted() || (age >= WINDOW_NS_MAX && n >= SAMPLES_LEAST) => {
                 self.on_window(now);
             }
-            Phase::Probing { limit, .. } if f64::from(n) >= (2.0 * f64::from(limit)).max(PROBE_SAMPLES) => {
-                self.on_probed(now);
-            }
+            Phase::Probing { limit, .. } if f64::from(n) >= self.probe_samples(limit) => self.on_probed(now),
             Phase::Cruise | Phase::Draining { .. } | Phase::Probing { .. } => self.give_up_long_probe(now),
         }
     }
@@ -167,6 +165,12 @@ impl Knee {
     fn samples_wanted(&self) -> u32 {
         let rounds = if self.limit < self.fast_below { 1.0 } else { 3.0 };
         count((rounds * self.limit).max(if rounds < 2.0 { FAST_SAMPLES } else { SLOW_SAMPLES }))
+    }
+
+    /// So many that the mean is known to some percent, whatever the spread of W.
+    fn probe_samples(&self, limit: u32) -> f64 {
+        let spread = self.window.samples.cv2() / PROBE_DOUBT.powi(2);
+        spread.clamp(PROBE_SAMPLES, PROBE_SAMPLES_MOST).max(2.0 * f64::from(limit))
     }
 
     /// A window of ordinary work is full.
@@ -177,9 +181,11 @@ impl Knee {
         self.begin_window(now);
         let no_load = *self.no_load_us.get_or_insert(w.us);
         if !window.bound && used < BINDING {
-            return self.on_unbound(w.us, no_load, used, window.peak_wanted(now));
+            return self.on_unbound(w, no_load, used, window.peak_wanted(now));
         }
-        let gradient = (no_load * TOLERANCE / w.us).clamp(0.5, 1.0);
+        // What chance alone can make of W is no reason to cut.
+        let surely = (w.us - w.doubt()).max(no_load / 2.0);
+        let gradient = (no_load * TOLERANCE / surely).clamp(0.5, 1.0);
         let slack = slack(self.limit);
         if gradient < 1.0 {
             if !self.cutting {
@@ -194,7 +200,11 @@ impl Knee {
             self.limit += if fast { (self.limit / 2.0).max(slack) } else { slack * 0.3 };
         }
         self.limit = self.limit.clamp(self.least, self.most);
-        self.cruise = Some(w);
+        self.cruise = Some(match self.cruise {
+            // The same as before as far as chance allows: both together tell more.
+            Some(before) if (w.us - before.us).abs() < 3.0 * w.doubt() => before.with(w, 0.3),
+            _ => w,
+        });
         self.slow_windows = if w.us > no_load * SUSPECT { self.slow_windows + 1 } else { 0 };
         if self.probe_due(now) && !mutation::on(Mutation::NoLoadNeverProbed) {
             self.begin_probe(now);
@@ -202,11 +212,10 @@ impl Knee {
     }
 
     /// A window in which all that came had room: W is W0, and the limit is what was needed lately, twice.
-    fn on_unbound(&mut self, w_us: f64, no_load: f64, used: f64, needed: f64) {
+    fn on_unbound(&mut self, w: Mean, no_load: f64, used: f64, needed: f64) {
         self.cutting = false;
-        let rise = if used < UNLOADED { 0.1 } else { 0.0 };
-        let part = if w_us < no_load { 0.3 } else { rise };
-        self.no_load_us = Some(no_load + (w_us - no_load) * part);
+        let tells = used < UNLOADED || w.us + w.doubt() < no_load;
+        self.no_load_us = Some(no_load + (w.us - no_load) * if tells { 0.2 } else { 0.0 });
         let of_use = (2.0 * needed).max(self.first.min(self.limit));
         if self.limit > of_use {
             self.limit += (of_use - self.limit) * 0.05;
@@ -234,12 +243,8 @@ impl Knee {
         let cruise = self.cruise.unwrap_or(probed);
         let no_load = self.no_load_us.unwrap_or(probed.us);
         let doubt = (cruise.variance + probed.variance).sqrt();
-        let fell = cruise.us - probed.us > (probed.us * 0.04).max(doubt);
-        let part = match () {
-            () if probed.us < no_load => 0.5,
-            () if fell => 0.0,
-            () => 0.7,
-        };
+        let fell = cruise.us - probed.us > (probed.us * 0.04).max(2.0 * doubt);
+        let part = if fell && probed.us > no_load { 0.0 } else { 0.5 };
         let risen = no_load + (probed.us - no_load) * part;
         if risen > no_load * 1.1 {
             // What was cut, was cut for the wrong reason.
@@ -251,7 +256,7 @@ impl Knee {
 
     fn give_up_long_probe(&mut self, now: Instant) {
         let (Phase::Draining { since, .. } | Phase::Probing { since, .. }) = self.phase else { return };
-        let most_ns = self.no_load_us.unwrap_or(0.0) * 1e3 * 30.0;
+        let most_ns = self.no_load_us.unwrap_or(0.0) * 1e3 * 50.0;
         if real(now.since_ns(since)) <= most_ns.max(real(200 * NS_PER_MS)) {
             return;
         }
@@ -302,11 +307,30 @@ impl Samples {
         self.sum_of_squares += us * us;
     }
 
+    /// The square of the standard deviation over the mean.
+    fn cv2(&self) -> f64 {
+        let mean = self.mean();
+        mean.variance * f64::from(self.n.max(1)) / mean.us.powi(2).max(1.0)
+    }
+
     fn mean(&self) -> Mean {
         let n = f64::from(self.n.max(1));
         let us = self.sum / n;
         let variance = (self.sum_of_squares / n - us * us).max(0.0) / n;
         Mean { us, variance }
+    }
+}
+
+impl Mean {
+    /// How far chance moves it.
+    fn doubt(&self) -> f64 {
+        self.variance.sqrt()
+    }
+
+    /// Moved by a part towards another.
+    fn with(self, other: Self, part: f64) -> Self {
+        let us = self.us + (other.us - self.us) * part;
+        Self { us, variance: self.variance * (1.0 - part).powi(2) + other.variance * part.powi(2) }
     }
 }
 
@@ -328,6 +352,8 @@ const OUTLIER_TIMES: f64 = 100.0;
 const FAST_SAMPLES: f64 = 16.0;
 const SLOW_SAMPLES: f64 = 64.0;
 const PROBE_SAMPLES: f64 = 40.0;
+const PROBE_SAMPLES_MOST: f64 = 2_000.0;
+const PROBE_DOUBT: f64 = 0.05;
 const SAMPLES_LEAST: u32 = 8;
 const WINDOW_NS_MAX: u64 = 1_000 * NS_PER_MS;
 /// From one probe to the next, in units of the time that it took.

@@ -49,12 +49,15 @@ impl Field<'_> {
 
     /// True if one is expected to answer sooner than the other. Whose latency nobody knows yet is taken for equal.
     fn is_sooner(&self, one: usize, other: usize) -> bool {
-        let latency = |at: usize| self.seats[at].latency.expected_us(self.now);
-        let (mut a, mut b) = (latency(one), latency(other));
-        if a < 1.0 || b < 1.0 {
-            (a, b) = (1.0, 1.0);
+        let expected = |at: usize| {
+            let seat = &self.seats[at];
+            let part = self.weight(at) / f64::from(seat.endpoint.weight);
+            Some(seat.latency.expected_us(self.now, seat.in_flight + 1)? / part)
+        };
+        match (expected(one), expected(other)) {
+            (Some(a), Some(b)) => a < b,
+            _ => self.load(one) < self.load(other),
         }
-        a * self.load(one) < b * self.load(other)
     }
 }
 
