@@ -31,8 +31,6 @@ pub struct UploadState {
     response_time: Duration,
     bytes_max: u64,
     bytes: Cell<u64>,
-    /// The upstream took a piece of it, or its end: it can't be sent again.
-    touched: Cell<bool>,
     ended: Cell<bool>,
     /// The client is waited for, not the upstream.
     wants: Cell<bool>,
@@ -60,7 +58,6 @@ impl UploadState {
             response_time,
             bytes_max,
             bytes: Cell::new(0),
-            touched: Cell::new(false),
             ended: Cell::new(empty),
             wants: Cell::new(false),
             failed: Cell::new(None),
@@ -79,10 +76,6 @@ impl UploadState {
 
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
-    }
-
-    pub fn touched(&self) -> bool {
-        self.touched.get()
     }
 
     pub fn ended(&self) -> bool {
@@ -125,7 +118,6 @@ impl Body for Upload {
         let polled = Pin::new(&mut *body).poll_frame(context);
         state.wants.set(polled.is_pending());
         let frame = std::task::ready!(polled);
-        state.touched.set(true);
         state.watch.moved(Phase::Upload, crate::clock::boot(), state.time);
         match frame {
             None => {

@@ -4,6 +4,7 @@
 //! plan that isn't leaves the old one in force and is told, with its line and reason, to whoever asked for it, to the log, and to
 //! whoever looks at the admin endpoint later.
 
+use super::access::AccessLog;
 use super::config::values::Address;
 use super::config::{Config, Endpoint, resolve};
 use super::lane::{Command, Crew, Plan};
@@ -24,6 +25,7 @@ pub struct Control {
     pub config: Arc<Config>,
     roster: Roster,
     pub crew: Arc<Crew>,
+    pub access: Option<AccessLog>,
     /// Times that a file was taken, and was refused.
     pub reloads: u64,
     pub reloads_refused: u64,
@@ -46,7 +48,18 @@ const REPORT_TIME_MAX: Duration = Duration::from_secs(2);
 impl Control {
     /// The first plan is in force before the lanes are.
     pub fn new(file: PathBuf, text: String, config: Arc<Config>, roster: Roster, crew: Arc<Crew>) -> Self {
-        Self { file, text, config, roster, crew, reloads: 0, reloads_refused: 0, refused: None, draining: false }
+        Self {
+            file,
+            text,
+            config,
+            roster,
+            crew,
+            access: None,
+            reloads: 0,
+            reloads_refused: 0,
+            refused: None,
+            draining: false,
+        }
     }
 
     /// Reads the file, and goes by it if it is another and sound. The reason if it isn't sound.
@@ -73,7 +86,8 @@ impl Control {
     }
 
     fn take(&mut self, text: &str) -> Result<(), String> {
-        let config = Config::of_text(&self.file, text)?;
+        let mut config = Config::of_text(&self.file, text)?;
+        config.keep_limits(&self.config);
         let fixed = [
             ("gateway.listen", config.listen != self.config.listen),
             ("gateway.admin", config.admin != self.config.admin),

@@ -4,8 +4,6 @@
 //! endpoint, open on its connection) is held by guards, so that a client that goes takes its request back wherever it is.
 
 use super::body::{Download, Upload, UploadState};
-use super::config::Key;
-use super::headers;
 use super::lane::{Lane, Table};
 use super::line::Line;
 use super::record::{Record, Reply};
@@ -13,10 +11,11 @@ use super::refusal::{Code, Refusal};
 use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
 use super::visit::Visit;
 use super::watch::{Over, Phase, Watch};
+use super::{headers, limit, trace};
 use base::Instant;
 use gateway::{Attempt, Left, NoEndpoint, Outcome, Retry, Safety};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use siphasher::sip::SipHasher13;
@@ -33,12 +32,14 @@ pub async fn answer(lane: Rc<Lane>, visit: Rc<Visit>, request: Request<Incoming>
     let number = visit.begin_request();
     let record = Record::new(lane.clone(), visit.clone(), &request);
     if let Some(refusal) = visit.inlet.refusal_of(number) {
+        record.set_unread();
         return own(&refusal, record);
     }
     match forward(&lane, &visit, request, &record).await {
         Ok((response, download)) => {
             record.set_status(response.status());
             let (mut parts, ()) = response.into_parts();
+            record.tell_limits(&mut parts.headers);
             if lane.draining.get() {
                 parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -52,6 +53,7 @@ pub async fn answer(lane: Rc<Lane>, visit: Rc<Visit>, request: Request<Incoming>
 fn own(refusal: &Refusal, record: Record) -> Response<Reply> {
     let mut response = refusal.respond();
     record.set_refused(refusal);
+    record.tell_limits(response.headers_mut());
     if record.lane.draining.get() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -94,7 +96,10 @@ async fn forward(
     let route = table.config.routes.find(&parts).ok_or_else(|| Refusal::of(Code::NoRoute))?;
     let upstream = &table.upstreams[route.service(|below| lane.draw(below))];
     record.set_upstream(upstream.clone());
-    let going = Going::new(&table, visit, upstream, parts, body)?;
+    check_limits(&table, visit, &route.limits, &parts, record)?;
+    let mut going = Going::new(&table, visit, upstream, parts, body)?;
+    trace::keep_or_begin(&mut going.headers, || lane.chance());
+    record.set_sent(&going.headers, &going.upload);
     visit.watch.set_deadline(going.deadline);
     visit.watch.begin(Phase::Waiting, crate::clock::boot(), WAIT_MAX);
     let entered = bounded(&visit.watch, upstream.enter(route.class, going.deadline)).await;
@@ -326,15 +331,27 @@ impl<'a> Going<'a> {
 
     /// The hash that policies by key go by.
     fn key(&self) -> Option<u64> {
+        let bytes = self.upstream.plan.key.as_ref()?.of(self.visit.peer, &self.uri, &self.headers)?;
         let mut hasher = SipHasher13::new();
-        match self.upstream.plan.key.as_ref()? {
-            Key::Address => hasher.write(self.visit.peer.ip().to_string().as_bytes()),
-            Key::Path => hasher.write(self.uri.path().as_bytes()),
-            Key::Header(name) => hasher.write(self.headers.get(name)?.as_bytes()),
-            Key::Cookie(name) => hasher.write(cookie(&self.headers, name)?),
-        }
+        hasher.write(&bytes);
         Some(hasher.finish())
     }
+}
+
+/// Counts the request where its route has limits.
+fn check_limits(table: &Table, visit: &Visit, limits: &[usize], parts: &Parts, record: &Record) -> Result<(), Refusal> {
+    for limit in limits.iter().map(|at| &table.config.limits[*at]) {
+        // What can't be told apart by the key is one client.
+        let key = limit.by.of(visit.peer, &parts.uri, &parts.headers).unwrap_or_default();
+        let verdict = limit.take(crate::clock::boot(), &key);
+        record.set_limited(verdict);
+        if let Some(seconds) = limit::retry_after_s(&verdict) {
+            return Err(Refusal::of(Code::TooManyRequests)
+                .because(format!("limit '{}'", limit.name))
+                .retry_after(seconds));
+        }
+    }
+    Ok(())
 }
 
 /// The seconds after which an endpoint closes an idle connection, as it says.
@@ -343,11 +360,6 @@ fn keep_alive(headers: &HeaderMap) -> Option<u64> {
     let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
     // It closes before a request that is sent in its last second arrives.
     seconds.parse::<u64>().ok().map(|seconds| seconds.saturating_sub(1))
-}
-
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
-    pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -258,10 +258,6 @@ impl InletState {
         self.busy.set(busy);
     }
 
-    pub fn is_busy(&self) -> bool {
-        self.busy.get()
-    }
-
     pub fn in_head(&self) -> bool {
         self.in_head.get()
     }

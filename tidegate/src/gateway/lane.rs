@@ -1,6 +1,7 @@
 //! One lane: a thread with a runtime of its own, its connections and its services. Lanes share nothing but the listener's sockets,
 //! which go to the lane that has the fewest, and the configuration, which is swapped whole.
 
+use super::access::AccessLog;
 use super::config::Config;
 use super::timer::Timer;
 use super::upstream::{EndpointList, Upstream};
@@ -62,6 +63,7 @@ pub struct Lane {
     next_visit: Cell<u64>,
     stopped: Notify,
     left: Notify,
+    pub log: Option<AccessLog>,
     pub accepted: Cell<u64>,
     pub refused: Cell<u64>,
 }
@@ -86,14 +88,14 @@ pub fn run(
     crew: Arc<Crew>,
     mailbox: UnboundedReceiver<Command>,
     plan: &Plan,
-    listener: Option<std::net::TcpListener>,
+    (listener, log): (Option<std::net::TcpListener>, Option<AccessLog>),
     seed: u64,
 ) -> std::io::Result<()> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_io().enable_time().build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(async {
         let listener = listener.map(TcpListener::from_std).transpose()?;
-        let lane = Rc::new(Lane::new(number, crew, plan, seed));
+        let lane = Rc::new(Lane::new(number, crew, plan, log, seed));
         tokio::task::spawn_local(lane.wheel.clone().run());
         tokio::task::spawn_local(lane.clone().ring());
         tokio::task::spawn_local(lane.clone().sweep());
@@ -106,7 +108,7 @@ pub fn run(
 }
 
 impl Lane {
-    fn new(number: usize, crew: Arc<Crew>, plan: &Plan, seed: u64) -> Self {
+    fn new(number: usize, crew: Arc<Crew>, plan: &Plan, log: Option<AccessLog>, seed: u64) -> Self {
         let timer = Rc::new(Timer::default());
         let mut rng = Rng::new(seed);
         let upstreams = plan.config.services.iter().zip(&plan.lists);
@@ -125,6 +127,7 @@ impl Lane {
             next_visit: Cell::new(0),
             stopped: Notify::new(),
             left: Notify::new(),
+            log,
             accepted: Cell::new(0),
             refused: Cell::new(0),
         }
@@ -137,6 +140,11 @@ impl Lane {
     /// A number below `bound`, by chance.
     pub fn draw(&self, bound: u64) -> u64 {
         self.rng.borrow_mut().below(bound)
+    }
+
+    /// 64 bits by chance.
+    pub fn chance(&self) -> u64 {
+        self.rng.borrow_mut().next_u64()
     }
 
     /// Does what it is told, until it has drained.

@@ -104,7 +104,9 @@ impl std::fmt::Debug for Line {
 }
 
 /// hyper's part of the connection, which is gone when it has ended: what waits for it learns that by its end.
-struct Driven(Option<Pin<Box<http1::Connection<TokioIo<Outlet>, Upload>>>>);
+struct Driven(Option<Pin<Box<Connection>>>);
+
+type Connection = http1::Connection<TokioIo<Outlet>, Upload>;
 
 impl Driven {
     fn drive(&mut self, context: &mut Context<'_>) {

@@ -7,6 +7,8 @@ use crate::meters::text::{Page, SECONDS, seconds};
 use crate::meters::{Process, Sums, process};
 use std::collections::BTreeMap;
 
+/// A family: its name, its help, and where its values come from.
+type Row<T> = (&'static str, &'static str, fn(&ServiceReport) -> T);
 type ByName<'a> = BTreeMap<&'a str, Vec<&'a ServiceReport>>;
 
 /// The page.
@@ -29,6 +31,10 @@ fn own(page: &mut Page, control: &Control, reports: &[LaneReport]) {
         .value(sum(|one| one.refused));
     page.counter("tidegate_gateway_reloads_total", "Changed files taken.").value(control.reloads);
     page.counter("tidegate_gateway_reloads_refused_total", "Changed files refused.").value(control.reloads_refused);
+    if let Some(access) = &control.access {
+        let help = "Lines of the access log that were dropped, since its disk is too slow.";
+        page.counter("tidegate_gateway_access_log_dropped_total", help).value(access.dropped());
+    }
     let help = "1 while the file on disk is refused and an older one is in force.";
     page.gauge("tidegate_gateway_file_refused", help).value(u8::from(control.refused.is_some()));
 }
@@ -51,7 +57,7 @@ fn requests(page: &mut Page, services: &ByName<'_>) {
         lanes.iter().for_each(|lane| sums.merge(&lane.time_ns));
         times.sums(&[("service", name)], &sums, SECONDS);
     }
-    let counters: [(&'static str, &str, fn(&ServiceReport) -> u64); 5] = [
+    let counters: [Row<u64>; 5] = [
         ("tidegate_gateway_shed_total", "Requests shed.", |lane| lane.shed),
         ("tidegate_gateway_retries_total", "Requests tried again.", |lane| lane.retried),
         ("tidegate_gateway_upstream_connects_total", "Connections made to endpoints.", |lane| lane.connected),
@@ -70,7 +76,7 @@ fn requests(page: &mut Page, services: &ByName<'_>) {
 
 /// Little's law, as measured over the last ten seconds.
 fn queueing(page: &mut Page, services: &ByName<'_>) {
-    let gauges: [(&'static str, &str, fn(&ServiceReport) -> f64); 8] = [
+    let gauges: [Row<f64>; 8] = [
         ("tidegate_gateway_inside", "Requests inside now.", |lane| f64::from(lane.inside)),
         ("tidegate_gateway_waiting", "Requests that wait to be let in.", |lane| count(lane.waiting)),
         ("tidegate_gateway_limit", "How many may be inside.", |lane| f64::from(lane.meter.limit)),
@@ -87,7 +93,7 @@ fn queueing(page: &mut Page, services: &ByName<'_>) {
         }
     }
     // What can't be added up is told as the lane says that has it worst.
-    let worst: [(&'static str, &str, fn(&ServiceReport) -> f64); 5] = [
+    let worst: [Row<f64>; 5] = [
         ("tidegate_gateway_inside_seconds", "W: the mean time inside.", |lane| lane.meter.inside_ms / 1e3),
         ("tidegate_gateway_wait_seconds", "The mean wait of those let in.", |lane| lane.meter.wait_ms / 1e3),
         ("tidegate_gateway_no_load_seconds", "W without load, as far as known.", |lane| lane.meter.no_load_ms / 1e3),

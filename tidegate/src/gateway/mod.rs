@@ -4,6 +4,7 @@
 //! [`exchange`] (a request), [`upstream`] (a service), [`line`] and [`pool`] (connections to endpoints), [`body`] (what streams),
 //! [`watch`] (bounds on time); and [`config`], [`control`] and [`admin`] above them.
 
+mod access;
 mod admin;
 mod body;
 mod check;
@@ -14,6 +15,7 @@ mod follow;
 mod headers;
 mod inlet;
 mod lane;
+mod limit;
 mod line;
 mod metrics;
 mod pool;
@@ -25,12 +27,14 @@ mod route;
 mod standing;
 mod strict;
 mod timer;
+mod trace;
 mod upstream;
 mod visit;
 mod watch;
 
 use crate::cli::Gateway as Options;
 use crate::log;
+use access::AccessLog;
 use config::Config;
 use control::Control;
 use lane::{Command, Crew, Plan};
@@ -64,13 +68,19 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.lanes).map(|_| mpsc::unbounded_channel()).unzip();
     let open = (0..config.lanes).map(|_| AtomicU32::new(0)).collect();
     let crew = Arc::new(Crew { mailboxes, open });
-    let control = Control::new(options.config.clone(), text, config, roster, crew.clone());
-    let lanes = start_lanes(&crew, inboxes, &plan, listener)?;
+    let (access, writer) = config.access_log.as_deref().map(AccessLog::open).transpose()?.unzip();
+    let mut control = Control::new(options.config.clone(), text, config, roster, crew.clone());
+    control.access.clone_from(&access);
+    let lanes = start_lanes(&crew, inboxes, &plan, (listener, access))?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(command(control, admin, addresses))?;
+    drop(runtime);
     for lane in lanes {
         lane.join().map_err(|_| "a lane ended by a panic")??;
+    }
+    if let Some(writer) = writer {
+        writer.join().map_err(|_| "the access log ended by a panic")?;
     }
     log::info("gateway", "stopped", &[]);
     Ok(())
@@ -82,13 +92,13 @@ fn start_lanes(
     crew: &Arc<Crew>,
     inboxes: Vec<UnboundedReceiver<Command>>,
     plan: &Arc<Plan>,
-    listener: TcpListener,
+    (listener, access): (TcpListener, Option<AccessLog>),
 ) -> std::io::Result<Vec<Running>> {
     let mut listener = Some(listener);
     let start = |(number, inbox)| {
-        let (crew, plan, listener, seed) = (crew.clone(), plan.clone(), listener.take(), seed()?);
+        let (crew, plan, hands, seed) = (crew.clone(), plan.clone(), (listener.take(), access.clone()), seed()?);
         let thread = std::thread::Builder::new().name(format!("lane-{number}"));
-        thread.spawn(move || lane::run(number, crew, inbox, &plan, listener, seed))
+        thread.spawn(move || lane::run(number, crew, inbox, &plan, hands, seed))
     };
     inboxes.into_iter().enumerate().map(start).collect()
 }
@@ -101,7 +111,8 @@ async fn command(
 ) -> std::io::Result<()> {
     let (change, mut changed) = mpsc::unbounded_channel();
     follow::start(&control.file, change.clone())?;
-    on_signal(SignalKind::hangup(), change)?;
+    let (hang_up, mut hung_up) = mpsc::unbounded_channel();
+    on_signal(SignalKind::hangup(), hang_up)?;
     let control = Rc::new(RefCell::new(control));
     // It may have changed since it was read.
     let _ = control.borrow_mut().reload();
@@ -118,6 +129,13 @@ async fn command(
     tokio::task::spawn_local(async move {
         while changed.recv().await.is_some() {
             let _ = of_file.borrow_mut().reload();
+        }
+    });
+    let access = control.borrow().access.clone();
+    tokio::task::spawn_local(async move {
+        while hung_up.recv().await.is_some() {
+            access.iter().for_each(AccessLog::reopen);
+            let _ = change.send(());
         }
     });
     stopped.recv().await;

@@ -26,6 +26,8 @@ pub struct Route {
     split: Vec<(usize, u32)>,
     weight: u32,
     pub class: Class,
+    /// Places of the limits.
+    pub limits: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -117,7 +119,7 @@ fn without_port(host: &str) -> &str {
 }
 
 /// A route of the file; `services` are the names of those that there are, by their places.
-pub fn compile(text: &str, section: Spanned<Section>, services: &[&str]) -> Result<Route, Wrong> {
+pub fn compile(text: &str, section: Spanned<Section>, services: &[&str], limits: &[&str]) -> Result<Route, Wrong> {
     let span = section.span();
     let section = section.into_inner();
     let path = path(text, &section, &span)?;
@@ -157,6 +159,7 @@ pub fn compile(text: &str, section: Spanned<Section>, services: &[&str]) -> Resu
         weight: split.iter().map(|(_, weight)| weight).sum(),
         split,
         class: Class::new(class),
+        limits: section.limits.iter().map(|name| place(text, "limit", name, limits)).collect::<Result<_, _>>()?,
     })
 }
 
@@ -183,13 +186,7 @@ fn split(
     span: &std::ops::Range<usize>,
     services: &[&str],
 ) -> Result<Vec<(usize, u32)>, Wrong> {
-    let place = |name: &Spanned<String>| {
-        let hint =
-            nearest(name.get_ref(), services).map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
-        let why = || format!("there is no [service.{}]{hint}", name.get_ref());
-        let place = services.iter().position(|service| service == name.get_ref());
-        place.ok_or_else(|| Wrong::at(text, &name.span(), why()))
-    };
+    let place = |name: &Spanned<String>| place(text, "service", name, services);
     match (&section.service, section.split.as_slice()) {
         (Some(name), []) => Ok(vec![(place(name)?, 1)]),
         (None, several) if !several.is_empty() => {
@@ -206,4 +203,11 @@ fn split(
             "a route has either service = \"..\" or split = [{ service = \"..\", weight = .. }]",
         )),
     }
+}
+
+/// The place of a name among those that there are.
+fn place(text: &str, table: &str, name: &Spanned<String>, names: &[&str]) -> Result<usize, Wrong> {
+    let hint = nearest(name.get_ref(), names).map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
+    let why = || format!("there is no [{table}.{}]{hint}", name.get_ref());
+    names.iter().position(|known| known == name.get_ref()).ok_or_else(|| Wrong::at(text, &name.span(), why()))
 }

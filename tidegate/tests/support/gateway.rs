@@ -28,9 +28,18 @@ const HEAD: &str = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"
 impl Gateway {
     /// Starts one by what stands behind the `[gateway]` table.
     pub fn start(rest: &str) -> Self {
+        Self::start_by(&format!("{HEAD}{rest}"))
+    }
+
+    /// The same with an access log.
+    pub fn start_logging(rest: &str) -> Self {
+        Self::start_by(&format!("{HEAD}access_log = \"access.log\"\n{rest}"))
+    }
+
+    fn start_by(text: &str) -> Self {
         let folder = Folder::new("gateway");
         let file = folder.path().join("gateway.toml");
-        std::fs::write(&file, format!("{HEAD}{rest}")).expect("the file can be written");
+        std::fs::write(&file, text).expect("the file can be written");
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["gateway", "--config"])
             .arg(&file)
@@ -107,6 +116,14 @@ impl Gateway {
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([name, &self.pid().to_string()]).status().expect("kill is there");
         assert!(sent.success(), "{name} reached it");
+    }
+
+    /// Ends it gracefully: its access log.
+    pub fn stop_and_read_log(mut self) -> String {
+        self.signal("-TERM");
+        let ended = self.child.wait().expect("the child can be waited for");
+        assert!(ended.success(), "{ended:?}");
+        std::fs::read_to_string(self.file.with_file_name("access.log")).expect("there is a log")
     }
 
     /// Waits for the end of the process.

@@ -1,5 +1,6 @@
 //! The file as it is written: sections and keys, their defaults, and what each is for. Keys that don't exist are refused.
 
+use super::key::Key;
 use super::values::{Address, Network, Size, Time};
 use gateway::Policy;
 use serde::Deserialize;
@@ -20,6 +21,9 @@ pub struct Document {
     /// By name.
     #[serde(default)]
     pub service: BTreeMap<String, Service>,
+    /// By name.
+    #[serde(default)]
+    pub limit: BTreeMap<String, Quota>,
     /// The first that matches a request counts.
     #[serde(default)]
     pub route: Vec<Spanned<Route>>,
@@ -44,7 +48,7 @@ pub struct Gateway {
     pub drain: Time,
     /// A file that gets one JSON object for each request; "-" for stdout; none if not given.
     pub access_log: Option<PathBuf>,
-    /// Proxies whose word about clients (`X-Forwarded-*`, `Forwarded`, `traceparent`) is believed.
+    /// Proxies whose word about clients (`X-Forwarded-*`, `Forwarded`) is believed.
     #[serde(default)]
     pub trusted: Vec<Network>,
     #[serde(default)]
@@ -61,7 +65,8 @@ pub enum Forwarded {
     /// `Forwarded` alone.
     Standard,
     /// `X-Forwarded-*` alone.
-    XForwarded,
+    #[serde(rename = "x-forwarded")]
+    Customary,
     /// None.
     Off,
 }
@@ -72,7 +77,7 @@ impl Forwarded {
     }
 
     pub fn customary(self) -> bool {
-        matches!(self, Self::Both | Self::XForwarded)
+        matches!(self, Self::Both | Self::Customary)
     }
 }
 
@@ -203,31 +208,6 @@ impl<'de> Deserialize<'de> for Endpoint {
             }
         }
         from.deserialize_any(Seen)
-    }
-}
-
-/// What a policy by key goes by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Key {
-    Address,
-    Path,
-    Header(hyper::header::HeaderName),
-    Cookie(String),
-}
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let header = |name: &str| hyper::header::HeaderName::from_bytes(name.as_bytes()).ok();
-        let key = match text.split_once(':') {
-            None if text == "address" => Some(Self::Address),
-            None if text == "path" => Some(Self::Path),
-            Some(("header", name)) => header(name).map(Self::Header),
-            Some(("cookie", name)) if !name.is_empty() => Some(Self::Cookie(name.to_owned())),
-            _ => None,
-        };
-        let why = || format!("'{text}' is no key; give \"address\", \"path\", \"header:NAME\" or \"cookie:NAME\"");
-        key.ok_or_else(|| Error::custom(why()))
     }
 }
 
@@ -362,6 +342,21 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
+/// How many requests there may be of each client, or of whatever else they are told apart by.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    pub by: Key,
+    pub requests: Spanned<u32>,
+    /// In so much time.
+    pub per: Time,
+    /// How many at once, where they come evenly else; as many as `requests` if not given.
+    pub burst: Option<u32>,
+    /// Counts all of the last `per` instead, so that a burst needs as long to be forgotten.
+    #[serde(default)]
+    pub sliding: bool,
+}
+
 /// Which requests go where.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -383,6 +378,9 @@ pub struct Route {
     /// Several services by weight, instead of one.
     #[serde(default)]
     pub split: Vec<Split>,
+    /// Names of the limits that its requests count for.
+    #[serde(default)]
+    pub limits: Vec<Spanned<String>>,
     /// 0 is the most important, 3 the least; 1 if not given.
     pub class: Option<u8>,
 }

@@ -1,15 +1,19 @@
 //! The configuration as the gateway uses it: one immutable value, made of a file that was understood as a whole or not at all.
 
 pub mod document;
+mod key;
 mod told;
 pub mod values;
 
+use super::limit::Limit as ClientLimit;
 use super::route::{self, Routes};
 use super::strict::HeadLimits;
+pub use document::Forwarded;
 use document::{Document, Limit};
-pub use document::{Forwarded, Key};
 use gateway::config as core;
+use gateway::quota::Rule;
 use hyper::header::HeaderValue;
+pub use key::Key;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +37,7 @@ pub struct Config {
     pub connections_max: u32,
     pub client_times: ClientTimes,
     pub services: Vec<Arc<Service>>,
+    pub limits: Vec<Arc<ClientLimit>>,
     pub routes: Routes,
 }
 
@@ -103,6 +108,15 @@ const WEIGHT_MAX: u32 = 1000;
 const LANES_MAX: u16 = 64;
 
 impl Config {
+    /// Limits that are alike keep what they know of their clients.
+    pub fn keep_limits(&mut self, old: &Self) {
+        for limit in &mut self.limits {
+            if let Some(same) = old.limits.iter().find(|old| old.is_like(limit)) {
+                *limit = same.clone();
+            }
+        }
+    }
+
     /// The text of a file.
     pub fn text(path: &Path) -> Result<String, String> {
         std::fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()))
@@ -116,14 +130,17 @@ impl Config {
     /// Understands the text of a file.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
         let document: Document = toml::from_str(text).map_err(|error| Wrong::of(text, &error))?;
-        let Document { gateway, limits, timeouts, service, route } = document;
+        let Document { gateway, limits, timeouts, service, limit, route } = document;
         let services = service.into_iter().map(|(name, section)| make_service(text, name, section, &timeouts));
         let services = services.collect::<Result<Vec<_>, Wrong>>()?;
         if route.is_empty() {
             return Err(Wrong::whole("there is no [[route]]: say which requests go to which service"));
         }
         let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
-        let routes = route.into_iter().map(|route| route::compile(text, route, &names));
+        let quotas = limit.into_iter().map(|(name, section)| make_limit(text, name, &section));
+        let quotas = quotas.collect::<Result<Vec<_>, Wrong>>()?;
+        let limit_names: Vec<&str> = quotas.iter().map(|limit| limit.name.as_str()).collect();
+        let routes = route.into_iter().map(|route| route::compile(text, route, &names, &limit_names));
         let routes = Routes::new(routes.collect::<Result<Vec<_>, Wrong>>()?);
         let lanes = gateway.lanes.unwrap_or_else(default_lanes);
         if lanes == 0 || lanes > LANES_MAX {
@@ -139,7 +156,8 @@ impl Config {
         }
         let (listen, admin) =
             (resolve_whole("gateway.listen", &gateway.listen)?, resolve_whole("gateway.admin", &gateway.admin)?);
-        if !gateway.public && !(listen.ip().is_loopback() && admin.ip().is_loopback()) {
+        let own = listen.ip().is_loopback() && admin.ip().is_loopback();
+        if !own && !gateway.public {
             return Err(Wrong::whole(format!(
                 "gateway.listen and gateway.admin are {listen} and {admin}, which other machines can reach, and there is no \
                  authentication: say gateway.public = true if that is meant"
@@ -158,6 +176,7 @@ impl Config {
             connections_max: limits.connections,
             client_times: ClientTimes { header: timeouts.header.0, body: timeouts.body.0, idle: timeouts.idle.0 },
             services: services.into_iter().map(Arc::new).collect(),
+            limits: quotas,
             routes,
         })
     }
@@ -207,6 +226,26 @@ fn make_service(
     Ok(Service { name, core, endpoints, key: section.key, host, times, probe })
 }
 
+fn make_limit(text: &str, name: String, section: &document::Quota) -> Result<Arc<ClientLimit>, Wrong> {
+    let (requests, per) = (*section.requests.get_ref(), section.per.ms());
+    if requests == 0 || per == 0 {
+        return Err(Wrong::at(
+            text,
+            &section.requests.span(),
+            format!("limit '{name}' lets nothing through; give requests and per above 0"),
+        ));
+    }
+    let rule = match (section.sliding, section.burst) {
+        (true, Some(_)) => {
+            let why = format!("limit '{name}' is sliding and has a burst; a sliding one has none");
+            return Err(Wrong::at(text, &section.requests.span(), why));
+        }
+        (true, None) => Rule::SlidingWindow { most: requests, window_ms: per },
+        (false, burst) => Rule::TokenBucket { rate: requests, period_ms: per, burst: burst.unwrap_or(requests).max(1) },
+    };
+    Ok(Arc::new(ClientLimit::new(name, section.by.clone(), rule, super::seed().map_err(Wrong::whole)?)))
+}
+
 fn core_config(section: &document::Service) -> core::Config {
     let document::Service { ejection, breaker, retries, admission, checks, .. } = section;
     let usual = core::Config::default();
@@ -254,3 +293,6 @@ pub fn resolve(address: &Address) -> Result<SocketAddr, String> {
 fn resolve_whole(key: &str, address: &Address) -> Result<SocketAddr, Wrong> {
     resolve(address).map_err(|why| Wrong::whole(format!("{key}: {why}")))
 }
+
+#[cfg(test)]
+mod tests;
