@@ -211,12 +211,18 @@ pub struct Server {
 /// Options of `tidegate gateway`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Gateway {
-    /// The configuration, in TOML.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// The configuration, in TOML; followed while it runs.
+    #[arg(long, value_name = "FILE", required_unless_present = "demo")]
+    pub config: Option<PathBuf>,
     /// Says whether the file is sound, and ends.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "demo")]
     pub validate: bool,
+    /// Without a file: before two example upstreams that tell what they get, on 127.0.0.1:8080.
+    #[arg(long, conflicts_with = "config")]
+    pub demo: bool,
+    /// Port of the demo on 127.0.0.1; 0 picks a free one.
+    #[arg(long, value_name = "PORT", requires = "demo")]
+    pub port: Option<u16>,
     /// What is logged on stderr.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: Level,
@@ -431,6 +437,7 @@ Examples:
 
 const GATEWAY_EXAMPLES: &str = "\
 Examples:
+  tidegate gateway --demo                              a first look, then `curl -i http://127.0.0.1:8080/`
   tidegate gateway --config gateway.toml               serves by the file
   tidegate gateway --config gateway.toml --validate    says whether the file is sound";
 

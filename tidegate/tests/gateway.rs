@@ -213,3 +213,12 @@ fn routes_choose_by_host_path_method_and_header() {
         assert_eq!(of(request), wanted, "{request}");
     }
 }
+
+#[test]
+fn the_demo_answers_by_both_of_its_upstreams() {
+    let gateway = Gateway::demo();
+    let mut seen = [gateway.get("/a"), gateway.get("/b")].map(|answer| answer.text().lines().next().map(str::to_owned));
+    seen.sort();
+    let told = |number: u8, path: &str| Some(format!("example upstream {number} got: GET {path}"));
+    assert!(seen == [told(1, "/a"), told(2, "/b")] || seen == [told(1, "/b"), told(2, "/a")], "{seen:?}");
+}

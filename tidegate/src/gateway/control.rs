@@ -11,7 +11,7 @@ use super::lane::{Command, Crew, Plan};
 use super::report::LaneReport;
 use super::roster::Roster;
 use crate::log;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 /// See the module.
 #[derive(Debug)]
 pub struct Control {
-    pub file: PathBuf,
+    /// None for the demo.
+    pub file: Option<PathBuf>,
     /// The text that was read last, whether it is in force or not.
     text: String,
     pub config: Arc<Config>,
@@ -47,7 +48,7 @@ const REPORT_TIME_MAX: Duration = Duration::from_secs(2);
 
 impl Control {
     /// The first plan is in force before the lanes are.
-    pub fn new(file: PathBuf, text: String, config: Arc<Config>, roster: Roster, crew: Arc<Crew>) -> Self {
+    pub fn new(file: Option<PathBuf>, text: String, config: Arc<Config>, roster: Roster, crew: Arc<Crew>) -> Self {
         Self {
             file,
             text,
@@ -64,17 +65,18 @@ impl Control {
 
     /// Reads the file, and goes by it if it is another and sound. The reason if it isn't sound.
     pub fn reload(&mut self) -> Result<bool, String> {
-        let text = Config::text(&self.file)?;
+        let file = self.file.clone().ok_or("the demo goes by no file: start the gateway with --config FILE")?;
+        let text = Config::text_of(&file).map_err(|error| error.to_string())?;
         if text == self.text {
             return self.refused.clone().map_or(Ok(false), Err);
         }
-        let taken = self.take(&text);
+        let taken = self.take(&file, &text);
         self.text = text;
         match &taken {
             Ok(()) => {
                 self.reloads += 1;
                 self.refused = None;
-                log::info("gateway", "goes by the changed file from now on", &[("file", &self.file.display())]);
+                log::info("gateway", "goes by the changed file from now on", &[("file", &file.display())]);
             }
             Err(why) => {
                 self.reloads_refused += 1;
@@ -85,8 +87,8 @@ impl Control {
         taken.map(|()| true)
     }
 
-    fn take(&mut self, text: &str) -> Result<(), String> {
-        let mut config = Config::of_text(&self.file, text)?;
+    fn take(&mut self, file: &Path, text: &str) -> Result<(), String> {
+        let mut config = Config::of_text(Some(file), text)?;
         config.keep_limits(&self.config);
         let fixed = [
             ("gateway.listen", config.listen != self.config.listen),
@@ -95,7 +97,7 @@ impl Control {
             ("gateway.access_log", config.access_log != self.config.access_log),
         ];
         if let Some((key, _)) = fixed.iter().find(|(_, changed)| *changed) {
-            return Err(format!("{}: {key} can't change while the gateway runs: restart it", self.file.display()));
+            return Err(format!("{}: {key} can't change while the gateway runs: restart it", file.display()));
         }
         let mut roster = self.roster.clone();
         roster.follow(&config);

@@ -10,6 +10,7 @@ mod body;
 mod check;
 mod config;
 mod control;
+mod demo;
 mod exchange;
 mod follow;
 mod headers;
@@ -53,10 +54,11 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 /// Runs the gateway until it is told to stop.
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     log::start(options.log_level, options.log_format);
-    let text = Config::text(&options.config)?;
-    let config = Arc::new(Config::of_text(&options.config, &text)?);
+    let text =
+        options.config.as_deref().map_or_else(|| demo::start(options.port).map_err(Into::into), Config::text_of)?;
+    let config = Arc::new(Config::of_text(options.config.as_deref(), &text)?);
     if options.validate {
-        println!("{} is sound: {} services", options.config.display(), config.services.len());
+        println!("the file is sound; services: {}", config.services.len());
         return Ok(());
     }
     let listener = bind("gateway.listen", config.listen)?;
@@ -110,7 +112,9 @@ async fn command(
     (http, admin_at): (SocketAddr, SocketAddr),
 ) -> std::io::Result<()> {
     let (change, mut changed) = mpsc::unbounded_channel();
-    follow::start(&control.file, change.clone())?;
+    if let Some(file) = &control.file {
+        follow::start(file, change.clone())?;
+    }
     let (hang_up, mut hung_up) = mpsc::unbounded_channel();
     on_signal(SignalKind::hangup(), hang_up)?;
     let control = Rc::new(RefCell::new(control));

@@ -17,7 +17,7 @@ pub fn process(control: &Control, reports: &[LaneReport]) -> Value {
         "accepted": sum(|report| report.accepted),
         "refused": sum(|report| report.refused),
         "file": {
-            "path": control.file.display().to_string(),
+            "path": control.file.as_ref().map(|file| file.display().to_string()),
             "reloads": control.reloads,
             "refused": control.reloads_refused,
             "why": control.refused,

@@ -40,9 +40,19 @@ impl Gateway {
         let folder = Folder::new("gateway");
         let file = folder.path().join("gateway.toml");
         std::fs::write(&file, text).expect("the file can be written");
+        Self::run(folder, file.clone(), &["--config".as_ref(), file.as_os_str()])
+    }
+
+    /// `tidegate gateway --demo`.
+    pub fn demo() -> Self {
+        let folder = Folder::new("gateway");
+        Self::run(folder, PathBuf::new(), &["--demo", "--port", "0"].map(AsRef::as_ref))
+    }
+
+    fn run(folder: Folder, file: PathBuf, options: &[&std::ffi::OsStr]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["gateway", "--config"])
-            .arg(&file)
+            .arg("gateway")
+            .args(options)
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

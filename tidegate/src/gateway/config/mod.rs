@@ -118,13 +118,14 @@ impl Config {
     }
 
     /// The text of a file.
-    pub fn text(path: &Path) -> Result<String, String> {
-        std::fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()))
+    pub fn text_of(path: &Path) -> Result<String, Box<dyn std::error::Error>> {
+        std::fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()).into())
     }
 
     /// Understands the text of the file at `path`; what is wrong is told with its line.
-    pub fn of_text(path: &Path, text: &str) -> Result<Self, String> {
-        Self::parse(text).map_err(|wrong| format!("{}, {wrong}", path.display()))
+    pub fn of_text(path: Option<&Path>, text: &str) -> Result<Self, String> {
+        let name = path.map_or_else(|| "the demo".to_owned(), |path| path.display().to_string());
+        Self::parse(text).map_err(|wrong| format!("{name}, {wrong}"))
     }
 
     /// Understands the text of a file.
