@@ -224,6 +224,24 @@ fn who_is_told_to_go_ends_what_it_has_begun() {
 }
 
 #[test]
+fn a_new_process_takes_over_under_load_and_nobody_notices() {
+    let upstreams = upstreams(2);
+    let rest = service(&upstreams.iter().collect::<Vec<_>>(), "");
+    let mut gateway = Gateway::start_in_turn(&rest);
+    let load = Load::start(&gateway.http, 6);
+    for _ in 0..3 {
+        load.run(200);
+        let next = gateway.successor();
+        assert_eq!((&next.http, &next.admin), (&gateway.http, &gateway.admin));
+        let old = std::mem::replace(&mut gateway, next);
+        assert_eq!(old.wait().code(), Some(0), "the old one ends when it has nothing left");
+    }
+    load.run(200);
+    let (sound, failed) = load.end();
+    assert_eq!(failed, 0, "of {sound}");
+}
+
+#[test]
 fn what_may_be_sent_again_is_and_nothing_else() {
     let (dying, sound) = (Upstream::start("dying"), Upstream::start("sound"));
     let gateway = Gateway::with(&[&dying, &sound], "policy = \"round-robin\"\nejection = { errors = 0 }\n");

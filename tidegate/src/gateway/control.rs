@@ -94,6 +94,7 @@ impl Control {
             ("gateway.listen", config.listen != self.config.listen),
             ("gateway.admin", config.admin != self.config.admin),
             ("gateway.lanes", config.lanes != self.config.lanes),
+            ("gateway.handover", config.handover != self.config.handover),
             ("gateway.access_log", config.access_log != self.config.access_log),
         ];
         if let Some((key, _)) = fixed.iter().find(|(_, changed)| *changed) {

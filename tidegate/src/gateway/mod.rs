@@ -13,6 +13,7 @@ mod control;
 mod demo;
 mod exchange;
 mod follow;
+mod handover;
 mod headers;
 mod inlet;
 mod lane;
@@ -38,6 +39,7 @@ use crate::log;
 use access::AccessLog;
 use config::Config;
 use control::Control;
+use handover::{Listeners, Predecessor};
 use lane::{Command, Crew, Plan};
 use roster::Roster;
 use std::cell::RefCell;
@@ -61,9 +63,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         println!("the file is sound; services: {}", config.services.len());
         return Ok(());
     }
-    let listener = bind("gateway.listen", config.listen)?;
-    let admin = bind("gateway.admin", config.admin)?;
-    let addresses = (listener.local_addr()?, admin.local_addr()?);
+    let (listeners, predecessor) = listeners(&config)?;
     let mut roster = Roster::default();
     roster.follow(&config);
     let plan = Arc::new(Plan { lists: roster.lists(&config)?, config: config.clone() });
@@ -73,10 +73,10 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let (access, writer) = config.access_log.as_deref().map(AccessLog::open).transpose()?.unzip();
     let mut control = Control::new(options.config.clone(), text, config, roster, crew.clone());
     control.access.clone_from(&access);
-    let lanes = start_lanes(&crew, inboxes, &plan, (listener, access))?;
+    let lanes = start_lanes(&crew, inboxes, &plan, (listeners.http.try_clone()?, access))?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default())?;
-    runtime.block_on(command(control, admin, addresses))?;
+    runtime.block_on(command(control, listeners, predecessor))?;
     drop(runtime);
     for lane in lanes {
         lane.join().map_err(|_| "a lane ended by a panic")??;
@@ -105,43 +105,41 @@ fn start_lanes(
     inboxes.into_iter().enumerate().map(start).collect()
 }
 
-/// What the process's first thread does: it answers operators, follows the file and hears signals, until one says stop.
-async fn command(
-    control: Control,
-    admin: TcpListener,
-    (http, admin_at): (SocketAddr, SocketAddr),
-) -> std::io::Result<()> {
-    let (change, mut changed) = mpsc::unbounded_channel();
-    if let Some(file) = &control.file {
-        follow::start(file, change.clone())?;
-    }
-    let (hang_up, mut hung_up) = mpsc::unbounded_channel();
-    on_signal(SignalKind::hangup(), hang_up)?;
+/// What the process's first thread does: it answers operators, follows the file and hears signals, until one says stop, or another
+/// process has taken over.
+async fn command(control: Control, listeners: Listeners, predecessor: Option<Predecessor>) -> std::io::Result<()> {
     let control = Rc::new(RefCell::new(control));
-    // It may have changed since it was read.
-    let _ = control.borrow_mut().reload();
-    tokio::task::spawn_local(admin::serve(tokio::net::TcpListener::from_std(admin)?, control.clone()));
+    follow_file(&control)?;
+    let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
+    let operators = tokio::net::TcpListener::from_std(listeners.admin.try_clone()?)?;
+    let operators = tokio::task::spawn_local(admin::serve(operators, control.clone()));
+    if let Some(predecessor) = predecessor {
+        // If it has died meanwhile, the listeners are here all the same.
+        match predecessor.release() {
+            Ok(()) => log::info("gateway", "the process that ran before takes no more connections", &[]),
+            Err(error) => log::warn("gateway", "the process that ran before didn't answer", &[("error", &error)]),
+        }
+    }
+    let (hand_over, mut handed_over) = mpsc::unbounded_channel();
+    let path = control.borrow().config.handover.clone();
+    let _kept = match &path {
+        Some(path) => handover::offer(path, listeners, hand_over).map(|()| None)?,
+        None => Some((listeners.admin, hand_over)),
+    };
     let (stop, mut stopped) = mpsc::unbounded_channel();
     on_signal(SignalKind::terminate(), stop.clone())?;
-    on_signal(SignalKind::interrupt(), stop)?;
+    on_signal(SignalKind::interrupt(), stop.clone())?;
+    tokio::task::spawn_local(async move {
+        if handed_over.recv().await.is_some() {
+            log::info("gateway", "another process serves from now on", &[]);
+            operators.abort();
+            let _ = stop.send(());
+        }
+    });
     let pid = std::process::id();
-    println!("ready http={http} admin={admin_at} pid={pid}");
+    println!("ready http={http} admin={admin} pid={pid}");
     std::io::stdout().flush()?;
-    log::info("gateway", "ready", &[("http", &http), ("admin", &admin_at), ("pid", &pid)]);
-    let of_file = control.clone();
-    // What is wrong with the file is logged where it is found.
-    tokio::task::spawn_local(async move {
-        while changed.recv().await.is_some() {
-            let _ = of_file.borrow_mut().reload();
-        }
-    });
-    let access = control.borrow().access.clone();
-    tokio::task::spawn_local(async move {
-        while hung_up.recv().await.is_some() {
-            access.iter().for_each(AccessLog::reopen);
-            let _ = change.send(());
-        }
-    });
+    log::info("gateway", "ready", &[("http", &http), ("admin", &admin), ("pid", &pid)]);
     stopped.recv().await;
     log::info("gateway", "stopping: finishing what was begun", &[]);
     control.borrow_mut().stop();
@@ -151,6 +149,54 @@ async fn command(
         mailbox.closed().await;
     }
     Ok(())
+}
+
+/// Goes by the file as it is, from now on; SIGHUP has it read too, and the access log opened anew.
+fn follow_file(control: &admin::Shared) -> std::io::Result<()> {
+    let (change, mut changed) = mpsc::unbounded_channel();
+    if let Some(file) = &control.borrow().file {
+        follow::start(file, change.clone())?;
+        // It may have changed since it was read.
+        let _ = change.send(());
+    }
+    let (hang_up, mut hung_up) = mpsc::unbounded_channel();
+    on_signal(SignalKind::hangup(), hang_up)?;
+    let access = control.borrow().access.clone();
+    tokio::task::spawn_local(async move {
+        while hung_up.recv().await.is_some() {
+            access.iter().for_each(AccessLog::reopen);
+            let _ = change.send(());
+        }
+    });
+    let control = control.clone();
+    // What is wrong with the file is logged where it is found.
+    tokio::task::spawn_local(async move {
+        while changed.recv().await.is_some() {
+            let _ = control.borrow_mut().reload();
+        }
+    });
+    Ok(())
+}
+
+/// The listeners: those of the process that runs, if it hands them over, or new ones.
+fn listeners(config: &Config) -> Result<(Listeners, Option<Predecessor>), Box<dyn Error>> {
+    let taken = config.handover.as_deref().map(handover::take).transpose();
+    let taken = taken.map_err(|error| format!("gateway.handover: {error}; stop the process there, and start again"))?;
+    let Some((listeners, predecessor)) = taken.flatten() else {
+        let http = bind("gateway.listen", config.listen)?;
+        return Ok((Listeners { http, admin: bind("gateway.admin", config.admin)? }, None));
+    };
+    for (key, listener, wanted) in
+        [("gateway.listen", &listeners.http, config.listen), ("gateway.admin", &listeners.admin, config.admin)]
+    {
+        let there = listener.local_addr()?;
+        if wanted.port() != 0 && wanted != there {
+            return Err(
+                format!("{key} is {wanted}, and the process that runs listens at {there}: stop it first").into()
+            );
+        }
+    }
+    Ok((listeners, Some(predecessor)))
 }
 
 /// Each signal of a kind is a message from now on.

@@ -19,7 +19,7 @@ pub struct Gateway {
     pub http: String,
     pub admin: String,
     pub file: PathBuf,
-    _folder: Folder,
+    folder: Arc<Folder>,
 }
 
 /// The part of a file that every test has.
@@ -36,8 +36,18 @@ impl Gateway {
         Self::start_by(&format!("{HEAD}access_log = \"access.log\"\n{rest}"))
     }
 
+    /// One that hands its listeners over to its successor.
+    pub fn start_in_turn(rest: &str) -> Self {
+        Self::start_by(&format!("{HEAD}handover = \"handover.sock\"\n{rest}"))
+    }
+
+    /// Another process by the same file, ready to serve.
+    pub fn successor(&self) -> Self {
+        Self::run(self.folder.clone(), self.file.clone(), &["--config".as_ref(), self.file.as_os_str()])
+    }
+
     fn start_by(text: &str) -> Self {
-        let folder = Folder::new("gateway");
+        let folder = Arc::new(Folder::new("gateway"));
         let file = folder.path().join("gateway.toml");
         std::fs::write(&file, text).expect("the file can be written");
         Self::run(folder, file.clone(), &["--config".as_ref(), file.as_os_str()])
@@ -45,11 +55,11 @@ impl Gateway {
 
     /// `tidegate gateway --demo`.
     pub fn demo() -> Self {
-        let folder = Folder::new("gateway");
+        let folder = Arc::new(Folder::new("gateway"));
         Self::run(folder, PathBuf::new(), &["--demo", "--port", "0"].map(AsRef::as_ref))
     }
 
-    fn run(folder: Folder, file: PathBuf, options: &[&std::ffi::OsStr]) -> Self {
+    fn run(folder: Arc<Folder>, file: PathBuf, options: &[&std::ffi::OsStr]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .arg("gateway")
             .args(options)
@@ -63,7 +73,7 @@ impl Gateway {
         BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
         let field = |name| super::field(&line, name).unwrap_or_else(|| panic!("no ready line: {line:?}"));
         let (http, admin) = (field("http"), field("admin"));
-        Self { child, http, admin, file, _folder: folder }
+        Self { child, http, admin, file, folder }
     }
 
     /// One service with these endpoints, and a route for everything.

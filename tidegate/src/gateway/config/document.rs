@@ -48,6 +48,8 @@ pub struct Gateway {
     pub drain: Time,
     /// A file that gets one JSON object for each request; "-" for stdout; none if not given.
     pub access_log: Option<PathBuf>,
+    /// A Unix socket by which a process that is started anew takes the listening sockets over from the one that runs.
+    pub handover: Option<PathBuf>,
     /// Proxies whose word about clients (`X-Forwarded-*`, `Forwarded`) is believed.
     #[serde(default)]
     pub trusted: Vec<Network>,
