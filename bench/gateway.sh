@@ -3,7 +3,7 @@
 # the same upstream (Nginx, which answers from memory) and the same load (wrk), by turns in one run.
 #
 # Each target runs flat out, which gives CPU per request (of the proxy alone, by /proc) and throughput; p99 is measured apart, with so few
-# connections that none of them is saturated.
+# connections that none of them is saturated. The gateway has a fixed limit: its adaptive one sheds where the others let all in.
 #
 #   RUNS=5 DUR=5 CONNS=64 bash bench/gateway.sh
 #   NGINX=path HAPROXY=path WRK=path where they aren't installed (Debian: nginx haproxy wrk)
@@ -84,6 +84,7 @@ lanes = 1
 forwarded = "x-forwarded"
 [service.app]
 endpoints = ["127.0.0.1:$upstream"]
+admission = { limit = 10000 }
 [[route]]
 service = "app"
 T
