@@ -80,7 +80,12 @@ enum Step {
     /// The gateway tries again, after a pause.
     Retry(u64, u32),
     Fails(u64, u32, Outcome),
-    Done { server: usize, life: u32, job: Job, took: u64 },
+    Done {
+        server: usize,
+        life: u32,
+        job: Job,
+        took: u64,
+    },
     Checked(EndpointId),
     Timer,
     Change(Change),
@@ -475,7 +480,8 @@ impl World {
         let gone: Vec<(u64, Result<Pass, Shed>)> = {
             let go = out.go.into_iter().map(|(ticket, pass)| (ticket, Ok(pass)));
             let all = go.chain(out.shed.into_iter().map(|(ticket, shed)| (ticket, Err(shed))));
-            all.map(|(ticket, what)| (self.waiting.remove(&ticket).expect("who is let go or shed waits"), what)).collect()
+            all.map(|(ticket, what)| (self.waiting.remove(&ticket).expect("who is let go or shed waits"), what))
+                .collect()
         };
         self.watch.waiting -= gone.len();
         self.check_classes(&gone);
