@@ -412,7 +412,8 @@ impl World {
             return;
         }
         let (pause_ms, told) = match (clients.again, shed) {
-            (Again::WhenTold, Some(shed)) => (shed.retry_after_s() * 1000, true),
+            // The header has whole seconds, and no client is back at once.
+            (Again::WhenTold, Some(shed)) => (shed.retry_after_s() * 1000 + self.rng.below(1000), true),
             (Again::WhenTold, None) => (1000, false),
             (Again::After { ms }, _) => (ms + self.rng.below(ms + 1), false),
         };
