@@ -67,8 +67,8 @@ const OF_A_CLUSTER: Trial = Trial {
 const OF_THE_GATEWAY: Trial = Trial {
     mutations: &Mutation::OF_THE_GATEWAY,
     run: |seed| gateway::run(seed, gateway::Effort { ms: 4_000 }),
-    seeds_max: 300,
-    seeds_min: 16,
+    seeds_max: 200,
+    seeds_min: 4,
 };
 
 /// How a mutation was noticed.

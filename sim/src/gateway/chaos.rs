@@ -144,6 +144,12 @@ fn changes(rng: &mut Rng, ms: u64, servers: usize) -> Vec<(u64, Change)> {
         };
         changes.extend([(from, breaks), (to, mends)]);
     }
+    if rng.one_in(3) {
+        // All but one at once.
+        let from = rng.below(ms / 2);
+        changes.extend((1..servers).map(|at| (from, Change::Die(at))));
+        changes.extend((1..servers).map(|at| (from + ms / 5, Change::Revive(at))));
+    }
     changes
 }
 

@@ -32,9 +32,9 @@ pub use chaos::REQUIRED;
 #[must_use]
 pub fn run(seed: u64, effort: Effort) -> Tally {
     let mut tally = chaos::run(seed, effort.ms);
-    match seed % 16 {
-        3 => overloaded(seed, &mut tally),
-        11 => drifting(seed, &mut tally),
+    match seed % 32 {
+        3 | 19 => overloaded(seed, &mut tally),
+        27 => drifting(seed, &mut tally),
         _ => {}
     }
     tally
@@ -50,7 +50,7 @@ fn overloaded(seed: u64, tally: &mut Tally) {
 }
 
 fn drifting(seed: u64, tally: &mut Tally) {
-    let speed = if seed % 32 < 16 { 0.5 } else { 2.0 };
+    let speed = if seed % 64 < 32 { 0.5 } else { 2.0 };
     let found = measure_drift(scenarios::drift(Work::Exponential { ms: 10.0 }, speed), seed, speed);
     assert!(found.iter().all(|(goodput, _)| *goodput >= 0.9), "the_limit_follows_the_service: {found:?}");
     tally.event("drifts followed");
