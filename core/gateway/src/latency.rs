@@ -22,17 +22,13 @@ impl PeakEwma {
     /// One that began as the `in_flight`th took so long.
     pub(crate) fn tell(&mut self, now: Instant, sample_us: u64, in_flight: u32) {
         let sample = real(sample_us.max(1));
-        let keep = (-real(now.since_ns(self.told)) / DECAY_NS).exp();
         if self.mean_us <= 0.0 {
-            self.in_flight = f64::from(in_flight);
+            (self.mean_us, self.in_flight) = (sample, f64::from(in_flight));
         }
-        self.in_flight += (f64::from(in_flight) - self.in_flight) * (1.0 - keep).max(UP);
-        let decayed = self.mean_us * keep + sample * (1.0 - keep);
-        self.mean_us = match self.mean_us {
-            mean if mean <= 0.0 => sample,
-            mean if sample > mean => decayed.max(mean + (sample - mean) * UP),
-            _ => decayed,
-        };
+        let by_time = 1.0 - (-real(now.since_ns(self.told)) / DECAY_NS).exp();
+        let part = if sample > self.mean_us { by_time.max(UP) } else { by_time };
+        self.mean_us += (sample - self.mean_us) * part;
+        self.in_flight += (f64::from(in_flight) - self.in_flight) * part;
         self.told = now;
     }
 

@@ -135,7 +135,9 @@ impl Service {
             Outcome::Cancelled => None,
         };
         match outcome {
-            Outcome::Answered { first_byte_us, status_class: 0..=4 } => seat.latency.tell(now, first_byte_us, flight.in_flight),
+            Outcome::Answered { first_byte_us, status_class: 0..=4 } => {
+                seat.latency.tell(now, first_byte_us, flight.in_flight)
+            }
             // Who goes because it takes too long tells that it takes long.
             Outcome::Cancelled if took_us > seat.latency.us(now) => seat.latency.tell(now, took_us, flight.in_flight),
             Outcome::Cancelled => {}

@@ -8,8 +8,11 @@ pub trait Rival: Debug {
     fn on_sample(&mut self, now_ns: u64, inside: u32, us: u64) -> Option<u32>;
 }
 
-/// Names of all, and how to make one.
-pub const ALL: [(&str, fn() -> Box<dyn Rival>); 5] = [
+/// A name, and how to make one.
+pub type Named = (&'static str, fn() -> Box<dyn Rival>);
+
+/// All of them.
+pub const ALL: [Named; 5] = [
     ("vegas", || Box::new(Vegas { limit: FIRST, no_load: f64::MAX, probe_in: 0 })),
     ("gradient2", || Box::new(Gradient2 { limit: FIRST, long: 0.0, n: 0.0 })),
     ("envoy", || Box::new(Envoy { limit: FIRST, min: None, sample: Vec::new(), next: 0, before: FIRST })),

@@ -4,8 +4,8 @@ use super::load::{Again, Clients, Load, Told};
 use super::rivals::Rival;
 use super::server::{Spec, Work};
 use super::world::{Change, Picking, Setup, World};
-use gateway::config::{Admission, Config, Limit};
 use gateway::Policy;
+use gateway::config::{Admission, Config, Limit};
 
 /// Two servers of 20 slots and 10 ms: 4,000 requests per second and no more.
 #[must_use]
@@ -78,11 +78,11 @@ pub fn measure_overload(setup: Setup, seed: u64, overload_ms: u64) -> Overload {
     let end = 2_000 + overload_ms;
     let world = World::run(setup, seed);
     let report = world.report();
-    let no_load = report.latency_ms(500, 2_000, 0.99);
+    let (no_load, no_load_mean) = (report.latency_ms(500, 2_000, 0.99), report.mean_ms(500, 2_000));
     let is_well = |from: u64| {
         let (fresh, good) = (report.sum(from, from + 500, |s| s.fresh), report.sum(from, from + 500, |s| s.good));
         let shed = report.sum(from, from + 500, |s| s.shed);
-        good * 100 >= fresh * 95 && shed * 100 <= fresh && report.latency_ms(from, from + 500, 0.99) <= 2.0 * no_load
+        good * 100 >= fresh * 95 && shed * 100 <= fresh && report.mean_ms(from, from + 500) <= 1.5 * no_load_mean
     };
     let sick = (0..75).map(|n| end + n * 100).rev().find(|from| !is_well(*from));
     Overload {
@@ -92,27 +92,27 @@ pub fn measure_overload(setup: Setup, seed: u64, overload_ms: u64) -> Overload {
     }
 }
 
-/// Servers become slower by a factor, then fast again, while too much is offered all the time: 15 s each.
+/// Servers become slower by a factor, then fast again, while too much is offered all the time: 8 s each.
 #[must_use]
 pub fn drift(work: Work, speed: f64) -> Setup {
-    let servers = slots(work);
-    let load = Load::steady(2.0 * capacity(&servers), STORM);
+    let servers = vec![slots(work)[0]];
+    let load = Load::steady(2.0 * capacity(&servers), Clients { tries: 2, ..STORM });
     let mut changes = Vec::new();
     for at in 0..servers.len() {
-        changes.extend([(15_000, Change::Speed(at, speed)), (30_000, Change::Speed(at, 1.0))]);
+        changes.extend([(8_000, Change::Speed(at, speed)), (16_000, Change::Speed(at, 1.0))]);
     }
-    Setup { changes, ..plain(Policy::LeastConnections, servers, load, 45_000) }
+    Setup { changes, ..plain(Policy::LeastConnections, servers, load, 24_000) }
 }
 
-/// Goodput over capacity in each third of [`drift`], behind 5 s to get used to it; and the 99th percentile over the service time.
+/// Goodput over capacity in each third of [`drift`], behind 3 s to get used to it; and the 99th percentile over the service time.
 #[must_use]
 pub fn measure_drift(setup: Setup, seed: u64, speed: f64) -> [(f64, f64); 3] {
     let (whole, work_ms) = (capacity(&setup.servers), setup.servers[0].spec_ms());
     let world = World::run(setup, seed);
     let report = world.report();
-    [(5_000, 1.0), (20_000, speed), (35_000, 1.0)].map(|(from, speed)| {
-        let p99 = report.latency_ms(from, from + 10_000, 0.99);
-        (report.goodput(from, from + 10_000) / (whole * speed), p99 * speed / work_ms)
+    [(3_000, 1.0), (11_000, speed), (19_000, 1.0)].map(|(from, speed)| {
+        let p99 = report.latency_ms(from, from + 5_000, 0.99);
+        (report.goodput(from, from + 5_000) / (whole * speed), p99 * speed / work_ms)
     })
 }
 

@@ -6,11 +6,22 @@ use std::collections::VecDeque;
 /// How long requests take at speed 1.
 #[derive(Clone, Copy, Debug)]
 pub enum Work {
-    Fixed { ms: f64 },
-    Exponential { ms: f64 },
+    Fixed {
+        ms: f64,
+    },
+    Exponential {
+        ms: f64,
+    },
     /// Two kinds, `percent` of them slow; both exponential.
-    Mixed { fast_ms: f64, slow_ms: f64, percent: u8 },
-    LogNormal { ms: f64, cv2: f64 },
+    Mixed {
+        fast_ms: f64,
+        slow_ms: f64,
+        percent: u8,
+    },
+    LogNormal {
+        ms: f64,
+        cv2: f64,
+    },
 }
 
 /// A server as a world is set up with it.
@@ -87,9 +98,7 @@ impl Work {
     pub fn mean_ms(self) -> f64 {
         match self {
             Self::Fixed { ms } | Self::Exponential { ms } | Self::LogNormal { ms, .. } => ms,
-            Self::Mixed { fast_ms, slow_ms, percent } => {
-                fast_ms + (slow_ms - fast_ms) * f64::from(percent) / 100.0
-            }
+            Self::Mixed { fast_ms, slow_ms, percent } => fast_ms + (slow_ms - fast_ms) * f64::from(percent) / 100.0,
         }
     }
 
@@ -120,7 +129,11 @@ fn chance(rng: &mut Rng) -> f64 {
 }
 
 /// Milliseconds as nanoseconds.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times of a simulation are small and above zero")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "times of a simulation are small and above zero"
+)]
 pub(super) fn nanoseconds(ms: f64) -> u64 {
     (ms * 1e6) as u64
 }

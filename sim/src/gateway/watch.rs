@@ -57,8 +57,8 @@ impl Watch {
         }
         let retries = self.retries.iter().filter(|at| **at + 9_000_000_000 >= now).count() as u64;
         let requests = self.tries.len() as u64;
-        let most = requests * u64::from(config.retries.budget_percent) / 100
-            + u64::from(config.retries.budget_min_per_s) * 10;
+        let most =
+            requests * u64::from(config.retries.budget_percent) / 100 + u64::from(config.retries.budget_min_per_s) * 10;
         assert!(retries <= most, "retries_keep_to_their_budget: {retries} of {requests} requests");
     }
 

@@ -80,7 +80,12 @@ enum Step {
     /// The gateway tries again, after a pause.
     Retry(u64, u32),
     Fails(u64, u32, Outcome),
-    Done { server: usize, life: u32, job: Job, took: u64 },
+    Done {
+        server: usize,
+        life: u32,
+        job: Job,
+        took: u64,
+    },
     Checked(EndpointId),
     Timer,
     Change(Change),
@@ -407,7 +412,8 @@ impl World {
             return;
         }
         let (pause_ms, told) = match (clients.again, shed) {
-            (Again::WhenTold, Some(shed)) => (shed.retry_after_s() * 1000, true),
+            // The header has whole seconds, and no client is back at once.
+            (Again::WhenTold, Some(shed)) => (shed.retry_after_s() * 1000 + self.rng.below(1000), true),
             (Again::WhenTold, None) => (1000, false),
             (Again::After { ms }, _) => (ms + self.rng.below(ms + 1), false),
         };
@@ -475,7 +481,8 @@ impl World {
         let gone: Vec<(u64, Result<Pass, Shed>)> = {
             let go = out.go.into_iter().map(|(ticket, pass)| (ticket, Ok(pass)));
             let all = go.chain(out.shed.into_iter().map(|(ticket, shed)| (ticket, Err(shed))));
-            all.map(|(ticket, what)| (self.waiting.remove(&ticket).expect("who is let go or shed waits"), what)).collect()
+            all.map(|(ticket, what)| (self.waiting.remove(&ticket).expect("who is let go or shed waits"), what))
+                .collect()
         };
         self.watch.waiting -= gone.len();
         self.check_classes(&gone);

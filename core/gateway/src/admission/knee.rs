@@ -21,7 +21,7 @@
 //! `sim gateway compare` has this beside Vegas, Netflix' gradient2, Envoy's gradient controller, AIMD by latency, and a limit by the
 //! largest throughput and the least W as BBR has; docs/gateway-overload.md has the figures.
 
-use crate::numbers::{count, real};
+use crate::numbers::{count, real, whole};
 use base::Instant;
 use base::mutation::{self, Mutation};
 use base::time::NS_PER_MS;
@@ -33,16 +33,17 @@ pub(crate) struct Knee {
     first: f64,
     most: f64,
     limit: f64,
-    no_load_us: Option<f64>,
+    no_load: Option<Mean>,
     phase: Phase,
     window: Window,
-    /// Samples of requests that were admitted before this tell of another phase.
+    /// Who leaves before this tells of another phase.
     count_from: Instant,
     /// W of the last window that was no probe.
     cruise: Option<Mean>,
     /// Below this the limit grows by factors: it has been there before, or nothing has ever spoken against it.
     fast_below: f64,
-    cutting: bool,
+    /// While it is being cut: the window of the largest W, and the limit then.
+    cuts: Option<(Mean, f64)>,
     slow_windows: u32,
     probe: ProbePlan,
 }
@@ -104,13 +105,13 @@ impl Knee {
             first,
             most: f64::from(most).max(first),
             limit: first,
-            no_load_us: None,
+            no_load: None,
             phase: Phase::Cruise,
             window: Window::new(now, 0),
             count_from: now,
             cruise: None,
             fast_below: f64::INFINITY,
-            cutting: false,
+            cuts: None,
             slow_windows: 0,
             probe: ProbePlan { last_end: now, last_took_ns: 0, limit: first },
         }
@@ -124,7 +125,7 @@ impl Knee {
     }
 
     pub(crate) fn no_load_us(&self) -> Option<f64> {
-        self.no_load_us
+        self.no_load.map(|mean| mean.us)
     }
 
     /// So many are inside from now on.
@@ -135,7 +136,8 @@ impl Knee {
         {
             self.phase = Phase::Probing { limit, since };
             self.begin_window(now);
-            self.count_from = now;
+            // Those that are left are the slow ones: they leave before anything is counted.
+            self.count_from = Instant(now.0 + self.cruise.map_or(0, |w| whole(w.us * SETTLE_TIMES * 1e3)));
         }
     }
 
@@ -144,27 +146,31 @@ impl Knee {
         self.window.bound = true;
     }
 
-    /// A request that was admitted then has been served in so long.
-    pub(crate) fn on_sample(&mut self, now: Instant, admitted: Instant, us: u64) {
-        if admitted < self.count_from {
-            return self.give_up_long_probe(now);
+    /// A request has been served in so long.
+    pub(crate) fn on_sample(&mut self, now: Instant, us: u64) {
+        if now < self.count_from {
+            return self.window.begin_again(now);
         }
         // One that took a hundred times as long as others is no measure of a queue.
-        let most = self.no_load_us.map_or(f64::INFINITY, |no_load| no_load * OUTLIER_TIMES);
+        let most = self.no_load.map_or(f64::INFINITY, |no_load| no_load.us * OUTLIER_TIMES);
         self.window.samples.add(real(us.max(1)).min(most));
-        let (n, age) = (self.window.samples.n, now.since_ns(self.window.begun));
+        let n = f64::from(self.window.samples.n);
+        let age = real(now.since_ns(self.window.begun));
+        // Soon after a beginning, those who leave are the quick ones.
+        let old_enough = age >= self.window.samples.mean().us * 1e3 * AGE_TIMES;
         match self.phase {
-            Phase::Cruise if n >= self.samples_wanted() || (age >= WINDOW_NS_MAX && n >= SAMPLES_LEAST) => {
+            Phase::Cruise
+                if old_enough && (n >= self.samples_wanted() || (age >= WINDOW_NS_MAX && n >= SAMPLES_LEAST)) =>
+            {
                 self.on_window(now);
             }
-            Phase::Probing { limit, .. } if f64::from(n) >= self.probe_samples(limit) => self.on_probed(now),
+            Phase::Probing { limit, .. } if old_enough && n >= self.probe_samples(limit) => self.on_probed(now),
             Phase::Cruise | Phase::Draining { .. } | Phase::Probing { .. } => self.give_up_long_probe(now),
         }
     }
 
-    fn samples_wanted(&self) -> u32 {
-        let rounds = if self.limit < self.fast_below { 1.0 } else { 3.0 };
-        count((rounds * self.limit).max(if rounds < 2.0 { FAST_SAMPLES } else { SLOW_SAMPLES }))
+    fn samples_wanted(&self) -> f64 {
+        if self.limit < self.fast_below { self.limit.max(FAST_SAMPLES) } else { (3.0 * self.limit).max(SLOW_SAMPLES) }
     }
 
     /// So many that the mean is known to some percent, whatever the spread of W.
@@ -179,43 +185,78 @@ impl Knee {
         let w = window.samples.mean();
         let used = window.mean_inside(now) / self.limit;
         self.begin_window(now);
-        let no_load = *self.no_load_us.get_or_insert(w.us);
-        if !window.bound && used < BINDING {
-            return self.on_unbound(w, no_load, used, window.peak_wanted(now));
+        let no_load = *self.no_load.get_or_insert(w);
+        if !window.bound && used < UNLOADED {
+            return self.on_unbound(w, no_load, window.peak_wanted(now));
         }
-        // What chance alone can make of W is no reason to cut.
-        let surely = (w.us - w.doubt()).max(no_load / 2.0);
-        let gradient = (no_load * TOLERANCE / surely).clamp(0.5, 1.0);
-        let slack = slack(self.limit);
-        if gradient < 1.0 {
-            if !self.cutting {
-                self.fast_below = self.limit * 0.8;
-            }
-            self.cutting = true;
-            let wanted = self.limit * gradient + slack;
-            self.limit += (wanted - self.limit) * if gradient > 0.9 { 0.3 } else { 0.7 };
-        } else {
-            self.cutting = false;
-            let fast = self.limit < self.fast_below;
-            self.limit += if fast { (self.limit / 2.0).max(slack) } else { slack * 0.3 };
-        }
-        self.limit = self.limit.clamp(self.least, self.most);
-        self.cruise = Some(match self.cruise {
+        let alone = w;
+        let w = match self.cruise {
             // The same as before as far as chance allows: both together tell more.
             Some(before) if (w.us - before.us).abs() < 3.0 * w.doubt() => before.with(w, 0.3),
             _ => w,
-        });
-        self.slow_windows = if w.us > no_load * SUSPECT { self.slow_windows + 1 } else { 0 };
+        };
+        self.cruise = Some(w);
+        // W without load is at most W.
+        let no_load = if w.us + 2.0 * w.doubt_with(no_load) < no_load.us { no_load.with(w, 0.5) } else { no_load };
+        self.no_load = Some(no_load);
+        // What chance alone can make of W is no reason to cut.
+        let surely = (w.us - w.doubt_with(no_load)).max(no_load.us / 2.0);
+        let gradient = (no_load.us * TOLERANCE / surely).clamp(0.5, 1.0);
+        if gradient < 1.0 {
+            self.cut(gradient, alone);
+        } else if window.bound || used >= BINDING {
+            self.grow();
+        }
+        self.slow_windows = if surely > no_load.us * SUSPECT { self.slow_windows + 1 } else { 0 };
         if self.probe_due(now) && !mutation::on(Mutation::NoLoadNeverProbed) {
             self.begin_probe(now);
         }
     }
 
+    fn cut(&mut self, gradient: f64, w: Mean) {
+        let worst = match self.cuts {
+            Some(worst) if worst.0.us >= w.us => worst,
+            Some(_) => (w, self.limit),
+            None => {
+                self.fast_below = self.limit * 0.8;
+                (w, self.limit)
+            }
+        };
+        self.cuts = Some(worst);
+        // Cuts that don't help are a probe as well.
+        if self.limit <= worst.1 * 0.7 && !fell(worst, (w, self.limit)) {
+            self.cuts = None;
+            return self.on_flat(w);
+        }
+        let wanted = self.limit * gradient + slack(self.limit);
+        let part = if gradient > 0.9 { 0.3 } else { 0.7 };
+        self.limit = (self.limit + (wanted - self.limit) * part).clamp(self.least, self.most);
+    }
+
+    /// W is the same with fewer inside: it is W0.
+    fn on_flat(&mut self, w: Mean) {
+        let no_load = self.no_load.unwrap_or(w);
+        let changed = (w.us - no_load.us).abs() > 3.0 * w.doubt_with(no_load);
+        let flat = no_load.with(w, if changed { 0.9 } else { 0.5 });
+        if flat.us > no_load.us * 1.1 {
+            // What was cut, was cut for the wrong reason.
+            self.fast_below = self.fast_below.max(self.probe.limit * 0.8);
+        }
+        self.no_load = Some(flat);
+    }
+
+    fn grow(&mut self) {
+        self.cuts = None;
+        let fast = self.limit < self.fast_below;
+        let slack = slack(self.limit);
+        let grown = if fast { (self.limit * 1.5).min(self.fast_below) } else { self.limit };
+        self.limit = grown.max(self.limit + slack * 0.3).min(self.most);
+    }
+
     /// A window in which all that came had room: W is W0, and the limit is what was needed lately, twice.
-    fn on_unbound(&mut self, w: Mean, no_load: f64, used: f64, needed: f64) {
-        self.cutting = false;
-        let tells = used < UNLOADED || w.us + w.doubt() < no_load;
-        self.no_load_us = Some(no_load + (w.us - no_load) * if tells { 0.2 } else { 0.0 });
+    fn on_unbound(&mut self, w: Mean, no_load: Mean, needed: f64) {
+        self.cuts = None;
+        self.no_load = Some(no_load.with(w, 0.2));
         let of_use = (2.0 * needed).max(self.first.min(self.limit));
         if self.limit > of_use {
             self.limit += (of_use - self.limit) * 0.05;
@@ -241,26 +282,23 @@ impl Knee {
     fn on_probed(&mut self, now: Instant) {
         let probed = self.window.samples.mean();
         let cruise = self.cruise.unwrap_or(probed);
-        let no_load = self.no_load_us.unwrap_or(probed.us);
-        let doubt = (cruise.variance + probed.variance).sqrt();
-        let fell = cruise.us - probed.us > (probed.us * 0.04).max(2.0 * doubt);
-        let part = if fell && probed.us > no_load { 0.0 } else { 0.5 };
-        let risen = no_load + (probed.us - no_load) * part;
-        if risen > no_load * 1.1 {
-            // What was cut, was cut for the wrong reason.
-            self.fast_below = self.fast_below.max(self.probe.limit * 0.8);
+        let no_load = self.no_load.unwrap_or(probed);
+        let Phase::Probing { limit, .. } = self.phase else { return };
+        if !fell((cruise, self.limit), (probed, f64::from(limit))) {
+            self.on_flat(probed);
+        } else if probed.us < no_load.us {
+            self.no_load = Some(no_load.with(probed, 0.5));
         }
-        self.no_load_us = Some(risen);
         self.end_probe(now);
     }
 
     fn give_up_long_probe(&mut self, now: Instant) {
         let (Phase::Draining { since, .. } | Phase::Probing { since, .. }) = self.phase else { return };
-        let most_ns = self.no_load_us.unwrap_or(0.0) * 1e3 * 50.0;
+        let most_ns = self.no_load.map_or(0.0, |no_load| no_load.us * 1e3 * PROBE_AGE_TIMES);
         if real(now.since_ns(since)) <= most_ns.max(real(200 * NS_PER_MS)) {
             return;
         }
-        let enough = matches!(self.phase, Phase::Probing { .. }) && self.window.samples.n >= SAMPLES_LEAST;
+        let enough = matches!(self.phase, Phase::Probing { .. }) && f64::from(self.window.samples.n) >= SAMPLES_LEAST;
         if enough { self.on_probed(now) } else { self.end_probe(now) }
     }
 
@@ -270,7 +308,7 @@ impl Knee {
         self.phase = Phase::Cruise;
         self.slow_windows = 0;
         self.begin_window(now);
-        self.count_from = now;
+        self.count_from = Instant(now.0 + self.cruise.map_or(0, |w| whole(w.us * 1e3)));
     }
 
     fn begin_window(&mut self, now: Instant) {
@@ -281,6 +319,11 @@ impl Knee {
 impl Window {
     fn new(now: Instant, inside: u32) -> Self {
         Self { begun: now, samples: Samples::default(), inside, counted: now, area: 0.0, bound: false }
+    }
+
+    /// What was counted doesn't count.
+    fn begin_again(&mut self, now: Instant) {
+        *self = Self { bound: self.bound, ..Self::new(now, self.inside) };
     }
 
     fn count(&mut self, now: Instant, inside: u32) {
@@ -327,11 +370,22 @@ impl Mean {
         self.variance.sqrt()
     }
 
+    fn doubt_with(&self, other: Self) -> f64 {
+        (self.variance + other.variance).sqrt()
+    }
+
     /// Moved by a part towards another.
     fn with(self, other: Self, part: f64) -> Self {
         let us = self.us + (other.us - self.us) * part;
         Self { us, variance: self.variance * (1.0 - part).powi(2) + other.variance * part.powi(2) }
     }
+}
+
+/// True if W fell with the limit, and neither by chance nor by next to nothing: all of it is queueing if W falls as the limit does.
+fn fell(before: (Mean, f64), after: (Mean, f64)) -> bool {
+    let by_chance = 2.0 * before.0.doubt_with(after.0);
+    let elasticity = (before.0.us / after.0.us).ln() / (before.1 / after.1).ln().max(0.01);
+    before.0.us - after.0.us > by_chance && elasticity > ELASTICITY
 }
 
 /// How many may wait inside the service for what arrives unevenly.
@@ -342,6 +396,8 @@ fn slack(limit: f64) -> f64 {
 const SLACK: f64 = 0.75;
 /// W above W0 by so much is noise.
 const TOLERANCE: f64 = 1.05;
+/// W that falls less than this power of the limit is flat.
+const ELASTICITY: f64 = 0.15;
 /// W above W0 by so much for long is a reason to ask whether W0 is still true.
 const SUSPECT: f64 = 1.3;
 /// The limit binds if so much of it is used on average.
@@ -349,13 +405,20 @@ const BINDING: f64 = 0.9;
 /// Below so much of the limit, W is without load.
 const UNLOADED: f64 = 0.6;
 const OUTLIER_TIMES: f64 = 100.0;
-const FAST_SAMPLES: f64 = 16.0;
+const FAST_SAMPLES: f64 = 32.0;
 const SLOW_SAMPLES: f64 = 64.0;
+const SAMPLES_LEAST: f64 = 8.0;
+const WINDOW_NS_MAX: f64 = 1e9;
+/// How many W a window takes at least.
+const AGE_TIMES: f64 = 3.0;
+/// How many W pass between the drain of a probe and its measurement.
+const SETTLE_TIMES: f64 = 2.0;
+/// A probe wants to know W to so much, from so many samples.
+const PROBE_DOUBT: f64 = 0.05;
 const PROBE_SAMPLES: f64 = 40.0;
 const PROBE_SAMPLES_MOST: f64 = 2_000.0;
-const PROBE_DOUBT: f64 = 0.05;
-const SAMPLES_LEAST: u32 = 8;
-const WINDOW_NS_MAX: u64 = 1_000 * NS_PER_MS;
+/// How many W a probe takes at most.
+const PROBE_AGE_TIMES: f64 = 50.0;
 /// From one probe to the next, in units of the time that it took.
 const PROBE_TIMES: u64 = 60;
 const SUSPICIOUS_PROBE_TIMES: u64 = 12;

@@ -46,6 +46,7 @@ pub(crate) struct Gate {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each service, and the large one is the usual one")]
 enum Bound {
     Off,
     Fixed(u32),
@@ -125,7 +126,7 @@ impl Gate {
             Left::Failed | Left::Cancelled => None,
         };
         if let (Bound::Adaptive(knee), Some(us)) = (&mut self.bound, sample_us) {
-            knee.on_sample(now, pass.admitted, us);
+            knee.on_sample(now, us);
         }
         self.settle(now, out);
     }
