@@ -63,6 +63,16 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         println!("the file is sound; services: {}", config.services.len());
         return Ok(());
     }
+    // A request takes two: its client's connection, and its endpoint's.
+    let (files, wanted) = (crate::descriptors::raise(), 2 * u64::from(config.connections_max));
+    if files < wanted {
+        let fields: log::Fields<'_> = &[("open_files_max", &files), ("wanted", &wanted)];
+        log::warn(
+            "gateway",
+            "the limit of open files is too low for limits.connections: raise it, or lower that",
+            fields,
+        );
+    }
     let (listeners, predecessor) = listeners(&config)?;
     let mut roster = Roster::default();
     roster.follow(&config);
