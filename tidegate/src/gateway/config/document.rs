@@ -101,7 +101,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { header: Size(32 << 10), headers: 100, uri: Size(8 << 10), body: Size(1 << 40), connections: 50_000 }
+        Self { header: Size(32 << 10), headers: 100, uri: Size(8 << 10), body: Size(1 << 40), connections: 10_000 }
     }
 }
 
