@@ -5,6 +5,7 @@ mod agenda;
 pub mod answer;
 pub mod cluster;
 pub mod disk;
+pub mod gateway;
 pub mod group;
 pub mod hunt;
 pub mod locks;

@@ -2,7 +2,7 @@
 
 use sim::hunt::hunt;
 use sim::tally::{self, Tally};
-use sim::{cluster, group, locks, world};
+use sim::{cluster, gateway, group, locks, world};
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -11,10 +11,15 @@ usage: sim [WORLD] --seed N                    replay one run; a broken invarian
 worlds:  node     one node: real lanes, storage and sessions over a faulty disk, against a model (the default)
          group    replicas of one shard: the real Raft core over a faulty network, disks and clocks
          locks    registers and locks: the real planes over a faulty network, disks and clocks, with clients that hold, pause and vanish
+         gateway  the HTTP gateway's decisions between clients and servers that queue, die, slow down and come back
          cluster  whole nodes: real lanes, storage and peer messages over faulty links, disks and clocks; histories checked
 options: --commands N (2000)  node, cluster (500): commands that take effect or are answered in a run
          --crashes N (5)      node: crashes in a run
-         --steps N (10000)    group, locks: inputs to replicas or planes in a run";
+         --steps N (10000)    group, locks: inputs to replicas or planes in a run
+         --ms N (6000)        gateway: virtual milliseconds of a run
+       sim gateway figures DIR      the pictures of docs/gateway-overload.md
+       sim gateway compare          its table of other algorithms
+       sim gateway theory N         its table of predictions, over N arrivals each";
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -33,6 +38,7 @@ enum Kind {
     Group(group::Effort),
     Locks(locks::Effort),
     Cluster(cluster::Effort),
+    Gateway(gateway::Effort),
 }
 
 impl Kind {
@@ -42,6 +48,7 @@ impl Kind {
             Self::Group(effort) => group::World::run(seed, effort),
             Self::Locks(effort) => locks::World::run(seed, effort),
             Self::Cluster(effort) => cluster::World::run(seed, effort),
+            Self::Gateway(effort) => gateway::run(seed, effort),
         }
     }
 
@@ -53,6 +60,7 @@ impl Kind {
             ("--steps", Self::Group(effort)) => effort.steps = value,
             ("--steps", Self::Locks(effort)) => effort.steps = value,
             ("--commands", Self::Cluster(effort)) => effort.commands = value,
+            ("--ms", Self::Gateway(effort)) => effort.ms = value,
             _ => return Err(format!("this world has no option {option}")),
         }
         Ok(self)
@@ -64,6 +72,7 @@ impl Kind {
             Self::Group(_) => group::REQUIRED,
             Self::Locks(_) => locks::REQUIRED,
             Self::Cluster(_) => cluster::REQUIRED,
+            Self::Gateway(_) => gateway::REQUIRED,
         }
     }
 }
@@ -71,8 +80,15 @@ impl Kind {
 const NODE: Kind = Kind::Node(world::Effort { commands: 2000, crashes: 5 });
 
 fn run(args: &[String]) -> Result<ExitCode, String> {
+    if let [world, what, rest @ ..] = args
+        && world == "gateway"
+        && !what.starts_with("--")
+    {
+        return draw(what, rest);
+    }
     let (mut kind, options) = match args.first().map(String::as_str) {
         Some("cluster") => (Kind::Cluster(cluster::Effort { commands: 500 }), &args[1..]),
+        Some("gateway") => (Kind::Gateway(gateway::Effort { ms: 6_000 }), &args[1..]),
         Some("locks") => (Kind::Locks(locks::Effort { steps: 10_000 }), &args[1..]),
         Some("group") => (Kind::Group(group::Effort { steps: 10_000 }), &args[1..]),
         Some("node") => (NODE, &args[1..]),
@@ -110,4 +126,27 @@ fn run(args: &[String]) -> Result<ExitCode, String> {
         println!("never happened, so this does not count: {}", missing.join(", "));
     }
     Ok(if outcome.caught.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Pictures and tables of the gateway, instead of a campaign.
+fn draw(what: &str, rest: &[String]) -> Result<ExitCode, String> {
+    match (what, rest) {
+        ("figures", [dir]) => {
+            let pictures = [
+                ("gateway-overload.svg", gateway::figures::overload_picture()),
+                ("gateway-policies.svg", gateway::figures::policy_picture()),
+            ];
+            for (name, picture) in pictures {
+                let path = std::path::Path::new(dir).join(name);
+                std::fs::write(&path, picture).map_err(|error| format!("{}: {error}", path.display()))?;
+            }
+        }
+        ("compare", []) => print!("{}", gateway::figures::compare()),
+        ("theory", [arrivals]) => {
+            let arrivals = arrivals.parse().map_err(|_| format!("'{arrivals}' is no number"))?;
+            print!("{}", gateway::figures::theory(arrivals));
+        }
+        _ => return Err(format!("gateway has no {what} with {} arguments", rest.len())),
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@
 use base::mutation::{self, Mutation};
 use sim::hunt::Caught;
 use sim::tally::Tally;
-use sim::{cluster, group, locks, world};
+use sim::{cluster, gateway, group, locks, world};
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -64,6 +64,13 @@ const OF_A_CLUSTER: Trial = Trial {
     seeds_min: 4,
 };
 
+const OF_THE_GATEWAY: Trial = Trial {
+    mutations: &Mutation::OF_THE_GATEWAY,
+    run: |seed| gateway::run(seed, gateway::Effort { ms: 4_000 }),
+    seeds_max: 200,
+    seeds_min: 4,
+};
+
 /// How a mutation was noticed.
 struct Row {
     mutation: Mutation,
@@ -109,6 +116,11 @@ fn every_mutation_of_a_group_is_noticed() {
 fn every_mutation_of_locks_is_noticed() {
     // Seeds that show these are too rare; tests beside the code do: sweeps of what is not chosen, leases of one token.
     all_are_noticed(&OF_LOCKS, &[Mutation::SweepSpreadsUnchosen, Mutation::LeaseByTokenAlone]);
+}
+
+#[test]
+fn every_mutation_of_the_gateway_is_noticed() {
+    all_are_noticed(&OF_THE_GATEWAY, &[]);
 }
 
 #[test]

@@ -47,6 +47,13 @@ enum Command {
     /// may be stopped at any time without stopping the change.
     #[command(subcommand, after_long_help = CLUSTER_EXAMPLES)]
     Cluster(ClusterCommand),
+    /// The HTTP gateway: balances requests over the endpoints of services.
+    ///
+    /// It goes by a TOML file: where to listen, which requests go to which service, and the endpoints of each. One line on stdout
+    /// says when it serves, with its addresses and pid; logs go to stderr. SIGTERM or Ctrl-C ends it gracefully: requests that
+    /// run are answered.
+    #[command(after_long_help = GATEWAY_EXAMPLES)]
+    Gateway(Gateway),
     /// How a running node stands, or its whole cluster: nodes, shards, leaders, lag.
     ///
     /// In a cluster any node can be asked; who doesn't answer it is shown as unreachable, within a second.
@@ -206,6 +213,29 @@ pub struct Server {
     pub log_format: Format,
 }
 
+/// Options of `tidegate gateway`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Gateway {
+    /// The configuration, in TOML; followed while it runs.
+    #[arg(long, value_name = "FILE", required_unless_present = "demo")]
+    pub config: Option<PathBuf>,
+    /// Says whether the file is sound, and ends.
+    #[arg(long, conflicts_with = "demo")]
+    pub validate: bool,
+    /// Without a file: before two example upstreams that tell what they get, on 127.0.0.1:8080.
+    #[arg(long, conflicts_with = "config")]
+    pub demo: bool,
+    /// Port of the demo on 127.0.0.1; 0 picks a free one.
+    #[arg(long, value_name = "PORT", requires = "demo")]
+    pub port: Option<u16>,
+    /// What is logged on stderr.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: Level,
+    /// How a line of the log looks.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: Format,
+}
+
 /// What `tidegate cluster` changes.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum ClusterCommand {
@@ -353,6 +383,7 @@ pub fn run() -> ExitCode {
         Command::Dev(options) => crate::dev::run(&options),
         Command::Local(options) => crate::local::run(&options),
         Command::Server(options) => crate::server::run(&options),
+        Command::Gateway(options) => crate::gateway::run(&options),
         Command::Cluster(command) => crate::cluster::run(&command),
         Command::Status(options) => crate::status::run(&options),
         Command::Locks(options) => crate::status::locks::run(&options),
@@ -408,6 +439,12 @@ Examples:
 const CLUSTER_EXAMPLES: &str = "\
 Examples:
   tidegate cluster replace --dead 00000000000000a2 --with 127.0.0.1:7041 --admin 127.0.0.1:7011";
+
+const GATEWAY_EXAMPLES: &str = "\
+Examples:
+  tidegate gateway --demo                              a first look, then `curl -i http://127.0.0.1:8080/`
+  tidegate gateway --config gateway.toml               serves by the file
+  tidegate gateway --config gateway.toml --validate    says whether the file is sound";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:

@@ -39,7 +39,7 @@ pub fn fit(options: &Dev, settings: &Settings) -> Result<(), String> {
 }
 
 /// The limit, after it was raised.
-fn raise() -> u64 {
+pub fn raise() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
         return current.unwrap_or(u64::MAX);

@@ -141,7 +141,7 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// RFC 3339 in UTC, from milliseconds since the epoch.
-fn time(ms: u64) -> String {
+pub fn time(ms: u64) -> String {
     let (days, second) = (ms / 86_400_000, ms / 1000 % 86_400);
     // Days are counted from 1 March of year 0, so that the leap day is the last of its year; eras have 400 years.
     let shifted = days + 719_468;

@@ -9,6 +9,7 @@ mod clock;
 mod cluster;
 mod descriptors;
 mod dev;
+mod gateway;
 mod http;
 mod journal;
 mod keeper;

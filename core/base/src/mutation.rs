@@ -186,6 +186,36 @@ pub enum Mutation {
     FenceBelowThoseAhead,
     /// A grant that was made ahead is told though the holder has not given the lock back.
     ToldTooSoon,
+    /// A try whose client has gone stays in flight.
+    CancelledStaysInFlight,
+    /// A swap begins the count of requests in flight anew.
+    SwapForgetsInFlight,
+    /// A removed endpoint goes on getting requests.
+    DrainedIsPicked,
+    /// Any number of endpoints is ejected at once.
+    EjectionUncapped,
+    /// An endpoint gets more than its breaker allows.
+    BreakerOverfilled,
+    /// A half-open breaker lets all through.
+    HalfOpenLetsAllIn,
+    /// Retries go beyond their budget.
+    RetryBudgetIgnored,
+    /// A try begins that can't end before its request's deadline.
+    RetryPastDeadline,
+    /// What may do harm twice is tried again.
+    UnsafeRetried,
+    /// More are inside than the limit allows.
+    LimitIgnored,
+    /// Any number of requests waits.
+    QueueUnbounded,
+    /// Who has waited past its deadline is let in.
+    AdmittedPastDeadline,
+    /// The least important goes first.
+    LowClassFirst,
+    /// Under overload the oldest goes first, and nobody's wait is cut short.
+    OldestFirstInOverload,
+    /// The time without load is what the first requests took, for ever.
+    NoLoadNeverProbed,
 }
 
 impl Mutation {
@@ -233,6 +263,24 @@ impl Mutation {
         Self::WaiterLetGoStays,
         Self::WaitTimeIgnored,
         Self::WaitersNotInSnapshot,
+    ];
+    /// Rules of the gateway.
+    pub const OF_THE_GATEWAY: [Self; 15] = [
+        Self::CancelledStaysInFlight,
+        Self::SwapForgetsInFlight,
+        Self::DrainedIsPicked,
+        Self::EjectionUncapped,
+        Self::BreakerOverfilled,
+        Self::HalfOpenLetsAllIn,
+        Self::RetryBudgetIgnored,
+        Self::RetryPastDeadline,
+        Self::UnsafeRetried,
+        Self::LimitIgnored,
+        Self::QueueUnbounded,
+        Self::AdmittedPastDeadline,
+        Self::LowClassFirst,
+        Self::OldestFirstInOverload,
+        Self::NoLoadNeverProbed,
     ];
     /// Rules that replicas keep together.
     pub const OF_A_GROUP: [Self; 18] = [

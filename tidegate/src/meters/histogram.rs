@@ -69,6 +69,14 @@ impl Sums {
         self.sum = self.sum.wrapping_add(histogram.sum.get());
     }
 
+    /// Adds sums of others.
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *sum += more;
+        }
+        self.sum = self.sum.wrapping_add(other.sum);
+    }
+
     /// What was added since `earlier`, a former state of the same.
     pub fn since(&self, earlier: &Self) -> Self {
         let mut since = self.clone();

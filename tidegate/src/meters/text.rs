@@ -71,6 +71,12 @@ impl Family<'_> {
         let _ = writeln!(self.out, "{}{{{label}=\"{}\"}} {value}", self.name, escaped(text));
     }
 
+    /// A sample with several labels.
+    pub fn labels(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels.iter().map(|(label, text)| format!("{label}=\"{}\"", escaped(text))).collect();
+        let _ = writeln!(self.out, "{}{{{}}} {value}", self.name, labels.join(","));
+    }
+
     /// The samples of a histogram; `label` is empty or a label with its value.
     pub fn sums(&mut self, label: &[(&str, &str)], sums: &Sums, scale: Scale) {
         let Self { out, name } = self;

@@ -1,0 +1,194 @@
+//! Live λ, W and L of a service, counted apart from each other, so that L = λW is a check and not a definition.
+//!
+//! Ten seconds in slots of one second. λ counts those who are admitted, W is measured by those who leave, and L is the integral of
+//! the number inside over time; at a steady load they agree but for those who are inside at the window's ends.
+
+use crate::numbers::{NS_PER_S, real};
+use base::Instant;
+
+/// Live figures of a service over the last ten seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Meter {
+    /// λ: requests admitted per second.
+    pub admitted_per_s: f64,
+    /// All that came, and those that were shed.
+    pub offered_per_s: f64,
+    pub shed_per_s: f64,
+    /// W: the mean time inside, from admission to leaving.
+    pub inside_ms: f64,
+    /// L: the mean number inside.
+    pub inside: f64,
+    /// |L - λW| / L.
+    pub residual: f64,
+    /// L over the limit.
+    pub utilisation: f64,
+    /// The mean wait of those who were admitted, and how many waited on average.
+    pub wait_ms: f64,
+    pub waiting: f64,
+    /// How many may be inside now.
+    pub limit: u32,
+    /// W without load, as far as known.
+    pub no_load_ms: f64,
+}
+
+/// What is counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts {
+    slots: [Slot; SLOTS],
+    /// The second that is being counted, and up to when it was.
+    second: u64,
+    counted: Instant,
+    begun: Instant,
+    inside: u32,
+    waiting: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    offered: u64,
+    admitted: u64,
+    shed: u64,
+    left: u64,
+    inside_ns: f64,
+    wait_ns: f64,
+    /// Integrals over time of how many are inside, and how many wait.
+    area_inside: f64,
+    area_waiting: f64,
+}
+
+impl Counts {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            slots: [Slot::default(); SLOTS],
+            second: now.0 / SLOT_NS,
+            counted: now,
+            begun: now,
+            inside: 0,
+            waiting: 0,
+        }
+    }
+
+    pub(crate) fn on_offered(&mut self, now: Instant) {
+        self.slot(now).offered += 1;
+    }
+
+    pub(crate) fn on_shed(&mut self, now: Instant) {
+        self.slot(now).shed += 1;
+    }
+
+    pub(crate) fn on_admitted(&mut self, now: Instant, arrived: Instant) {
+        let slot = self.slot(now);
+        slot.admitted += 1;
+        slot.wait_ns += real(now.since_ns(arrived));
+    }
+
+    pub(crate) fn on_left(&mut self, now: Instant, admitted: Instant) {
+        let slot = self.slot(now);
+        slot.left += 1;
+        slot.inside_ns += real(now.since_ns(admitted));
+    }
+
+    /// So many are inside and wait from now on.
+    pub(crate) fn set(&mut self, now: Instant, inside: u32, waiting: u32) {
+        let _ = self.slot(now);
+        (self.inside, self.waiting) = (inside, waiting);
+    }
+
+    pub(crate) fn read(&self, now: Instant) -> Meter {
+        let mut counted = self.clone();
+        let _ = counted.slot(now);
+        counted.figures(now)
+    }
+
+    fn figures(&self, now: Instant) -> Meter {
+        let from = self.begun.0.max((self.second + 1).saturating_sub(SLOTS as u64) * SLOT_NS);
+        let seconds = real(now.since_ns(Instant(from))).max(1.0) / NS_PER_S;
+        let sum = |of: fn(&Slot) -> f64| self.slots.iter().map(of).sum::<f64>();
+        let (admitted, left) = (sum(|slot| real(slot.admitted)), sum(|slot| real(slot.left)));
+        let (area_inside, area_waiting) = (sum(|slot| slot.area_inside), sum(|slot| slot.area_waiting));
+        let admitted_per_s = admitted / seconds;
+        let inside_s = sum(|slot| slot.inside_ns) / NS_PER_S / left.max(1.0);
+        let inside = area_inside / NS_PER_S / seconds;
+        Meter {
+            admitted_per_s,
+            offered_per_s: sum(|slot| real(slot.offered)) / seconds,
+            shed_per_s: sum(|slot| real(slot.shed)) / seconds,
+            inside_ms: inside_s * 1e3,
+            inside,
+            residual: if inside > 0.0 { (inside - admitted_per_s * inside_s).abs() / inside } else { 0.0 },
+            wait_ms: sum(|slot| slot.wait_ns) / 1e6 / admitted.max(1.0),
+            waiting: area_waiting / NS_PER_S / seconds,
+            ..Meter::default()
+        }
+    }
+
+    /// The slot of now, with all areas counted up to now.
+    fn slot(&mut self, now: Instant) -> &mut Slot {
+        while now.0 / SLOT_NS > self.second {
+            let end = Instant((self.second + 1) * SLOT_NS);
+            // Behind a long silence only the last slots count.
+            let skipped = (now.0 / SLOT_NS).saturating_sub(self.second + SLOTS as u64);
+            self.add_areas(end);
+            self.second += 1 + skipped;
+            self.counted = Instant(self.second * SLOT_NS);
+            *self.current() = Slot::default();
+        }
+        self.add_areas(now);
+        self.current()
+    }
+
+    fn add_areas(&mut self, until: Instant) {
+        let span = real(until.since_ns(self.counted));
+        let (inside, waiting) = (f64::from(self.inside), f64::from(self.waiting));
+        let slot = self.current();
+        slot.area_inside += inside * span;
+        slot.area_waiting += waiting * span;
+        self.counted = self.counted.max(until);
+    }
+
+    fn current(&mut self) -> &mut Slot {
+        &mut self.slots[usize::try_from(self.second % SLOTS as u64).expect("below the number of slots")]
+    }
+}
+
+const SLOTS: usize = 10;
+const SLOT_NS: u64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_independent_counts_agree() {
+        let mut counts = Counts::new(Instant(0));
+        // One comes each 10 ms and stays for 25: 100 per second, L = 2.5.
+        for ms in (0..20_000).step_by(5) {
+            let now = Instant(0).plus_ms(ms);
+            if ms % 10 == 0 {
+                counts.on_offered(now);
+                counts.on_admitted(now, now);
+                let inside = counts.inside + 1;
+                counts.set(now, inside, 0);
+            }
+            if ms % 10 == 5 && ms >= 25 {
+                counts.on_left(now, Instant(0).plus_ms(ms - 25));
+                let inside = counts.inside - 1;
+                counts.set(now, inside, 0);
+            }
+        }
+        let meter = counts.read(Instant(0).plus_ms(20_000));
+        assert!((meter.admitted_per_s - 100.0).abs() < 1.0, "{meter:?}");
+        assert!((meter.inside_ms - 25.0).abs() < 0.1 && (meter.inside - 2.5).abs() < 0.05, "{meter:?}");
+        assert!(meter.residual < 0.02, "{meter:?}");
+    }
+
+    #[test]
+    fn silence_empties_it() {
+        let mut counts = Counts::new(Instant(0));
+        counts.on_offered(Instant(0));
+        counts.set(Instant(0), 1, 0);
+        let meter = counts.read(Instant(0).plus_ms(3_600_000));
+        assert_eq!(meter.offered_per_s, 0.0);
+        assert!((meter.inside - 1.0).abs() < 1e-6, "who is inside is inside all the time: {meter:?}");
+    }
+}

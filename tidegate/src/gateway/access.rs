@@ -1,0 +1,176 @@
+//! The access log: one JSON object on a line for each request, written by a thread of its own.
+//!
+//! A lane makes the line and hands it over. If the disk is so slow that many lines wait, new ones are dropped and counted: requests
+//! don't wait for their log.
+
+use super::body::UploadState;
+use super::refusal::Refusal;
+use crate::log::quoted;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{HOST, USER_AGENT};
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+/// The way to the log, for lanes.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    lines: SyncSender<Told>,
+    dropped: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Told {
+    Line(String),
+    /// The file was moved away: open it anew.
+    Reopen,
+}
+
+/// Lines that may wait.
+const LINES_MAX: usize = 16 * 1024;
+
+impl AccessLog {
+    /// Opens the file (`-` is stdout), to be written behind its end. The thread ends, with all written, when nobody has the log any
+    /// more.
+    pub fn open(path: &Path) -> Result<(Self, JoinHandle<()>), String> {
+        let path = path.to_owned();
+        let file = open(&path).map_err(|error| format!("{} can't be written: {error}", path.display()))?;
+        let (lines, told) = sync_channel(LINES_MAX);
+        let write = move || write(&path, file, &told);
+        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(write);
+        let thread = thread.map_err(|error| format!("no thread for the access log: {error}"))?;
+        Ok((Self { lines, dropped: Arc::default() }, thread))
+    }
+
+    pub fn put(&self, line: String) {
+        if self.lines.try_send(Told::Line(line)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whoever rotates logs has moved the file.
+    pub fn reopen(&self) {
+        let _ = self.lines.send(Told::Reopen);
+    }
+
+    /// Lines that found no room.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+fn open(path: &Path) -> std::io::Result<BufWriter<Box<dyn Write + Send>>> {
+    let out: Box<dyn Write + Send> = if path == Path::new("-") {
+        Box::new(std::io::stdout())
+    } else {
+        let file: File = OpenOptions::new().create(true).append(true).open(path)?;
+        Box::new(file)
+    };
+    Ok(BufWriter::new(out))
+}
+
+/// Writes what comes; what has come together is flushed together.
+fn write(path: &Path, mut file: BufWriter<Box<dyn Write + Send>>, told: &Receiver<Told>) {
+    while let Ok(first) = told.recv() {
+        let mut next = Some(first);
+        while let Some(one) = next {
+            match one {
+                Told::Line(line) => drop(file.write_all(line.as_bytes())),
+                Told::Reopen => {
+                    let _ = file.flush();
+                    match open(path) {
+                        Ok(opened) => file = opened,
+                        Err(error) => {
+                            let fields: crate::log::Fields<'_> = &[("file", &path.display()), ("error", &error)];
+                            crate::log::error(
+                                "gateway",
+                                "the access log can't be opened anew; it goes on in the old file",
+                                fields,
+                            );
+                        }
+                    }
+                }
+            }
+            next = told.try_recv().ok();
+        }
+        let _ = file.flush();
+    }
+}
+
+/// What is known of a request by its end.
+#[derive(Debug)]
+pub struct Line {
+    client: SocketAddr,
+    method: String,
+    target: String,
+    host: String,
+    agent: String,
+    pub service: String,
+    pub endpoint: String,
+    pub tries: u32,
+    pub trace: String,
+    pub error: &'static str,
+    pub upload: Option<Rc<UploadState>>,
+}
+
+impl Line {
+    pub fn new(client: SocketAddr, request: &Request<Incoming>) -> Self {
+        let header =
+            |name| request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        Self {
+            client,
+            method: request.method().to_string(),
+            target: request.uri().path_and_query().map_or_else(|| "*".to_owned(), ToString::to_string),
+            host: header(HOST).unwrap_or_default(),
+            agent: header(USER_AGENT).unwrap_or_default(),
+            service: String::new(),
+            endpoint: String::new(),
+            tries: 0,
+            trace: String::new(),
+            error: "",
+            upload: None,
+        }
+    }
+
+    /// A request that was refused before it was one.
+    pub fn set_unread(&mut self) {
+        self.method.clear();
+        self.target.clear();
+        self.host.clear();
+    }
+
+    pub fn set_refused(&mut self, refusal: &Refusal) {
+        self.error = refusal.code.word();
+    }
+
+    /// The line; status 0 is a request whose client went before it was answered.
+    pub fn text(&self, status: u16, bytes_out: u64, took_ns: u64) -> String {
+        let mut line = format!("{{\"time\":\"{}\"", crate::log::time(crate::clock::wall_ms()));
+        let us = took_ns / 1000;
+        let words = [
+            ("client", &self.client.ip().to_string()),
+            ("method", &self.method),
+            ("target", &self.target),
+            ("host", &self.host),
+            ("agent", &self.agent),
+            ("service", &self.service),
+            ("endpoint", &self.endpoint),
+            ("trace", &self.trace),
+        ];
+        for (key, value) in words {
+            let _ = write!(line, ",\"{key}\":{}", quoted(value));
+        }
+        let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        let _ = write!(line, ",\"error\":\"{}\",\"status\":{status},\"tries\":{}", self.error, self.tries);
+        let _ = writeln!(line, ",\"bytes_in\":{bytes_in},\"bytes_out\":{bytes_out},\"us\":{us}}}");
+        line
+    }
+}

@@ -1,0 +1,265 @@
+//! Bodies on their way, both of them streams that hold no more than a piece: what has not been asked for is not read.
+
+use super::line::Line;
+use super::refusal::Code;
+use super::upstream::Flying;
+use super::watch::{Phase, Watch};
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, TRANSFER_ENCODING};
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// A request's body on its way to the upstream.
+#[derive(Debug)]
+pub struct Upload {
+    /// None for a request without a body, which may be sent more than once.
+    body: Option<Incoming>,
+    state: Rc<UploadState>,
+}
+
+/// What the request's other parts know of its body.
+#[derive(Debug)]
+pub struct UploadState {
+    watch: Rc<Watch>,
+    /// Without a byte for so long, it is given up.
+    time: Duration,
+    /// When it has ended: how long the upstream has for the head of its response.
+    response_time: Duration,
+    bytes_max: u64,
+    bytes: Cell<u64>,
+    ended: Cell<bool>,
+    /// The client is waited for, not the upstream.
+    wants: Cell<bool>,
+    /// Why it ended before its end.
+    failed: Cell<Option<Code>>,
+}
+
+/// What ends a body before its end; the reason is known elsewhere.
+#[derive(Debug)]
+pub struct Broken(&'static str);
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl UploadState {
+    pub fn new(watch: Rc<Watch>, time: Duration, response_time: Duration, bytes_max: u64, empty: bool) -> Rc<Self> {
+        Rc::new(Self {
+            watch,
+            time,
+            response_time,
+            bytes_max,
+            bytes: Cell::new(0),
+            ended: Cell::new(empty),
+            wants: Cell::new(false),
+            failed: Cell::new(None),
+        })
+    }
+
+    /// Begins the phase that a request is in when it is sent.
+    pub fn begin(&self) {
+        let now = crate::clock::boot();
+        if self.ended.get() {
+            self.watch.begin(Phase::Response, now, self.response_time);
+        } else {
+            self.watch.begin(Phase::Upload, now, self.time);
+        }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    pub fn ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    pub fn wants(&self) -> bool {
+        self.wants.get()
+    }
+
+    pub fn failed(&self) -> Option<Code> {
+        self.failed.get()
+    }
+
+    fn end(&self) {
+        if !self.ended.replace(true) && self.watch.phase() == Phase::Upload {
+            self.watch.begin(Phase::Response, crate::clock::boot(), self.response_time);
+        }
+    }
+}
+
+impl Upload {
+    pub fn new(body: Option<Incoming>, state: Rc<UploadState>) -> Self {
+        Self { body, state }
+    }
+
+    /// The body, if nothing of it was read.
+    pub fn into_body(self) -> Option<Incoming> {
+        self.body
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Self { body, state } = &mut *self;
+        let Some(body) = body else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut *body).poll_frame(context);
+        state.wants.set(polled.is_pending());
+        let frame = std::task::ready!(polled);
+        state.watch.moved(Phase::Upload, crate::clock::boot(), state.time);
+        match frame {
+            None => {
+                state.end();
+                Poll::Ready(None)
+            }
+            Some(Err(_)) => {
+                state.failed.set(Some(Code::BodyBroken));
+                Poll::Ready(Some(Err(Broken("the client's body broke off"))))
+            }
+            Some(Ok(mut frame)) => {
+                let bytes = state.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);
+                state.bytes.set(bytes);
+                if bytes > state.bytes_max {
+                    state.failed.set(Some(Code::BodyTooLarge));
+                    return Poll::Ready(Some(Err(Broken("the client's body is too large"))));
+                }
+                let last = frame.is_trailers() || body.is_end_stream();
+                if let Some(trailers) = frame.trailers_mut() {
+                    strip_trailers(trailers);
+                }
+                if last {
+                    state.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// What says how to read a message can't come behind it.
+fn strip_trailers(trailers: &mut HeaderMap) {
+    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, HOST, CONTENT_ENCODING, CONTENT_TYPE] {
+        trailers.remove(name);
+    }
+}
+
+/// A response's body on its way to the client.
+#[derive(Debug)]
+pub struct Download {
+    body: Incoming,
+    /// The connection that it comes by; gone when it has ended.
+    line: Option<Line>,
+    flying: Flying,
+    watch: Rc<Watch>,
+    time: Duration,
+    upload: Rc<UploadState>,
+    bytes: u64,
+    ended: bool,
+}
+
+impl Download {
+    pub fn new(
+        body: Incoming,
+        line: Line,
+        flying: Flying,
+        watch: Rc<Watch>,
+        time: Duration,
+        upload: Rc<UploadState>,
+    ) -> Self {
+        watch.begin(Phase::Download, crate::clock::boot(), time);
+        let mut download = Self { body, line: Some(line), flying, watch, time, upload, bytes: 0, ended: false };
+        if download.body.is_end_stream() {
+            download.finish();
+        }
+        download
+    }
+
+    /// The body has come to its end: its connection is free for others, if it can carry another request.
+    fn finish(&mut self) {
+        self.ended = true;
+        let Some(mut line) = self.line.take() else { return };
+        // A request that was answered before it was read blocks its connection.
+        let reusable = self.upload.ended() && line.settle();
+        self.flying.land(reusable.then_some(line));
+    }
+
+    fn on_frame(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let Some(data) = frame.data_ref() {
+            self.bytes += data.len() as u64;
+            self.flying.passed(self.bytes);
+        }
+        let last = frame.is_trailers() || self.body.is_end_stream();
+        if let Some(trailers) = frame.trailers_mut() {
+            strip_trailers(trailers);
+        }
+        self.watch.moved(Phase::Download, crate::clock::boot(), self.time);
+        if last {
+            self.finish();
+        }
+        frame
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if this.watch.over().is_some() {
+            this.flying.timed_out();
+            return Poll::Ready(Some(Err(Broken("the endpoint's body stopped"))));
+        }
+        // Asking for a piece lets the connection read it; so it is driven between two looks.
+        let quiet = &mut Context::from_waker(Waker::noop());
+        let mut polled = Pin::new(&mut this.body).poll_frame(quiet);
+        if polled.is_pending() {
+            if let Some(line) = &mut this.line {
+                line.drive(context);
+            }
+            polled = Pin::new(&mut this.body).poll_frame(quiet);
+        }
+        match std::task::ready!(polled) {
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(this.on_frame(frame)))),
+            None => {
+                this.finish();
+                Poll::Ready(None)
+            }
+            Some(Err(_)) => {
+                this.flying.broke();
+                Poll::Ready(Some(Err(Broken("the endpoint's body broke off"))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,301 @@
+//! The configuration as the gateway uses it: one immutable value, made of a file that was understood as a whole or not at all.
+
+pub mod document;
+mod key;
+mod told;
+pub mod values;
+
+use super::limit::Limit as ClientLimit;
+use super::route::{self, Routes};
+use super::strict::HeadLimits;
+pub use document::Forwarded;
+use document::{Document, Limit};
+use gateway::config as core;
+use gateway::quota::Rule;
+use hyper::header::HeaderValue;
+pub use key::Key;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+pub use told::{Wrong, nearest};
+use toml::Spanned;
+use values::{Address, Network};
+
+/// The whole of it.
+#[derive(Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+    pub lanes: u16,
+    pub drain: Duration,
+    pub access_log: Option<PathBuf>,
+    pub handover: Option<PathBuf>,
+    pub trusted: Vec<Network>,
+    pub forwarded: Forwarded,
+    pub head: HeadLimits,
+    pub body_bytes_max: u64,
+    pub connections_max: u32,
+    pub client_times: ClientTimes,
+    pub services: Vec<Arc<Service>>,
+    pub limits: Vec<Arc<ClientLimit>>,
+    pub routes: Routes,
+}
+
+/// How long phases may take that belong to no service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientTimes {
+    pub header: Duration,
+    pub body: Duration,
+    pub idle: Duration,
+}
+
+/// A service of the file.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub name: String,
+    pub core: core::Config,
+    pub endpoints: Vec<Endpoint>,
+    pub key: Option<Key>,
+    pub host: Option<HeaderValue>,
+    pub times: UpstreamTimes,
+    pub probe: Option<Probe>,
+}
+
+/// How long phases of a service's requests may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamTimes {
+    pub connect: Duration,
+    pub response: Duration,
+    pub download: Duration,
+    pub idle: Duration,
+    pub deadline: Option<Duration>,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// As the file or the admin API named it.
+    pub name: String,
+    pub address: SocketAddr,
+    pub weight: u32,
+}
+
+/// How an endpoint is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// What is asked for; a connection is enough if there is none.
+    pub path: Option<String>,
+    pub time: Duration,
+}
+
+impl Endpoint {
+    /// True if it is called so, or is there.
+    pub fn is(&self, address: &str) -> bool {
+        self.name == address || self.address.to_string() == address
+    }
+}
+
+impl Service {
+    /// True if nothing but the endpoints may differ.
+    pub fn has_settings_of(&self, other: &Self) -> bool {
+        let Self { name, core, endpoints: _, key, host, times, probe } = self;
+        (name, core, key, host, times, probe)
+            == (&other.name, &other.core, &other.key, &other.host, &other.times, &other.probe)
+    }
+}
+
+const WEIGHT_MAX: u32 = 1000;
+const LANES_MAX: u16 = 64;
+
+impl Config {
+    /// Limits that are alike keep what they know of their clients.
+    pub fn keep_limits(&mut self, old: &Self) {
+        for limit in &mut self.limits {
+            if let Some(same) = old.limits.iter().find(|old| old.is_like(limit)) {
+                *limit = same.clone();
+            }
+        }
+    }
+
+    /// The text of a file.
+    pub fn text_of(path: &Path) -> Result<String, Box<dyn std::error::Error>> {
+        std::fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()).into())
+    }
+
+    /// Understands the text of the file at `path`; what is wrong is told with its line.
+    pub fn of_text(path: Option<&Path>, text: &str) -> Result<Self, String> {
+        let name = path.map_or_else(|| "the demo".to_owned(), |path| path.display().to_string());
+        Self::parse(text).map_err(|wrong| format!("{name}, {wrong}"))
+    }
+
+    /// Understands the text of a file.
+    pub fn parse(text: &str) -> Result<Self, Wrong> {
+        let document: Document = toml::from_str(text).map_err(|error| Wrong::of(text, &error))?;
+        let Document { gateway, limits, timeouts, service, limit, route } = document;
+        let services = service.into_iter().map(|(name, section)| make_service(text, name, section, &timeouts));
+        let services = services.collect::<Result<Vec<_>, Wrong>>()?;
+        if route.is_empty() {
+            return Err(Wrong::whole("there is no [[route]]: say which requests go to which service"));
+        }
+        let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
+        let quotas = limit.into_iter().map(|(name, section)| make_limit(text, name, &section));
+        let quotas = quotas.collect::<Result<Vec<_>, Wrong>>()?;
+        let limit_names: Vec<&str> = quotas.iter().map(|limit| limit.name.as_str()).collect();
+        let routes = route.into_iter().map(|route| route::compile(text, route, &names, &limit_names));
+        let routes = Routes::new(routes.collect::<Result<Vec<_>, Wrong>>()?);
+        let lanes = gateway.lanes.unwrap_or_else(default_lanes);
+        if lanes == 0 || lanes > LANES_MAX {
+            return Err(Wrong::whole(format!("gateway.lanes is {lanes}; give 1 to {LANES_MAX}")));
+        }
+        let head = HeadLimits {
+            bytes_max: small(limits.header.0),
+            headers_max: usize::from(limits.headers),
+            target_bytes_max: small(limits.uri.0),
+        };
+        if head.bytes_max < 256 || head.bytes_max > HEAD_BYTES_MOST || head.headers_max == 0 {
+            return Err(Wrong::whole("limits.header wants 256 bytes to 1 MiB, and limits.headers at least 1"));
+        }
+        let (listen, admin) =
+            (resolve_whole("gateway.listen", &gateway.listen)?, resolve_whole("gateway.admin", &gateway.admin)?);
+        let own = listen.ip().is_loopback() && admin.ip().is_loopback();
+        if !own && !gateway.public {
+            return Err(Wrong::whole(format!(
+                "gateway.listen and gateway.admin are {listen} and {admin}, which other machines can reach, and there is no \
+                 authentication: say gateway.public = true if that is meant"
+            )));
+        }
+        Ok(Self {
+            listen,
+            admin,
+            lanes,
+            drain: gateway.drain.0,
+            access_log: gateway.access_log,
+            handover: gateway.handover,
+            trusted: gateway.trusted,
+            forwarded: gateway.forwarded,
+            head,
+            body_bytes_max: limits.body.0,
+            connections_max: limits.connections,
+            client_times: ClientTimes { header: timeouts.header.0, body: timeouts.body.0, idle: timeouts.idle.0 },
+            services: services.into_iter().map(Arc::new).collect(),
+            limits: quotas,
+            routes,
+        })
+    }
+}
+
+const HEAD_BYTES_MOST: usize = 1 << 20;
+
+fn small(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// Lanes take all cores but one, which is left to the kernel and the upstreams.
+fn default_lanes() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(cores.saturating_sub(1)).unwrap_or(LANES_MAX).clamp(1, LANES_MAX)
+}
+
+fn make_service(
+    text: &str,
+    name: String,
+    section: document::Service,
+    times: &document::Timeouts,
+) -> Result<Service, Wrong> {
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    for spanned in &section.endpoints {
+        let (span, endpoint) = (spanned.span(), spanned.get_ref());
+        let address = resolve(&endpoint.address).map_err(|why| Wrong::at(text, &span, why))?;
+        if endpoints.iter().any(|other| other.address == address) {
+            return Err(Wrong::at(text, &span, format!("service '{name}' names {} twice", endpoint.address.0)));
+        }
+        if endpoint.weight > WEIGHT_MAX {
+            let why = format!("the weight of {} is {}; give 0 to {WEIGHT_MAX}", endpoint.address.0, endpoint.weight);
+            return Err(Wrong::at(text, &span, why));
+        }
+        endpoints.push(Endpoint { name: endpoint.address.0.clone(), address, weight: endpoint.weight });
+    }
+    let host = section.host.as_ref().map(|host| header_value(text, host)).transpose()?;
+    let probe = section.checks.as_ref().map(|checks| Probe { path: checks.path.clone(), time: checks.timeout.0 });
+    let times = UpstreamTimes {
+        connect: section.connect.unwrap_or(times.connect).0,
+        response: section.response.unwrap_or(times.response).0,
+        download: section.download.unwrap_or(times.download).0,
+        idle: times.upstream_idle.0,
+        deadline: section.deadline.map(|time| time.0),
+    };
+    let core = core_config(&section);
+    Ok(Service { name, core, endpoints, key: section.key, host, times, probe })
+}
+
+fn make_limit(text: &str, name: String, section: &document::Quota) -> Result<Arc<ClientLimit>, Wrong> {
+    let (requests, per) = (*section.requests.get_ref(), section.per.ms());
+    if requests == 0 || per == 0 {
+        return Err(Wrong::at(
+            text,
+            &section.requests.span(),
+            format!("limit '{name}' lets nothing through; give requests and per above 0"),
+        ));
+    }
+    let rule = match (section.sliding, section.burst) {
+        (true, Some(_)) => {
+            let why = format!("limit '{name}' is sliding and has a burst; a sliding one has none");
+            return Err(Wrong::at(text, &section.requests.span(), why));
+        }
+        (true, None) => Rule::SlidingWindow { most: requests, window_ms: per },
+        (false, burst) => Rule::TokenBucket { rate: requests, period_ms: per, burst: burst.unwrap_or(requests).max(1) },
+    };
+    Ok(Arc::new(ClientLimit::new(name, section.by.clone(), rule, super::seed().map_err(Wrong::whole)?)))
+}
+
+fn core_config(section: &document::Service) -> core::Config {
+    let document::Service { ejection, breaker, retries, admission, checks, .. } = section;
+    let usual = core::Config::default();
+    let checks = checks.as_ref().map_or(usual.checks.clone(), |checks| core::Checks {
+        interval_ms: checks.interval.ms(),
+        rise: checks.rise,
+        fall: checks.fall,
+        ..usual.checks.clone()
+    });
+    core::Config {
+        policy: section.policy,
+        checks,
+        ejection: core::Ejection {
+            consecutive_errors: ejection.errors,
+            base_ms: ejection.time.ms(),
+            percent_max: ejection.percent,
+            ..usual.ejection
+        },
+        breaker: core::Breaker { in_flight_max: breaker.in_flight, error_percent: breaker.errors, ..usual.breaker },
+        retries: core::Retries { tries_max: retries.tries.max(1), budget_percent: retries.budget, ..usual.retries },
+        admission: core::Admission {
+            limit: match admission.limit {
+                Limit::Adaptive => usual.admission.limit,
+                Limit::Off => core::Limit::Off,
+                Limit::Fixed(limit) => core::Limit::Fixed(limit),
+            },
+            queue_max: admission.queue,
+            ..usual.admission
+        },
+        slow_start_ms: section.slow_start.map_or(0, values::Time::ms),
+    }
+}
+
+fn header_value(text: &str, value: &Spanned<String>) -> Result<HeaderValue, Wrong> {
+    let why = || format!("'{}' can be no header's value", value.get_ref());
+    HeaderValue::from_str(value.get_ref()).map_err(|_| Wrong::at(text, &value.span(), why()))
+}
+
+/// The first address that a name stands for.
+pub fn resolve(address: &Address) -> Result<SocketAddr, String> {
+    let mut all = address.0.to_socket_addrs().map_err(|error| format!("{} can't be resolved: {error}", address.0))?;
+    all.next().ok_or_else(|| format!("{} stands for no address", address.0))
+}
+
+fn resolve_whole(key: &str, address: &Address) -> Result<SocketAddr, Wrong> {
+    resolve(address).map_err(|why| Wrong::whole(format!("{key}: {why}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,378 @@
+//! One request, from its head to the head of its response: where it goes, whether it may, how often it is tried.
+//!
+//! What is decided is decided by the core; here it is done. Everything that counts the request (inside its service, in flight at an
+//! endpoint, open on its connection) is held by guards, so that a client that goes takes its request back wherever it is.
+
+use super::body::{Download, Upload, UploadState};
+use super::lane::{Lane, Table};
+use super::line::Line;
+use super::record::{Record, Reply};
+use super::refusal::{Code, Refusal};
+use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
+use super::visit::Visit;
+use super::watch::{Over, Phase, Watch};
+use super::{headers, limit, trace};
+use base::Instant;
+use gateway::{Attempt, Left, NoEndpoint, Outcome, Retry, Safety};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
+use std::future::Future;
+use std::hash::Hasher;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// Answers a request, whatever happens.
+pub async fn answer(lane: Rc<Lane>, visit: Rc<Visit>, request: Request<Incoming>) -> Response<Reply> {
+    let number = visit.begin_request();
+    let record = Record::new(lane.clone(), visit.clone(), &request);
+    if let Some(refusal) = visit.inlet.refusal_of(number) {
+        record.set_unread();
+        return own(&refusal, record);
+    }
+    match forward(&lane, &visit, request, &record).await {
+        Ok((response, download)) => {
+            record.set_status(response.status());
+            let (mut parts, ()) = response.into_parts();
+            record.tell_limits(&mut parts.headers);
+            if lane.draining.get() {
+                parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Response::from_parts(parts, Reply::passed(download, record))
+        }
+        Err(refusal) => own(&refusal, record),
+    }
+}
+
+/// An answer of the gateway's own.
+fn own(refusal: &Refusal, record: Record) -> Response<Reply> {
+    let mut response = refusal.respond();
+    record.set_refused(refusal);
+    record.tell_limits(response.headers_mut());
+    if record.lane.draining.get() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response.map(|body| Reply::own(body, record))
+}
+
+/// A request on its way.
+struct Going<'a> {
+    visit: &'a Rc<Visit>,
+    upstream: &'a Rc<Upstream>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    /// None for a request without a body, and when it has been handed over.
+    body: Option<Incoming>,
+    has_body: bool,
+    upload: Rc<UploadState>,
+    deadline: Option<Instant>,
+}
+
+/// Why a try has failed, and what may be done about it.
+struct Failure {
+    refusal: Refusal,
+    outcome: Outcome,
+    safety: Safety,
+}
+
+async fn forward(
+    lane: &Rc<Lane>,
+    visit: &Rc<Visit>,
+    request: Request<Incoming>,
+    record: &Record,
+) -> Result<(Response<()>, Download), Refusal> {
+    let table = lane.table();
+    let (parts, body) = request.into_parts();
+    check_expectation(&parts.headers)?;
+    if body.size_hint().lower() > table.config.body_bytes_max {
+        return Err(Refusal::of(Code::BodyTooLarge));
+    }
+    let route = table.config.routes.find(&parts).ok_or_else(|| Refusal::of(Code::NoRoute))?;
+    let upstream = &table.upstreams[route.service(|below| lane.draw(below))];
+    record.set_upstream(upstream.clone());
+    check_limits(&table, visit, &route.limits, &parts, record)?;
+    let mut going = Going::new(&table, visit, upstream, parts, body)?;
+    trace::keep_or_begin(&mut going.headers, || lane.chance());
+    record.set_sent(&going.headers, &going.upload);
+    visit.watch.set_deadline(going.deadline);
+    visit.watch.begin(Phase::Waiting, crate::clock::boot(), WAIT_MAX);
+    let entered = bounded(&visit.watch, upstream.enter(route.class, going.deadline)).await;
+    let inside = match entered {
+        Ok(entered) => entered.map_err(|shed| Refusal::shed(shed, &upstream.plan.name))?,
+        Err(_) => return Err(Refusal::at(Code::Deadline, &upstream.plan.name)),
+    };
+    going.run(inside, record).await
+}
+
+/// The core ends waits much earlier.
+const WAIT_MAX: Duration = Duration::from_secs(3600);
+/// How much time the client gives the request, and how much of it is left for the endpoint.
+const DEADLINE: HeaderName = HeaderName::from_static("x-deadline-ms");
+
+impl<'a> Going<'a> {
+    fn new(
+        table: &Table,
+        visit: &'a Rc<Visit>,
+        upstream: &'a Rc<Upstream>,
+        parts: Parts,
+        body: Incoming,
+    ) -> Result<Self, Refusal> {
+        let Parts { method, uri, mut headers, .. } = parts;
+        let asked =
+            headers.get(DEADLINE).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
+        let allowed = upstream.plan.times.deadline;
+        let time = asked.into_iter().chain(allowed).min();
+        let deadline =
+            time.map(|time| crate::clock::boot().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
+        headers::toward_upstream(&mut headers, &visit.told);
+        if let Some(host) = &upstream.plan.host {
+            headers.insert(HOST, host.clone());
+        }
+        let has_body = !body.is_end_stream();
+        let times = &table.config.client_times;
+        let response_time = upstream.plan.times.response;
+        let upload =
+            UploadState::new(visit.watch.clone(), times.body, response_time, table.config.body_bytes_max, !has_body);
+        let uri = uri.into_parts().path_and_query.map_or_else(|| Ok(Uri::from_static("/")), Uri::try_from);
+        let uri = uri.map_err(|error| Refusal::of(Code::BodyBroken).because(error))?;
+        let body = has_body.then_some(body);
+        Ok(Self { visit, upstream, method, uri, headers, body, has_body, upload, deadline })
+    }
+
+    /// Tries until an endpoint has answered or the core says that it is enough.
+    async fn run(mut self, mut inside: Inside, record: &Record) -> Result<(Response<()>, Download), Refusal> {
+        let key = self.key();
+        let mut avoid: SmallVec<[gateway::EndpointId; 4]> = SmallVec::new();
+        let mut last: Option<Refusal> = None;
+        let mut tries = 0;
+        loop {
+            let picked = self.upstream.pick(key, &avoid);
+            let (target, tried) = match (picked, last) {
+                (Ok(picked), _) => picked,
+                // All that there are have failed: the last failure says more.
+                (Err(NoEndpoint::Avoided), Some(last)) => return Err(last),
+                (Err(why), _) => {
+                    inside.left = Left::Failed;
+                    return Err(Refusal::at(Code::NoEndpoint(why), &self.upstream.plan.name));
+                }
+            };
+            tries += 1;
+            record.set_target(&target, tries);
+            let begun = crate::clock::boot();
+            let failure = match self.attempt(&target).await {
+                Ok((response, line)) => return Ok(self.answered(response, line, (target, tried), inside, begun)),
+                Err(failure) => failure,
+            };
+            avoid.push(target.id);
+            tried.end(failure.outcome);
+            inside.left = if failure.outcome == Outcome::TimedOut { Left::TimedOut } else { Left::Failed };
+            let attempt = Attempt { tries, safety: failure.safety, deadline: self.deadline };
+            if failure.outcome == Outcome::Cancelled {
+                inside.left = Left::Cancelled;
+                return Err(failure.refusal);
+            }
+            match self.upstream.retry(&attempt) {
+                Retry::No(_) => return Err(failure.refusal),
+                Retry::After { pause_ms: 0 } => {}
+                Retry::After { pause_ms } => tokio::time::sleep(Duration::from_millis(pause_ms)).await,
+            }
+            last = Some(failure.refusal);
+        }
+    }
+
+    /// One try at one endpoint: until the head of its response.
+    async fn attempt(&mut self, target: &Rc<Target>) -> Result<(Response<Incoming>, Line), Failure> {
+        let again = !self.has_body && self.method.is_idempotent();
+        let mut stale = false;
+        loop {
+            let now = crate::clock::boot();
+            let times = &self.upstream.plan.times;
+            let pooled = if stale { None } else { target.pool.take(now, times.idle, again) };
+            let reused = pooled.is_some();
+            let mut line = match pooled {
+                Some(line) => line,
+                None => self.connect(target).await?,
+            };
+            if reused {
+                add(&self.upstream.counts.reused, 1);
+            }
+            let request = self.request(target);
+            self.upload.begin();
+            let watch = &self.visit.watch;
+            match line.send(request, || watch.over()).await {
+                Ok(Ok(response)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
+                    return Ok((response, line));
+                }
+                Ok(Ok(_)) => {
+                    let refusal = Refusal::at(Code::BadResponse, &self.upstream.plan.name).because("101 unasked for");
+                    return Err(Failure { refusal, outcome: Outcome::Reset, safety: Safety::Unsafe });
+                }
+                Err(over) => return Err(self.late(over)),
+                Ok(Err(mut error)) => {
+                    if let Some(unsent) = error.take_message() {
+                        self.body = unsent.into_body().into_body();
+                        if reused {
+                            stale = true;
+                            continue;
+                        }
+                        return Err(self.broken(&error.into_error(), Safety::NothingSent));
+                    }
+                    let error = error.into_error();
+                    // An idle connection that its endpoint closed just then: nobody has failed.
+                    if reused && again && !error.is_parse() && self.blame().is_none() {
+                        stale = true;
+                        continue;
+                    }
+                    let safety = if again { Safety::Idempotent } else { Safety::Unsafe };
+                    return Err(self.broken(&error, safety));
+                }
+            }
+        }
+    }
+
+    async fn connect(&self, target: &Target) -> Result<Line, Failure> {
+        let (watch, counts) = (&self.visit.watch, &self.upstream.counts);
+        watch.begin(Phase::Connect, crate::clock::boot(), self.upstream.plan.times.connect);
+        let opened = bounded(watch, Line::open(target.address)).await;
+        let name = &self.upstream.plan.name;
+        let (refusal, outcome) = match opened {
+            Ok(Ok(line)) => {
+                add(&counts.connected, 1);
+                return Ok(line);
+            }
+            Ok(Err(error)) => {
+                let detail = format!("{}: {error}", target.name);
+                (Refusal::at(Code::ConnectFailed, name).because(detail), Outcome::ConnectFailed)
+            }
+            Err(Over { by_deadline: true, .. }) => (Refusal::at(Code::Deadline, name), Outcome::Cancelled),
+            Err(_) => (Refusal::at(Code::ConnectLate, name).because(&target.name), Outcome::ConnectFailed),
+        };
+        add(&counts.connect_failed, 1);
+        Err(Failure { refusal, outcome, safety: Safety::NothingSent })
+    }
+
+    /// What is sent to `target`. Without a body, what is needed to send it again is kept.
+    fn request(&mut self, target: &Target) -> Request<Upload> {
+        let mut request = Request::new(Upload::new(self.body.take(), self.upload.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
+        *headers = self.headers.clone();
+        if !headers.contains_key(HOST) {
+            let host = HeaderValue::from_str(&target.name);
+            headers.insert(HOST, host.unwrap_or_else(|_| HeaderValue::from_static("upstream")));
+        }
+        if let Some(deadline) = self.deadline {
+            let left_ms = deadline.since_ns(crate::clock::boot()) / base::time::NS_PER_MS;
+            headers.insert(DEADLINE, HeaderValue::from(left_ms));
+        }
+        request
+    }
+
+    /// A phase took too long.
+    fn late(&self, over: Over) -> Failure {
+        let (code, outcome) = match over {
+            Over { by_deadline: true, .. } => (Code::Deadline, Outcome::TimedOut),
+            Over { phase: Phase::Upload, .. } if self.upload.wants() => (Code::BodyLate, Outcome::Cancelled),
+            _ => (Code::ResponseLate, Outcome::TimedOut),
+        };
+        Failure { refusal: Refusal::at(code, &self.upstream.plan.name), outcome, safety: Safety::Unsafe }
+    }
+
+    /// What the client has done wrong, if it has.
+    fn blame(&self) -> Option<Code> {
+        self.visit.inlet.spoiled().or(self.upload.failed())
+    }
+
+    /// The connection broke before the head of a response.
+    fn broken(&self, error: &hyper::Error, safety: Safety) -> Failure {
+        if let Some(code) = self.blame() {
+            return Failure { refusal: Refusal::of(code), outcome: Outcome::Cancelled, safety: Safety::Unsafe };
+        }
+        let name = &self.upstream.plan.name;
+        let refusal = if error.is_parse() {
+            Refusal::at(Code::BadResponse, name).because(error)
+        } else {
+            Refusal::at(Code::Reset, name)
+        };
+        Failure { refusal, outcome: Outcome::Reset, safety }
+    }
+
+    fn answered(
+        self,
+        response: Response<Incoming>,
+        mut line: Line,
+        (target, tried): (Rc<Target>, Try),
+        mut inside: Inside,
+        begun: Instant,
+    ) -> (Response<()>, Download) {
+        let now = crate::clock::boot();
+        let first_byte_us = now.since_ns(begun) / 1000;
+        let status_class = u8::try_from(response.status().as_u16() / 100).unwrap_or(5);
+        let mut tried = tried;
+        tried.outcome = Outcome::Answered { status_class, first_byte_us };
+        inside.left = Left::Served { first_byte_us };
+        let (mut parts, body) = response.into_parts();
+        line.keep_until = keep_alive(&parts.headers).map(|seconds| now.plus_ms(seconds.saturating_mul(1000)));
+        headers::toward_client(&mut parts.headers);
+        parts.version = Version::HTTP_11;
+        let flying = Flying::new(target, tried, inside);
+        let time = self.upstream.plan.times.download;
+        let download = Download::new(body, line, flying, self.visit.watch.clone(), time, self.upload);
+        (Response::from_parts(parts, ()), download)
+    }
+
+    /// The hash that policies by key go by.
+    fn key(&self) -> Option<u64> {
+        let bytes = self.upstream.plan.key.as_ref()?.of(self.visit.peer, &self.uri, &self.headers)?;
+        let mut hasher = SipHasher13::new();
+        hasher.write(&bytes);
+        Some(hasher.finish())
+    }
+}
+
+/// Counts the request where its route has limits.
+fn check_limits(table: &Table, visit: &Visit, limits: &[usize], parts: &Parts, record: &Record) -> Result<(), Refusal> {
+    for limit in limits.iter().map(|at| &table.config.limits[*at]) {
+        // What can't be told apart by the key is one client.
+        let key = limit.by.of(visit.peer, &parts.uri, &parts.headers).unwrap_or_default();
+        let verdict = limit.take(crate::clock::boot(), &key);
+        record.set_limited(verdict);
+        if let Some(seconds) = limit::retry_after_s(&verdict) {
+            return Err(Refusal::of(Code::TooManyRequests)
+                .because(format!("limit '{}'", limit.name))
+                .retry_after(seconds));
+        }
+    }
+    Ok(())
+}
+
+/// The seconds after which an endpoint closes an idle connection, as it says.
+fn keep_alive(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get("keep-alive")?.to_str().ok()?;
+    let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
+    // It closes before a request that is sent in its last second arrives.
+    seconds.parse::<u64>().ok().map(|seconds| seconds.saturating_sub(1))
+}
+
+fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
+    let unknown = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if headers.get_all(EXPECT).iter().any(unknown) { Err(Refusal::of(Code::Expectation)) } else { Ok(()) }
+}
+
+/// Waits for something, unless its time is over before.
+async fn bounded<F: Future>(watch: &Watch, future: F) -> Result<F::Output, Over> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| match watch.over() {
+        Some(over) => Poll::Ready(Err(over)),
+        None => future.as_mut().poll(context).map(Ok),
+    })
+    .await
+}

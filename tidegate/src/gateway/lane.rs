@@ -1,0 +1,293 @@
+//! One lane: a thread with a runtime of its own, its connections and its services. Lanes share nothing but the listener's sockets,
+//! which go to the lane that has the fewest, and the configuration, which is swapped whole.
+
+use super::access::AccessLog;
+use super::config::Config;
+use super::timer::Timer;
+use super::upstream::{EndpointList, Upstream};
+use super::visit::{self, Visit};
+use super::watch::Wheel;
+use base::rng::Rng;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::{Notify, oneshot};
+
+/// What is told to a lane.
+#[derive(Debug)]
+pub enum Command {
+    /// Goes by this from now on.
+    Apply(Arc<Plan>),
+    /// A connection that another lane has accepted.
+    Serve(std::net::TcpStream, SocketAddr),
+    /// Tells how it stands.
+    Report(oneshot::Sender<super::report::LaneReport>),
+    /// Takes no more connections, and ends when those that are there have ended.
+    Drain(Duration),
+    End,
+}
+
+/// All that a lane goes by.
+#[derive(Debug)]
+pub struct Plan {
+    pub config: Arc<Config>,
+    /// The endpoints of each service, in the order of the configuration.
+    pub lists: Vec<EndpointList>,
+}
+
+/// The lanes as they see each other.
+#[derive(Debug)]
+pub struct Crew {
+    pub mailboxes: Vec<UnboundedSender<Command>>,
+    /// Connections of each.
+    pub open: Vec<AtomicU32>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Lane {
+    number: usize,
+    crew: Arc<Crew>,
+    table: RefCell<Rc<Table>>,
+    pub wheel: Rc<Wheel>,
+    timer: Rc<Timer>,
+    rng: RefCell<Rng>,
+    pub draining: Cell<bool>,
+    visits: RefCell<BTreeMap<u64, Rc<Visit>>>,
+    next_visit: Cell<u64>,
+    stopped: Notify,
+    left: Notify,
+    pub log: Option<AccessLog>,
+    pub accepted: Cell<u64>,
+    pub refused: Cell<u64>,
+}
+
+/// What requests are served by: looked up once by each.
+#[derive(Debug)]
+pub struct Table {
+    pub config: Arc<Config>,
+    pub upstreams: Vec<Rc<Upstream>>,
+}
+
+/// After a failed accept, which is mostly a lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Idle upstream connections are looked at so often.
+const SWEEP: Duration = Duration::from_secs(1);
+/// When the gateway goes, a client's idle connection stays so long: a request may be on its way on it.
+const IDLE_WHEN_DRAINING: Duration = Duration::from_secs(3);
+
+/// Runs lane `number` until it is told to drain and has. The first lane has the listener.
+pub fn run(
+    number: usize,
+    crew: Arc<Crew>,
+    mailbox: UnboundedReceiver<Command>,
+    plan: &Plan,
+    (listener, log): (Option<std::net::TcpListener>, Option<AccessLog>),
+    seed: u64,
+) -> std::io::Result<()> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_io().enable_time().build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(async {
+        let listener = listener.map(TcpListener::from_std).transpose()?;
+        let lane = Rc::new(Lane::new(number, crew, plan, log, seed));
+        tokio::task::spawn_local(lane.wheel.clone().run());
+        tokio::task::spawn_local(lane.clone().ring());
+        tokio::task::spawn_local(lane.clone().sweep());
+        if let Some(listener) = listener {
+            tokio::task::spawn_local(lane.clone().accept(listener));
+        }
+        lane.obey(mailbox).await;
+        Ok(())
+    })
+}
+
+impl Lane {
+    fn new(number: usize, crew: Arc<Crew>, plan: &Plan, log: Option<AccessLog>, seed: u64) -> Self {
+        let timer = Rc::new(Timer::default());
+        let mut rng = Rng::new(seed);
+        let upstreams = plan.config.services.iter().zip(&plan.lists);
+        let upstreams =
+            upstreams.map(|(service, list)| Upstream::new(service.clone(), list, timer.clone(), rng.next_u64()));
+        let table = Table { config: plan.config.clone(), upstreams: upstreams.collect() };
+        Self {
+            number,
+            crew,
+            table: RefCell::new(Rc::new(table)),
+            wheel: Rc::default(),
+            timer,
+            rng: RefCell::new(rng),
+            draining: Cell::new(false),
+            visits: RefCell::default(),
+            next_visit: Cell::new(0),
+            stopped: Notify::new(),
+            left: Notify::new(),
+            log,
+            accepted: Cell::new(0),
+            refused: Cell::new(0),
+        }
+    }
+
+    pub fn table(&self) -> Rc<Table> {
+        self.table.borrow().clone()
+    }
+
+    /// A number below `bound`, by chance.
+    pub fn draw(&self, bound: u64) -> u64 {
+        self.rng.borrow_mut().below(bound)
+    }
+
+    /// 64 bits by chance.
+    pub fn chance(&self) -> u64 {
+        self.rng.borrow_mut().next_u64()
+    }
+
+    /// Does what it is told, until it has drained.
+    async fn obey(self: Rc<Self>, mut mailbox: UnboundedReceiver<Command>) {
+        while let Some(command) = mailbox.recv().await {
+            match command {
+                Command::Apply(plan) => self.apply(&plan),
+                Command::Serve(stream, peer) => {
+                    if let Ok(stream) = TcpStream::from_std(stream) {
+                        tokio::task::spawn_local(visit::serve(self.clone(), stream, peer));
+                    }
+                }
+                Command::Report(answer) => drop(answer.send(super::report::LaneReport::of(&self))),
+                Command::Drain(time) => {
+                    self.drain();
+                    tokio::task::spawn_local(self.clone().empty(time));
+                }
+                Command::End => return,
+            }
+        }
+    }
+
+    /// Ends the lane when its last connection has ended, or the time is over.
+    async fn empty(self: Rc<Self>, time: Duration) {
+        let empty = async {
+            while !self.visits.borrow().is_empty() {
+                self.left.notified().await;
+            }
+        };
+        if tokio::time::timeout(time, empty).await.is_err() {
+            let open = self.visits.borrow().len();
+            crate::log::warn("gateway", "the time to drain is over: connections are closed", &[("open", &open)]);
+        }
+        let _ = self.crew.mailboxes[self.number].send(Command::End);
+    }
+
+    /// Services whose settings stay keep what they know, and get their new endpoints; the others begin anew. Requests that run end
+    /// where they are.
+    fn apply(&self, plan: &Plan) {
+        let old = self.table();
+        let upstreams = plan.config.services.iter().zip(&plan.lists).map(|(service, list)| {
+            let same = old.upstreams.iter().find(|upstream| upstream.plan.has_settings_of(service));
+            match same {
+                Some(upstream) => {
+                    upstream.swap(list);
+                    upstream.clone()
+                }
+                None => Upstream::new(service.clone(), list, self.timer.clone(), self.rng.borrow_mut().next_u64()),
+            }
+        });
+        let table = Table { config: plan.config.clone(), upstreams: upstreams.collect() };
+        *self.table.borrow_mut() = Rc::new(table);
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        self.stopped.notify_one();
+        let now = crate::clock::boot();
+        self.visits.borrow().values().for_each(|visit| visit.hurry(now, IDLE_WHEN_DRAINING));
+    }
+
+    /// Calls services when they have something to do.
+    async fn ring(self: Rc<Self>) {
+        loop {
+            self.timer.ring().await;
+            let table = self.table();
+            let now = crate::clock::boot();
+            for upstream in &table.upstreams {
+                match upstream.next_deadline() {
+                    Some(due) if due <= now => upstream.on_timer(),
+                    Some(due) => self.timer.wants(due),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    async fn sweep(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let now = crate::clock::boot();
+            self.table().upstreams.iter().for_each(|upstream| upstream.sweep(now));
+        }
+    }
+
+    async fn accept(self: Rc<Self>, listener: TcpListener) {
+        let mut stopped = std::pin::pin!(self.stopped.notified());
+        loop {
+            let mut next = std::pin::pin!(listener.accept());
+            let accepted = std::future::poll_fn(|context| match stopped.as_mut().poll(context) {
+                std::task::Poll::Ready(()) => std::task::Poll::Ready(None),
+                std::task::Poll::Pending => next.as_mut().poll(context).map(Some),
+            });
+            match accepted.await {
+                None => return,
+                Some(Ok((stream, peer))) => self.place(stream, peer),
+                Some(Err(_)) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+
+    /// Gives a connection to the lane that has the fewest; closes it if there are as many as may be.
+    fn place(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let open: Vec<u32> = self.crew.open.iter().map(|open| open.load(Ordering::Relaxed)).collect();
+        if open.iter().sum::<u32>() >= self.table.borrow().config.connections_max {
+            self.refused.set(self.refused.get() + 1);
+            return;
+        }
+        self.accepted.set(self.accepted.get() + 1);
+        let fewest = (0..open.len()).min_by_key(|at| open[*at]).unwrap_or(self.number);
+        self.crew.open[fewest].fetch_add(1, Ordering::Relaxed);
+        if fewest == self.number {
+            tokio::task::spawn_local(visit::serve(self.clone(), stream, peer));
+        } else if let Ok(stream) = stream.into_std() {
+            let _ = self.crew.mailboxes[fewest].send(Command::Serve(stream, peer));
+        }
+    }
+
+    /// A connection begins.
+    pub fn enter(self: &Rc<Self>, visit: Rc<Visit>) -> Place {
+        let number = self.next_visit.get();
+        self.next_visit.set(number + 1);
+        self.visits.borrow_mut().insert(number, visit);
+        Place { lane: self.clone(), number }
+    }
+
+    /// Its connections.
+    pub fn open(&self) -> usize {
+        self.visits.borrow().len()
+    }
+}
+
+/// A connection's place in its lane, until it ends.
+#[derive(Debug)]
+pub struct Place {
+    lane: Rc<Lane>,
+    number: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.lane.visits.borrow_mut().remove(&self.number);
+        self.lane.crew.open[self.lane.number].fetch_sub(1, Ordering::Relaxed);
+        self.lane.left.notify_one();
+    }
+}

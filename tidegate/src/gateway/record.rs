@@ -1,0 +1,160 @@
+//! A request's account: kept from its head to the end of its response, whatever that is, and given once.
+
+use super::access::Line;
+use super::body::{Broken, Download, UploadState};
+use super::lane::Lane;
+use super::refusal::Refusal;
+use super::upstream::{Target, Upstream, add};
+use super::visit::Visit;
+use super::{limit, trace};
+use base::Instant;
+use bytes::Bytes;
+use gateway::quota::Verdict;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::HeaderMap;
+use hyper::{Request, StatusCode};
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// See the module. Its drop is the end of the request.
+#[derive(Debug)]
+pub struct Record {
+    pub lane: Rc<Lane>,
+    visit: Rc<Visit>,
+    begun: Instant,
+    status: Cell<u16>,
+    bytes_out: Cell<u64>,
+    upstream: RefCell<Option<Rc<Upstream>>>,
+    /// What the access log wants to know; none if there is no log.
+    line: Option<Box<RefCell<Line>>>,
+    limited: Cell<Option<Verdict>>,
+}
+
+impl Record {
+    pub fn new(lane: Rc<Lane>, visit: Rc<Visit>, request: &Request<Incoming>) -> Self {
+        let line = lane.log.as_ref().map(|_| Box::new(RefCell::new(Line::new(visit.peer, request))));
+        let (status, bytes_out, upstream) = (Cell::new(0), Cell::new(0), RefCell::new(None));
+        Self { lane, visit, begun: crate::clock::boot(), status, bytes_out, upstream, line, limited: Cell::new(None) }
+    }
+
+    pub fn set_status(&self, status: StatusCode) {
+        self.status.set(status.as_u16());
+    }
+
+    pub fn set_refused(&self, refusal: &Refusal) {
+        self.set_status(refusal.status());
+        self.note(|line| line.set_refused(refusal));
+    }
+
+    pub fn set_upstream(&self, upstream: Rc<Upstream>) {
+        self.note(|line| line.service.clone_from(&upstream.plan.name));
+        *self.upstream.borrow_mut() = Some(upstream);
+    }
+
+    pub fn set_target(&self, target: &Rc<Target>, tries: u32) {
+        self.note(|line| {
+            line.endpoint.clone_from(&target.name);
+            line.tries = tries;
+        });
+    }
+
+    /// The request was refused before it could be read: what stands in its place is not its client's.
+    pub fn set_unread(&self) {
+        self.note(Line::set_unread);
+    }
+
+    pub fn set_sent(&self, headers: &HeaderMap, upload: &Rc<UploadState>) {
+        self.note(|line| {
+            line.trace = trace::id(headers).unwrap_or_default().to_owned();
+            line.upload = Some(upload.clone());
+        });
+    }
+
+    /// What a limit says of it.
+    pub fn set_limited(&self, verdict: Verdict) {
+        self.limited.set(Some(limit::stricter(self.limited.get(), verdict)));
+    }
+
+    /// Tells the client of its limits.
+    pub fn tell_limits(&self, headers: &mut HeaderMap) {
+        if let Some(verdict) = self.limited.get() {
+            limit::tell(headers, &verdict);
+        }
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Line)) {
+        if let Some(line) = &self.line {
+            note(&mut line.borrow_mut());
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let now = crate::clock::boot();
+        let class = usize::from(self.status.get() / 100).min(5);
+        if let Some(upstream) = self.upstream.get_mut() {
+            add(&upstream.counts.answers[class], 1);
+            upstream.counts.time_ns.add(now.since_ns(self.begun), 1);
+        }
+        if let (Some(line), Some(log)) = (&self.line, &self.lane.log) {
+            log.put(line.borrow().text(self.status.get(), self.bytes_out.get(), now.since_ns(self.begun)));
+        }
+        self.visit.end_request(now);
+    }
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct Reply {
+    source: Source,
+    record: Record,
+}
+
+#[derive(Debug)]
+enum Source {
+    Own(Option<Bytes>),
+    Passed(Box<Download>),
+}
+
+impl Reply {
+    pub fn own(body: Bytes, record: Record) -> Self {
+        Self { source: Source::Own(Some(body).filter(|body| !body.is_empty())), record }
+    }
+
+    pub fn passed(download: Download, record: Record) -> Self {
+        Self { source: Source::Passed(Box::new(download)), record }
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let polled = match &mut self.source {
+            Source::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Source::Passed(download) => Pin::new(&mut **download).poll_frame(context),
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            add(&self.record.bytes_out, frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Own(body) => body.is_none(),
+            Source::Passed(download) => download.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Source::Passed(download) => download.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Answers that the gateway gives itself: what happened, why, and what to do, as JSON.
+//!
+//! ```text
+//! HTTP/1.1 503 Service Unavailable
+//! content-type: application/json
+//!
+//! {"error":"no_endpoint","message":"service 'shop' has no endpoint that can take a request: ..."}
+//! ```
+
+use super::strict::Refused;
+use bytes::Bytes;
+use gateway::{NoEndpoint, Shed, Why};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The request can be read in two ways, or in none.
+    Framing(Refused),
+    HeadLate,
+    BodyLate,
+    BodyTooLarge,
+    BodyBroken,
+    Expectation,
+    NoRoute,
+    NoEndpoint(NoEndpoint),
+    Shed(Why),
+    TooManyRequests,
+    ConnectFailed,
+    ConnectLate,
+    Reset,
+    BadResponse,
+    ResponseLate,
+    Deadline,
+}
+
+/// An answer in the making.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub code: Code,
+    /// The service's name, where there is one.
+    service: Option<String>,
+    /// What more is known of the reason.
+    detail: Option<String>,
+    retry_after_s: Option<u64>,
+}
+
+impl Refusal {
+    pub fn of(code: Code) -> Self {
+        Self { code, service: None, detail: None, retry_after_s: None }
+    }
+
+    /// About a service.
+    pub fn at(code: Code, service: &str) -> Self {
+        Self { service: Some(service.to_owned()), ..Self::of(code) }
+    }
+
+    pub fn because(self, detail: impl std::fmt::Display) -> Self {
+        Self { detail: Some(detail.to_string()), ..self }
+    }
+
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    pub fn shed(shed: Shed, service: &str) -> Self {
+        Self::at(Code::Shed(shed.why), service).retry_after(shed.retry_after_s())
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.code.told().0
+    }
+
+    /// The answer. One to a request that wasn't read to its end closes the connection.
+    pub fn respond(&self) -> Response<Bytes> {
+        let (status, word, why) = self.code.told();
+        let service = self.service.as_ref().map(|name| format!("service '{name}': ")).unwrap_or_default();
+        let detail = self.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let message = format!("{service}{why}{detail}");
+        let body = format!("{}\n", serde_json::json!({ "error": word, "message": message }));
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code.closes() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl Code {
+    /// The word for programs and logs.
+    pub fn word(self) -> &'static str {
+        self.told().1
+    }
+
+    /// True where the rest of the request is unknown, or not worth reading.
+    pub fn closes(self) -> bool {
+        matches!(
+            self,
+            Self::Framing(_)
+                | Self::HeadLate
+                | Self::BodyLate
+                | Self::BodyTooLarge
+                | Self::BodyBroken
+                | Self::Expectation
+        )
+    }
+
+    fn told(self) -> (StatusCode, &'static str, &'static str) {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        match self {
+            Self::Framing(refused) => refused.told(),
+            Self::HeadLate => (
+                StatusCode::REQUEST_TIMEOUT,
+                "head_late",
+                "the request's headers did not come within timeouts.header: send it again, in one go",
+            ),
+            Self::BodyLate => (
+                StatusCode::REQUEST_TIMEOUT,
+                "body_late",
+                "nothing more of the request's body came within timeouts.body: send it again without such pauses",
+            ),
+            Self::BodyTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "the request's body is larger than limits.body allows: send less at a time",
+            ),
+            Self::BodyBroken => {
+                (StatusCode::BAD_REQUEST, "body_broken", "the request's body ended before its end: send it again")
+            }
+            Self::Expectation => (
+                StatusCode::EXPECTATION_FAILED,
+                "expectation",
+                "the only expectation that can be met here is 100-continue: send it, or none",
+            ),
+            Self::NoRoute => (
+                StatusCode::NOT_FOUND,
+                "no_route",
+                "no route of the gateway matches the request's host, path, method and headers: see its [[route]] tables",
+            ),
+            Self::NoEndpoint(why) => (unavailable, "no_endpoint", no_endpoint(why)),
+            Self::Shed(why) => (unavailable, "overloaded", shed(why)),
+            Self::TooManyRequests => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "more requests came from this client than its limit allows: come back after the seconds of Retry-After",
+            ),
+            Self::ConnectFailed => (
+                StatusCode::BAD_GATEWAY,
+                "connect_failed",
+                "no endpoint took the connection: see whether it runs and listens there",
+            ),
+            Self::ConnectLate => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "connect_late",
+                "no endpoint took the connection within timeouts.connect: see whether it is overloaded or out of reach",
+            ),
+            Self::Reset => (
+                StatusCode::BAD_GATEWAY,
+                "reset",
+                "the endpoint closed the connection before it answered; the request may have taken effect, so it was not sent \
+                 again: see the endpoint's log",
+            ),
+            Self::BadResponse => (
+                StatusCode::BAD_GATEWAY,
+                "bad_response",
+                "what the endpoint answered is no HTTP that can be passed on: see the endpoint's log",
+            ),
+            Self::ResponseLate => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "response_late",
+                "the endpoint did not answer within timeouts.response: see why it is slow, or allow it more",
+            ),
+            Self::Deadline => {
+                (StatusCode::GATEWAY_TIMEOUT, "deadline", "the request's own deadline passed before it was answered")
+            }
+        }
+    }
+}
+
+fn no_endpoint(why: NoEndpoint) -> &'static str {
+    match why {
+        NoEndpoint::Empty => "it has no endpoints, or all have weight 0: add one to the file or by the admin API",
+        NoEndpoint::Avoided => "all endpoints that could take the request have failed at it: see their logs",
+        NoEndpoint::Unhealthy => "all endpoints fail their checks or are ejected: see /v1/gateway/services",
+        NoEndpoint::BreakersOpen => "the circuit breakers of all endpoints are open or full: see /v1/gateway/services",
+    }
+}
+
+fn shed(why: Why) -> &'static str {
+    match why {
+        Why::QueueFull => {
+            "it is overloaded, and as many requests wait as may wait: come back after the seconds of Retry-After"
+        }
+        Why::WaitedTooLong => {
+            "it is overloaded, and the request waited in vain: come back after the seconds of Retry-After"
+        }
+        Why::Deadline => "it is overloaded, and the request could not have been answered before its deadline",
+        Why::Displaced => {
+            "it is overloaded, and more important requests came: come back after the seconds of Retry-After"
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! How a lane stands, for those who look: what it counts itself, and what its services know.
+
+use super::lane::Lane;
+use super::upstream::Counts;
+use crate::meters::Sums;
+use gateway::{EndpointView, Meter};
+
+/// See the module.
+#[derive(Debug)]
+pub struct LaneReport {
+    pub open: usize,
+    pub accepted: u64,
+    pub refused: u64,
+    /// In the order of the configuration.
+    pub services: Vec<ServiceReport>,
+}
+
+/// A service on one lane.
+#[derive(Debug)]
+pub struct ServiceReport {
+    pub name: String,
+    pub answers: [u64; 6],
+    pub shed: u64,
+    pub retried: u64,
+    pub connected: u64,
+    pub connect_failed: u64,
+    pub reused: u64,
+    pub time_ns: Sums,
+    pub inside: u32,
+    pub waiting: usize,
+    pub meter: Meter,
+    pub endpoints: Vec<EndpointReport>,
+}
+
+/// An endpoint, as one lane sees it.
+#[derive(Debug)]
+pub struct EndpointReport {
+    pub name: String,
+    pub view: EndpointView,
+    pub idle: usize,
+}
+
+impl LaneReport {
+    pub fn of(lane: &Lane) -> Self {
+        let table = lane.table();
+        let services = table.upstreams.iter().map(|upstream| {
+            let Counts { answers, shed, retried, time_ns, connected, connect_failed, reused } = &upstream.counts;
+            let (inside, waiting, meter, views) = upstream.look(|core, now| {
+                (core.inside(), core.waiting(), core.meter(now), core.views(now).collect::<Vec<_>>())
+            });
+            let endpoints = views.into_iter().map(|view| {
+                let target = upstream.target(view.id);
+                let name = target.as_ref().map_or_else(|| "removed".to_owned(), |target| target.name.clone());
+                let idle = target.map_or(0, |target| target.pool.idle_count());
+                EndpointReport { name, view, idle }
+            });
+            ServiceReport {
+                name: upstream.plan.name.clone(),
+                answers: std::array::from_fn(|class| answers[class].get()),
+                shed: shed.get(),
+                retried: retried.get(),
+                connected: connected.get(),
+                connect_failed: connect_failed.get(),
+                reused: reused.get(),
+                time_ns: Sums::from(time_ns),
+                inside,
+                waiting,
+                meter,
+                endpoints: endpoints.collect(),
+            }
+        });
+        Self {
+            open: lane.open(),
+            accepted: lane.accepted.get(),
+            refused: lane.refused.get(),
+            services: services.collect(),
+        }
+    }
+}

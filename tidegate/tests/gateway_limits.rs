@@ -1,0 +1,67 @@
+//! What the gateway tells of requests, and how it keeps clients within their limits.
+
+mod support;
+
+use support::gateway::{Answer, Gateway, Upstream, header, service};
+
+#[test]
+fn each_request_has_a_line_in_the_access_log() {
+    let upstream = Upstream::start("a");
+    let gateway = Gateway::start_logging(&service(&[&upstream], ""));
+    let mut client = gateway.connect();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    client.ask(&format!("POST /p?q HTTP/1.1\r\nHost: a\r\nTraceparent: {trace}\r\nContent-Length: 5\r\n\r\nhello"));
+    client.ask("GET /bytes/100 HTTP/1.1\r\nHost: a\r\nUser-Agent: \"x\"\r\n\r\n");
+    client.ask("GET /die HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.ask("GET / HTTP/1.1\r\n\r\n");
+    let seen = upstream.seen();
+    assert_eq!(header(&seen[0].head, "traceparent"), Some(trace), "a trace is kept");
+    let begun = header(&seen[1].head, "traceparent").expect("a trace is begun").to_owned();
+    let log = gateway.stop_and_read_log();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("each is JSON")).collect();
+    assert_eq!(lines.len(), 4, "{log}");
+    let endpoint = upstream.address.to_string();
+    let first = &lines[0];
+    assert_eq!((&first["method"], &first["target"], &first["host"]), (&"POST".into(), &"/p?q".into(), &"a".into()));
+    assert_eq!((&first["status"], &first["bytes_in"], &first["tries"]), (&200.into(), &5.into(), &1.into()));
+    assert_eq!((&first["service"], &first["endpoint"]), (&"app".into(), &endpoint.into()));
+    assert_eq!(first["trace"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!((&lines[1]["bytes_out"], &lines[1]["agent"]), (&100.into(), &"\"x\"".into()));
+    assert_eq!(lines[1]["trace"], begun[3..35]);
+    assert_eq!(
+        (&lines[2]["status"], &lines[2]["error"], &lines[2]["tries"]),
+        (&502.into(), &"reset".into(), &1.into())
+    );
+    assert_eq!(
+        (&lines[3]["status"], &lines[3]["error"], &lines[3]["target"]),
+        (&400.into(), &"no_host".into(), &"".into())
+    );
+}
+
+#[test]
+fn clients_are_kept_within_their_limits_whichever_lane_they_come_to() {
+    let upstream = Upstream::start("a");
+    let limits = "[limit.user]\nby = \"header:x-user\"\nrequests = 5\nper = \"1h\"\n";
+    let rest = service(&[&upstream], &format!("\n{limits}"))
+        .replace("service = \"app\"", "limits = [\"user\"]\nservice = \"app\"");
+    let gateway = Gateway::start(&rest);
+    let ask = |user: &str| gateway.connect().ask(&format!("GET /x HTTP/1.1\r\nHost: a\r\nX-User: {user}\r\n\r\n"));
+    let answers: Vec<Answer> = (0..8).map(|_| ask("ann")).collect();
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429, 429]);
+    assert_eq!(
+        (answers[0].header("ratelimit-limit"), answers[0].header("ratelimit-remaining")),
+        (Some("5"), Some("4"))
+    );
+    let refused = &answers[5];
+    assert_eq!((refused.error().as_str(), refused.header("ratelimit-remaining")), ("too_many_requests", Some("0")));
+    let seconds = refused.header("retry-after").and_then(|value| value.parse::<u64>().ok());
+    assert!(seconds.is_some_and(|seconds| (1..=720).contains(&seconds)), "{refused:?}");
+    assert_eq!(ask("bob").status, 200, "another's limit is another");
+    assert_eq!(upstream.seen().len(), 6, "what is refused costs the upstream nothing");
+    // A changed file keeps what is known.
+    gateway.rewrite(&rest.replace("endpoints", "retries = { tries = 2 }\nendpoints"));
+    gateway.until("the file is taken", |_| gateway.admin("GET", "/v1/gateway", "").body.contains("\"reloads\":1"));
+    assert_eq!(ask("ann").status, 429);
+}
