@@ -486,6 +486,7 @@ impl World {
         };
         self.watch.waiting -= gone.len();
         self.check_classes(&gone);
+        self.check_deadlines(&gone);
         for (id, what) in gone {
             self.requests.get_mut(&id).expect("who waits is known").ticket = None;
             match what {
@@ -501,6 +502,14 @@ impl World {
         let Some(lowest) = went.map(|(id, _)| self.requests[id].class).max() else { return };
         let mut left = self.waiting.values().map(|id| self.requests[id].class);
         assert!(left.all(|class| class >= lowest), "the_important_go_first");
+    }
+
+    fn check_deadlines(&self, gone: &[(u64, Result<Pass, Shed>)]) {
+        let went = gone.iter().filter(|(_, what)| what.is_ok());
+        let Some(first) = went.filter_map(|(id, _)| self.requests[id].deadline).min() else { return };
+        let answer_ms = self.service.meter(Instant(self.now)).no_load_ms;
+        let in_time = self.now + server::nanoseconds(answer_ms) <= first + 1_000;
+        assert!(in_time, "nobody_waits_for_what_comes_too_late");
     }
 
     fn is_current(&self, id: u64, job: u32) -> bool {

@@ -225,7 +225,7 @@ impl Gate {
         };
         let late = |deadline: Instant| now.0 + wait_ns + self.answer_ns() > deadline.0;
         match () {
-            () if deadline.is_some_and(late) => Some(Why::Deadline),
+            () if deadline.is_some_and(late) && !mutation::on(Mutation::AdmittedPastDeadline) => Some(Why::Deadline),
             () if wait_ns > self.wait_max_ns() => Some(Why::QueueFull),
             () => None,
         }
