@@ -6,7 +6,7 @@ use base::rng::Rng;
 use base::{Epoch, Instant, NodeId};
 use bytes::Bytes;
 use consensus::lock::{Acquire, Claim, Command, Config, Holder, Lock, Mode, Outbox, Outcome, Plane, Tuning, Waiter};
-use consensus::register::{Asker, Ballot, Message, Parcel, Record, Report, Scanned, Table, View};
+use consensus::register::{Asker, Ballot, Idle, Message, Parcel, Record, Report, Scanned, Stand, Table, View};
 use std::sync::Arc;
 
 const ME: NodeId = NodeId(1);
@@ -133,7 +133,7 @@ fn message(rng: &mut Rng) -> Message {
     let name = Bytes::from(vec![b'a' + u8::try_from(rng.below(4)).expect("small")]);
     let asker = Asker { node: if rng.one_in(2) { PEER } else { ME }, incarnation: 4, number: rng.below(5) };
     let serial = (4 << 32) + rng.below(8);
-    match rng.below(14) {
+    match rng.below(17) {
         0 => Message::Prepare { name, ballot: ballot(rng, PEER) },
         1 => Message::Promise { name, ballot: ballot(rng, ME), report: report(rng) },
         2 => Message::Accept { name, ballot: ballot(rng, PEER), lock: lock(rng) },
@@ -147,6 +147,17 @@ fn message(rng: &mut Rng) -> Message {
         10 => Message::Answer { asker, name, outcome: Outcome::Granted { token: 5, fence: 2, remaining_ms: 100 } },
         11 => Message::Cancel { asker, name },
         12 => Message::Scan { of: Epoch(rng.below(4)), after: rng.one_in(2).then_some(name) },
+        13 => {
+            let free = Arc::new(Lock { holders: Vec::new(), line: Vec::new(), ..(*lock(rng)).clone() });
+            let cells = vec![Idle { name, accepted: ballot(rng, PEER), lock: free }];
+            Message::Idle { serial: rng.below(4), chosen: rng.one_in(2), cells }
+        }
+        14 => {
+            let stand =
+                [Stand::Needs, Stand::Has, Stand::Lacks, Stand::Behind][usize::try_from(rng.below(4)).expect("small")];
+            Message::Stands { serial: rng.below(4), stands: vec![stand] }
+        }
+        15 => Message::Forget { cells: vec![(name, ballot(rng, PEER))] },
         _ => {
             let cells = vec![Scanned { name, accepted: ballot(rng, PEER), lock: lock(rng), idle: rng.one_in(2) }];
             Message::Part { of: Epoch(2), after: None, cells, floors: vec![(7, 9)], last: rng.one_in(2) }
@@ -160,11 +171,13 @@ pub fn valid_registers(rng: &mut Rng) -> Vec<u8> {
     for _ in 0..1 + rng.below(12) {
         let name = Bytes::from(vec![b'a' + u8::try_from(rng.below(6)).expect("small")]);
         let accepted = ballot(rng, PEER);
-        let record = match rng.below(8) {
+        let record = match rng.below(10) {
             0 => Record::Sealed { epoch: Epoch(rng.below(4)) },
             1 => Record::Ready { epoch: Epoch(rng.below(4)) },
             2 => Record::Floor { slot: base::Slot(7), floor: rng.below(99) },
             3 => Record::Swept { name, epoch: Epoch(rng.below(4)) },
+            4 => Record::Forgotten { name, ballot: accepted },
+            5 => Record::Passed { ballot: accepted },
             _ => Record::Cell { name, promised: accepted.next(), accepted, lock: lock(rng) },
         };
         record.encode(&mut out);

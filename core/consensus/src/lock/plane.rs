@@ -278,6 +278,14 @@ impl Plane {
             Message::Refused { promised, .. } if leaps(promised, self.shared.acceptor.highest) => {
                 Err(PeerMisbehaved::BallotLeaps(*promised))
             }
+            // What is said to be accepted raises what is promised for names that aren't there.
+            Message::Idle { cells, .. } => {
+                let of_later = |ballot: &Ballot| ballot.epoch > parcel.epoch;
+                let leaps =
+                    |ballot: &Ballot| ballot.epoch == parcel.epoch && leaps(ballot, self.shared.acceptor.highest);
+                let forged = cells.iter().map(|cell| cell.accepted).find(|ballot| of_later(ballot) || leaps(ballot));
+                forged.map_or(Ok(()), |ballot| Err(PeerMisbehaved::BallotLeaps(ballot)))
+            }
             Message::Ask { asker, name, command } => {
                 let own = asker.node == parcel.from && command.check(name).is_ok();
                 if own { Ok(()) } else { Err(PeerMisbehaved::BadRequest) }

@@ -6,7 +6,7 @@ use crate::lock::decide::Tried;
 use crate::lock::line::{Basis, Line, Op, Place};
 use crate::lock::tokens::Tokens;
 use crate::lock::{Acquire, Claim, Command, Event, Holder, Invalid, Lock, Outcome, PeerMisbehaved};
-use crate::register::{Asker, Ballot, Message, Parcel};
+use crate::register::{Asker, Ballot, Idle, Message, Parcel};
 use base::{Epoch, Instant, NodeId};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -154,6 +154,15 @@ fn forged_messages_are_refused() {
     assert_eq!(judge(&cluster, prepare(huge)), Err(PeerMisbehaved::BallotLeaps(huge)));
     let refused = Message::Refused { name: name.clone(), ballot: own, promised: huge };
     assert_eq!(judge(&cluster, refused), Err(PeerMisbehaved::BallotLeaps(huge)));
+    let idle = |accepted| {
+        let cells = vec![Idle { name: owner("b"), accepted, lock: Arc::new(Lock::fresh(9)) }];
+        Message::Idle { serial: 1, chosen: false, cells }
+    };
+    assert_eq!(judge(&cluster, idle(foreign)), Ok(()), "whoever proposed it");
+    let of_later = Ballot { epoch: Epoch(2), ..own };
+    for forged in [huge, of_later] {
+        assert_eq!(judge(&cluster, idle(forged)), Err(PeerMisbehaved::BallotLeaps(forged)));
+    }
     assert_eq!(judge(&cluster, Message::Rescanned { epoch: Epoch(1) }), Err(PeerMisbehaved::NotForOthers));
     let asker = Asker { node: NodeId(2), incarnation: 1, number: 1 };
     let ask = |asker, token| Message::Ask {
