@@ -71,7 +71,8 @@ impl Watch {
                 assert!(self.ejected.len() <= most, "few_are_ejected_at_once: {} of {all}", self.ejected.len());
             }
             Event::Returned(id) => self.ejected.retain(|ejected| *ejected != id),
-            Event::BreakerOpened(id) => {
+            // One that drains begins anew if it comes back.
+            Event::BreakerOpened(id) if self.present.contains(&id) => {
                 self.open.insert(id, (now, 0));
             }
             Event::BreakerClosed(id) => {

@@ -224,7 +224,8 @@ impl Knee {
         };
         self.cuts = Some(worst);
         // Cuts that don't help are a probe as well.
-        if self.limit <= worst.1 * 0.7 && !fell(worst, (w, self.limit)) {
+        let asks = !mutation::on(Mutation::NoLoadNeverProbed);
+        if asks && self.limit <= worst.1 * 0.7 && !fell(worst, (w, self.limit)) {
             self.cuts = None;
             return self.on_flat(w);
         }

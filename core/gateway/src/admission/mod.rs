@@ -138,7 +138,11 @@ impl Gate {
     /// When somebody will have waited in vain.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let tired = self.queue.oldest().map(|(_, arrived)| Instant(arrived.0 + self.wait_max_ns() + 1));
-        let late = self.queue.first_deadline().map(|deadline| Instant(deadline.0.saturating_sub(self.answer_ns()) + 1));
+        let late = self
+            .queue
+            .first_deadline()
+            .filter(|_| !mutation::on(Mutation::AdmittedPastDeadline))
+            .map(|deadline| Instant(deadline.0.saturating_sub(self.answer_ns()) + 1));
         [tired, late].into_iter().flatten().min()
     }
 
