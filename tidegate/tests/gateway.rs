@@ -43,9 +43,11 @@ fn bodies_of_both_kinds_go_both_ways() {
     let chunked =
         "POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
     assert_eq!(client.ask(chunked).text(), "a /p 11");
+    let search = "GET /search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    assert_eq!(client.ask(search).text(), "a /search 5", "a body where none is usual");
     let answer = client.ask("GET /chunks/7 HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: te\r\n\r\n");
     assert_eq!((answer.text(), answer.trailers.as_str()), ("yyyyyyy", "x-sum: done\r\n\r\n"));
-    assert_eq!(header(&upstream.seen()[2].head, "te"), Some("trailers"));
+    assert_eq!(header(&upstream.seen()[3].head, "te"), Some("trailers"));
     let none = client.ask("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(none.text(), "a /p 0");
 }

@@ -317,3 +317,21 @@ fn more_than_a_service_can_bear_is_shed_with_a_time_to_come_back() {
     }
     assert_eq!(gateway.get("/x").status, 200, "there is room again");
 }
+
+#[test]
+fn streams_that_go_on_for_long_take_no_places() {
+    let upstream = Upstream::start("a");
+    let gateway = Gateway::with(&[&upstream], "admission = { limit = 1, queue = 0 }\n");
+    let mut streams: Vec<Raw> = (0..2).map(|_| gateway.connect()).collect();
+    for client in &mut streams {
+        client.send("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(upstream.event(), Event::Held);
+    }
+    // One place in each of two lanes: until the lanes have looked, all are taken.
+    let begun = Instant::now();
+    for _ in 0..8 {
+        while gateway.get("/x").status != 200 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "streams keep their places: {}", gateway.app());
+        }
+    }
+}

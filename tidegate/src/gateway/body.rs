@@ -229,8 +229,8 @@ impl Body for Download {
         if this.ended {
             return Poll::Ready(None);
         }
-        if this.watch.over().is_some() {
-            this.flying.timed_out();
+        if let Some(over) = this.watch.over() {
+            this.flying.timed_out(over.by_deadline);
             return Poll::Ready(Some(Err(Broken("the endpoint's body stopped"))));
         }
         // Asking for a piece lets the connection read it; so it is driven between two looks.

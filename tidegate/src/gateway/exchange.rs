@@ -15,7 +15,7 @@ use super::{headers, limit, trace};
 use base::Instant;
 use gateway::{Attempt, Left, NoEndpoint, Outcome, Retry, Safety};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use siphasher::sip::SipHasher13;
@@ -72,6 +72,8 @@ struct Going<'a> {
     has_body: bool,
     upload: Rc<UploadState>,
     deadline: Option<Instant>,
+    /// The deadline is the client's own, and shorter than the service's: that it passes says nothing of the endpoint.
+    impatient: bool,
 }
 
 /// Why a try has failed, and what may be done about it.
@@ -128,6 +130,7 @@ impl<'a> Going<'a> {
             headers.get(DEADLINE).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
         let allowed = upstream.plan.times.deadline;
         let time = asked.into_iter().chain(allowed).min();
+        let impatient = asked.is_some() && time == asked && asked != allowed;
         let deadline =
             time.map(|time| crate::clock::boot().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
         headers::toward_upstream(&mut headers, &visit.told);
@@ -142,7 +145,7 @@ impl<'a> Going<'a> {
         let uri = uri.into_parts().path_and_query.map_or_else(|| Ok(Uri::from_static("/")), Uri::try_from);
         let uri = uri.map_err(|error| Refusal::of(Code::BodyBroken).because(error))?;
         let body = has_body.then_some(body);
-        Ok(Self { visit, upstream, method, uri, headers, body, has_body, upload, deadline })
+        Ok(Self { visit, upstream, method, uri, headers, body, has_body, upload, deadline, impatient })
     }
 
     /// Tries until an endpoint has answered or the core says that it is enough.
@@ -180,10 +183,18 @@ impl<'a> Going<'a> {
             match self.upstream.retry(&attempt) {
                 Retry::No(_) => return Err(failure.refusal),
                 Retry::After { pause_ms: 0 } => {}
-                Retry::After { pause_ms } => tokio::time::sleep(Duration::from_millis(pause_ms)).await,
+                Retry::After { pause_ms } => self.pause(Duration::from_millis(pause_ms)).await?,
             }
             last = Some(failure.refusal);
         }
+    }
+
+    /// Some time before the next try, unless the request's own is over before.
+    async fn pause(&self, time: Duration) -> Result<(), Refusal> {
+        let watch = &self.visit.watch;
+        watch.begin(Phase::Waiting, crate::clock::boot(), WAIT_MAX);
+        let paused = bounded(watch, tokio::time::sleep(time)).await;
+        paused.map_err(|_| Refusal::at(Code::Deadline, &self.upstream.plan.name))
     }
 
     /// One try at one endpoint: until the head of its response.
@@ -269,6 +280,10 @@ impl<'a> Going<'a> {
             let host = HeaderValue::from_str(&target.name);
             headers.insert(HOST, host.unwrap_or_else(|_| HeaderValue::from_static("upstream")));
         }
+        // Else a body of unknown length would be dropped where none is usual, as with GET.
+        if self.has_body && !headers.contains_key(CONTENT_LENGTH) {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         if let Some(deadline) = self.deadline {
             let left_ms = deadline.since_ns(crate::clock::boot()) / base::time::NS_PER_MS;
             headers.insert(DEADLINE, HeaderValue::from(left_ms));
@@ -279,6 +294,7 @@ impl<'a> Going<'a> {
     /// A phase took too long.
     fn late(&self, over: Over) -> Failure {
         let (code, outcome) = match over {
+            Over { by_deadline: true, .. } if self.impatient => (Code::Deadline, Outcome::Cancelled),
             Over { by_deadline: true, .. } => (Code::Deadline, Outcome::TimedOut),
             Over { phase: Phase::Upload, .. } if self.upload.wants() => (Code::BodyLate, Outcome::Cancelled),
             _ => (Code::ResponseLate, Outcome::TimedOut),
@@ -321,9 +337,13 @@ impl<'a> Going<'a> {
         inside.left = Left::Served { first_byte_us };
         let (mut parts, body) = response.into_parts();
         line.keep_until = keep_alive(&parts.headers).map(|seconds| now.plus_ms(seconds.saturating_mul(1000)));
+        if parts.version < Version::HTTP_11 {
+            // Bodies of unknown length can't be sent to it, which the next request may have.
+            line.keep_until = Some(now);
+        }
         headers::toward_client(&mut parts.headers);
         parts.version = Version::HTTP_11;
-        let flying = Flying::new(target, tried, inside);
+        let flying = Flying::new(target, tried, inside, self.impatient);
         let time = self.upstream.plan.times.download;
         let download = Download::new(body, line, flying, self.visit.watch.clone(), time, self.upload);
         (Response::from_parts(parts, ()), download)

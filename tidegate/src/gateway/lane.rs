@@ -11,7 +11,7 @@ use base::rng::Rng;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -55,6 +55,8 @@ pub struct Lane {
     number: usize,
     crew: Arc<Crew>,
     table: RefCell<Rc<Table>>,
+    /// Services of former files.
+    former: RefCell<Vec<Weak<Upstream>>>,
     pub wheel: Rc<Wheel>,
     timer: Rc<Timer>,
     rng: RefCell<Rng>,
@@ -119,6 +121,7 @@ impl Lane {
             number,
             crew,
             table: RefCell::new(Rc::new(table)),
+            former: RefCell::default(),
             wheel: Rc::default(),
             timer,
             rng: RefCell::new(rng),
@@ -196,7 +199,18 @@ impl Lane {
             }
         });
         let table = Table { config: plan.config.clone(), upstreams: upstreams.collect() };
+        let kept = |one: &Rc<Upstream>| table.upstreams.iter().any(|other| Rc::ptr_eq(one, other));
+        let mut former = self.former.borrow_mut();
+        former.retain(|one| one.strong_count() > 0);
+        former.extend(old.upstreams.iter().filter(|one| !kept(one)).map(Rc::downgrade));
+        drop(former);
         *self.table.borrow_mut() = Rc::new(table);
+    }
+
+    /// Services of the file in force, and those of former ones that still have requests.
+    fn upstreams(&self) -> Vec<Rc<Upstream>> {
+        let former = self.former.borrow();
+        self.table().upstreams.iter().cloned().chain(former.iter().filter_map(Weak::upgrade)).collect()
     }
 
     fn drain(&self) {
@@ -210,9 +224,8 @@ impl Lane {
     async fn ring(self: Rc<Self>) {
         loop {
             self.timer.ring().await;
-            let table = self.table();
             let now = crate::clock::boot();
-            for upstream in &table.upstreams {
+            for upstream in self.upstreams() {
                 match upstream.next_deadline() {
                     Some(due) if due <= now => upstream.on_timer(),
                     Some(due) => self.timer.wants(due),
@@ -226,7 +239,7 @@ impl Lane {
         loop {
             tokio::time::sleep(SWEEP).await;
             let now = crate::clock::boot();
-            self.table().upstreams.iter().for_each(|upstream| upstream.sweep(now));
+            self.upstreams().iter().for_each(|upstream| upstream.sweep(now));
         }
     }
 

@@ -13,11 +13,11 @@ use base::Instant;
 use gateway::{Admit, Checked, Class, EndpointId, Endpoints, Event, Flight, Left, NoEndpoint, Outbox, Outcome, Pass};
 use gateway::{Attempt, Retry, Shed, Ticket};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -29,6 +29,8 @@ pub struct Upstream {
     out: RefCell<Outbox>,
     targets: RefCell<HashMap<EndpointId, Rc<Target>>>,
     waiting: RefCell<HashMap<Ticket, Rc<Waiter>>>,
+    /// Places of requests whose responses have begun, oldest first.
+    bodies: RefCell<VecDeque<Weak<Place>>>,
     timer: Rc<Timer>,
     pub counts: Counts,
 }
@@ -73,6 +75,7 @@ impl Upstream {
             out: RefCell::default(),
             targets: RefCell::default(),
             waiting: RefCell::default(),
+            bodies: RefCell::default(),
             timer,
             counts: Counts::default(),
         });
@@ -223,8 +226,21 @@ impl Upstream {
         retry
     }
 
-    /// Lets idle connections go that are old or closed.
+    /// Lets idle connections go that are old or closed, and takes back the places of bodies that have become streams.
     pub fn sweep(&self, now: Instant) {
+        // They stand in the order of their beginning.
+        loop {
+            let mut bodies = self.bodies.borrow_mut();
+            let first = bodies.front().map(Weak::upgrade);
+            let Some(place) =
+                first.filter(|place| place.as_ref().is_none_or(|one| now >= one.begun.plus_ms(STREAM_MS)))
+            else {
+                break;
+            };
+            bodies.pop_front();
+            drop(bodies);
+            place.iter().for_each(|place| place.leave(None));
+        }
         self.targets.borrow().values().for_each(|target| target.pool.sweep(now, self.plan.times.idle));
     }
 
@@ -331,15 +347,37 @@ impl Drop for Try {
 pub struct Flying {
     target: Rc<Target>,
     tried: Option<Try>,
-    inside: Option<Inside>,
+    inside: Rc<Place>,
+    /// Its deadline is its client's own.
+    impatient: bool,
 }
 
-/// A body that is longer is a stream: its request queues nowhere any more, and another may come in.
+/// The place inside its service of a request whose response has begun.
+#[derive(Debug)]
+struct Place {
+    begun: Instant,
+    inside: RefCell<Option<Inside>>,
+}
+
+/// A body that is longer, or takes longer, is a stream: its request queues nowhere any more, and another may come in.
 const STREAM_BYTES: u64 = 1024 * 1024;
+const STREAM_MS: u64 = 1_000;
+
+impl Place {
+    fn leave(&self, left: Option<Left>) {
+        let inside = self.inside.borrow_mut().take();
+        if let Some(mut inside) = inside {
+            inside.left = left.unwrap_or(inside.left);
+        }
+    }
+}
 
 impl Flying {
-    pub fn new(target: Rc<Target>, tried: Try, inside: Inside) -> Self {
-        Self { target, tried: Some(tried), inside: Some(inside) }
+    pub fn new(target: Rc<Target>, tried: Try, inside: Inside, impatient: bool) -> Self {
+        let upstream = inside.upstream.clone();
+        let inside = Rc::new(Place { begun: crate::clock::boot(), inside: RefCell::new(Some(inside)) });
+        upstream.bodies.borrow_mut().push_back(Rc::downgrade(&inside));
+        Self { target, tried: Some(tried), inside, impatient }
     }
 
     /// The body has ended well; its connection, if it can carry another request.
@@ -348,18 +386,22 @@ impl Flying {
             self.target.pool.put(crate::clock::boot(), line);
         }
         self.tried = None;
-        self.inside = None;
+        self.inside.leave(None);
     }
 
     /// So much of the body has passed.
     pub fn passed(&mut self, bytes: u64) {
         if bytes > STREAM_BYTES {
-            self.inside = None;
+            self.inside.leave(None);
         }
     }
 
-    pub fn timed_out(&mut self) {
-        self.fail(Outcome::TimedOut, Left::TimedOut);
+    pub fn timed_out(&mut self, by_deadline: bool) {
+        if by_deadline && self.impatient {
+            self.fail(Outcome::Cancelled, Left::Cancelled);
+        } else {
+            self.fail(Outcome::TimedOut, Left::TimedOut);
+        }
     }
 
     pub fn broke(&mut self) {
@@ -370,9 +412,12 @@ impl Flying {
         if let Some(tried) = self.tried.take() {
             tried.end(outcome);
         }
-        if let Some(inside) = &mut self.inside {
-            inside.left = left;
-        }
-        self.inside = None;
+        self.inside.leave(Some(left));
+    }
+}
+
+impl Drop for Flying {
+    fn drop(&mut self) {
+        self.inside.leave(None);
     }
 }

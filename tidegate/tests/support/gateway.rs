@@ -321,6 +321,14 @@ impl State {
                         return None;
                     }
                 }
+                "stream" => {
+                    let begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
+                    writer.write_all(begun).ok()?;
+                    self.events.lock().ok()?.send(Event::Held).ok()?;
+                    // It goes on until its client goes.
+                    reader.fill_buf().ok()?;
+                    return None;
+                }
                 "die" => return writer.shutdown(Shutdown::Both).ok(),
                 "die-in-body" => {
                     writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf.").ok()?;
