@@ -105,6 +105,13 @@ fn write(path: &Path, mut file: BufWriter<Box<dyn Write + Send>>, told: &Receive
     }
 }
 
+/// No more of a field than this goes into the log: what waits for the disk is bounded in bytes too.
+const FIELD_BYTES_MAX: usize = 1024;
+
+fn cut(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(FIELD_BYTES_MAX)]).into_owned()
+}
+
 /// What is known of a request by its end.
 #[derive(Debug)]
 pub struct Line {
@@ -123,12 +130,14 @@ pub struct Line {
 
 impl Line {
     pub fn new(client: SocketAddr, request: &Request<Incoming>) -> Self {
-        let header =
-            |name| request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let header = |name| request.headers().get(name).map(|value| cut(value.as_bytes()));
         Self {
             client,
             method: request.method().to_string(),
-            target: request.uri().path_and_query().map_or_else(|| "*".to_owned(), ToString::to_string),
+            target: request
+                .uri()
+                .path_and_query()
+                .map_or_else(|| "*".to_owned(), |target| cut(target.as_str().as_bytes())),
             host: header(HOST).unwrap_or_default(),
             agent: header(USER_AGENT).unwrap_or_default(),
             service: String::new(),

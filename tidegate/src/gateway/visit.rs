@@ -30,6 +30,8 @@ pub struct Visit {
     pub inlet: Rc<InletState>,
     pub told: Told,
     times: ClientTimes,
+    /// How long it may be without a request: less when the gateway goes.
+    idle: Cell<Duration>,
     requests: Cell<u64>,
 }
 
@@ -53,12 +55,13 @@ impl Visit {
         if self.inlet.in_head() {
             self.watch.begin(Phase::Head, now, self.times.header);
         } else {
-            self.watch.begin(Phase::Idle, now, self.times.idle);
+            self.watch.begin(Phase::Idle, now, self.idle.get());
         }
     }
 
     /// The gateway goes: a connection without a request may stay for `time`.
     pub fn hurry(&self, now: Instant, time: Duration) {
+        self.idle.set(time);
         if self.watch.phase() == Phase::Idle {
             self.watch.begin(Phase::Idle, now, time);
         }
@@ -78,7 +81,15 @@ pub async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
     let told = Told::new(peer, trusted, config.forwarded);
     let headers_max = config.head.headers_max;
     drop(table);
-    let visit = Rc::new(Visit { peer, watch: watch.clone(), inlet: state, told, times, requests: Cell::new(0) });
+    let visit = Rc::new(Visit {
+        peer,
+        watch: watch.clone(),
+        inlet: state,
+        told,
+        times,
+        idle: Cell::new(times.idle),
+        requests: Cell::new(0),
+    });
     let _place = lane.enter(visit.clone());
     let of_request = (lane.clone(), visit.clone());
     let service = service_fn(move |request: Request<Incoming>| {
