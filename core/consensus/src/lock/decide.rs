@@ -70,7 +70,7 @@ impl Draft<'_> {
         let retries = !mutation::on(Mutation::LockRetryForgotten);
         let holder = self.lock.holders.iter().find(|one| again(one)).map(|holder| holder.token);
         if let Some(token) = holder.filter(|token| self.ahead == Some(*token) && self.begun.contains(token)) {
-            return Decision::Done(self.take_up(token, acquire.ttl_ms));
+            return Decision::Done(self.take_up(token, acquire.ttl_ms, 1));
         }
         if let Some(holder) = self.lock.holders.iter_mut().find(|one| again(one)).filter(|_| retries) {
             // A retry is a renewal: the client counts from its sending, so voters must count anew.
@@ -99,10 +99,13 @@ impl Draft<'_> {
         if waits { Decision::Blocked } else { self.acquire(acquire) }
     }
 
-    /// A grant that was made ahead begins, and its client waits for it here.
-    fn take_up(&mut self, token: u64, ttl_ms: u64) -> Outcome {
+    /// A grant that was made ahead begins, and its client waits for it here. It is told, so another home that told another connection of the
+    /// client can't give it back: that counts as one renewal.
+    fn take_up(&mut self, token: u64, ttl_ms: u64, told: u64) -> Outcome {
         self.begun.retain(|begun| *begun != token);
-        self.lock.holders.iter_mut().filter(|one| one.token == token).for_each(|one| one.ttl_ms = ttl_ms);
+        for one in self.lock.holders.iter_mut().filter(|one| one.token == token) {
+            (one.ttl_ms, one.renewal) = (ttl_ms, one.renewal + told);
+        }
         self.granted(token, ttl_ms)
     }
 
@@ -112,7 +115,7 @@ impl Draft<'_> {
         let its = |one: &Holder| one.owner == acquire.owner && one.ids.contains(&acquire.id);
         if let Some(token) = self.lock.holders.iter().find(|one| its(one)).map(|one| one.token) {
             return match self.begun.contains(&token) {
-                true => Decision::Done(self.take_up(token, acquire.ttl_ms)),
+                true => Decision::Done(self.take_up(token, acquire.ttl_ms, u64::from(waits))),
                 false if waits => self.acquire(acquire),
                 false => Decision::Done(Outcome::Refused),
             };

@@ -99,7 +99,7 @@ impl Plane {
             edge: Edge::default(),
             watchers: Watchers::default(),
             rescan: None,
-            sweep: Sweep::new(now.plus_ms(config.tuning.sweep_ms)),
+            sweep: Sweep::new(now.plus_ms(config.tuning.sweep_ms), config.incarnation << QUESTION_BITS),
             next_view: None,
             cursor: Bytes::new(),
         }
@@ -479,6 +479,7 @@ impl Plane {
         self.shared.view = view;
         self.shared.acceptor.highest = 0;
         self.shared.counts_used = 0;
+        self.sweep.on_epoch();
         let names: Vec<Bytes> = self.homes.keys().cloned().collect();
         self.homes.values_mut().for_each(Home::on_epoch);
         self.enter(now, out);
@@ -541,5 +542,7 @@ impl Plane {
     }
 }
 
+/// Questions of a sweep in a life: their numbers are of no other.
+const QUESTION_BITS: u32 = 32;
 /// Homes that are looked at for an idle one whenever a new one is wanted.
 const IDLE_LOOKS: usize = 4;

@@ -139,6 +139,16 @@ impl Acceptor {
         self.keep(&record, Vec::new(), out);
     }
 
+    /// Promises nobody anything below a ballot, in a register of which nothing was accepted.
+    pub(crate) fn promise_beyond(&mut self, name: &Bytes, ballot: Ballot, out: &mut Outbox) {
+        let Some(cell) = self.table.cells.get_mut(name).filter(|cell| cell.promised < ballot) else { return };
+        cell.promised = ballot;
+        cell.written = self.written + 1;
+        let record = cell.record(name);
+        self.highest = self.highest.max(ballot.counter);
+        self.keep(&record, Vec::new(), out);
+    }
+
     pub(crate) fn me(&self) -> NodeId {
         self.me
     }
@@ -253,6 +263,9 @@ impl Acceptor {
     /// Has a record made durable.
     pub(crate) fn keep(&mut self, record: &Record, then: Vec<Parcel>, out: &mut Outbox) {
         self.written += 1;
+        if let Record::Ready { epoch } = record {
+            self.table.ready_written = self.table.ready_written.max(*epoch);
+        }
         let mut bytes = Vec::with_capacity(160);
         record.encode(&mut bytes);
         out.writes.push(RegisterWrite { serial: self.written, record: Bytes::from(bytes), then });

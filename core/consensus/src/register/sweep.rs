@@ -32,7 +32,7 @@ pub(crate) struct Sweep {
     after: Option<Bytes>,
     /// When it does.
     at: Instant,
-    /// This pass has found something.
+    /// This pass, or the one before it, has found something to be forgotten.
     found: bool,
     asked: Option<Asked>,
     /// The number of the last question.
@@ -58,8 +58,14 @@ const ANSWER_MS: u64 = 1_000;
 const ORPHANED: u64 = 4;
 
 impl Sweep {
-    pub(crate) fn new(begins: Instant) -> Self {
-        Self { at: begins, ..Self::default() }
+    /// Begins at some time, and numbers its questions from `first` on: no answer to another life's counts.
+    pub(crate) fn new(begins: Instant, first: u64) -> Self {
+        Self { at: begins, serial: first, ..Self::default() }
+    }
+
+    /// Other voters from now on.
+    pub(crate) fn on_epoch(&mut self) {
+        self.asked = None;
     }
 
     /// When [`Sweep::on_timer`] has something to do.
@@ -78,10 +84,9 @@ impl Sweep {
             return;
         }
         let tuning = shared.tuning;
-        let all_there = shared.lost.is_empty();
+        let all_there = shared.view.voters().iter().all(|node| !shared.lost.contains(node));
         let cells = if shared.votes() && all_there { self.look(now, shared) } else { Vec::new() };
-        self.found |= !cells.is_empty();
-        // A pass that found nothing is followed by a rest.
+        // A pass that has forgotten nothing is followed by a rest.
         let rests = self.after.is_none() && !self.found;
         self.found &= self.after.is_some();
         self.at = now.plus_ms(if rests { (tuning.idle_ms / 4).max(tuning.sweep_ms) } else { tuning.sweep_ms });
@@ -129,6 +134,7 @@ impl Sweep {
                 _ => {}
             }
         }
+        self.found |= !go.is_empty() || !behind.is_empty();
         if !go.is_empty() {
             shared.ask_voters(&[], &Message::Forget { cells: go }, out);
         }
@@ -215,6 +221,12 @@ impl Acceptor {
             Some(cell) if cell.accepted < accepted => {
                 if !chosen {
                     return Stand::Behind;
+                }
+                if cell.accepted == Ballot::ZERO {
+                    // It may have been forgotten here since it was chosen: what was then must not come back.
+                    self.raise_floor(Slot::of(&name), last_used(&lock), out);
+                    self.promise_beyond(&name, beyond(accepted), out);
+                    return Stand::Lacks;
                 }
                 self.take_over_chosen(now, &name, (accepted, lock), out);
                 Stand::Has

@@ -20,6 +20,8 @@ pub struct Table {
     pub(crate) passed: Ballot,
     pub(crate) sealed: Epoch,
     pub(crate) ready: Epoch,
+    /// The same, as it stands in the log, durable or not: what is said of the table behind that must not say less.
+    pub(crate) ready_written: Epoch,
 }
 
 /// One register.
@@ -117,7 +119,7 @@ impl Table {
         let mut out = Vec::new();
         if after.is_none() {
             Record::Sealed { epoch: self.sealed }.encode(&mut out);
-            Record::Ready { epoch: self.ready }.encode(&mut out);
+            Record::Ready { epoch: self.ready.max(self.ready_written) }.encode(&mut out);
             let floors = self.floors.iter().map(|(slot, floor)| Record::Floor { slot: *slot, floor: *floor });
             floors.for_each(|record| record.encode(&mut out));
             Record::Passed { ballot: self.passed }.encode(&mut out);
