@@ -98,6 +98,7 @@ fn lock(rng: &mut Rng) -> Arc<Lock> {
         renewal: 3,
         ttl_ms: 400,
         weight: 1,
+        since: Ballot { epoch: Epoch(2), counter: 3, node: PEER, incarnation: 1 },
         ids: vec![Bytes::from_static(b"id")],
     };
     let mode = [Mode::Exclusive, Mode::Shared, Mode::Permits { of: 5 }][usize::try_from(rng.below(3)).expect("few")];

@@ -170,8 +170,8 @@ pub enum Mutation {
     ForgottenBallots,
     /// A voter takes over from a sweep what is perhaps not chosen (hazard 16).
     SweepSpreadsUnchosen,
-    /// A voter takes another's grant for one that it knows, for their tokens are alike (hazard 9).
-    LeaseByTokenAlone,
+    /// A voter takes a grant or a renewal for one that it knows, for their numbers are alike (hazard 9).
+    LeaseByNumbersAlone,
     /// An owner renews and releases by its name alone (hazard 5).
     LockTokenIgnored,
     /// A request that comes again is another (hazard 4).
@@ -325,7 +325,7 @@ impl Mutation {
         Self::ForgottenByMost,
         Self::ForgottenBallots,
         Self::SweepSpreadsUnchosen,
-        Self::LeaseByTokenAlone,
+        Self::LeaseByNumbersAlone,
         Self::LockTokenIgnored,
         Self::LockRetryForgotten,
         Self::LockTwinInherits,

@@ -4,6 +4,7 @@
 use super::command::{Acquire, Claim, Command, HolderInfo, Info, Invalid, Outcome};
 use super::tokens::Tokens;
 use super::value::{Holder, KEPT_COUNT_MAX, Lock, Mode};
+use crate::register::Ballot;
 use base::limits::{LOCK_HOLDER_COUNT_MAX, LOCK_LINE_COUNT_MAX};
 use base::mutation::{self, Mutation};
 
@@ -74,7 +75,7 @@ impl Draft<'_> {
         }
         if let Some(holder) = self.lock.holders.iter_mut().find(|one| again(one)).filter(|_| retries) {
             // A retry is a renewal: the client counts from its sending, so voters must count anew.
-            holder.renewal += 1;
+            (holder.renewal, holder.since) = (holder.renewal + 1, Ballot::ZERO);
             holder.ttl_ms = acquire.ttl_ms;
             let token = holder.token;
             self.lives_on(token);
@@ -104,7 +105,7 @@ impl Draft<'_> {
     fn take_up(&mut self, token: u64, ttl_ms: u64, told: u64) -> Outcome {
         self.begun.retain(|begun| *begun != token);
         for one in self.lock.holders.iter_mut().filter(|one| one.token == token) {
-            (one.ttl_ms, one.renewal) = (ttl_ms, one.renewal + told);
+            (one.ttl_ms, one.renewal, one.since) = (ttl_ms, one.renewal + told, Ballot::ZERO);
         }
         self.granted(token, ttl_ms)
     }
@@ -135,7 +136,8 @@ impl Draft<'_> {
         }
         lock.token = self.tokens.next(lock.token);
         let (token, ids, owner) = (lock.token, vec![acquire.id.clone()], acquire.owner.clone());
-        lock.line.push(Holder { owner, token, renewal: 0, ttl_ms: acquire.ttl_ms, weight: 1, ids });
+        let since = Ballot::ZERO;
+        lock.line.push(Holder { owner, token, renewal: 0, ttl_ms: acquire.ttl_ms, weight: 1, since, ids });
         self.changed = true;
         true
     }
@@ -151,7 +153,7 @@ impl Draft<'_> {
         lock.fence = Lock::fence_behind(lock.fence, &next);
         lock.token = lock.token.max(lock.fence);
         self.begun.push(next.token);
-        lock.holders.push(Holder { ttl_ms: next.ttl_ms.min(CLAIM_MS), ..next });
+        lock.holders.push(Holder { ttl_ms: next.ttl_ms.min(CLAIM_MS), since: Ballot::ZERO, ..next });
         (self.changed, self.freed) = (true, true);
     }
 
@@ -248,7 +250,8 @@ impl Draft<'_> {
         }
         let (token, ids) = (lock.token, vec![acquire.id.clone()]);
         let owner = acquire.owner.clone();
-        lock.holders.push(Holder { owner, token, renewal: 0, ttl_ms: acquire.ttl_ms, weight, ids });
+        let since = Ballot::ZERO;
+        lock.holders.push(Holder { owner, token, renewal: 0, ttl_ms: acquire.ttl_ms, weight, since, ids });
         self.granted(token, acquire.ttl_ms)
     }
 
@@ -275,7 +278,7 @@ impl Draft<'_> {
         }
         let holder = &mut self.lock.holders[at];
         let token = holder.token;
-        holder.renewal += 1;
+        (holder.renewal, holder.since) = (holder.renewal + 1, Ballot::ZERO);
         holder.ttl_ms = acquire.ttl_ms;
         holder.ids.push(acquire.id.clone());
         if holder.ids.len() > KEPT_COUNT_MAX {
@@ -327,7 +330,7 @@ impl Draft<'_> {
         let holder = &mut self.lock.holders[at];
         holder.ttl_ms = ttl_ms;
         if !mutation::on(Mutation::RenewalUncounted) {
-            holder.renewal += 1;
+            (holder.renewal, holder.since) = (holder.renewal + 1, Ballot::ZERO);
         }
         let token = holder.token;
         self.lives_on(token);

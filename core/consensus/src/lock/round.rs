@@ -153,7 +153,10 @@ impl Home {
         shared: &mut Shared,
         out: &mut Outbox,
     ) {
-        let Plan { lock, done, stolen, ahead, .. } = plan;
+        let Plan { mut lock, done, stolen, ahead, .. } = plan;
+        for holder in lock.holders.iter_mut().filter(|holder| holder.since == Ballot::ZERO) {
+            holder.since = ballot;
+        }
         let lock = Arc::new(lock);
         self.line.try_out(&done);
         self.line.note_ahead(&ahead);

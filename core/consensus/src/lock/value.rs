@@ -3,6 +3,7 @@
 //! A free lock keeps its fence and its last token, so neither starts again. It also keeps the last tokens that were given
 //! back: whoever asks again whether his release took effect gets the truth.
 
+use crate::register::Ballot;
 use base::codec::{DecodeError, Reader, put_bytes, put_varint};
 use base::limits::{
     LOCK_HOLDER_COUNT_MAX, LOCK_ID_BYTES_MAX, LOCK_LINE_COUNT_MAX, LOCK_OWNER_BYTES_MAX, LOCK_TTL_MS_MAX,
@@ -49,6 +50,9 @@ pub struct Holder {
     pub ttl_ms: u64,
     /// Permits taken; 1 but for semaphores.
     pub weight: u32,
+    /// The proposal that began its present time; zero until it is proposed. Tokens and renewals count from what a proposer knew, so
+    /// proposals of two homes may share them; this no two share.
+    pub since: Ballot,
     /// The last requests that this grant answered, newest last.
     pub ids: Vec<Bytes>,
 }
@@ -133,18 +137,12 @@ impl Lock {
 }
 
 impl Holder {
-    /// True if both are one grant, maybe renewed: tokens of proposals that came to nothing are given out again.
-    #[must_use]
-    pub(crate) fn is_grant_of(&self, other: &Self) -> bool {
-        let same_request = self.ids.iter().any(|id| other.ids.contains(id));
-        self.token == other.token && self.owner == other.owner && same_request
-    }
-
     fn encode(&self, out: &mut Vec<u8>) {
         put_bytes(out, &self.owner);
         [self.token, self.renewal, self.ttl_ms, u64::from(self.weight)].iter().for_each(|n| put_varint(out, *n));
         put_varint(out, self.ids.len() as u64);
         self.ids.iter().for_each(|id| put_bytes(out, id));
+        self.since.encode(out);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -155,7 +153,7 @@ impl Holder {
         }
         let weight = permits(reader)?;
         let ids = many(reader, KEPT_COUNT_MAX, |reader| bounded(reader, LOCK_ID_BYTES_MAX))?;
-        Ok(Self { owner, token, renewal, ttl_ms, weight, ids })
+        Ok(Self { owner, token, renewal, ttl_ms, weight, since: Ballot::decode(reader)?, ids })
     }
 }
 

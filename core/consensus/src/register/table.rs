@@ -43,6 +43,7 @@ pub(crate) struct Cell {
 pub(crate) struct Lease {
     pub(crate) token: u64,
     pub(crate) renewal: u64,
+    pub(crate) since: Ballot,
     pub(crate) ends: Instant,
 }
 

@@ -202,7 +202,15 @@ fn a_fence_is_raised_for_its_holder_alone_and_never_goes_back() {
 
 #[test]
 fn who_renews_in_a_round_is_not_stolen_from_in_it() {
-    let holder = Holder { owner: owner("x"), token: 5, renewal: 0, ttl_ms: 50, weight: 1, ids: vec![owner("id")] };
+    let holder = Holder {
+        owner: owner("x"),
+        token: 5,
+        renewal: 0,
+        ttl_ms: 50,
+        weight: 1,
+        since: Ballot::ZERO,
+        ids: vec![owner("id")],
+    };
     let lock = Lock { holders: vec![holder], ..Lock::fresh(5) };
     let again = Command::Acquire(Acquire { id: owner("id"), ..acquire("x", 50) });
     for keeps in [again, renew("x", 5)] {
