@@ -49,6 +49,19 @@ pub enum Policy {
     Maglev,
 }
 
+impl Policy {
+    /// Each of them, the ring with a bound of a quarter above the share.
+    pub const EACH: [Self; 7] = [
+        Self::RoundRobin,
+        Self::Weighted,
+        Self::Random,
+        Self::LeastConnections,
+        Self::PeakEwma,
+        Self::RingHash { bound_percent: 125 },
+        Self::Maglev,
+    ];
+}
+
 /// One snapshot.
 #[derive(Debug)]
 pub struct Endpoints {

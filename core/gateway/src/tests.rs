@@ -37,16 +37,7 @@ fn turns_go_round_and_a_removed_endpoint_drains() {
 
 #[test]
 fn every_policy_avoids_what_is_to_be_avoided() {
-    let policies = [
-        Policy::RoundRobin,
-        Policy::Weighted,
-        Policy::Random,
-        Policy::LeastConnections,
-        Policy::PeakEwma,
-        Policy::RingHash { bound_percent: 125 },
-        Policy::Maglev,
-    ];
-    for policy in policies {
+    for policy in Policy::EACH {
         let (now, mut out) = (Instant(0), Outbox::default());
         let mut service = service(with(policy), &[1, 2, 3]);
         let mut seen = [0; 4];

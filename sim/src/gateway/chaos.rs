@@ -95,18 +95,9 @@ fn setup(rng: &mut Rng, ms: u64) -> Setup {
 }
 
 fn config(rng: &mut Rng) -> Config {
-    let policies = [
-        Policy::RoundRobin,
-        Policy::Weighted,
-        Policy::Random,
-        Policy::LeastConnections,
-        Policy::PeakEwma,
-        Policy::RingHash { bound_percent: 125 },
-        Policy::Maglev,
-    ];
     let limits = [Limit::Adaptive { least: 2, first: 20, most: 1_000 }, Limit::Fixed(8), Limit::Off];
     Config {
-        policy: *one_of(rng, &policies),
+        policy: *one_of(rng, &Policy::EACH),
         checks: Checks { interval_ms: *one_of(rng, &[0, 200]), ..Checks::default() },
         ejection: Ejection {
             consecutive_errors: *one_of(rng, &[0, 3, 5]),
