@@ -20,14 +20,24 @@ struct Curve {
 #[must_use]
 pub fn overload_picture() -> String {
     let work = Work::Exponential { ms: 10.0 };
-    let mut good = Vec::new();
-    let mut late = Vec::new();
+    let mut ran = Vec::new();
     for (name, make) in ways() {
-        let runs: Vec<(f64, f64, f64)> =
-            LOADS.iter().map(|times| offered(make(steady(work, *times)), *times)).collect();
-        good.push(Curve { name: name.to_owned(), points: runs.iter().map(|run| (run.0, run.1)).collect() });
-        late.push(Curve { name: name.to_owned(), points: runs.iter().map(|run| (run.0, run.2)).collect() });
+        let runs: Vec<Measured> = LOADS.iter().map(|times| offered(make(steady(work, *times)), *times)).collect();
+        ran.push((name, runs));
     }
+    beside_each_other(&ran)
+}
+
+/// Offered load, goodput, and the 99th percentile of answers.
+type Measured = (f64, f64, f64);
+
+/// Goodput and the 99th percentile of each, against offered load.
+fn beside_each_other(ran: &[(&str, Vec<Measured>)]) -> String {
+    let curves = |of: fn(&Measured) -> (f64, f64)| -> Vec<Curve> {
+        ran.iter()
+            .map(|(name, runs)| Curve { name: (*name).to_owned(), points: runs.iter().map(of).collect() })
+            .collect()
+    };
     let left = Panel { title: "goodput / capacity", unit: "offered / capacity", x0: 50.0, most: 1.1, steps: 11 };
     let right = Panel {
         title: "99th percentile of answers, ms",
@@ -36,7 +46,7 @@ pub fn overload_picture() -> String {
         most: 250.0,
         steps: 10,
     };
-    picture(&[(left, good), (right, late)])
+    picture(&[(left, curves(|run| (run.0, run.1))), (right, curves(|run| (run.0, run.2)))])
 }
 
 /// Goodput and the 99th percentile against offered load, for each policy over servers of speed 1, 1, 1 and 0.2.
@@ -51,9 +61,9 @@ pub fn policy_picture() -> String {
         ("ring hash, bound 1.25", Policy::RingHash { bound_percent: 125 }),
         ("Maglev", Policy::Maglev),
     ];
-    let (mut good, mut late) = (Vec::new(), Vec::new());
+    let mut ran = Vec::new();
     for (name, policy) in policies {
-        let runs: Vec<(f64, f64, f64)> = LOADS
+        let runs: Vec<Measured> = LOADS
             .iter()
             .map(|times| {
                 let mut setup = scenarios::uneven(policy, Picking::Gateway, work, 10, *times, RUN_MS);
@@ -62,18 +72,9 @@ pub fn policy_picture() -> String {
                 offered(setup, *times)
             })
             .collect();
-        good.push(Curve { name: name.to_owned(), points: runs.iter().map(|run| (run.0, run.1)).collect() });
-        late.push(Curve { name: name.to_owned(), points: runs.iter().map(|run| (run.0, run.2)).collect() });
+        ran.push((name, runs));
     }
-    let left = Panel { title: "goodput / capacity", unit: "offered / capacity", x0: 50.0, most: 1.1, steps: 11 };
-    let right = Panel {
-        title: "99th percentile of answers, ms",
-        unit: "offered / capacity",
-        x0: 470.0,
-        most: 250.0,
-        steps: 10,
-    };
-    picture(&[(left, good), (right, late)])
+    beside_each_other(&ran)
 }
 
 /// The table of ways to limit: overload and drift.
@@ -156,7 +157,7 @@ fn steady(work: Work, times: f64) -> Setup {
 }
 
 /// What is offered, the goodput, and the 99th percentile, of the second half of a run.
-fn offered(setup: Setup, times: f64) -> (f64, f64, f64) {
+fn offered(setup: Setup, times: f64) -> Measured {
     let capacity = capacity(&setup.servers);
     let world = World::run(setup, 1);
     let report = world.report();
