@@ -134,7 +134,8 @@ fn readiness(shared: &Shared) -> (StatusCode, &'static str, String) {
     }
 }
 
-fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+/// A page that nobody keeps.
+pub fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -142,8 +143,8 @@ fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Ful
     response
 }
 
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
+pub const JSON: &str = "application/json";
+pub const TEXT: &str = "text/plain; charset=utf-8";
 const PATHS: &str = "ask for /metrics, /status, /v1/locks, /v1/openapi.json, /healthz or /readyz";
 /// What is served here, for programs; a test holds it against the paths.
 const OPENAPI: &str = include_str!("../../../docs/openapi.json");
