@@ -221,9 +221,33 @@ pub struct Server {
     pub log_format: Format,
 }
 
+/// What `tidegate gateway` does but serving.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum GatewayCommand {
+    /// A running gateway, each second anew: for every service what comes, Little's law, what is shed, and how its endpoints stand.
+    ///
+    /// Up and down choose the service whose endpoints are shown; q ends. Where stdout is no terminal it is shown once.
+    #[command(after_long_help = GATEWAY_TOP_EXAMPLES)]
+    Top(GatewayTop),
+}
+
+/// Options of `tidegate gateway top`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct GatewayTop {
+    /// The gateway's admin address.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7379")]
+    pub admin: String,
+    /// Shows it once.
+    #[arg(long)]
+    pub once: bool,
+}
+
 /// Options of `tidegate gateway`.
 #[derive(Debug, Clone, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Gateway {
+    #[command(subcommand)]
+    pub command: Option<GatewayCommand>,
     /// The configuration, in TOML; followed while it runs.
     #[arg(long, value_name = "FILE", required_unless_present = "demo")]
     pub config: Option<PathBuf>,
@@ -468,6 +492,9 @@ pub fn run() -> ExitCode {
         Command::Dev(options) => crate::dev::run(&options),
         Command::Local(options) => crate::local::run(&options),
         Command::Server(options) => crate::server::run(&options),
+        Command::Gateway(Gateway { command: Some(GatewayCommand::Top(options)), .. }) => {
+            crate::gateway::top::run(&options)
+        }
         Command::Gateway(options) => crate::gateway::run(&options),
         Command::Cluster(command) => crate::cluster::run(&command),
         Command::Status(options) => crate::status::run(&options),
@@ -530,7 +557,8 @@ const GATEWAY_EXAMPLES: &str = "\
 Examples:
   tidegate gateway --demo                              a first look, then `curl -i http://127.0.0.1:8080/`
   tidegate gateway --config gateway.toml               serves by the file
-  tidegate gateway --config gateway.toml --validate    says whether the file is sound";
+  tidegate gateway --config gateway.toml --validate    says whether the file is sound
+  tidegate gateway top                                 how a running one does, each second";
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
@@ -540,6 +568,12 @@ Examples:
       as a gateway measures it, so that all but 1 % wait no longer than 10 ms
   tidegate plan --rate 900 --service-ms 8 --slots-each 4 --servers 2 --mean-ms 12 --throughput 1=480 --throughput 2=900 --throughput 4=1500
       with servers that slow each other down";
+
+const GATEWAY_TOP_EXAMPLES: &str = "\
+Examples:
+  tidegate gateway top                           the gateway whose admin endpoint is at 127.0.0.1:7379
+  tidegate gateway top --admin 10.0.0.7:7379     another
+  tidegate gateway top --once                    one look, for a script";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:

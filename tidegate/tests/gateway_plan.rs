@@ -1,4 +1,4 @@
-//! `tidegate plan`: on paper, against the queue's own formulas; and by what a running gateway has measured.
+//! `tidegate plan`: on paper, against the queue's own formulas; and by what a running gateway has measured. `tidegate gateway top`.
 
 mod support;
 
@@ -81,4 +81,22 @@ fn a_running_gateway_tells_what_it_has_measured() {
         .output()
         .expect("it runs");
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("--service is one of app"));
+}
+
+#[test]
+fn top_shows_a_running_gateway_once_where_there_is_no_terminal() {
+    let upstream = Upstream::start("a");
+    let gateway = Gateway::before(&[&upstream]);
+    assert_eq!(gateway.get("/").status, 200);
+    let top = |admin: &str| {
+        let args = ["gateway", "top", "--admin", admin];
+        Command::new(env!("CARGO_BIN_EXE_tidegate")).args(args).output().expect("the binary runs")
+    };
+    let shown = String::from_utf8(top(&gateway.admin).stdout).expect("text");
+    for part in ["serving", "|L-λW|", "app", "active"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let nobody = top("127.0.0.1:1");
+    assert!(!nobody.status.success());
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("no gateway answers at 127.0.0.1:1"));
 }

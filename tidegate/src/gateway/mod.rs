@@ -29,6 +29,7 @@ mod route;
 mod standing;
 mod strict;
 mod timer;
+pub mod top;
 mod trace;
 mod upstream;
 mod visit;
