@@ -25,7 +25,7 @@ admin = "127.0.0.1:$admin"
 lanes = 1
 [service.app]
 endpoints = ["127.0.0.1:$upstream"]
-admission = { limit = $SLOTS, queue = 10000 }
+admission = { limit = $SLOTS, queue = 10000, wait = "20s" }
 [[route]]
 service = "app"
 T
