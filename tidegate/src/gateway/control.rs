@@ -11,6 +11,7 @@ use super::lane::{Command, Crew, Plan};
 use super::report::LaneReport;
 use super::roster::Roster;
 use crate::log;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +92,7 @@ impl Control {
         let mut config = Config::of_text(Some(file), text)?;
         config.keep_limits(&self.config);
         let fixed = [
-            ("gateway.listen", config.listen != self.config.listen),
+            ("the address of a listener", addresses(&config).ne(addresses(&self.config))),
             ("gateway.admin", config.admin != self.config.admin),
             ("gateway.lanes", config.lanes != self.config.lanes),
             ("gateway.handover", config.handover != self.config.handover),
@@ -165,9 +166,13 @@ impl Control {
     /// No more connections; those that are there end as their requests do.
     pub fn stop(&mut self) {
         self.draining = true;
-        let time = self.config.drain;
-        self.crew.mailboxes.iter().for_each(|mailbox| drop(mailbox.send(Command::Drain(time))));
+        // The lane that accepts passes it on when it has accepted its last.
+        let _ = self.crew.mailboxes[0].send(Command::Drain(self.config.drain));
     }
+}
+
+fn addresses(config: &Config) -> impl Iterator<Item = SocketAddr> {
+    config.listeners.iter().map(|listener| listener.address)
 }
 
 /// How all lanes stand; those that don't answer in time are left out.

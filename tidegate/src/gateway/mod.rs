@@ -40,7 +40,7 @@ use crate::log;
 use access::AccessLog;
 use config::Config;
 use control::Control;
-use handover::{Listeners, Predecessor};
+use handover::{Listeners, Offer, Predecessor};
 use lane::{Command, Crew, Plan};
 use roster::Roster;
 use std::cell::RefCell;
@@ -84,10 +84,12 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let (access, writer) = config.access_log.as_deref().map(AccessLog::open).transpose()?.unzip();
     let mut control = Control::new(options.config.clone(), text, config, roster, crew.clone());
     control.access.clone_from(&access);
-    let lanes = start_lanes(&crew, inboxes, &plan, (listeners.http.try_clone()?, access))?;
+    let accepted = listeners.http.iter().map(TcpListener::try_clone).collect::<std::io::Result<_>>()?;
+    let lanes = start_lanes(&crew, inboxes, &plan, (accepted, access))?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default())?;
-    runtime.block_on(command(control, listeners, predecessor))?;
+    let offer = control.config.handover.as_deref().map(Offer::prepare).transpose()?;
+    runtime.block_on(command(control, listeners, predecessor, offer))?;
     drop(runtime);
     for lane in lanes {
         lane.join().map_err(|_| "a lane ended by a panic")??;
@@ -105,11 +107,11 @@ fn start_lanes(
     crew: &Arc<Crew>,
     inboxes: Vec<UnboundedReceiver<Command>>,
     plan: &Arc<Plan>,
-    (listener, access): (TcpListener, Option<AccessLog>),
+    (mut listeners, access): (Vec<TcpListener>, Option<AccessLog>),
 ) -> std::io::Result<Vec<Running>> {
-    let mut listener = Some(listener);
     let start = |(number, inbox)| {
-        let (crew, plan, hands, seed) = (crew.clone(), plan.clone(), (listener.take(), access.clone()), seed()?);
+        let hands = (std::mem::take(&mut listeners), access.clone());
+        let (crew, plan, seed) = (crew.clone(), plan.clone(), seed()?);
         let thread = std::thread::Builder::new().name(format!("lane-{number}"));
         thread.spawn(move || lane::run(number, crew, inbox, &plan, hands, seed))
     };
@@ -118,10 +120,15 @@ fn start_lanes(
 
 /// What the process's first thread does: it answers operators, follows the file and hears signals, until one says stop, or another
 /// process has taken over.
-async fn command(control: Control, listeners: Listeners, predecessor: Option<Predecessor>) -> std::io::Result<()> {
+async fn command(
+    control: Control,
+    listeners: Listeners,
+    predecessor: Option<Predecessor>,
+    offer: Option<Offer>,
+) -> std::io::Result<()> {
     let control = Rc::new(RefCell::new(control));
     follow_file(&control)?;
-    let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
+    let (http, admin) = (addresses(&listeners.http)?, listeners.admin.local_addr()?);
     let operators = tokio::net::TcpListener::from_std(listeners.admin.try_clone()?)?;
     let operators = tokio::task::spawn_local(admin::serve(operators, control.clone()));
     if let Some(predecessor) = predecessor {
@@ -132,11 +139,11 @@ async fn command(control: Control, listeners: Listeners, predecessor: Option<Pre
         }
     }
     let (hand_over, mut handed_over) = mpsc::unbounded_channel();
-    let path = control.borrow().config.handover.clone();
-    let _kept = match &path {
-        Some(path) => handover::offer(path, listeners, hand_over).map(|()| None)?,
-        None => Some((listeners.admin, hand_over)),
-    };
+    let kept = hand_over.clone();
+    if let Some(Err(error)) = offer.map(|offer| offer.begin(listeners, hand_over)) {
+        // The process that ran before has gone already: clients come first.
+        log::error("gateway", "no other process can take over from this one", &[("error", &error)]);
+    }
     let (stop, mut stopped) = mpsc::unbounded_channel();
     on_signal(SignalKind::terminate(), stop.clone())?;
     on_signal(SignalKind::interrupt(), stop.clone())?;
@@ -152,6 +159,7 @@ async fn command(control: Control, listeners: Listeners, predecessor: Option<Pre
     std::io::stdout().flush()?;
     log::info("gateway", "ready", &[("http", &http), ("admin", &admin), ("pid", &pid)]);
     stopped.recv().await;
+    drop(kept);
     log::info("gateway", "stopping: finishing what was begun", &[]);
     control.borrow_mut().stop();
     let crew = control.borrow().crew.clone();
@@ -194,20 +202,41 @@ fn listeners(config: &Config) -> Result<(Listeners, Option<Predecessor>), Box<dy
     let taken = config.handover.as_deref().map(handover::take).transpose();
     let taken = taken.map_err(|error| format!("gateway.handover: {error}; stop the process there, and start again"))?;
     let Some((listeners, predecessor)) = taken.flatten() else {
-        let http = bind("gateway.listen", config.listen)?;
+        let http = config.listeners.iter().map(|listener| bind("gateway.listen", listener.address));
+        let http = http.collect::<Result<Vec<_>, _>>()?;
         return Ok((Listeners { http, admin: bind("gateway.admin", config.admin)? }, None));
     };
-    for (key, listener, wanted) in
-        [("gateway.listen", &listeners.http, config.listen), ("gateway.admin", &listeners.admin, config.admin)]
-    {
-        let there = listener.local_addr()?;
-        if wanted.port() != 0 && wanted != there {
-            return Err(
-                format!("{key} is {wanted}, and the process that runs listens at {there}: stop it first").into()
-            );
+    let there = listeners.admin.local_addr()?;
+    if config.admin.port() != 0 && config.admin != there {
+        let why = format!("gateway.admin is {}, and the process that runs listens at {there}", config.admin);
+        return Err(format!("{why}: stop it first").into());
+    }
+    let wanted: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
+    let http = matched(&wanted, listeners.http)?.into_iter().zip(&wanted);
+    let http = http.map(|(there, wanted)| there.map_or_else(|| bind("gateway.listen", *wanted), Ok));
+    let http = http.collect::<Result<Vec<_>, _>>()?;
+    Ok((Listeners { http, admin: listeners.admin }, Some(predecessor)))
+}
+
+/// Those that were handed over at the places of the addresses that they have; where a free port will do, the others in their order.
+fn matched(wanted: &[SocketAddr], there: Vec<TcpListener>) -> std::io::Result<Vec<Option<TcpListener>>> {
+    let mut there: Vec<(SocketAddr, TcpListener)> =
+        there.into_iter().map(|listener| Ok((listener.local_addr()?, listener))).collect::<std::io::Result<_>>()?;
+    let mut places: Vec<Option<TcpListener>> = wanted.iter().map(|_| None).collect();
+    for any_port in [false, true] {
+        for (place, wanted) in places.iter_mut().zip(wanted).filter(|(_, wanted)| (wanted.port() == 0) == any_port) {
+            let fits = |at: &SocketAddr| at == wanted || (any_port && at.ip() == wanted.ip());
+            let found = there.iter().position(|(at, _)| fits(at));
+            *place = found.map(|found| there.remove(found).1);
         }
     }
-    Ok((listeners, Some(predecessor)))
+    Ok(places)
+}
+
+/// Their addresses, for the ready line.
+fn addresses(listeners: &[TcpListener]) -> std::io::Result<String> {
+    let all = listeners.iter().map(|listener| listener.local_addr().map(|address| address.to_string()));
+    Ok(all.collect::<std::io::Result<Vec<_>>>()?.join(","))
 }
 
 /// Each signal of a kind is a message from now on.

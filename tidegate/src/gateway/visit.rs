@@ -5,7 +5,7 @@ use super::config::{ClientTimes, Config};
 use super::exchange;
 use super::headers::Told;
 use super::inlet::Inlet;
-use super::lane::Lane;
+use super::lane::{Origin, Place};
 use super::watch::{Phase, Watch};
 use base::Instant;
 use hyper::Request;
@@ -56,7 +56,8 @@ impl Visit {
 }
 
 /// Serves one connection to its end.
-pub async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
+pub async fn serve(place: Place, stream: TcpStream, Origin { peer, .. }: Origin) {
+    let lane = &place.lane;
     let table = lane.table();
     let config: &Config = &table.config;
     let _ = stream.set_nodelay(true);
@@ -69,7 +70,7 @@ pub async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
     let headers_max = config.head.headers_max;
     drop(table);
     let visit = Rc::new(Visit { peer, told, times, watch: watch.clone(), idle: Cell::new(times.idle) });
-    let _place = lane.enter(visit.clone());
+    place.settle(visit.clone());
     let of_request = (lane.clone(), Call::of_connection(visit, state.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
         let (lane, call) = of_request.clone();

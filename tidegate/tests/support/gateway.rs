@@ -46,6 +46,18 @@ impl Gateway {
         Self::run(self.folder.clone(), self.file.clone(), &["--config".as_ref(), self.file.as_os_str()])
     }
 
+    /// What another process by the same file says when it can't serve.
+    pub fn successor_fails(&self) -> String {
+        let ended = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["gateway".as_ref(), "--config".as_ref(), self.file.as_os_str()])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary starts");
+        assert!(!ended.status.success(), "it serves: {}", String::from_utf8_lossy(&ended.stdout));
+        String::from_utf8_lossy(&ended.stderr).into_owned()
+    }
+
     fn start_by(text: &str) -> Self {
         let folder = Arc::new(Folder::new("gateway"));
         let file = folder.path().join("gateway.toml");
