@@ -4,6 +4,7 @@
 use super::access::AccessLog;
 use super::config::Config;
 use super::timer::Timer;
+use super::tls::{Handshakes, Tls};
 use super::upstream::{EndpointList, Upstream};
 use super::visit::{self, Visit};
 use super::watch::Wheel;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub config: Arc<Config>,
     /// The endpoints of each service, in the order of the configuration.
     pub lists: Vec<EndpointList>,
+    /// The TLS of each listener that has it.
+    pub tls: Vec<Option<Arc<Tls>>>,
 }
 
 /// The lanes as they see each other.
@@ -79,6 +82,7 @@ pub struct Lane {
     pub log: Option<AccessLog>,
     pub accepted: Cell<u64>,
     pub refused: Cell<u64>,
+    pub handshakes: Handshakes,
 }
 
 /// What requests are served by: looked up once by each.
@@ -86,6 +90,7 @@ pub struct Lane {
 pub struct Table {
     pub config: Arc<Config>,
     pub upstreams: Vec<Rc<Upstream>>,
+    pub tls: Vec<Option<Arc<Tls>>>,
 }
 
 /// After a failed accept, which is mostly a lack of descriptors.
@@ -128,7 +133,7 @@ impl Lane {
         let upstreams = plan.config.services.iter().zip(&plan.lists);
         let upstreams =
             upstreams.map(|(service, list)| Upstream::new(service.clone(), list, timer.clone(), rng.next_u64()));
-        let table = Table { config: plan.config.clone(), upstreams: upstreams.collect() };
+        let table = Table { config: plan.config.clone(), upstreams: upstreams.collect(), tls: plan.tls.clone() };
         Self {
             number,
             crew,
@@ -146,6 +151,7 @@ impl Lane {
             log,
             accepted: Cell::new(0),
             refused: Cell::new(0),
+            handshakes: Handshakes::default(),
         }
     }
 
@@ -223,7 +229,7 @@ impl Lane {
                 None => Upstream::new(service.clone(), list, self.timer.clone(), self.rng.borrow_mut().next_u64()),
             }
         });
-        let table = Table { config: plan.config.clone(), upstreams: upstreams.collect() };
+        let table = Table { config: plan.config.clone(), upstreams: upstreams.collect(), tls: plan.tls.clone() };
         let kept = |one: &Rc<Upstream>| table.upstreams.iter().any(|other| Rc::ptr_eq(one, other));
         let mut former = self.former.borrow_mut();
         former.retain(|one| one.strong_count() > 0);

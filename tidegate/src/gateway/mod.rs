@@ -1,6 +1,6 @@
 //! `tidegate gateway`: the HTTP front door. What it decides stands in `core/gateway`; here are its sockets, threads and files.
 //!
-//! Reading order: [`lane`] (a thread), [`visit`] (a connection of a client), [`inlet`] and [`strict`] (what may come in),
+//! Reading order: [`lane`] (a thread), [`door`], [`tls`] and [`visit`] (a connection of a client), [`inlet`] and [`strict`] (what may come in),
 //! [`call`] and [`exchange`] (a request), [`upstream`] (a service), [`line`] and [`pool`] (connections to endpoints), [`body`] (what streams),
 //! [`watch`] (bounds on time); and [`config`], [`control`] and [`admin`] above them.
 
@@ -12,6 +12,7 @@ mod check;
 mod config;
 mod control;
 mod demo;
+mod door;
 mod exchange;
 mod follow;
 mod handover;
@@ -28,8 +29,10 @@ mod report;
 mod roster;
 mod route;
 mod standing;
+mod stream;
 mod strict;
 mod timer;
+mod tls;
 mod trace;
 mod upstream;
 mod visit;
@@ -39,7 +42,8 @@ use crate::cli::Gateway as Options;
 use crate::log;
 use access::AccessLog;
 use config::Config;
-use control::Control;
+use control::{Control, Read};
+use follow::Follower;
 use handover::{Listeners, Offer, Predecessor};
 use lane::{Command, Crew, Plan};
 use roster::Roster;
@@ -51,6 +55,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
+use tls::Files;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -60,10 +65,14 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let text =
         options.config.as_deref().map_or_else(|| demo::start(options.port).map_err(Into::into), Config::text_of)?;
     let config = Arc::new(Config::of_text(options.config.as_deref(), &text)?);
+    let named = Files::read(&config.listeners);
+    let tls = tls::make(&config.listeners, &named, &[])?;
     if options.validate {
+        tls::ends(&tls).iter().for_each(|(shown, message)| println!("{}: {message}", shown.file));
         println!("the file is sound; services: {}", config.services.len());
         return Ok(());
     }
+    tls::warn_of_ends(&tls);
     // A request takes two: its client's connection, and its endpoint's.
     let (files, wanted) = (crate::descriptors::raise(), 2 * u64::from(config.connections_max));
     if files < wanted {
@@ -77,12 +86,12 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let (listeners, predecessor) = listeners(&config)?;
     let mut roster = Roster::default();
     roster.follow(&config);
-    let plan = Arc::new(Plan { lists: roster.lists(&config)?, config: config.clone() });
+    let plan = Arc::new(Plan { lists: roster.lists(&config)?, config: config.clone(), tls });
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.lanes).map(|_| mpsc::unbounded_channel()).unzip();
     let open = (0..config.lanes).map(|_| AtomicU32::new(0)).collect();
     let crew = Arc::new(Crew { mailboxes, open });
     let (access, writer) = config.access_log.as_deref().map(AccessLog::open).transpose()?.unzip();
-    let mut control = Control::new(options.config.clone(), text, config, roster, crew.clone());
+    let mut control = Control::new(options.config.clone(), Read::new(text, &named), &plan, roster, crew.clone());
     control.access.clone_from(&access);
     let accepted = listeners.http.iter().map(TcpListener::try_clone).collect::<std::io::Result<_>>()?;
     let lanes = start_lanes(&crew, inboxes, &plan, (accepted, access))?;
@@ -128,7 +137,7 @@ async fn command(
 ) -> std::io::Result<()> {
     let control = Rc::new(RefCell::new(control));
     follow_file(&control)?;
-    let (http, admin) = (addresses(&listeners.http)?, listeners.admin.local_addr()?);
+    let (http, admin) = (addresses(&control.borrow().config, &listeners.http)?, listeners.admin.local_addr()?);
     let operators = tokio::net::TcpListener::from_std(listeners.admin.try_clone()?)?;
     let operators = tokio::task::spawn_local(admin::serve(operators, control.clone()));
     if let Some(predecessor) = predecessor {
@@ -155,9 +164,9 @@ async fn command(
         }
     });
     let pid = std::process::id();
-    println!("ready http={http} admin={admin} pid={pid}");
+    println!("ready {http} admin={admin} pid={pid}");
     std::io::stdout().flush()?;
-    log::info("gateway", "ready", &[("http", &http), ("admin", &admin), ("pid", &pid)]);
+    log::info("gateway", "ready", &[("at", &http), ("admin", &admin), ("pid", &pid)]);
     stopped.recv().await;
     drop(kept);
     log::info("gateway", "stopping: finishing what was begun", &[]);
@@ -173,9 +182,11 @@ async fn command(
 /// Goes by the file as it is, from now on; SIGHUP has it read too, and the access log opened anew.
 fn follow_file(control: &admin::Shared) -> std::io::Result<()> {
     let (change, mut changed) = mpsc::unbounded_channel();
-    if let Some(file) = &control.borrow().file {
-        follow::start(file, change.clone())?;
-        // It may have changed since it was read.
+    if control.borrow().file.is_some() {
+        let mut control = control.borrow_mut();
+        control.follower = Some(Follower::start(change.clone())?);
+        control.follow(&control.config);
+        // They may have changed since they were read.
         let _ = change.send(());
     }
     let (hang_up, mut hung_up) = mpsc::unbounded_channel();
@@ -234,9 +245,14 @@ fn matched(wanted: &[SocketAddr], there: Vec<TcpListener>) -> std::io::Result<Ve
 }
 
 /// Their addresses, for the ready line.
-fn addresses(listeners: &[TcpListener]) -> std::io::Result<String> {
-    let all = listeners.iter().map(|listener| listener.local_addr().map(|address| address.to_string()));
-    Ok(all.collect::<std::io::Result<Vec<_>>>()?.join(","))
+fn addresses(config: &Config, listeners: &[TcpListener]) -> std::io::Result<String> {
+    let (mut clear, mut secured) = (Vec::new(), Vec::new());
+    for (listener, socket) in config.listeners.iter().zip(listeners) {
+        let told = if listener.tls.is_some() { &mut secured } else { &mut clear };
+        told.push(socket.local_addr()?.to_string());
+    }
+    let kinds = [("http", clear), ("https", secured)].into_iter().filter(|(_, all)| !all.is_empty());
+    Ok(kinds.map(|(kind, all)| format!("{kind}={}", all.join(","))).collect::<Vec<_>>().join(" "))
 }
 
 /// Each signal of a kind is a message from now on.

@@ -17,6 +17,8 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 pub struct Gateway {
     child: Child,
     pub http: String,
+    /// Its listeners with TLS, with commas; empty without.
+    pub https: String,
     pub admin: String,
     pub file: PathBuf,
     folder: Arc<Folder>,
@@ -84,8 +86,9 @@ impl Gateway {
         let stdout = child.stdout.take().expect("stdout is piped");
         BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
         let field = |name| super::field(&line, name).unwrap_or_else(|| panic!("no ready line: {line:?}"));
-        let (http, admin) = (field("http"), field("admin"));
-        Self { child, http, admin, file, folder }
+        let (http, admin) = (super::field(&line, "http").unwrap_or_default(), field("admin"));
+        let https = super::field(&line, "https").unwrap_or_default();
+        Self { child, http, https, admin, file, folder }
     }
 
     /// One service with these endpoints, and a route for everything.
