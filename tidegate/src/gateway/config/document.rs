@@ -100,11 +100,20 @@ pub struct Limits {
     pub body: Size,
     /// Connections of clients at once.
     pub connections: u32,
+    /// Requests at once on a connection of HTTP/2.
+    pub streams: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { header: Size(32 << 10), headers: 100, uri: Size(8 << 10), body: Size(1 << 40), connections: 10_000 }
+        Self {
+            header: Size(32 << 10),
+            headers: 100,
+            uri: Size(8 << 10),
+            body: Size(1 << 40),
+            connections: 10_000,
+            streams: 100,
+        }
     }
 }
 
