@@ -74,6 +74,11 @@ impl UploadState {
         }
     }
 
+    /// So many bytes have come that are no body's.
+    pub fn count(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
+    }
+
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
     }

@@ -7,10 +7,11 @@ use super::config::ClientTimes;
 use super::headers::Told;
 use super::inlet::InletState;
 use super::refusal::{Code, Refusal};
+use super::tunnel::Tunnel;
 use super::visit::Visit;
 use super::watch::{Phase, Watch};
 use base::Instant;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -23,12 +24,14 @@ pub struct Call {
     inlet: Rc<InletState>,
     /// Requests so far.
     number: Cell<u64>,
+    /// What the connection is joined with, once hyper has let go of it.
+    tunnel: RefCell<Option<Tunnel>>,
 }
 
 impl Call {
     /// The one call of a connection that carries one request at a time.
     pub fn of_connection(visit: Rc<Visit>, inlet: Rc<InletState>) -> Rc<Self> {
-        Rc::new(Self { watch: visit.watch.clone(), visit, inlet, number: Cell::new(0) })
+        Rc::new(Self { watch: visit.watch.clone(), visit, inlet, number: Cell::new(0), tunnel: RefCell::default() })
     }
 
     pub fn peer(&self) -> SocketAddr {
@@ -51,9 +54,19 @@ impl Call {
         self.inlet.spoiled()
     }
 
+    /// The connection goes on so behind its 101.
+    pub fn join(&self, tunnel: Tunnel) {
+        *self.tunnel.borrow_mut() = Some(tunnel);
+    }
+
+    pub fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.take()
+    }
+
     /// Its response has ended: the connection waits for the next one.
     pub fn end(&self, now: Instant) {
         self.inlet.set_busy(false);
+        self.inlet.set_answered(self.number.get());
         self.watch.set_deadline(None);
         let ClientTimes { header, .. } = self.visit.times;
         if self.inlet.in_head() {

@@ -9,6 +9,7 @@ use super::lane::{Lane, Table};
 use super::line::Line;
 use super::record::{Record, Reply};
 use super::refusal::{Code, Refusal};
+use super::tunnel::{Joint, Slot, Tunnel};
 use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
 use super::watch::{Over, Phase, Watch};
 use super::{headers, limit, trace};
@@ -36,10 +37,17 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
         return own(&refusal, record);
     }
     match forward(&lane, &call, request, &record).await {
-        Ok((response, download)) => {
+        Ok((response, passed)) => {
             record.set_status(response.status());
             let (mut parts, ()) = response.into_parts();
             record.tell_limits(&mut parts.headers);
+            let download = match passed {
+                Passed::Body(download) => download,
+                Passed::Joined(joint) => {
+                    call.join(Tunnel::new(*joint, record));
+                    return Response::from_parts(parts, Reply::joined());
+                }
+            };
             if lane.draining.get() {
                 parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -60,6 +68,12 @@ fn own(refusal: &Refusal, record: Record) -> Response<Reply> {
     response.map(|body| Reply::own(body, record))
 }
 
+/// What comes behind the head of a response.
+enum Passed {
+    Body(Download),
+    Joined(Box<Joint>),
+}
+
 /// A request on its way.
 struct Going<'a> {
     call: &'a Rc<Call>,
@@ -74,6 +88,8 @@ struct Going<'a> {
     deadline: Option<Instant>,
     /// The deadline is the client's own, and shorter than the service's: that it passes says nothing of the endpoint.
     impatient: bool,
+    /// The protocol that the client wants to go on with.
+    upgrade: Option<(HeaderValue, Slot)>,
 }
 
 /// Why a try has failed, and what may be done about it.
@@ -88,7 +104,7 @@ async fn forward(
     call: &Rc<Call>,
     request: Request<Incoming>,
     record: &Record,
-) -> Result<(Response<()>, Download), Refusal> {
+) -> Result<(Response<()>, Passed), Refusal> {
     let table = lane.table();
     let (parts, body) = request.into_parts();
     check_expectation(&parts.headers)?;
@@ -133,11 +149,19 @@ impl<'a> Going<'a> {
         let impatient = asked.is_some() && time == asked && asked != allowed;
         let deadline =
             time.map(|time| crate::clock::boot().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
+        let has_body = !body.is_end_stream();
+        let plan = &upstream.plan;
+        let upgrade = headers::asked_upgrade(&headers, &plan.upgrade).filter(|_| !has_body && method == Method::GET);
+        let slot = |protocol| Slot::take(upstream).map(|slot| (protocol, slot));
+        let upgrade = upgrade.map(|protocol| slot(protocol).ok_or_else(|| Refusal::at(Code::TunnelsFull, &plan.name)));
+        let upgrade = upgrade.transpose()?;
         headers::toward_upstream(&mut headers, call.told());
+        if let Some((protocol, _)) = &upgrade {
+            headers::tell_upgrade(&mut headers, protocol.clone());
+        }
         if let Some(host) = &upstream.plan.host {
             headers.insert(HOST, host.clone());
         }
-        let has_body = !body.is_end_stream();
         let times = &table.config.client_times;
         let response_time = upstream.plan.times.response;
         let upload =
@@ -145,11 +169,11 @@ impl<'a> Going<'a> {
         let uri = uri.into_parts().path_and_query.map_or_else(|| Ok(Uri::from_static("/")), Uri::try_from);
         let uri = uri.map_err(|error| Refusal::of(Code::BodyBroken).because(error))?;
         let body = has_body.then_some(body);
-        Ok(Self { call, upstream, method, uri, headers, body, has_body, upload, deadline, impatient })
+        Ok(Self { call, upstream, method, uri, headers, body, has_body, upload, deadline, impatient, upgrade })
     }
 
     /// Tries until an endpoint has answered or the core says that it is enough.
-    async fn run(mut self, mut inside: Inside, record: &Record) -> Result<(Response<()>, Download), Refusal> {
+    async fn run(mut self, mut inside: Inside, record: &Record) -> Result<(Response<()>, Passed), Refusal> {
         let key = self.key();
         let mut avoid: SmallVec<[gateway::EndpointId; 4]> = SmallVec::new();
         let mut last: Option<Refusal> = None;
@@ -169,7 +193,7 @@ impl<'a> Going<'a> {
             record.set_target(&target, tries);
             let begun = crate::clock::boot();
             let failure = match self.attempt(&target).await {
-                Ok((response, line)) => return Ok(self.answered(response, line, (target, tried), inside, begun)),
+                Ok((response, line)) => return self.answered(response, line, (target, tried), inside, begun),
                 Err(failure) => failure,
             };
             avoid.push(target.id);
@@ -217,9 +241,7 @@ impl<'a> Going<'a> {
             self.upload.begin();
             let watch = &self.call.watch;
             match line.send(request, || watch.over()).await {
-                Ok(Ok(response)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
-                    return Ok((response, line));
-                }
+                Ok(Ok(response)) if self.is_asked_for(&response) => return Ok((response, line)),
                 Ok(Ok(_)) => {
                     let refusal = Refusal::at(Code::BadResponse, &self.upstream.plan.name).because("101 unasked for");
                     return Err(Failure { refusal, outcome: Outcome::Reset, safety: Safety::Unsafe });
@@ -250,14 +272,16 @@ impl<'a> Going<'a> {
     async fn connect(&self, target: &Target) -> Result<Line, Failure> {
         let (watch, counts) = (&self.call.watch, &self.upstream.counts);
         watch.begin(Phase::Connect, crate::clock::boot(), self.upstream.plan.times.connect);
-        let opened = bounded(watch, Line::open(target.address)).await;
+        let opened = bounded(watch, async { Line::over(target.connect().await?).await }).await;
         let name = &self.upstream.plan.name;
         let (refusal, outcome) = match opened {
             Ok(Ok(line)) => {
                 add(&counts.connected, 1);
+                target.note_trouble(name, "");
                 return Ok(line);
             }
             Ok(Err(error)) => {
+                target.note_trouble(name, &error);
                 let detail = format!("{}: {error}", target.name);
                 (Refusal::at(Code::ConnectFailed, name).because(detail), Outcome::ConnectFailed)
             }
@@ -289,6 +313,13 @@ impl<'a> Going<'a> {
             headers.insert(DEADLINE, HeaderValue::from(left_ms));
         }
         request
+    }
+
+    /// A 101 must have been asked for, with that protocol.
+    fn is_asked_for(&self, response: &Response<Incoming>) -> bool {
+        let asked = self.upgrade.as_ref().map(|(protocol, _)| std::slice::from_ref(protocol));
+        response.status() != StatusCode::SWITCHING_PROTOCOLS
+            || asked.is_some_and(|asked| headers::asked_upgrade(response.headers(), asked).is_some())
     }
 
     /// A phase took too long.
@@ -328,7 +359,7 @@ impl<'a> Going<'a> {
         (target, tried): (Rc<Target>, Try),
         mut inside: Inside,
         begun: Instant,
-    ) -> (Response<()>, Download) {
+    ) -> Result<(Response<()>, Passed), Refusal> {
         let now = crate::clock::boot();
         let first_byte_us = now.since_ns(begun) / 1000;
         let status_class = u8::try_from(response.status().as_u16() / 100).unwrap_or(5);
@@ -344,9 +375,18 @@ impl<'a> Going<'a> {
         headers::toward_client(&mut parts.headers);
         parts.version = Version::HTTP_11;
         let flying = Flying::new(target, tried, inside, self.impatient);
-        let time = self.upstream.plan.times.download;
-        let download = Download::new(body, line, flying, self.call.watch.clone(), time, self.upload);
-        (Response::from_parts(parts, ()), download)
+        let times = &self.upstream.plan.times;
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            let refusal = || Refusal::at(Code::BadResponse, &self.upstream.plan.name);
+            let (protocol, slot) = self.upgrade.ok_or_else(refusal)?;
+            let (wire, early) = line.into_upgraded().ok_or_else(refusal)?;
+            headers::tell_upgrade(&mut parts.headers, protocol);
+            flying.leave();
+            let joint = Joint { wire, early, flying, slot, upload: self.upload, time: times.tunnel };
+            return Ok((Response::from_parts(parts, ()), Passed::Joined(Box::new(joint))));
+        }
+        let download = Download::new(body, line, flying, self.call.watch.clone(), times.download, self.upload);
+        Ok((Response::from_parts(parts, ()), Passed::Body(download)))
     }
 
     /// The hash that policies by key go by.

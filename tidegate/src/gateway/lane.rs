@@ -192,7 +192,7 @@ impl Lane {
             let same = old.upstreams.iter().find(|upstream| upstream.plan.has_settings_of(service));
             match same {
                 Some(upstream) => {
-                    upstream.swap(list);
+                    upstream.swap(service, list);
                     upstream.clone()
                 }
                 None => Upstream::new(service.clone(), list, self.timer.clone(), self.rng.borrow_mut().next_u64()),

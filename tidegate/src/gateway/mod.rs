@@ -27,13 +27,16 @@ mod refusal;
 mod report;
 mod roster;
 mod route;
+mod security;
 mod standing;
 mod strict;
 mod timer;
 mod trace;
+mod tunnel;
 mod upstream;
 mod visit;
 mod watch;
+mod wire;
 
 use crate::cli::Gateway as Options;
 use crate::log;

@@ -27,6 +27,7 @@ pub enum Code {
     NoEndpoint(NoEndpoint),
     Shed(Why),
     TooManyRequests,
+    TunnelsFull,
     ConnectFailed,
     ConnectLate,
     Reset,
@@ -151,6 +152,11 @@ impl Code {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
                 "more requests came from this client than its limit allows: come back after the seconds of Retry-After",
+            ),
+            Self::TunnelsFull => (
+                unavailable,
+                "tunnels_full",
+                "it has as many upgraded connections as it may (tunnels): come back later, or allow it more",
             ),
             Self::ConnectFailed => (
                 StatusCode::BAD_GATEWAY,

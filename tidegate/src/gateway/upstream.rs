@@ -7,7 +7,9 @@ use super::check;
 use super::config::{self, Service as Plan};
 use super::line::Line;
 use super::pool::Pool;
+use super::security::Security;
 use super::timer::Timer;
+use super::wire::Wire;
 use crate::log;
 use base::Instant;
 use gateway::{Admit, Checked, Class, EndpointId, Endpoints, Event, Flight, Left, NoEndpoint, Outbox, Outcome, Pass};
@@ -32,6 +34,8 @@ pub struct Upstream {
     /// Places of requests whose responses have begun, oldest first.
     bodies: RefCell<VecDeque<Weak<Place>>>,
     timer: Rc<Timer>,
+    /// Connections that carry another protocol, or ask for one.
+    pub tunnels: Cell<u32>,
     pub counts: Counts,
 }
 
@@ -42,6 +46,9 @@ pub struct Target {
     pub name: String,
     pub address: SocketAddr,
     pub pool: Pool,
+    security: Option<Arc<Security>>,
+    /// Why it couldn't be connected to the last time, which is logged once.
+    trouble: RefCell<String>,
 }
 
 /// What a lane counts of a service.
@@ -77,28 +84,27 @@ impl Upstream {
             waiting: RefCell::default(),
             bodies: RefCell::default(),
             timer,
+            tunnels: Cell::new(0),
             counts: Counts::default(),
         });
-        upstream.set_targets(list);
+        upstream.set_targets(list, upstream.plan.security.as_ref());
         upstream.on_timer();
         upstream
     }
 
-    /// Other endpoints from now on; requests that are at those that are gone end there.
-    pub fn swap(self: &Rc<Self>, list: &EndpointList) {
-        self.set_targets(list);
+    /// Other endpoints from now on, or other TLS to them; requests that are at those that are gone end there.
+    pub fn swap(self: &Rc<Self>, plan: &Plan, list: &EndpointList) {
+        self.set_targets(list, plan.security.as_ref());
         self.with(|core, now, out| core.swap(now, list.snapshot.clone(), out));
     }
 
-    fn set_targets(&self, list: &EndpointList) {
+    fn set_targets(&self, list: &EndpointList, security: Option<&Arc<Security>>) {
         let mut targets = self.targets.borrow_mut();
         let mut old = std::mem::take(&mut *targets);
         for (id, endpoint) in list.places.iter() {
-            let same = old.remove(id).filter(|target| target.address == endpoint.address);
-            let target = same.unwrap_or_else(|| {
-                let (name, address) = (endpoint.name.clone(), endpoint.address);
-                Rc::new(Target { id: *id, name, address, pool: Pool::default() })
-            });
+            let is_same = |target: &Target| target.address == endpoint.address && target.security.as_ref() == security;
+            let same = old.get(id).is_some_and(|target| is_same(target)).then(|| old.remove(id)).flatten();
+            let target = same.unwrap_or_else(|| Rc::new(Target::new(*id, endpoint, security.cloned())));
             targets.insert(*id, target);
         }
         // Those that are gone need no idle connections; the ones in use end with their requests.
@@ -254,6 +260,33 @@ impl Upstream {
     }
 }
 
+impl Target {
+    fn new(id: EndpointId, endpoint: &config::Endpoint, security: Option<Arc<Security>>) -> Self {
+        let (name, address) = (endpoint.name.clone(), endpoint.address);
+        Self { id, name, address, pool: Pool::default(), security, trouble: RefCell::default() }
+    }
+
+    /// A new connection to it.
+    pub async fn connect(&self) -> Result<Wire, String> {
+        let security = self.security.as_deref();
+        let security = security.map(|one| one.name_of(&self.name).map(|name| (one, name))).transpose()?;
+        Wire::open(self.address, security).await
+    }
+
+    /// What came of connecting to it, which is logged when it becomes another.
+    pub fn note_trouble(&self, service: &str, why: &str) {
+        let before = self.trouble.replace(why.to_owned());
+        if !why.is_empty() && before != why {
+            let fields: log::Fields<'_> = &[("service", &service), ("endpoint", &self.name), ("why", &why)];
+            log::warn("gateway", "an endpoint can't be connected to", fields);
+        }
+    }
+
+    pub fn is_secure(&self) -> bool {
+        self.security.is_some()
+    }
+}
+
 pub fn add(count: &Cell<u64>, more: u64) {
     count.set(count.get() + more);
 }
@@ -386,6 +419,11 @@ impl Flying {
             self.target.pool.put(crate::clock::boot(), line);
         }
         self.tried = None;
+        self.inside.leave(None);
+    }
+
+    /// It queues nowhere any more, and another may come in.
+    pub fn leave(&self) {
         self.inside.leave(None);
     }
 

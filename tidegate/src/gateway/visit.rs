@@ -8,6 +8,7 @@ use super::inlet::Inlet;
 use super::lane::Lane;
 use super::watch::{Phase, Watch};
 use base::Instant;
+use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -17,7 +18,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -70,32 +71,39 @@ pub async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
     drop(table);
     let visit = Rc::new(Visit { peer, told, times, watch: watch.clone(), idle: Cell::new(times.idle) });
     let _place = lane.enter(visit.clone());
-    let of_request = (lane.clone(), Call::of_connection(visit, state.clone()));
+    let call = Call::of_connection(visit, state.clone());
+    let of_request = (lane.clone(), call.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let (lane, call) = of_request.clone();
         async move { Ok::<_, Infallible>(exchange::answer(lane, call, request).await) }
     });
     let mut builder = http1::Builder::new();
     builder.max_buf_size(BUFFER_BYTES_MAX).max_headers(headers_max + 1);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(inlet), service));
+    let mut connection = builder.serve_connection(TokioIo::new(inlet), service);
     let ended = std::future::poll_fn(|context| {
         watch.register(context);
         loop {
-            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
-                return Poll::Ready(ended);
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
+                return Poll::Ready(ended.is_ok());
             }
             let Some(over) = watch.over() else { return Poll::Pending };
             match over.phase {
-                Phase::Idle => connection.as_mut().graceful_shutdown(),
+                Phase::Idle => Pin::new(&mut connection).graceful_shutdown(),
                 Phase::Head => state.set_late(),
                 // A request that is over is ended by itself, when it is polled. It wasn't, for its response goes to a client that
                 // doesn't read.
-                _ => return Poll::Ready(Ok(())),
+                _ => return Poll::Ready(false),
             }
             watch.begin(Phase::Linger, crate::clock::boot(), LINGER_TIME);
         }
     });
     // What goes wrong on a connection is its peer's affair; what it means for a request is in its record.
-    let _ = ended.await;
+    let well = ended.await;
+    if let Some(tunnel) = call.take_tunnel().filter(|_| well) {
+        let parts = connection.into_parts();
+        let (stream, held) = parts.io.into_inner().into_parts();
+        let first = [&parts.read_buf[..], &held].concat();
+        tunnel.run(stream, Bytes::from(first), watch.clone()).await;
+    }
     watch.stop();
 }

@@ -32,6 +32,8 @@ pub enum Phase {
     Response,
     /// The response's body: nothing moved for so long.
     Download,
+    /// The connection carries another protocol: nothing passed for so long.
+    Tunnel,
     /// The response is done; what the client still sends is read and thrown away.
     Linger,
 }

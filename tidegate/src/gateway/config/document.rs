@@ -1,5 +1,6 @@
 //! The file as it is written: sections and keys, their defaults, and what each is for. Keys that don't exist are refused.
 
+use super::super::security::Protocol;
 use super::key::Key;
 use super::values::{Address, Network, Size, Time};
 use gateway::Policy;
@@ -123,6 +124,8 @@ pub struct Timeouts {
     pub download: Time,
     /// A connection to an endpoint: without a request.
     pub upstream_idle: Time,
+    /// A connection that carries another protocol, as WebSocket: without a byte, either way.
+    pub tunnel: Time,
 }
 
 impl Default for Timeouts {
@@ -135,6 +138,7 @@ impl Default for Timeouts {
             response: Time::seconds(60),
             download: Time::seconds(60),
             upstream_idle: Time::seconds(30),
+            tunnel: Time::seconds(300),
         }
     }
 }
@@ -159,6 +163,17 @@ pub struct Service {
     pub download: Option<Time>,
     /// How long a request may take as a whole, and at most where it has its own deadline.
     pub deadline: Option<Time>,
+    /// Protocols that clients may go on with (`Upgrade`).
+    #[serde(default = "websocket")]
+    pub upgrade: Vec<Spanned<String>>,
+    /// Connections that do, at once, at each lane.
+    #[serde(default = "tunnels")]
+    pub tunnels: u32,
+    /// TLS to the endpoints; in the clear if not given.
+    pub tls: Option<Spanned<EndpointTls>>,
+    /// What is spoken to them.
+    #[serde(default)]
+    pub protocol: Protocol,
     pub checks: Option<Checks>,
     #[serde(default)]
     pub ejection: Ejection,
@@ -168,6 +183,14 @@ pub struct Service {
     pub retries: Retries,
     #[serde(default)]
     pub admission: Admission,
+}
+
+fn websocket() -> Vec<Spanned<String>> {
+    vec![Spanned::new(0..0, "websocket".to_owned())]
+}
+
+fn tunnels() -> u32 {
+    10_000
 }
 
 /// One of them: an address, or a table with more.
@@ -211,6 +234,22 @@ impl<'de> Deserialize<'de> for Endpoint {
         }
         from.deserialize_any(Seen)
     }
+}
+
+/// TLS to endpoints: whom to believe, and what to show. Files are of PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointTls {
+    /// The authorities whose certificates are believed; those of the system if not given.
+    pub ca: Option<PathBuf>,
+    /// The name that an endpoint's certificate must be for; the host of its address if not given.
+    pub server_name: Option<String>,
+    /// What the gateway shows of its own, with its key, where endpoints want that.
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// Believes any certificate.
+    #[serde(default)]
+    pub insecure: bool,
 }
 
 /// The policies by their names.

@@ -7,6 +7,7 @@ pub mod values;
 
 use super::limit::Limit as ClientLimit;
 use super::route::{self, Routes};
+use super::security::{Protocol, Security};
 use super::strict::HeadLimits;
 pub use document::Forwarded;
 use document::{Document, Limit};
@@ -60,6 +61,12 @@ pub struct Service {
     pub host: Option<HeaderValue>,
     pub times: UpstreamTimes,
     pub probe: Option<Probe>,
+    /// Protocols that clients may go on with.
+    pub upgrade: Vec<HeaderValue>,
+    pub tunnels_max: u32,
+    /// In the clear if there is none.
+    pub security: Option<Arc<Security>>,
+    pub protocol: Protocol,
 }
 
 /// How long phases of a service's requests may take.
@@ -69,6 +76,7 @@ pub struct UpstreamTimes {
     pub response: Duration,
     pub download: Duration,
     pub idle: Duration,
+    pub tunnel: Duration,
     pub deadline: Option<Duration>,
 }
 
@@ -97,11 +105,13 @@ impl Endpoint {
 }
 
 impl Service {
-    /// True if nothing but the endpoints may differ.
+    /// True if nothing but the endpoints, and TLS to them, may differ.
     pub fn has_settings_of(&self, other: &Self) -> bool {
-        let Self { name, core, endpoints: _, key, host, times, probe } = self;
+        let Self { name, core, endpoints: _, key, host, times, probe, upgrade, tunnels_max, security: _, protocol } =
+            self;
         (name, core, key, host, times, probe)
             == (&other.name, &other.core, &other.key, &other.host, &other.times, &other.probe)
+            && (upgrade, tunnels_max, protocol) == (&other.upgrade, &other.tunnels_max, &other.protocol)
     }
 }
 
@@ -223,10 +233,32 @@ fn make_service(
         response: section.response.unwrap_or(times.response).0,
         download: section.download.unwrap_or(times.download).0,
         idle: times.upstream_idle.0,
+        tunnel: times.tunnel.0,
         deadline: section.deadline.map(|time| time.0),
     };
     let core = core_config(&section);
-    Ok(Service { name, core, endpoints, key: section.key, host, times, probe })
+    let protocol = section.protocol;
+    let security = section.tls.as_ref().map(|tls| {
+        Security::load(tls.get_ref(), protocol)
+            .map_err(|why| Wrong::at(text, &tls.span(), format!("service '{name}': {why}")))
+    });
+    let security = security.transpose()?;
+    let upgrade = section.upgrade.iter().map(|protocol| upgrade(text, protocol)).collect::<Result<_, Wrong>>()?;
+    let (key, tunnels_max) = (section.key, section.tunnels);
+    Ok(Service { name, core, endpoints, key, host, times, probe, upgrade, tunnels_max, security, protocol })
+}
+
+/// HTTP itself is no protocol to go on with: it would not be looked at.
+fn upgrade(text: &str, protocol: &Spanned<String>) -> Result<HeaderValue, Wrong> {
+    let name = protocol.get_ref().to_ascii_lowercase();
+    if name.is_empty() || name.contains(',') || name.starts_with("h2") || name.starts_with("http") {
+        return Err(Wrong::at(
+            text,
+            &protocol.span(),
+            format!("'{name}' is no protocol for upgrade; give \"websocket\""),
+        ));
+    }
+    header_value(text, protocol)
 }
 
 fn make_limit(text: &str, name: String, section: &document::Quota) -> Result<Arc<ClientLimit>, Wrong> {
