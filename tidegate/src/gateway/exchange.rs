@@ -347,7 +347,8 @@ impl<'a> Going<'a> {
         let refusal = if error.is_parse() {
             Refusal::at(Code::BadResponse, name).because(error)
         } else {
-            Refusal::at(Code::Reset, name)
+            let why = std::error::Error::source(error).map(ToString::to_string);
+            why.into_iter().fold(Refusal::at(Code::Reset, name), Refusal::because)
         };
         Failure { refusal, outcome: Outcome::Reset, safety }
     }

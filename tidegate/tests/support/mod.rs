@@ -10,6 +10,7 @@ pub mod exposition;
 pub mod gateway;
 pub mod peer;
 pub mod schema;
+pub mod secure;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
