@@ -2,6 +2,7 @@
 
 use super::line::Line;
 use super::refusal::Code;
+use super::stream::Stream;
 use super::upstream::Flying;
 use super::watch::{Phase, Watch};
 use bytes::Bytes;
@@ -168,12 +169,69 @@ fn strip_trailers(trailers: &mut HeaderMap) {
     }
 }
 
+/// A response's body, by what it comes; that is gone when it has ended.
+#[derive(Debug)]
+pub enum Arriving {
+    Line(Incoming, Option<Line>),
+    Stream(Option<Box<Stream>>),
+}
+
+impl Arriving {
+    /// The next piece; an error if it breaks off.
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+        match self {
+            Self::Line(body, line) => {
+                // Asking for a piece lets the connection read it; so it is driven between two looks.
+                let quiet = &mut Context::from_waker(Waker::noop());
+                let mut polled = Pin::new(&mut *body).poll_frame(quiet);
+                if polled.is_pending() {
+                    if let Some(line) = line {
+                        line.drive(context);
+                    }
+                    polled = Pin::new(body).poll_frame(quiet);
+                }
+                polled.map_err(drop)
+            }
+            Self::Stream(Some(stream)) => stream.poll_frame(context).map_err(drop),
+            Self::Stream(None) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Line(body, _) => body.is_end_stream(),
+            Self::Stream(stream) => stream.as_ref().is_none_or(|stream| stream.is_end_stream()),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Line(body, _) => body.size_hint(),
+            Self::Stream(Some(_)) => SizeHint::default(),
+            Self::Stream(None) => SizeHint::with_exact(0),
+        }
+    }
+
+    /// It has ended: its connection, if that can carry another request.
+    fn end(&mut self, upload: &UploadState) -> Option<Line> {
+        match self {
+            Self::Line(_, line) => {
+                let mut line = line.take()?;
+                // A request that was answered before it was read blocks its connection.
+                (upload.ended() && line.settle()).then_some(line)
+            }
+            Self::Stream(stream) => {
+                *stream = None;
+                None
+            }
+        }
+    }
+}
+
 /// A response's body on its way to the client.
 #[derive(Debug)]
 pub struct Download {
-    body: Incoming,
-    /// The connection that it comes by; gone when it has ended.
-    line: Option<Line>,
+    body: Arriving,
     flying: Flying,
     watch: Rc<Watch>,
     time: Duration,
@@ -183,16 +241,9 @@ pub struct Download {
 }
 
 impl Download {
-    pub fn new(
-        body: Incoming,
-        line: Line,
-        flying: Flying,
-        watch: Rc<Watch>,
-        time: Duration,
-        upload: Rc<UploadState>,
-    ) -> Self {
+    pub fn new(body: Arriving, flying: Flying, watch: Rc<Watch>, time: Duration, upload: Rc<UploadState>) -> Self {
         watch.begin(Phase::Download, crate::clock::boot(), time);
-        let mut download = Self { body, line: Some(line), flying, watch, time, upload, bytes: 0, ended: false };
+        let mut download = Self { body, flying, watch, time, upload, bytes: 0, ended: false };
         if download.body.is_end_stream() {
             download.finish();
         }
@@ -201,11 +252,9 @@ impl Download {
 
     /// The body has come to its end: its connection is free for others, if it can carry another request.
     fn finish(&mut self) {
-        self.ended = true;
-        let Some(mut line) = self.line.take() else { return };
-        // A request that was answered before it was read blocks its connection.
-        let reusable = self.upload.ended() && line.settle();
-        self.flying.land(reusable.then_some(line));
+        if !std::mem::replace(&mut self.ended, true) {
+            self.flying.land(self.body.end(&self.upload));
+        }
     }
 
     fn on_frame(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -238,16 +287,7 @@ impl Body for Download {
             this.flying.timed_out(over.by_deadline);
             return Poll::Ready(Some(Err(Broken("the endpoint's body stopped"))));
         }
-        // Asking for a piece lets the connection read it; so it is driven between two looks.
-        let quiet = &mut Context::from_waker(Waker::noop());
-        let mut polled = Pin::new(&mut this.body).poll_frame(quiet);
-        if polled.is_pending() {
-            if let Some(line) = &mut this.line {
-                line.drive(context);
-            }
-            polled = Pin::new(&mut this.body).poll_frame(quiet);
-        }
-        match std::task::ready!(polled) {
+        match std::task::ready!(this.body.poll_frame(context)) {
             Some(Ok(frame)) => Poll::Ready(Some(Ok(this.on_frame(frame)))),
             None => {
                 this.finish();

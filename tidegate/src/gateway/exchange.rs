@@ -3,12 +3,15 @@
 //! What is decided is decided by the core; here it is done. Everything that counts the request (inside its service, in flight at an
 //! endpoint, open on its connection) is held by guards, so that a client that goes takes its request back wherever it is.
 
-use super::body::{Download, Upload, UploadState};
+mod over_h2;
+
+use super::body::{Arriving, Download, Upload, UploadState};
 use super::call::Call;
 use super::lane::{Lane, Table};
 use super::line::Line;
 use super::record::{Record, Reply};
 use super::refusal::{Code, Refusal};
+use super::security::Protocol;
 use super::tunnel::{Joint, Slot, Tunnel};
 use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
 use super::watch::{Over, Phase, Watch};
@@ -151,7 +154,8 @@ impl<'a> Going<'a> {
             time.map(|time| crate::clock::boot().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
         let has_body = !body.is_end_stream();
         let plan = &upstream.plan;
-        let upgrade = headers::asked_upgrade(&headers, &plan.upgrade).filter(|_| !has_body && method == Method::GET);
+        let plain = !has_body && method == Method::GET && plan.protocol == Protocol::H1;
+        let upgrade = headers::asked_upgrade(&headers, &plan.upgrade).filter(|_| plain);
         let slot = |protocol| Slot::take(upstream).map(|slot| (protocol, slot));
         let upgrade = upgrade.map(|protocol| slot(protocol).ok_or_else(|| Refusal::at(Code::TunnelsFull, &plan.name)));
         let upgrade = upgrade.transpose()?;
@@ -193,7 +197,7 @@ impl<'a> Going<'a> {
             record.set_target(&target, tries);
             let begun = crate::clock::boot();
             let failure = match self.attempt(&target).await {
-                Ok((response, line)) => return self.answered(response, line, (target, tried), inside, begun),
+                Ok(response) => return self.answered(response, (target, tried), inside, begun),
                 Err(failure) => failure,
             };
             avoid.push(target.id);
@@ -222,7 +226,14 @@ impl<'a> Going<'a> {
     }
 
     /// One try at one endpoint: until the head of its response.
-    async fn attempt(&mut self, target: &Rc<Target>) -> Result<(Response<Incoming>, Line), Failure> {
+    async fn attempt(&mut self, target: &Rc<Target>) -> Result<Response<Arriving>, Failure> {
+        match self.upstream.plan.protocol {
+            Protocol::H1 => self.attempt_h1(target).await,
+            Protocol::H2 => self.attempt_h2(target).await,
+        }
+    }
+
+    async fn attempt_h1(&mut self, target: &Rc<Target>) -> Result<Response<Arriving>, Failure> {
         let again = !self.has_body && self.method.is_idempotent();
         let mut stale = false;
         loop {
@@ -241,7 +252,9 @@ impl<'a> Going<'a> {
             self.upload.begin();
             let watch = &self.call.watch;
             match line.send(request, || watch.over()).await {
-                Ok(Ok(response)) if self.is_asked_for(&response) => return Ok((response, line)),
+                Ok(Ok(response)) if self.is_asked_for(&response) => {
+                    return Ok(response.map(|body| Arriving::Line(body, Some(line))));
+                }
                 Ok(Ok(_)) => {
                     let refusal = Refusal::at(Code::BadResponse, &self.upstream.plan.name).because("101 unasked for");
                     return Err(Failure { refusal, outcome: Outcome::Reset, safety: Safety::Unsafe });
@@ -270,15 +283,21 @@ impl<'a> Going<'a> {
     }
 
     async fn connect(&self, target: &Target) -> Result<Line, Failure> {
+        let line = self.opened(target, async { Line::over(target.connect().await?).await }).await?;
+        add(&self.upstream.counts.connected, 1);
+        Ok(line)
+    }
+
+    /// Waits for a way to `target`.
+    async fn opened<T>(&self, target: &Target, way: impl Future<Output = Result<T, String>>) -> Result<T, Failure> {
         let (watch, counts) = (&self.call.watch, &self.upstream.counts);
         watch.begin(Phase::Connect, crate::clock::boot(), self.upstream.plan.times.connect);
-        let opened = bounded(watch, async { Line::over(target.connect().await?).await }).await;
+        let opened = bounded(watch, way).await;
         let name = &self.upstream.plan.name;
         let (refusal, outcome) = match opened {
-            Ok(Ok(line)) => {
-                add(&counts.connected, 1);
+            Ok(Ok(way)) => {
                 target.note_trouble(name, "");
-                return Ok(line);
+                return Ok(way);
             }
             Ok(Err(error)) => {
                 target.note_trouble(name, &error);
@@ -308,11 +327,16 @@ impl<'a> Going<'a> {
         if self.has_body && !headers.contains_key(CONTENT_LENGTH) {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
+        self.tell_deadline(headers);
+        request
+    }
+
+    /// How much time is left.
+    fn tell_deadline(&self, headers: &mut HeaderMap) {
         if let Some(deadline) = self.deadline {
             let left_ms = deadline.since_ns(crate::clock::boot()) / base::time::NS_PER_MS;
             headers.insert(DEADLINE, HeaderValue::from(left_ms));
         }
-        request
     }
 
     /// A 101 must have been asked for, with that protocol.
@@ -355,8 +379,7 @@ impl<'a> Going<'a> {
 
     fn answered(
         self,
-        response: Response<Incoming>,
-        mut line: Line,
+        response: Response<Arriving>,
         (target, tried): (Rc<Target>, Try),
         mut inside: Inside,
         begun: Instant,
@@ -367,11 +390,13 @@ impl<'a> Going<'a> {
         let mut tried = tried;
         tried.outcome = Outcome::Answered { status_class, first_byte_us };
         inside.left = Left::Served { first_byte_us };
-        let (mut parts, body) = response.into_parts();
-        line.keep_until = keep_alive(&parts.headers).map(|seconds| now.plus_ms(seconds.saturating_mul(1000)));
-        if parts.version < Version::HTTP_11 {
-            // Bodies of unknown length can't be sent to it, which the next request may have.
-            line.keep_until = Some(now);
+        let (mut parts, mut body) = response.into_parts();
+        if let Arriving::Line(_, Some(line)) = &mut body {
+            line.keep_until = keep_alive(&parts.headers).map(|seconds| now.plus_ms(seconds.saturating_mul(1000)));
+            if parts.version < Version::HTTP_11 {
+                // Bodies of unknown length can't be sent to it, which the next request may have.
+                line.keep_until = Some(now);
+            }
         }
         headers::toward_client(&mut parts.headers);
         parts.version = Version::HTTP_11;
@@ -380,13 +405,14 @@ impl<'a> Going<'a> {
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let refusal = || Refusal::at(Code::BadResponse, &self.upstream.plan.name);
             let (protocol, slot) = self.upgrade.ok_or_else(refusal)?;
+            let Arriving::Line(_, Some(line)) = body else { return Err(refusal()) };
             let (wire, early) = line.into_upgraded().ok_or_else(refusal)?;
             headers::tell_upgrade(&mut parts.headers, protocol);
             flying.leave();
             let joint = Joint { wire, early, flying, slot, upload: self.upload, time: times.tunnel };
             return Ok((Response::from_parts(parts, ()), Passed::Joined(Box::new(joint))));
         }
-        let download = Download::new(body, line, flying, self.call.watch.clone(), times.download, self.upload);
+        let download = Download::new(body, flying, self.call.watch.clone(), times.download, self.upload);
         Ok((Response::from_parts(parts, ()), Passed::Body(download)))
     }
 

@@ -9,6 +9,7 @@ use super::line::Line;
 use super::pool::Pool;
 use super::security::Security;
 use super::timer::Timer;
+use super::trunk::Trunks;
 use super::wire::Wire;
 use crate::log;
 use base::Instant;
@@ -46,6 +47,7 @@ pub struct Target {
     pub name: String,
     pub address: SocketAddr,
     pub pool: Pool,
+    pub trunks: Rc<Trunks>,
     security: Option<Arc<Security>>,
     /// Why it couldn't be connected to the last time, which is logged once.
     trouble: RefCell<String>,
@@ -108,7 +110,10 @@ impl Upstream {
             targets.insert(*id, target);
         }
         // Those that are gone need no idle connections; the ones in use end with their requests.
-        old.values().for_each(|target| target.pool.clear());
+        old.values().for_each(|target| {
+            target.pool.clear();
+            target.trunks.clear();
+        });
     }
 
     /// A call of the core, and what it asks for done.
@@ -247,7 +252,10 @@ impl Upstream {
             drop(bodies);
             place.iter().for_each(|place| place.leave(None));
         }
-        self.targets.borrow().values().for_each(|target| target.pool.sweep(now, self.plan.times.idle));
+        self.targets.borrow().values().for_each(|target| {
+            target.pool.sweep(now, self.plan.times.idle);
+            target.trunks.sweep(now, self.plan.times.idle);
+        });
     }
 
     /// The core itself, for those who look.
@@ -263,7 +271,7 @@ impl Upstream {
 impl Target {
     fn new(id: EndpointId, endpoint: &config::Endpoint, security: Option<Arc<Security>>) -> Self {
         let (name, address) = (endpoint.name.clone(), endpoint.address);
-        Self { id, name, address, pool: Pool::default(), security, trouble: RefCell::default() }
+        Self { id, name, address, pool: Pool::default(), trunks: Rc::default(), security, trouble: RefCell::default() }
     }
 
     /// A new connection to it.
