@@ -2,7 +2,7 @@
 
 use super::line::Line;
 use super::refusal::Code;
-use super::stream::Stream;
+use super::trunk::stream::Stream;
 use super::upstream::Flying;
 use super::watch::{Phase, Watch};
 use bytes::Bytes;

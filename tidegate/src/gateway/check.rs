@@ -2,8 +2,8 @@
 
 use super::config::Probe;
 use super::security::Protocol;
-use super::stream::Sent;
 use super::trunk::Trunks;
+use super::trunk::stream::Sent;
 use super::upstream::{Target, Upstream};
 use gateway::Checked;
 use hyper::{Request, Uri};

@@ -73,7 +73,7 @@ fn own(refusal: &Refusal, record: Record) -> Response<Reply> {
 
 /// What comes behind the head of a response.
 enum Passed {
-    Body(Download),
+    Body(Box<Download>),
     Joined(Box<Joint>),
 }
 
@@ -413,7 +413,7 @@ impl<'a> Going<'a> {
             return Ok((Response::from_parts(parts, ()), Passed::Joined(Box::new(joint))));
         }
         let download = Download::new(body, flying, self.call.watch.clone(), times.download, self.upload);
-        Ok((Response::from_parts(parts, ()), Passed::Body(download)))
+        Ok((Response::from_parts(parts, ()), Passed::Body(Box::new(download))))
     }
 
     /// The hash that policies by key go by.

@@ -1,6 +1,7 @@
 //! What headers become on their way: those of one hop are taken off, what the upstream should know of the client is put on.
 
 use super::config::Forwarded;
+use super::tls::Identity;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE,
     TRANSFER_ENCODING, UPGRADE, VIA,
@@ -22,17 +23,30 @@ pub struct Told {
     /// What the client says of those before it is believed.
     trusted: bool,
     forwarded: Forwarded,
+    proto: &'static str,
+    identity: Option<Identity>,
 }
 
+/// The certificate that a client has proved to be its own (RFC 9440), and its subject.
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
+const CLIENT_CERT_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
+
 impl Told {
-    pub fn new(client: SocketAddr, trusted: bool, forwarded: Forwarded) -> Self {
+    pub fn new(
+        client: SocketAddr,
+        (proto, identity): (&'static str, Option<Identity>),
+        trusted: bool,
+        forwarded: Forwarded,
+    ) -> Self {
         let ip = client.ip().to_canonical();
         let node = match ip {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("\"[{ip}]\""),
         };
         let value = |text: String| HeaderValue::try_from(text).expect("an address is ASCII");
-        Self { address: value(ip.to_string()), element: value(format!("for={node};proto=http")), trusted, forwarded }
+        let (address, element) = (value(ip.to_string()), value(format!("for={node};proto={proto}")));
+        Self { address, element, trusted, forwarded, proto, identity }
     }
 }
 
@@ -79,19 +93,34 @@ fn tell(headers: &mut HeaderMap, told: &Told) {
             headers.remove(name);
         }
     }
+    tell_identity(headers, told);
     if told.forwarded.standard() {
         add_to_list(headers, FORWARDED, &told.element);
     }
     if told.forwarded.customary() {
         add_to_list(headers, X_FORWARDED_FOR, &told.address);
         if !headers.contains_key(X_FORWARDED_PROTO) {
-            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(told.proto));
         }
         if !headers.contains_key(X_FORWARDED_HOST)
             && let Some(host) = headers.get(HOST).cloned()
         {
             headers.insert(X_FORWARDED_HOST, host);
         }
+    }
+}
+
+/// Who the client has proved to be. What it claims beside that is believed of nobody but those who may speak for others.
+fn tell_identity(headers: &mut HeaderMap, told: &Told) {
+    if told.trusted && headers.contains_key(CLIENT_CERT) {
+        return;
+    }
+    for name in [CLIENT_CERT, CLIENT_CERT_CHAIN, CLIENT_CERT_SUBJECT] {
+        headers.remove(name);
+    }
+    if let Some(Identity { certificate, subject }) = &told.identity {
+        headers.insert(CLIENT_CERT, certificate.clone());
+        headers.insert(CLIENT_CERT_SUBJECT, subject.clone());
     }
 }
 
@@ -153,7 +182,7 @@ mod tests {
     }
 
     fn told(trusted: bool) -> Told {
-        Told::new("10.0.0.7:555".parse().unwrap(), trusted, Forwarded::Both)
+        Told::new("10.0.0.7:555".parse().unwrap(), ("http", None), trusted, Forwarded::Both)
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! not, hyper has ended, and the connection is taken back from here with all that has come.
 
 use super::refusal::{Code, Refusal};
+use super::stream::Stream;
 use super::strict::{HeadLimits, Scanned, Strict};
 use super::visit::LINGER_TIME;
 use super::watch::{Phase, Watch};
@@ -19,12 +20,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// The reading and writing ends, for hyper.
 #[derive(Debug)]
 pub struct Inlet {
-    stream: TcpStream,
+    stream: Stream,
     strict: Strict,
     /// A head that has begun but not ended, or, if there is more ready than was asked for, the rest of that.
     held: Vec<u8>,
@@ -68,7 +68,7 @@ const LINGER_READS_MAX: usize = 256;
 const PAUSED_BYTES_MAX: usize = 16 * 1024;
 
 impl Inlet {
-    pub fn new(stream: TcpStream, limits: HeadLimits, watch: Rc<Watch>, head_time: Duration) -> (Self, Rc<InletState>) {
+    pub fn new(stream: Stream, limits: HeadLimits, watch: Rc<Watch>, head_time: Duration) -> (Self, Rc<InletState>) {
         let state = Rc::new(InletState::default());
         let strict = Strict::new(limits);
         let (held, ready) = (Vec::new(), 0);
@@ -185,7 +185,7 @@ impl Inlet {
     }
 
     /// The connection, and what has come on it that nobody was given.
-    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+    pub fn into_parts(self) -> (Stream, Vec<u8>) {
         (self.stream, self.held)
     }
 }
@@ -256,8 +256,8 @@ impl AsyncWrite for Inlet {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     /// A socket that is closed with unread bytes takes its last answer with it: so what the client still sends is read and thrown

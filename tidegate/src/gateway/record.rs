@@ -135,8 +135,8 @@ impl Reply {
         Self { source: Source::Own(None), record: None }
     }
 
-    pub fn passed(download: Download, record: Record) -> Self {
-        Self { source: Source::Passed(Box::new(download)), record: Some(record) }
+    pub fn passed(download: Box<Download>, record: Record) -> Self {
+        Self { source: Source::Passed(download), record: Some(record) }
     }
 }
 

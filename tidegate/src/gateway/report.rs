@@ -1,6 +1,7 @@
 //! How a lane stands, for those who look: what it counts itself, and what its services know.
 
 use super::lane::Lane;
+use super::tls::Reason;
 use super::upstream::Counts;
 use crate::meters::Sums;
 use gateway::{EndpointView, Meter};
@@ -11,6 +12,10 @@ pub struct LaneReport {
     pub open: usize,
     pub accepted: u64,
     pub refused: u64,
+    pub handshakes: u64,
+    pub resumed: u64,
+    /// By their reason.
+    pub handshakes_failed: [u64; Reason::ALL.len()],
     /// In the order of the configuration.
     pub services: Vec<ServiceReport>,
 }
@@ -73,6 +78,9 @@ impl LaneReport {
             open: lane.open(),
             accepted: lane.accepted.get(),
             refused: lane.refused.get(),
+            handshakes: lane.handshakes.done.get(),
+            resumed: lane.handshakes.resumed.get(),
+            handshakes_failed: std::array::from_fn(|reason| lane.handshakes.failed[reason].get()),
             services: services.collect(),
         }
     }

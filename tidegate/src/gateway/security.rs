@@ -1,17 +1,18 @@
 //! TLS to the endpoints of a service: whose certificates are believed, and what the gateway shows of its own.
 //!
-//! It is made of files when the configuration is read, so a file that is missing or wrong is refused with it, and it is made anew
-//! when one of them changes. Two are the same if what they were made of is. Sessions are kept with it and resumed, by all lanes.
+//! It is made of files that are read with the configuration, so one that is missing or wrong is refused with it, and it is made anew when
+//! one of them changes. Two are the same if what they were made of is. Sessions are kept with it and resumed, by all lanes.
 
+use super::config::Service;
 use super::config::document::EndpointTls;
-use std::path::Path;
+use super::tls::load;
+use super::tls::{Digest, Files};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 /// What is spoken to endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -41,32 +42,57 @@ pub struct Security {
     name: Option<ServerName<'static>>,
 }
 
-/// What it was made of: the section, and the bytes of its files.
+/// What it was made of: the section, and digests of its files.
 #[derive(Clone, PartialEq, Eq)]
 struct Sources {
     section: EndpointTls,
     protocol: Protocol,
-    authorities: Vec<u8>,
-    certificate: Vec<u8>,
-    key: Vec<u8>,
+    files: Vec<Digest>,
+}
+
+/// One for each service, in their order; none where it speaks in the clear.
+pub type Securities = Vec<Option<Arc<Security>>>;
+
+/// Those of all services. What is made of the same as before stays, and its sessions with it.
+pub fn make(services: &[Arc<Service>], files: &Files, old: &[Option<Arc<Security>>]) -> Result<Securities, String> {
+    let one = |service: &Arc<Service>| {
+        let Some(section) = &service.tls else { return Ok(None) };
+        let digests = section.files().map(|file| files.digest(file)).collect::<Result<_, _>>();
+        let made = digests.and_then(|digests| {
+            let made_of = Sources { section: section.clone(), protocol: service.protocol, files: digests };
+            match old.iter().flatten().find(|old| old.made_of == made_of) {
+                Some(same) => Ok(same.clone()),
+                None => Security::new(made_of, files).map(Arc::new),
+            }
+        });
+        made.map(Some).map_err(|why| format!("service '{}': {why}", service.name))
+    };
+    services.iter().map(one).collect()
+}
+
+/// What can be wrong with a section before its files are read.
+pub fn check(section: &EndpointTls) -> Result<(), String> {
+    if section.insecure && section.ca.is_some() {
+        return Err("tls.insecure believes all, and tls.ca some: give one of them".to_owned());
+    }
+    if section.certificate.is_some() != section.key.is_some() {
+        return Err("tls.certificate and tls.key go together: give both, or none".to_owned());
+    }
+    server_name(section).map(drop)
+}
+
+fn server_name(section: &EndpointTls) -> Result<Option<ServerName<'static>>, String> {
+    let name = section.server_name.as_deref().map(|name| {
+        ServerName::try_from(name.to_owned()).map_err(|_| format!("tls.server_name '{name}' is no name of a host"))
+    });
+    name.transpose()
 }
 
 impl Security {
-    /// Reads the section's files; what is wrong with them.
-    pub fn load(section: &EndpointTls, protocol: Protocol) -> Result<Arc<Self>, String> {
-        let read = |file: &Option<std::path::PathBuf>| file.as_deref().map_or_else(|| Ok(Vec::new()), read);
-        let made_of = Sources {
-            section: section.clone(),
-            protocol,
-            authorities: read(&section.ca)?,
-            certificate: read(&section.certificate)?,
-            key: read(&section.key)?,
-        };
-        let name = section.server_name.as_deref().map(|name| {
-            ServerName::try_from(name.to_owned()).map_err(|_| format!("tls.server_name '{name}' is no name of a host"))
-        });
-        let config = Arc::new(client_config(&made_of)?);
-        Ok(Arc::new(Self { made_of, config, name: name.transpose()? }))
+    fn new(made_of: Sources, files: &Files) -> Result<Self, String> {
+        let name = server_name(&made_of.section)?;
+        let config = Arc::new(client_config(&made_of, files)?);
+        Ok(Self { made_of, config, name })
     }
 
     pub fn connector(&self) -> TlsConnector {
@@ -106,54 +132,36 @@ impl std::fmt::Debug for Security {
     }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(file).map_err(|error| format!("{} can't be read: {error}", file.display()))
-}
-
-fn client_config(of: &Sources) -> Result<ClientConfig, String> {
+fn client_config(of: &Sources, files: &Files) -> Result<ClientConfig, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let builder = match (of.section.insecure, &of.section.ca) {
-        (true, Some(_)) => return Err("tls.insecure believes all, and tls.ca some: give one of them".to_owned()),
-        (true, None) => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))),
-        (false, ca) => builder.with_root_certificates(roots(ca.as_deref(), &of.authorities)?),
+    let EndpointTls { ca, certificate, key, insecure, .. } = &of.section;
+    let builder = if *insecure {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+    } else {
+        builder.with_root_certificates(ca.as_ref().map_or_else(system_roots, |ca| load::roots(ca, files))?)
     };
-    let built = match (&of.section.certificate, &of.section.key) {
-        (None, None) => Ok(builder.with_no_client_auth()),
+    let mut config = match (certificate, key) {
         (Some(certificate), Some(key)) => {
-            let chain = certificates(certificate, &of.certificate)?;
-            let private = PrivateKeyDer::from_pem_slice(&of.key)
-                .map_err(|error| format!("{} holds no key: {error}", key.display()))?;
-            builder.with_client_auth_cert(chain, private).map_err(|error| format!("{}: {error}", key.display()))
+            let (chain, private) = (load::certificates(certificate, files)?, load::private_key(key, files)?);
+            let built = builder.with_client_auth_cert(chain, private);
+            built.map_err(|error| format!("{} and {}: {error}", certificate.display(), key.display()))?
         }
-        _ => Err("tls.certificate and tls.key go together: give both, or none".to_owned()),
+        _ => builder.with_no_client_auth(),
     };
-    let mut config = built?;
     config.alpn_protocols = vec![of.protocol.alpn().to_vec()];
     Ok(config)
 }
 
-fn roots(file: Option<&Path>, bytes: &[u8]) -> Result<RootCertStore, String> {
+fn system_roots() -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    let Some(file) = file else {
-        let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if added == 0 {
-            return Err("the system has no certificates of authorities: give tls.ca".to_owned());
-        }
-        return Ok(roots);
-    };
-    for certificate in certificates(file, bytes)? {
-        roots.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
+    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if added == 0 {
+        return Err("the system has no certificates of authorities: give tls.ca".to_owned());
     }
     Ok(roots)
-}
-
-fn certificates(file: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let all = CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>();
-    let all = all.map_err(|error| format!("{} is no PEM file: {error}", file.display()))?;
-    if all.is_empty() { Err(format!("{} holds no certificate", file.display())) } else { Ok(all) }
 }
 
 /// Believes every certificate whose holder has its key.

@@ -72,6 +72,8 @@ pub struct Counts {
 pub struct EndpointList {
     pub snapshot: Arc<Endpoints>,
     pub places: Arc<BTreeMap<EndpointId, config::Endpoint>>,
+    /// TLS to them.
+    pub security: Option<Arc<Security>>,
 }
 
 impl Upstream {
@@ -89,24 +91,24 @@ impl Upstream {
             tunnels: Cell::new(0),
             counts: Counts::default(),
         });
-        upstream.set_targets(list, upstream.plan.security.as_ref());
+        upstream.set_targets(list);
         upstream.on_timer();
         upstream
     }
 
     /// Other endpoints from now on, or other TLS to them; requests that are at those that are gone end there.
-    pub fn swap(self: &Rc<Self>, plan: &Plan, list: &EndpointList) {
-        self.set_targets(list, plan.security.as_ref());
+    pub fn swap(self: &Rc<Self>, list: &EndpointList) {
+        self.set_targets(list);
         self.with(|core, now, out| core.swap(now, list.snapshot.clone(), out));
     }
 
-    fn set_targets(&self, list: &EndpointList, security: Option<&Arc<Security>>) {
+    fn set_targets(&self, list: &EndpointList) {
         let mut targets = self.targets.borrow_mut();
         let mut old = std::mem::take(&mut *targets);
         for (id, endpoint) in list.places.iter() {
-            let is_same = |target: &Target| target.address == endpoint.address && target.security.as_ref() == security;
+            let is_same = |target: &Target| target.address == endpoint.address && target.security == list.security;
             let same = old.get(id).is_some_and(|target| is_same(target)).then(|| old.remove(id)).flatten();
-            let target = same.unwrap_or_else(|| Rc::new(Target::new(*id, endpoint, security.cloned())));
+            let target = same.unwrap_or_else(|| Rc::new(Target::new(*id, endpoint, list.security.clone())));
             targets.insert(*id, target);
         }
         // Those that are gone need no idle connections; the ones in use end with their requests.

@@ -2,10 +2,11 @@
 
 use super::call::Call;
 use super::config::{ClientTimes, Config};
+use super::door::{self, Opened};
 use super::exchange;
 use super::headers::Told;
 use super::inlet::Inlet;
-use super::lane::Lane;
+use super::lane::{Origin, Place};
 use super::watch::{Phase, Watch};
 use base::Instant;
 use bytes::Bytes;
@@ -57,20 +58,21 @@ impl Visit {
 }
 
 /// Serves one connection to its end.
-pub async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
+pub async fn serve(place: Place, stream: TcpStream, origin: Origin) {
+    let lane = &place.lane;
+    let Some(Opened { stream, peer, identity }) = door::open(lane, stream, origin).await else { return };
     let table = lane.table();
     let config: &Config = &table.config;
-    let _ = stream.set_nodelay(true);
     let watch = Watch::new(lane.wheel.clone());
     let times = config.client_times;
     watch.begin(Phase::Idle, crate::clock::boot(), times.header);
-    let (inlet, state) = Inlet::new(stream, config.head, watch.clone(), times.header);
     let trusted = config.trusted.iter().any(|network| network.holds(peer.ip()));
-    let told = Told::new(peer, trusted, config.forwarded);
+    let told = Told::new(peer, (stream.scheme(), identity), trusted, config.forwarded);
+    let (inlet, state) = Inlet::new(stream, config.head, watch.clone(), times.header);
     let headers_max = config.head.headers_max;
     drop(table);
     let visit = Rc::new(Visit { peer, told, times, watch: watch.clone(), idle: Cell::new(times.idle) });
-    let _place = lane.enter(visit.clone());
+    place.settle(visit.clone());
     let call = Call::of_connection(visit, state.clone());
     let of_request = (lane.clone(), call.clone());
     let service = service_fn(move |request: Request<Incoming>| {

@@ -1,6 +1,7 @@
 //! The bytes of a connection to an endpoint: in the clear, or under TLS.
 
 use super::security::Security;
+use rustls::pki_types::ServerName;
 use std::io::{IoSlice, Result};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -8,7 +9,6 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 /// See the module.
 #[derive(Debug)]

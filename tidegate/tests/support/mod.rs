@@ -12,6 +12,7 @@ pub mod h2c;
 pub mod peer;
 pub mod schema;
 pub mod secure;
+pub mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

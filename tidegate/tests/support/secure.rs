@@ -1,77 +1,36 @@
-//! Certificates of a test's own, and a server of HTTP/1.1 under TLS.
+//! A server of HTTP/1.1 under TLS, by certificates that a test makes for itself.
 
+use super::tls::Authority;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-/// An authority, whose certificate stands in a file.
-pub struct Authority {
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
-    pub file: PathBuf,
-}
-
-/// A certificate and its key, in PEM.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    pub certificate: String,
-    pub key: String,
-}
-
-impl Authority {
-    /// One that keeps its certificate in `folder`.
-    pub fn new(folder: &Path, name: &str) -> Self {
-        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names are sound");
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        let key = rcgen::KeyPair::generate().expect("there is chance");
-        let certificate = params.self_signed(&key).expect("it can be signed");
-        let file = folder.join(format!("{name}.pem"));
-        std::fs::write(&file, certificate.pem()).expect("the folder can be written");
-        Self { issuer: rcgen::Issuer::new(params, key), file }
-    }
-
-    /// A certificate for `name`.
-    pub fn issue(&self, name: &str) -> Identity {
-        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("it is a name");
-        let key = rcgen::KeyPair::generate().expect("there is chance");
-        let certificate = params.signed_by(&key, &self.issuer).expect("it can be signed");
-        Identity { certificate: certificate.pem(), key: key.serialize_pem() }
-    }
-
-    pub fn pem(&self) -> String {
-        std::fs::read_to_string(&self.file).expect("it was written")
-    }
-}
-
-impl Identity {
-    /// What a server goes by that shows it; `clients` must come with certificates of that authority.
-    pub fn server(&self, clients: Option<&Authority>, protocols: &[&str]) -> Arc<ServerConfig> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider.clone());
-        let builder = builder.with_safe_default_protocol_versions().expect("they are supported");
-        let builder = match clients {
-            None => builder.with_no_client_auth(),
-            Some(authority) => {
-                let mut roots = RootCertStore::empty();
-                let pem = authority.pem();
-                roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).expect("it is PEM")).expect("it is sound");
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-                builder.with_client_cert_verifier(verifier.expect("there is a root"))
-            }
-        };
-        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<_, _>>();
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("it is PEM");
-        let mut config = builder.with_single_cert(chain.expect("it is PEM"), key).expect("they belong together");
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Arc::new(config)
-    }
+/// What a server goes by that shows the certificate NAME; `clients` must come with certificates of that authority.
+pub fn server(authority: &Authority, name: &str, clients: Option<&Authority>, protocols: &[&str]) -> Arc<ServerConfig> {
+    let file = |kind: &str| authority.folder.join(format!("{name}.{kind}"));
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone());
+    let builder = builder.with_safe_default_protocol_versions().expect("they are supported");
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(&authority.file).expect("it is there")).expect("it is sound");
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.expect("there is a root"))
+        }
+    };
+    let chain = vec![CertificateDer::from_pem_file(file("pem")).expect("it is there")];
+    let key = PrivateKeyDer::from_pem_file(file("key")).expect("it is there");
+    let mut config = builder.with_single_cert(chain, key).expect("they belong together");
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config)
 }
 
 /// A server under TLS: answers each request by its own name and the path; `/close` ends its connection behind that.

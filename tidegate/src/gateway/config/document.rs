@@ -2,6 +2,7 @@
 
 use super::super::security::Protocol;
 use super::key::Key;
+use super::listener;
 use super::values::{Address, Network, Size, Time};
 use gateway::Policy;
 use serde::Deserialize;
@@ -15,6 +16,8 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub struct Document {
     pub gateway: Gateway,
+    #[serde(default)]
+    pub listener: Vec<listener::Section>,
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
@@ -34,8 +37,8 @@ pub struct Document {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gateway {
-    /// Where clients connect.
-    pub listen: Address,
+    /// Where clients connect, in clear; more of them are `[[listener]]` tables.
+    pub listen: Option<Address>,
     /// Where operators ask: metrics, services, changes of endpoints.
     #[serde(default = "default_admin")]
     pub admin: Address,
@@ -250,6 +253,12 @@ pub struct EndpointTls {
     /// Believes any certificate.
     #[serde(default)]
     pub insecure: bool,
+}
+
+impl EndpointTls {
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.ca, &self.certificate, &self.key].into_iter().flatten()
+    }
 }
 
 /// The policies by their names.

@@ -2,19 +2,21 @@
 
 pub mod document;
 mod key;
+pub mod listener;
 mod told;
 pub mod values;
 
 use super::limit::Limit as ClientLimit;
 use super::route::{self, Routes};
-use super::security::{Protocol, Security};
+use super::security::{self, Protocol};
 use super::strict::HeadLimits;
 pub use document::Forwarded;
-use document::{Document, Limit};
+use document::{Document, EndpointTls, Limit};
 use gateway::config as core;
 use gateway::quota::Rule;
 use hyper::header::HeaderValue;
 pub use key::Key;
+pub use listener::Listener;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +28,8 @@ use values::{Address, Network};
 /// The whole of it.
 #[derive(Debug)]
 pub struct Config {
-    pub listen: SocketAddr,
+    /// Their number and addresses stay while the process runs.
+    pub listeners: Vec<Listener>,
     pub admin: SocketAddr,
     pub lanes: u16,
     pub drain: Duration,
@@ -65,7 +68,7 @@ pub struct Service {
     pub upgrade: Vec<HeaderValue>,
     pub tunnels_max: u32,
     /// In the clear if there is none.
-    pub security: Option<Arc<Security>>,
+    pub tls: Option<EndpointTls>,
     pub protocol: Protocol,
 }
 
@@ -107,8 +110,7 @@ impl Endpoint {
 impl Service {
     /// True if nothing but the endpoints, and TLS to them, may differ.
     pub fn has_settings_of(&self, other: &Self) -> bool {
-        let Self { name, core, endpoints: _, key, host, times, probe, upgrade, tunnels_max, security: _, protocol } =
-            self;
+        let Self { name, core, endpoints: _, key, host, times, probe, upgrade, tunnels_max, tls: _, protocol } = self;
         (name, core, key, host, times, probe)
             == (&other.name, &other.core, &other.key, &other.host, &other.times, &other.probe)
             && (upgrade, tunnels_max, protocol) == (&other.upgrade, &other.tunnels_max, &other.protocol)
@@ -128,6 +130,12 @@ impl Config {
         }
     }
 
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let of_services = self.services.iter().filter_map(|service| service.tls.as_ref()).flat_map(EndpointTls::files);
+        self.listeners.iter().flat_map(Listener::files).chain(of_services)
+    }
+
     /// The text of a file.
     pub fn text_of(path: &Path) -> Result<String, Box<dyn std::error::Error>> {
         std::fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()).into())
@@ -142,7 +150,7 @@ impl Config {
     /// Understands the text of a file.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
         let document: Document = toml::from_str(text).map_err(|error| Wrong::of(text, &error))?;
-        let Document { gateway, limits, timeouts, service, limit, route } = document;
+        let Document { gateway, listener, limits, timeouts, service, limit, route } = document;
         let services = service.into_iter().map(|(name, section)| make_service(text, name, section, &timeouts));
         let services = services.collect::<Result<Vec<_>, Wrong>>()?;
         if route.is_empty() {
@@ -166,17 +174,17 @@ impl Config {
         if head.bytes_max < 256 || head.bytes_max > HEAD_BYTES_MOST || head.headers_max == 0 {
             return Err(Wrong::whole("limits.header wants 256 bytes to 1 MiB, and limits.headers at least 1"));
         }
-        let (listen, admin) =
-            (resolve_whole("gateway.listen", &gateway.listen)?, resolve_whole("gateway.admin", &gateway.admin)?);
-        let own = listen.ip().is_loopback() && admin.ip().is_loopback();
-        if !own && !gateway.public {
+        let listeners = listener::listeners(text, &gateway, listener)?;
+        let admin = resolve(&gateway.admin).map_err(|why| Wrong::whole(format!("gateway.admin: {why}")))?;
+        let mut open = listeners.iter().map(|one| one.address).chain([admin]).filter(|at| !at.ip().is_loopback());
+        if let (Some(open), false) = (open.next(), gateway.public) {
             return Err(Wrong::whole(format!(
-                "gateway.listen and gateway.admin are {listen} and {admin}, which other machines can reach, and there is no \
-                 authentication: say gateway.public = true if that is meant"
+                "{open} is to be listened on, which other machines can reach, and there is no authentication: say \
+                 gateway.public = true if that is meant"
             )));
         }
         Ok(Self {
-            listen,
+            listeners,
             admin,
             lanes,
             drain: gateway.drain.0,
@@ -238,14 +246,14 @@ fn make_service(
     };
     let core = core_config(&section);
     let protocol = section.protocol;
-    let security = section.tls.as_ref().map(|tls| {
-        Security::load(tls.get_ref(), protocol)
-            .map_err(|why| Wrong::at(text, &tls.span(), format!("service '{name}': {why}")))
-    });
-    let security = security.transpose()?;
+    if let Some(tls) = &section.tls {
+        let check = security::check(tls.get_ref());
+        check.map_err(|why| Wrong::at(text, &tls.span(), format!("service '{name}': {why}")))?;
+    }
+    let tls = section.tls.map(Spanned::into_inner);
     let upgrade = section.upgrade.iter().map(|protocol| upgrade(text, protocol)).collect::<Result<_, Wrong>>()?;
     let (key, tunnels_max) = (section.key, section.tunnels);
-    Ok(Service { name, core, endpoints, key, host, times, probe, upgrade, tunnels_max, security, protocol })
+    Ok(Service { name, core, endpoints, key, host, times, probe, upgrade, tunnels_max, tls, protocol })
 }
 
 /// HTTP itself is no protocol to go on with: it would not be looked at.
@@ -323,10 +331,6 @@ fn header_value(text: &str, value: &Spanned<String>) -> Result<HeaderValue, Wron
 pub fn resolve(address: &Address) -> Result<SocketAddr, String> {
     let mut all = address.0.to_socket_addrs().map_err(|error| format!("{} can't be resolved: {error}", address.0))?;
     all.next().ok_or_else(|| format!("{} stands for no address", address.0))
-}
-
-fn resolve_whole(key: &str, address: &Address) -> Result<SocketAddr, Wrong> {
-    resolve(address).map_err(|why| Wrong::whole(format!("{key}: {why}")))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 
 use super::{Code, Failure, Going, Outcome, Refusal, Safety, add, bounded};
 use crate::gateway::body::{Arriving, Upload};
-use crate::gateway::stream::Sent;
 use crate::gateway::trunk::Place;
+use crate::gateway::trunk::stream::Sent;
 use crate::gateway::upstream::Target;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri, Version};

@@ -10,6 +10,8 @@
 //! What a stream may have unread is bounded, and the window of the connection holds that of all its streams: one that nobody reads
 //! stops none of the others.
 
+pub mod stream;
+
 use super::wire::Wire;
 use base::Instant;
 use bytes::Bytes;
