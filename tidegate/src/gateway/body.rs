@@ -1,10 +1,12 @@
 //! Bodies on their way, both of them streams that hold no more than a piece: what has not been asked for is not read.
 
+use super::config::ClientTimes;
 use super::line::Line;
 use super::refusal::Code;
 use super::trunk::stream::Stream;
 use super::upstream::Flying;
 use super::watch::{Phase, Watch};
+use base::Instant;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, TRANSFER_ENCODING};
@@ -26,15 +28,19 @@ pub struct Upload {
 #[derive(Debug)]
 pub struct UploadState {
     watch: Rc<Watch>,
-    /// Without a byte for so long, it is given up.
+    /// Without a byte for so long, it is given up, and if it comes too slowly.
     time: Duration,
+    grace: Duration,
+    rate: u64,
     /// When it has ended: how long the upstream has for the head of its response.
     response_time: Duration,
     bytes_max: u64,
     bytes: Cell<u64>,
     ended: Cell<bool>,
-    /// The client is waited for, not the upstream.
-    wants: Cell<bool>,
+    /// Since when the client is waited for, not the upstream.
+    wants: Cell<Option<Instant>>,
+    /// How long it was waited for before that.
+    waited_ns: Cell<u64>,
     /// Why it ended before its end.
     failed: Cell<Option<Code>>,
 }
@@ -52,15 +58,25 @@ impl std::fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl UploadState {
-    pub fn new(watch: Rc<Watch>, time: Duration, response_time: Duration, bytes_max: u64, empty: bool) -> Rc<Self> {
+    pub fn new(
+        watch: Rc<Watch>,
+        times: &ClientTimes,
+        response_time: Duration,
+        bytes_max: u64,
+        empty: bool,
+    ) -> Rc<Self> {
+        let ClientTimes { body: time, body_grace: grace, body_rate: rate, .. } = *times;
         Rc::new(Self {
             watch,
             time,
+            grace,
+            rate,
             response_time,
             bytes_max,
             bytes: Cell::new(0),
             ended: Cell::new(empty),
-            wants: Cell::new(false),
+            wants: Cell::new(None),
+            waited_ns: Cell::new(0),
             failed: Cell::new(None),
         })
     }
@@ -68,6 +84,8 @@ impl UploadState {
     /// Begins the phase that a request is in when it is sent.
     pub fn begin(&self) {
         let now = crate::clock::boot();
+        self.waited_ns.set(self.waited_ns(now));
+        self.wants.set(None);
         if self.ended.get() {
             self.watch.begin(Phase::Response, now, self.response_time);
         } else {
@@ -89,7 +107,38 @@ impl UploadState {
     }
 
     pub fn wants(&self) -> bool {
-        self.wants.get()
+        self.wants.get().is_some()
+    }
+
+    /// How long the client was waited for.
+    pub fn waited_ns(&self, now: Instant) -> u64 {
+        self.waited_ns.get() + self.wants.get().map_or(0, |since| now.since_ns(since))
+    }
+
+    /// The client is waited for from now on: for a byte, and for as many as should have come by then.
+    fn begin_wait(&self) {
+        if self.wants.get().is_none() {
+            let now = crate::clock::boot();
+            self.wants.set(Some(now));
+            self.watch.moved(Phase::Upload, now, self.time.min(self.allowance()));
+        }
+    }
+
+    fn end_wait(&self) {
+        let now = crate::clock::boot();
+        self.waited_ns.set(self.waited_ns(now));
+        self.wants.set(None);
+        self.watch.moved(Phase::Upload, now, self.time);
+    }
+
+    /// How much longer the client may be waited for, as much as it has sent.
+    fn allowance(&self) -> Duration {
+        if self.rate == 0 {
+            return Duration::MAX;
+        }
+        let bought_ms = self.bytes.get().saturating_mul(1000) / self.rate;
+        let allowed = self.grace.saturating_add(Duration::from_millis(bought_ms));
+        allowed.saturating_sub(Duration::from_nanos(self.waited_ns.get()))
     }
 
     pub fn failed(&self) -> Option<Code> {
@@ -122,9 +171,11 @@ impl Body for Upload {
         let Self { body, state } = &mut *self;
         let Some(body) = body else { return Poll::Ready(None) };
         let polled = Pin::new(&mut *body).poll_frame(context);
-        state.wants.set(polled.is_pending());
-        let frame = std::task::ready!(polled);
-        state.watch.moved(Phase::Upload, crate::clock::boot(), state.time);
+        let Poll::Ready(frame) = polled else {
+            state.begin_wait();
+            return Poll::Pending;
+        };
+        state.end_wait();
         match frame {
             None => {
                 state.end();

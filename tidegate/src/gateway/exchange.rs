@@ -9,6 +9,7 @@ use super::body::{Arriving, Download, Upload, UploadState};
 use super::call::Call;
 use super::lane::{Lane, Table};
 use super::line::Line;
+use super::place::Place;
 use super::record::{Record, Reply};
 use super::refusal::{Code, Refusal};
 use super::security::Protocol;
@@ -168,8 +169,7 @@ impl<'a> Going<'a> {
         }
         let times = &table.config.client_times;
         let response_time = upstream.plan.times.response;
-        let upload =
-            UploadState::new(call.watch.clone(), times.body, response_time, table.config.body_bytes_max, !has_body);
+        let upload = UploadState::new(call.watch.clone(), times, response_time, table.config.body_bytes_max, !has_body);
         let uri = uri.into_parts().path_and_query.map_or_else(|| Ok(Uri::from_static("/")), Uri::try_from);
         let uri = uri.map_err(|error| Refusal::of(Code::BodyBroken).because(error))?;
         let body = has_body.then_some(body);
@@ -177,8 +177,9 @@ impl<'a> Going<'a> {
     }
 
     /// Tries until an endpoint has answered or the core says that it is enough.
-    async fn run(mut self, mut inside: Inside, record: &Record) -> Result<(Response<()>, Passed), Refusal> {
+    async fn run(mut self, inside: Inside, record: &Record) -> Result<(Response<()>, Passed), Refusal> {
         let key = self.key();
+        let place = self.upstream.places.enter(inside, self.upload.clone());
         let mut avoid: SmallVec<[gateway::EndpointId; 4]> = SmallVec::new();
         let mut last: Option<Refusal> = None;
         let mut tries = 0;
@@ -189,7 +190,7 @@ impl<'a> Going<'a> {
                 // All that there are have failed: the last failure says more.
                 (Err(NoEndpoint::Avoided), Some(last)) => return Err(last),
                 (Err(why), _) => {
-                    inside.left = Left::Failed;
+                    place.set_left(Left::Failed);
                     return Err(Refusal::at(Code::NoEndpoint(why), &self.upstream.plan.name));
                 }
             };
@@ -197,15 +198,15 @@ impl<'a> Going<'a> {
             record.set_target(&target, tries);
             let begun = crate::clock::boot();
             let failure = match self.attempt(&target).await {
-                Ok(response) => return self.answered(response, (target, tried), inside, begun),
+                Ok(response) => return self.answered(response, (target, tried), place, begun),
                 Err(failure) => failure,
             };
             avoid.push(target.id);
             tried.end(failure.outcome);
-            inside.left = if failure.outcome == Outcome::TimedOut { Left::TimedOut } else { Left::Failed };
+            place.set_left(if failure.outcome == Outcome::TimedOut { Left::TimedOut } else { Left::Failed });
             let attempt = Attempt { tries, safety: failure.safety, deadline: self.deadline };
             if failure.outcome == Outcome::Cancelled {
-                inside.left = Left::Cancelled;
+                place.set_left(Left::Cancelled);
                 return Err(failure.refusal);
             }
             match self.upstream.retry(&attempt) {
@@ -381,7 +382,7 @@ impl<'a> Going<'a> {
         self,
         response: Response<Arriving>,
         (target, tried): (Rc<Target>, Try),
-        mut inside: Inside,
+        place: Rc<Place>,
         begun: Instant,
     ) -> Result<(Response<()>, Passed), Refusal> {
         let now = crate::clock::boot();
@@ -389,7 +390,7 @@ impl<'a> Going<'a> {
         let status_class = u8::try_from(response.status().as_u16() / 100).unwrap_or(5);
         let mut tried = tried;
         tried.outcome = Outcome::Answered { status_class, first_byte_us };
-        inside.left = Left::Served { first_byte_us };
+        place.set_left(Left::Served { first_byte_us });
         let (mut parts, mut body) = response.into_parts();
         if let Arriving::Line(_, Some(line)) = &mut body {
             line.keep_until = keep_alive(&parts.headers).map(|seconds| now.plus_ms(seconds.saturating_mul(1000)));
@@ -400,7 +401,7 @@ impl<'a> Going<'a> {
         }
         headers::toward_client(&mut parts.headers);
         parts.version = Version::HTTP_11;
-        let flying = Flying::new(target, tried, inside, self.impatient);
+        let flying = Flying::new(target, tried, place, self.impatient);
         let times = &self.upstream.plan.times;
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let refusal = || Refusal::at(Code::BadResponse, &self.upstream.plan.name);

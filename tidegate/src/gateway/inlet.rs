@@ -54,6 +54,10 @@ pub struct InletState {
     pub bytes_out: Cell<u64>,
     /// The head took too long: refuse it.
     late: Cell<bool>,
+    /// Heads that hyper was given.
+    heads: Cell<u64>,
+    /// Look whether the client is still there.
+    look: Cell<bool>,
     /// Requests that were answered, none of them by another protocol.
     answered: Cell<u64>,
     /// Whom to wake when that grows.
@@ -136,6 +140,7 @@ impl Inlet {
 
     /// The time for a head begins with its first byte, unless a request is still being answered.
     fn note_head(&mut self) {
+        self.state.heads.set(self.strict.heads());
         let in_head = !self.ended && self.held.len() > self.ready;
         if in_head && !self.state.in_head.replace(true) && !self.state.busy.get() {
             self.watch.begin(Phase::Head, crate::clock::boot(), self.head_time);
@@ -256,7 +261,11 @@ impl AsyncWrite for Inlet {
         true
     }
 
+    /// It is called whenever hyper is, and is the only such call: so the client is looked for here.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.state.look.take() && self.stream.has_ended() {
+            return Poll::Ready(Err(Error::from(ErrorKind::ConnectionAborted)));
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -306,6 +315,14 @@ impl InletState {
 
     pub fn in_head(&self) -> bool {
         self.in_head.get()
+    }
+
+    /// While a request is answered and another has come behind it, nobody reads: then whether the client is still there is to be looked
+    /// up, the next time that hyper is called; true if so.
+    pub fn set_look(&self) -> bool {
+        let behind = self.heads.get() > self.answered.get() + 1 || self.in_head.get();
+        self.look.set(self.busy.get() && behind);
+        self.look.get()
     }
 
     /// A head that has begun is refused for its lateness at the next reading.

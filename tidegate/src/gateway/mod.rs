@@ -22,6 +22,7 @@ mod lane;
 mod limit;
 mod line;
 mod metrics;
+mod place;
 mod pool;
 mod record;
 mod refusal;

@@ -126,7 +126,7 @@ impl Code {
             Self::BodyLate => (
                 StatusCode::REQUEST_TIMEOUT,
                 "body_late",
-                "nothing more of the request's body came within timeouts.body: send it again without such pauses",
+                "the request's body came too slowly: nothing within timeouts.body, or less than limits.body_rate on average",
             ),
             Self::BodyTooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,

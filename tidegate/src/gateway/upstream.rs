@@ -6,6 +6,7 @@
 use super::check;
 use super::config::{self, Service as Plan};
 use super::line::Line;
+use super::place::{self, Place, Places};
 use super::pool::Pool;
 use super::security::Security;
 use super::timer::Timer;
@@ -16,11 +17,11 @@ use base::Instant;
 use gateway::{Admit, Checked, Class, EndpointId, Endpoints, Event, Flight, Left, NoEndpoint, Outbox, Outcome, Pass};
 use gateway::{Attempt, Retry, Shed, Ticket};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -32,8 +33,7 @@ pub struct Upstream {
     out: RefCell<Outbox>,
     targets: RefCell<HashMap<EndpointId, Rc<Target>>>,
     waiting: RefCell<HashMap<Ticket, Rc<Waiter>>>,
-    /// Places of requests whose responses have begun, oldest first.
-    bodies: RefCell<VecDeque<Weak<Place>>>,
+    pub places: Places,
     timer: Rc<Timer>,
     /// Connections that carry another protocol, or ask for one.
     pub tunnels: Cell<u32>,
@@ -86,7 +86,7 @@ impl Upstream {
             out: RefCell::default(),
             targets: RefCell::default(),
             waiting: RefCell::default(),
-            bodies: RefCell::default(),
+            places: Places::default(),
             timer,
             tunnels: Cell::new(0),
             counts: Counts::default(),
@@ -241,19 +241,7 @@ impl Upstream {
 
     /// Lets idle connections go that are old or closed, and takes back the places of bodies that have become streams.
     pub fn sweep(&self, now: Instant) {
-        // They stand in the order of their beginning.
-        loop {
-            let mut bodies = self.bodies.borrow_mut();
-            let first = bodies.front().map(Weak::upgrade);
-            let Some(place) =
-                first.filter(|place| place.as_ref().is_none_or(|one| now >= one.begun.plus_ms(STREAM_MS)))
-            else {
-                break;
-            };
-            bodies.pop_front();
-            drop(bodies);
-            place.iter().for_each(|place| place.leave(None));
-        }
+        self.places.sweep(now);
         self.targets.borrow().values().for_each(|target| {
             target.pool.sweep(now, self.plan.times.idle);
             target.trunks.sweep(now, self.plan.times.idle);
@@ -390,37 +378,15 @@ impl Drop for Try {
 pub struct Flying {
     target: Rc<Target>,
     tried: Option<Try>,
-    inside: Rc<Place>,
+    place: Rc<Place>,
     /// Its deadline is its client's own.
     impatient: bool,
 }
 
-/// The place inside its service of a request whose response has begun.
-#[derive(Debug)]
-struct Place {
-    begun: Instant,
-    inside: RefCell<Option<Inside>>,
-}
-
-/// A body that is longer, or takes longer, is a stream: its request queues nowhere any more, and another may come in.
-const STREAM_BYTES: u64 = 1024 * 1024;
-const STREAM_MS: u64 = 1_000;
-
-impl Place {
-    fn leave(&self, left: Option<Left>) {
-        let inside = self.inside.borrow_mut().take();
-        if let Some(mut inside) = inside {
-            inside.left = left.unwrap_or(inside.left);
-        }
-    }
-}
-
 impl Flying {
-    pub fn new(target: Rc<Target>, tried: Try, inside: Inside, impatient: bool) -> Self {
-        let upstream = inside.upstream.clone();
-        let inside = Rc::new(Place { begun: crate::clock::boot(), inside: RefCell::new(Some(inside)) });
-        upstream.bodies.borrow_mut().push_back(Rc::downgrade(&inside));
-        Self { target, tried: Some(tried), inside, impatient }
+    pub fn new(target: Rc<Target>, tried: Try, place: Rc<Place>, impatient: bool) -> Self {
+        tried.upstream.places.answer(&place, crate::clock::boot());
+        Self { target, tried: Some(tried), place, impatient }
     }
 
     /// The body has ended well; its connection, if it can carry another request.
@@ -429,18 +395,18 @@ impl Flying {
             self.target.pool.put(crate::clock::boot(), line);
         }
         self.tried = None;
-        self.inside.leave(None);
+        self.place.leave();
     }
 
     /// It queues nowhere any more, and another may come in.
     pub fn leave(&self) {
-        self.inside.leave(None);
+        self.place.leave();
     }
 
     /// So much of the body has passed.
     pub fn passed(&mut self, bytes: u64) {
-        if bytes > STREAM_BYTES {
-            self.inside.leave(None);
+        if bytes > place::STREAM_BYTES {
+            self.place.leave();
         }
     }
 
@@ -460,12 +426,13 @@ impl Flying {
         if let Some(tried) = self.tried.take() {
             tried.end(outcome);
         }
-        self.inside.leave(Some(left));
+        self.place.set_left(left);
+        self.place.leave();
     }
 }
 
 impl Drop for Flying {
     fn drop(&mut self) {
-        self.inside.leave(None);
+        self.place.leave();
     }
 }

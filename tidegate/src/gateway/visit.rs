@@ -5,7 +5,7 @@ use super::config::{ClientTimes, Config};
 use super::door::{self, Opened};
 use super::exchange;
 use super::headers::Told;
-use super::inlet::Inlet;
+use super::inlet::{Inlet, InletState};
 use super::lane::{Origin, Place};
 use super::watch::{Phase, Watch};
 use base::Instant;
@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -35,6 +35,8 @@ pub struct Visit {
     pub watch: Rc<Watch>,
     /// How long it may be without a request: less when the gateway goes.
     idle: Cell<Duration>,
+    /// Of HTTP/1.1, which doesn't read while it answers and holds what comes next.
+    inlet: RefCell<Option<Rc<InletState>>>,
 }
 
 /// What hyper may buffer of a connection.
@@ -46,6 +48,13 @@ impl Visit {
     /// How long the connection may be without a request.
     pub fn idle(&self) -> Duration {
         self.idle.get()
+    }
+
+    /// Has it looked up whether its client has gone unnoticed.
+    pub fn look(&self) {
+        if self.inlet.borrow().as_ref().is_some_and(|inlet| inlet.set_look()) {
+            self.watch.wake();
+        }
     }
 
     /// The gateway goes: a connection without a request may stay for `time`.
@@ -71,7 +80,15 @@ pub async fn serve(place: Place, stream: TcpStream, origin: Origin) {
     let (inlet, state) = Inlet::new(stream, config.head, watch.clone(), times.header);
     let headers_max = config.head.headers_max;
     drop(table);
-    let visit = Rc::new(Visit { peer, told, times, watch: watch.clone(), idle: Cell::new(times.idle) });
+    let visit = Rc::new(Visit {
+        peer,
+        told,
+        times,
+        watch: watch.clone(),
+        idle: Cell::new(times.idle),
+        inlet: RefCell::default(),
+    });
+    *visit.inlet.borrow_mut() = Some(state.clone());
     place.settle(visit.clone());
     let call = Call::of_connection(visit, state.clone());
     let of_request = (lane.clone(), call.clone());

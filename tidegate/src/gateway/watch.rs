@@ -122,6 +122,11 @@ impl Watch {
         }
     }
 
+    /// The task is polled, as if something had happened.
+    pub fn wake(&self) {
+        self.waker.borrow().iter().for_each(Waker::wake_by_ref);
+    }
+
     /// Nothing is bounded any more, and the wheel forgets it in its time.
     pub fn stop(&self) {
         self.until.set(NEVER);

@@ -99,13 +99,22 @@ pub struct Limits {
     pub uri: Size,
     /// A request's body.
     pub body: Size,
+    /// Bytes of it per second while the client is waited for, on average; 0 for any.
+    pub body_rate: Size,
     /// Connections of clients at once.
     pub connections: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { header: Size(32 << 10), headers: 100, uri: Size(8 << 10), body: Size(1 << 40), connections: 10_000 }
+        Self {
+            header: Size(32 << 10),
+            headers: 100,
+            uri: Size(8 << 10),
+            body: Size(1 << 40),
+            body_rate: Size(240),
+            connections: 10_000,
+        }
     }
 }
 
@@ -117,6 +126,8 @@ pub struct Timeouts {
     pub header: Time,
     /// A request's body: without a byte of it.
     pub body: Time,
+    /// The same: waited for, until `limits.body_rate` counts.
+    pub body_grace: Time,
     /// A client's connection: without a request.
     pub idle: Time,
     /// To connect to an endpoint.
@@ -136,6 +147,7 @@ impl Default for Timeouts {
         Self {
             header: Time::seconds(10),
             body: Time::seconds(30),
+            body_grace: Time::seconds(10),
             idle: Time::seconds(75),
             connect: Time::seconds(3),
             response: Time::seconds(60),

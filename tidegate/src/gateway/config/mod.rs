@@ -52,6 +52,9 @@ pub struct ClientTimes {
     pub header: Duration,
     pub body: Duration,
     pub idle: Duration,
+    /// Bytes of a body per second that a client must come to, and how long it may take until that counts.
+    pub body_rate: u64,
+    pub body_grace: Duration,
 }
 
 /// A service of the file.
@@ -195,7 +198,13 @@ impl Config {
             head,
             body_bytes_max: limits.body.0,
             connections_max: limits.connections,
-            client_times: ClientTimes { header: timeouts.header.0, body: timeouts.body.0, idle: timeouts.idle.0 },
+            client_times: ClientTimes {
+                header: timeouts.header.0,
+                body: timeouts.body.0,
+                idle: timeouts.idle.0,
+                body_rate: limits.body_rate.0,
+                body_grace: timeouts.body_grace.0,
+            },
             services: services.into_iter().map(Arc::new).collect(),
             limits: quotas,
             routes,
