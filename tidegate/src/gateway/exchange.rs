@@ -16,8 +16,9 @@ use super::security::Protocol;
 use super::tunnel::{Joint, Slot, Tunnel};
 use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
 use super::watch::{Over, Phase, Watch};
-use super::{headers, limit, trace};
+use super::{grpc, headers, limit, trace};
 use base::Instant;
+use bytes::Bytes;
 use gateway::{Attempt, Left, NoEndpoint, Outcome, Retry, Safety};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -38,8 +39,9 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
     let record = Record::new(lane.clone(), call.clone(), &request);
     if let Some(refusal) = unread {
         record.set_unread();
-        return own(&refusal, record);
+        return own(refusal.respond(), &refusal, record);
     }
+    let respond = if grpc::is_call(&request) { grpc::respond } else { Refusal::respond };
     match forward(&lane, &call, request, &record).await {
         Ok((response, passed)) => {
             record.set_status(response.status());
@@ -57,13 +59,12 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
             }
             Response::from_parts(parts, Reply::passed(download, record))
         }
-        Err(refusal) => own(&refusal, record),
+        Err(refusal) => own(respond(&refusal), &refusal, record),
     }
 }
 
 /// An answer of the gateway's own.
-fn own(refusal: &Refusal, record: Record) -> Response<Reply> {
-    let mut response = refusal.respond();
+fn own(mut response: Response<Bytes>, refusal: &Refusal, record: Record) -> Response<Reply> {
     record.set_refused(refusal);
     record.tell_limits(response.headers_mut());
     if record.lane.draining.get() {
@@ -148,6 +149,7 @@ impl<'a> Going<'a> {
         let Parts { method, uri, mut headers, .. } = parts;
         let asked =
             headers.get(DEADLINE).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
+        let asked = asked.into_iter().chain(grpc::timeout(&headers)).min();
         let allowed = upstream.plan.times.deadline;
         let time = asked.into_iter().chain(allowed).min();
         let impatient = asked.is_some() && time == asked && asked != allowed;
@@ -337,6 +339,7 @@ impl<'a> Going<'a> {
         if let Some(deadline) = self.deadline {
             let left_ms = deadline.since_ns(crate::clock::boot()) / base::time::NS_PER_MS;
             headers.insert(DEADLINE, HeaderValue::from(left_ms));
+            grpc::tell_timeout(headers, left_ms);
         }
     }
 

@@ -15,6 +15,7 @@ mod demo;
 mod door;
 mod exchange;
 mod follow;
+mod grpc;
 mod handover;
 mod headers;
 mod inlet;

@@ -73,13 +73,17 @@ impl Refusal {
         self.code.told().0
     }
 
-    /// The answer. One to a request that wasn't read to its end closes the connection.
-    pub fn respond(&self) -> Response<Bytes> {
-        let (status, word, why) = self.code.told();
+    /// What happened, why, and what to do.
+    pub fn message(&self) -> String {
         let service = self.service.as_ref().map(|name| format!("service '{name}': ")).unwrap_or_default();
         let detail = self.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        let message = format!("{service}{why}{detail}");
-        let body = format!("{}\n", serde_json::json!({ "error": word, "message": message }));
+        format!("{service}{}{detail}", self.code.told().2)
+    }
+
+    /// The answer. One to a request that wasn't read to its end closes the connection.
+    pub fn respond(&self) -> Response<Bytes> {
+        let (status, word, _) = self.code.told();
+        let body = format!("{}\n", serde_json::json!({ "error": word, "message": self.message() }));
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
