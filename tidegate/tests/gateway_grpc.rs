@@ -176,14 +176,17 @@ fn start_server() -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 fn before(address: SocketAddr, more: &str) -> Gateway {
-    let service = format!("[service.app]\nendpoints = [\"{address}\"]\nprotocol = \"h2\"\n{more}\n");
+    let service = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\nprotocols = [\"h2\"]\n[service.app]\nendpoints = [\"{address}\"]\nprotocol = \"h2\"\n{more}\n"
+    );
     Gateway::start(&format!("{service}[[route]]\nprefix = \"/words\"\nservice = \"app\"\n"))
 }
 
 type Client = tonic::client::Grpc<Channel>;
 
 async fn client(gateway: &Gateway) -> Client {
-    let endpoint = Channel::from_shared(format!("http://{}", gateway.http)).expect("it is an address");
+    let address = gateway.http.split(',').nth(1).expect("it has a second listener");
+    let endpoint = Channel::from_shared(format!("http://{address}")).expect("it is an address");
     let mut client = Client::new(endpoint.connect().await.expect("it takes connections"));
     client.ready().await.expect("it is ready");
     client
@@ -273,12 +276,18 @@ fn a_deadline_ends_a_call_everywhere() {
     let (address, waiting) = start_server();
     let gateway = before(address, "");
     run(async {
-        // The header alone, as a client that doesn't look at its own clock sends it.
+        // The gateway's header, which says nothing to the client's own clock.
         let mut client = client(&gateway).await;
         let mut asked = Request::new(String::new());
-        asked.metadata_mut().insert("grpc-timeout", "200m".parse().expect("it is a value"));
+        asked.metadata_mut().insert("x-deadline-ms", "200".parse().expect("it is a value"));
         let failed = client.unary(asked, path("Wait"), Text).await.expect_err("it takes too long");
         assert_eq!(failed.code(), Code::DeadlineExceeded, "{failed:?}");
+        // That of gRPC, by which both ends go.
+        client.ready().await.expect("it is ready");
+        let mut asked = Request::new(String::new());
+        asked.set_timeout(Duration::from_millis(200));
+        let failed = client.unary(asked, path("Wait"), Text).await.expect_err("it takes too long");
+        assert!(matches!(failed.code(), Code::DeadlineExceeded | Code::Cancelled), "{failed:?}");
         // One that goes.
         client.ready().await.expect("it is ready");
         let gone = client.unary(Request::new(String::new()), path("Wait"), Text);

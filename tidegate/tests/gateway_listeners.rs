@@ -49,6 +49,29 @@ fn a_new_process_takes_what_it_still_wants_and_makes_what_is_new() {
 }
 
 #[test]
+fn who_reads_slowly_reads_all_of_it() {
+    // Behind 200 ms a connection is idle. One whose client has not yet taken the last of its response is not.
+    let upstream = Upstream::start("a");
+    let gateway = Gateway::start(&service(
+        &[&upstream],
+        "response = \"3s\"\nadmission = { limit = \"off\" }\n[timeouts]\nidle = \"200ms\"\n",
+    ));
+    // The kernel takes what it likes to: of one of these responses, the last bytes are left to the gateway.
+    let sizes = || (0..100).map(|n| n * 48 * 1024);
+    let mut clients: Vec<Raw> = sizes().map(|_| gateway.connect()).collect();
+    for (client, bytes) in clients.iter_mut().zip(sizes()) {
+        client.send(format!("GET /bytes/{bytes} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    }
+    // This one's time is over behind that of an idle connection, and of its end.
+    let answer = gateway.connect().ask("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((answer.status, answer.error().as_str()), (504, "response_late"));
+    for (client, bytes) in clients.iter_mut().zip(sizes()) {
+        assert_eq!(client.answer(false).body.len(), bytes);
+        assert!(client.ends(), "it is idle then");
+    }
+}
+
+#[test]
 fn a_handover_that_cant_be_offered_is_told_before_the_old_process_goes() {
     let upstream = Upstream::start("a");
     let old = Gateway::start_in_turn(&service(&[&upstream], ""));

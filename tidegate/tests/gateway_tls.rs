@@ -59,6 +59,53 @@ fn curl_is_served_and_the_upstream_is_told() {
 }
 
 #[test]
+fn protocols_are_agreed_on() {
+    let folder = Folder::new("tls");
+    let authority = authority(&folder);
+    let upstream = Upstream::start("a");
+    let old = listener(&authority, "").replace("[listener.tls]", "protocols = [\"http/1.1\"]\n[listener.tls]");
+    let gateway = Gateway::start(&format!("{}{old}{}", listener(&authority, ""), service(&[&upstream], "")));
+    let ca = authority.file.to_str().expect("a path of letters").to_owned();
+    let curl = |place: usize, words: &[&str]| {
+        let port = address(&gateway, place).rsplit(':').next().expect("a port").to_owned();
+        let (resolve, url) = (format!("shop.test:{port}:127.0.0.1"), format!("https://shop.test:{port}/bytes/70000"));
+        let form = "%{http_version} %{response_code} %{size_download}\n";
+        let usual = ["-sS", "-o", "/dev/null", "-w", form, "--cacert", &ca, "--resolve", &resolve];
+        run("curl", &[&usual[..], words, &[&url]].concat())
+    };
+    assert_eq!(curl(0, &[]), (true, "2 200 70000\n".to_owned()));
+    assert_eq!(curl(0, &["--http1.1"]), (true, "1.1 200 70000\n".to_owned()));
+    assert_eq!(curl(1, &["--http2"]), (true, "1.1 200 70000\n".to_owned()));
+    let head = upstream.seen().remove(0).head;
+    assert_eq!(header(&head, "forwarded"), Some("for=127.0.0.1;proto=https"), "{head}");
+    assert!(header(&head, "host").is_some_and(|host| host.starts_with("shop.test:")), "{head}");
+    // Many at once on one connection.
+    let accepted = metric(&gateway, "tidegate_gateway_accepted_total");
+    let port = address(&gateway, 0).rsplit(':').next().expect("a port").to_owned();
+    let (resolve, url) =
+        (format!("shop.test:{port}:127.0.0.1"), format!("https://shop.test:{port}/bytes/70000?[1-40]"));
+    let words = [
+        "-sS",
+        "-Z",
+        "--no-progress-meter",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{response_code}\n",
+        "--cacert",
+        &ca,
+        "--resolve",
+        &resolve,
+        &url,
+    ];
+    assert_eq!(run("curl", &words), (true, "200\n".repeat(40)));
+    assert!(metric(&gateway, "tidegate_gateway_accepted_total") < accepted + 40);
+    // Who knows none of them is told so.
+    let (_, told) = run("openssl", &["s_client", "-connect", &address(&gateway, 0), "-alpn", "spdy/1"]);
+    assert!(told.contains("no application protocol"), "{told}");
+}
+
+#[test]
 fn a_name_has_its_certificate_and_other_names_the_first() {
     let folder = Folder::new("tls");
     let authority = authority(&folder);

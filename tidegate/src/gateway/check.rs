@@ -1,7 +1,6 @@
 //! One active check of an endpoint: a connection, with TLS if its service has that, or a GET that must be answered by 2xx.
 
-use super::config::Probe;
-use super::security::Protocol;
+use super::config::{Probe, Protocol};
 use super::trunk::Trunks;
 use super::trunk::stream::Sent;
 use super::upstream::{Target, Upstream};

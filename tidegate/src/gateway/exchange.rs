@@ -7,12 +7,12 @@ mod over_h2;
 
 use super::body::{Arriving, Download, Upload, UploadState};
 use super::call::Call;
+use super::config::Protocol;
 use super::lane::{Lane, Table};
 use super::line::Line;
 use super::place::Place;
 use super::record::{Record, Reply};
 use super::refusal::{Code, Refusal};
-use super::security::Protocol;
 use super::tunnel::{Joint, Slot, Tunnel};
 use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
 use super::watch::{Over, Phase, Watch};
@@ -21,7 +21,7 @@ use base::Instant;
 use bytes::Bytes;
 use gateway::{Attempt, Left, NoEndpoint, Outcome, Retry, Safety};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use siphasher::sip::SipHasher13;
@@ -39,7 +39,7 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
     let record = Record::new(lane.clone(), call.clone(), &request);
     if let Some(refusal) = unread {
         record.set_unread();
-        return own(refusal.respond(), &refusal, record);
+        return own(&call, refusal.respond(), &refusal, record);
     }
     let respond = if grpc::is_call(&request) { grpc::respond } else { Refusal::respond };
     match forward(&lane, &call, request, &record).await {
@@ -55,21 +55,22 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
                 }
             };
             if lane.draining.get() {
-                parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                call.close(&mut parts.headers);
             }
             Response::from_parts(parts, Reply::passed(download, record))
         }
-        Err(refusal) => own(respond(&refusal), &refusal, record),
+        Err(refusal) => own(&call, respond(&refusal), &refusal, record),
     }
 }
 
 /// An answer of the gateway's own.
-fn own(mut response: Response<Bytes>, refusal: &Refusal, record: Record) -> Response<Reply> {
+fn own(call: &Call, mut response: Response<Bytes>, refusal: &Refusal, record: Record) -> Response<Reply> {
     record.set_refused(refusal);
     record.tell_limits(response.headers_mut());
     if record.lane.draining.get() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        call.close(response.headers_mut());
     }
+    call.refuse(response.headers_mut());
     response.map(|body| Reply::own(body, record))
 }
 

@@ -1,6 +1,6 @@
 //! What headers become on their way: those of one hop are taken off, what the upstream should know of the client is put on.
 
-use super::config::Forwarded;
+use super::config::{Forwarded, Protocol};
 use super::tls::Identity;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE,
@@ -25,6 +25,7 @@ pub struct Told {
     forwarded: Forwarded,
     proto: &'static str,
     identity: Option<Identity>,
+    via: HeaderValue,
 }
 
 /// The certificate that a client has proved to be its own (RFC 9440), and its subject.
@@ -35,7 +36,7 @@ const CLIENT_CERT_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-s
 impl Told {
     pub fn new(
         client: SocketAddr,
-        (proto, identity): (&'static str, Option<Identity>),
+        (proto, identity, speaks): (&'static str, Option<Identity>, Protocol),
         trusted: bool,
         forwarded: Forwarded,
     ) -> Self {
@@ -46,7 +47,11 @@ impl Told {
         };
         let value = |text: String| HeaderValue::try_from(text).expect("an address is ASCII");
         let (address, element) = (value(ip.to_string()), value(format!("for={node};proto={proto}")));
-        Self { address, element, trusted, forwarded, proto, identity }
+        let via = HeaderValue::from_static(match speaks {
+            Protocol::H1 => "1.1 tidegate",
+            Protocol::H2 => "2.0 tidegate",
+        });
+        Self { address, element, trusted, forwarded, proto, identity, via }
     }
 }
 
@@ -58,7 +63,7 @@ pub fn toward_upstream(headers: &mut HeaderMap, told: &Told) {
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    add_to_list(headers, VIA, &HeaderValue::from_static("1.1 tidegate"));
+    add_to_list(headers, VIA, &told.via);
     tell(headers, told);
 }
 
@@ -182,7 +187,7 @@ mod tests {
     }
 
     fn told(trusted: bool) -> Told {
-        Told::new("10.0.0.7:555".parse().unwrap(), ("http", None), trusted, Forwarded::Both)
+        Told::new("10.0.0.7:555".parse().unwrap(), ("http", None, Protocol::H1), trusted, Forwarded::Both)
     }
 
     #[test]

@@ -11,14 +11,13 @@
 use super::refusal::{Code, Refusal};
 use super::stream::Stream;
 use super::strict::{HeadLimits, Scanned, Strict};
-use super::visit::LINGER_TIME;
+use super::visit::{LINGER_TIME, Visit};
 use super::watch::{Phase, Watch};
 use std::cell::{Cell, RefCell};
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The reading and writing ends, for hyper.
@@ -32,7 +31,7 @@ pub struct Inlet {
     ready: usize,
     state: Rc<InletState>,
     watch: Rc<Watch>,
-    head_time: Duration,
+    visit: Rc<Visit>,
     ended: bool,
     /// Reads behind the end of writing; none if that isn't reached.
     lingering: Option<usize>,
@@ -72,12 +71,21 @@ const LINGER_READS_MAX: usize = 256;
 const PAUSED_BYTES_MAX: usize = 16 * 1024;
 
 impl Inlet {
-    pub fn new(stream: Stream, limits: HeadLimits, watch: Rc<Watch>, head_time: Duration) -> (Self, Rc<InletState>) {
+    pub fn new(stream: Stream, limits: HeadLimits, visit: Rc<Visit>) -> (Self, Rc<InletState>) {
         let state = Rc::new(InletState::default());
         let strict = Strict::new(limits);
         let (held, ready) = (Vec::new(), 0);
-        let inlet =
-            Self { stream, strict, held, ready, state: state.clone(), watch, head_time, ended: false, lingering: None };
+        let inlet = Self {
+            stream,
+            strict,
+            held,
+            ready,
+            state: state.clone(),
+            watch: visit.watch.clone(),
+            visit,
+            ended: false,
+            lingering: None,
+        };
         (inlet, state)
     }
 
@@ -143,9 +151,28 @@ impl Inlet {
         self.state.heads.set(self.strict.heads());
         let in_head = !self.ended && self.held.len() > self.ready;
         if in_head && !self.state.in_head.replace(true) && !self.state.busy.get() {
-            self.watch.begin(Phase::Head, crate::clock::boot(), self.head_time);
+            self.watch.begin(Phase::Head, crate::clock::boot(), self.visit.times.header);
         }
         self.state.in_head.set(in_head);
+    }
+
+    fn on_write(&mut self, polled: Poll<Result<usize>>) -> Poll<Result<usize>> {
+        self.note_flush(polled.is_pending());
+        if let Poll::Ready(Ok(written)) = &polled {
+            self.state.count_out(*written);
+        }
+        polled
+    }
+
+    /// A request has ended when its last bytes are hyper's: a connection is not idle before its client has taken them.
+    fn note_flush(&mut self, waits: bool) {
+        let phase = self.watch.phase();
+        if waits && phase == Phase::Idle {
+            self.watch.begin(Phase::Flush, crate::clock::boot(), self.visit.times.body);
+        } else if !waits && phase == Phase::Flush {
+            // Each byte that is taken begins the time anew: what is left of them is written next.
+            self.watch.begin(Phase::Idle, crate::clock::boot(), self.visit.idle());
+        }
     }
 
     /// Reads behind what is held; false if nothing came but the end of the stream.
@@ -242,9 +269,8 @@ impl AsyncRead for Inlet {
 
 impl AsyncWrite for Inlet {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
-        self.state.count_out(written);
-        Poll::Ready(Ok(written))
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.on_write(polled)
     }
 
     fn poll_write_vectored(
@@ -252,9 +278,8 @@ impl AsyncWrite for Inlet {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices))?;
-        self.state.count_out(written);
-        Poll::Ready(Ok(written))
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.on_write(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -266,7 +291,9 @@ impl AsyncWrite for Inlet {
         if self.state.look.take() && self.stream.has_ended() {
             return Poll::Ready(Err(Error::from(ErrorKind::ConnectionAborted)));
         }
-        Pin::new(&mut self.stream).poll_flush(context)
+        let polled = Pin::new(&mut self.stream).poll_flush(context);
+        self.note_flush(polled.is_pending());
+        polled
     }
 
     /// A socket that is closed with unread bytes takes its last answer with it: so what the client still sends is read and thrown

@@ -83,6 +83,11 @@ pub struct Lane {
     pub accepted: Cell<u64>,
     pub refused: Cell<u64>,
     pub handshakes: Handshakes,
+    /// Connections that wanted a header of the PROXY protocol, and had none that is sound.
+    pub unproxied: Cell<u64>,
+    /// Connections of HTTP/2, and those that were ended since their client flooded them.
+    pub many_at_once: Cell<u64>,
+    pub floods: Cell<u64>,
 }
 
 /// What requests are served by: looked up once by each.
@@ -152,6 +157,9 @@ impl Lane {
             accepted: Cell::new(0),
             refused: Cell::new(0),
             handshakes: Handshakes::default(),
+            unproxied: Cell::new(0),
+            many_at_once: Cell::new(0),
+            floods: Cell::new(0),
         }
     }
 

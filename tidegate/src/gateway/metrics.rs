@@ -36,6 +36,13 @@ fn own(page: &mut Page, control: &Control, reports: &[LaneReport]) {
         let help = "Lines of the access log that were dropped, since its disk is too slow.";
         page.counter("tidegate_gateway_access_log_dropped_total", help).value(access.dropped());
     }
+    let help = "Connections closed since no balancer that may do so had passed them on by a sound PROXY header.";
+    page.counter("tidegate_gateway_proxy_refused_total", help).value(sum(|one| one.unproxied));
+    let help = "Connections of clients that speak HTTP/2.";
+    page.counter("tidegate_gateway_http2_connections_total", help).value(sum(|one| one.many_at_once));
+    let help =
+        "Connections of HTTP/2 that were ended since their client flooded them with frames or took back most requests.";
+    page.counter("tidegate_gateway_http2_floods_total", help).value(sum(|one| one.floods));
     secured(page, control, reports);
     let help = "1 while the file on disk is refused and an older one is in force.";
     page.gauge("tidegate_gateway_file_refused", help).value(u8::from(control.refused.is_some()));

@@ -1,6 +1,7 @@
 //! `tidegate gateway`: the HTTP front door. What it decides stands in `core/gateway`; here are its sockets, threads and files.
 //!
-//! Reading order: [`lane`] (a thread), [`door`], [`tls`] and [`visit`] (a connection of a client), [`inlet`] and [`strict`] (what may come in),
+//! Reading order: [`lane`] (a thread), [`door`], [`tls`] and [`visit`] (a connection of a client), [`inlet`] and [`strict`] (what may come in by
+//! HTTP/1.1), [`streams`] (HTTP/2),
 //! [`call`] and [`exchange`] (a request), [`upstream`] (a service), [`line`] and [`pool`] (connections to endpoints), [`body`] (what streams),
 //! [`watch`] (bounds on time); and [`config`], [`control`] and [`admin`] above them.
 
@@ -33,6 +34,7 @@ mod route;
 mod security;
 mod standing;
 mod stream;
+mod streams;
 mod strict;
 mod timer;
 mod tls;

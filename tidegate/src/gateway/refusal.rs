@@ -162,6 +162,18 @@ impl Code {
                 "tunnels_full",
                 "it has as many upgraded connections as it may (tunnels): come back later, or allow it more",
             ),
+            Self::ConnectFailed | Self::ConnectLate | Self::Reset | Self::BadResponse | Self::ResponseLate => {
+                self.told_of_endpoint()
+            }
+            Self::Deadline => {
+                (StatusCode::GATEWAY_TIMEOUT, "deadline", "the request's own deadline passed before it was answered")
+            }
+        }
+    }
+
+    /// What an endpoint has done, or not.
+    fn told_of_endpoint(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
             Self::ConnectFailed => (
                 StatusCode::BAD_GATEWAY,
                 "connect_failed",
@@ -188,9 +200,7 @@ impl Code {
                 "response_late",
                 "the endpoint did not answer within timeouts.response: see why it is slow, or allow it more",
             ),
-            Self::Deadline => {
-                (StatusCode::GATEWAY_TIMEOUT, "deadline", "the request's own deadline passed before it was answered")
-            }
+            _ => (StatusCode::BAD_GATEWAY, "bad_gateway", "the endpoint did not answer"),
         }
     }
 }

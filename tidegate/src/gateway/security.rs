@@ -3,8 +3,8 @@
 //! It is made of files that are read with the configuration, so one that is missing or wrong is refused with it, and it is made anew when
 //! one of them changes. Two are the same if what they were made of is. Sessions are kept with it and resumed, by all lanes.
 
-use super::config::Service;
 use super::config::document::EndpointTls;
+use super::config::{Protocol, Service};
 use super::tls::load;
 use super::tls::{Digest, Files};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,23 +14,11 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 
-/// What is spoken to endpoints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    /// HTTP/1.1.
-    #[default]
-    H1,
-    /// HTTP/2: by ALPN under TLS, and without it known beforehand.
-    H2,
-}
-
-impl Protocol {
-    fn alpn(self) -> &'static [u8] {
-        match self {
-            Self::H1 => b"http/1.1",
-            Self::H2 => b"h2",
-        }
+/// The name of it in handshakes.
+fn alpn(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::H1 => b"http/1.1",
+        Protocol::H2 => b"h2",
     }
 }
 
@@ -112,7 +100,7 @@ impl Security {
     /// Whether the handshake ended with the protocol that is to be spoken. Silence means HTTP/1.1.
     pub fn check_protocol(&self, chosen: Option<&[u8]>) -> Result<(), String> {
         let wanted = self.made_of.protocol;
-        if chosen == Some(wanted.alpn()) || (chosen.is_none() && wanted == Protocol::H1) {
+        if chosen == Some(alpn(wanted)) || (chosen.is_none() && wanted == Protocol::H1) {
             return Ok(());
         }
         Err("TLS: it does not speak the service's protocol (ALPN): see protocol in the file".to_owned())
@@ -151,7 +139,7 @@ fn client_config(of: &Sources, files: &Files) -> Result<ClientConfig, String> {
         }
         _ => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![of.protocol.alpn().to_vec()];
+    config.alpn_protocols = vec![alpn(of.protocol).to_vec()];
     Ok(config)
 }
 

@@ -1,8 +1,10 @@
 //! A client's connection as bytes: in clear or by TLS, with what was read of it before it was known what it speaks.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -20,6 +22,8 @@ pub enum Stream {
 pub struct Socket {
     pub tcp: TcpStream,
     pub early: Vec<u8>,
+    /// Bytes that have left, where somebody wants to know.
+    written: Option<Rc<Cell<u64>>>,
 }
 
 impl Stream {
@@ -41,9 +45,30 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Counts what leaves from now on.
+    pub fn count(&mut self) -> Rc<Cell<u64>> {
+        let written = Rc::default();
+        let socket = match self {
+            Self::Clear(socket) => socket,
+            Self::Tls(tls) => tls.get_mut().0,
+        };
+        socket.written = Some(Rc::clone(&written));
+        written
+    }
+}
+
 impl Socket {
     pub fn new(tcp: TcpStream) -> Self {
-        Self { tcp, early: Vec::new() }
+        Self { tcp, early: Vec::new(), written: None }
+    }
+}
+
+impl Socket {
+    fn count(&self, polled: &Poll<Result<usize>>) {
+        if let (Some(written), Poll::Ready(Ok(bytes))) = (&self.written, polled) {
+            written.set(written.get() + *bytes as u64);
+        }
     }
 }
 
@@ -65,7 +90,9 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(context, bytes)
+        let polled = Pin::new(&mut self.tcp).poll_write(context, bytes);
+        self.count(&polled);
+        polled
     }
 
     fn poll_write_vectored(
@@ -73,7 +100,9 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(context, slices)
+        let polled = Pin::new(&mut self.tcp).poll_write_vectored(context, slices);
+        self.count(&polled);
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -117,6 +117,11 @@ impl Gateway {
         Raw::connect(&self.http)
     }
 
+    /// To another of its listeners.
+    pub fn connect_to(&self, address: &str) -> Raw {
+        Raw::connect(address)
+    }
+
     /// One GET on a connection of its own.
     pub fn get(&self, path: &str) -> Answer {
         self.connect().ask(&format!("GET {path} HTTP/1.1\r\nHost: gateway.test\r\n\r\n"))

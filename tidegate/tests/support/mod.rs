@@ -7,6 +7,7 @@
 pub mod calls;
 pub mod cluster;
 pub mod exposition;
+pub mod frames;
 pub mod gateway;
 pub mod h2c;
 pub mod peer;

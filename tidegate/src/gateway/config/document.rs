@@ -1,6 +1,6 @@
 //! The file as it is written: sections and keys, their defaults, and what each is for. Keys that don't exist are refused.
 
-use super::super::security::Protocol;
+use super::Protocol;
 use super::key::Key;
 use super::listener;
 use super::values::{Address, Network, Size, Time};
@@ -103,6 +103,8 @@ pub struct Limits {
     pub body_rate: Size,
     /// Connections of clients at once.
     pub connections: u32,
+    /// Requests at once on a connection of HTTP/2.
+    pub streams: u32,
 }
 
 impl Default for Limits {
@@ -114,6 +116,7 @@ impl Default for Limits {
             body: Size(1 << 40),
             body_rate: Size(240),
             connections: 10_000,
+            streams: 100,
         }
     }
 }
@@ -187,7 +190,7 @@ pub struct Service {
     /// TLS to the endpoints; in the clear if not given.
     pub tls: Option<Spanned<EndpointTls>>,
     /// What is spoken to them.
-    #[serde(default)]
+    #[serde(default = "http")]
     pub protocol: Protocol,
     pub checks: Option<Checks>,
     #[serde(default)]
@@ -202,6 +205,10 @@ pub struct Service {
 
 fn websocket() -> Vec<Spanned<String>> {
     vec![Spanned::new(0..0, "websocket".to_owned())]
+}
+
+fn http() -> Protocol {
+    Protocol::H1
 }
 
 fn tunnels() -> u32 {

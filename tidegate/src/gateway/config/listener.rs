@@ -1,7 +1,7 @@
 //! Listeners: where clients connect, and how each of these places is served.
 
 use super::told::Wrong;
-use super::values::{Address, Time};
+use super::values::{Address, Network, Time};
 use super::{document, resolve};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -15,6 +15,27 @@ use toml::Spanned;
 pub struct Section {
     pub address: Spanned<Address>,
     pub tls: Option<Spanned<TlsSection>>,
+    /// What clients may speak: both by TLS, HTTP/1.1 in clear if not given.
+    pub protocols: Option<Spanned<Vec<Protocol>>>,
+    /// Balancers that say of each connection, by the PROXY protocol, who has made it; nobody else may connect.
+    pub proxy_protocol: Option<Spanned<Vec<Network>>>,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Protocol {
+    /// HTTP/1.1, and 1.0.
+    #[serde(rename = "http/1.1")]
+    H1,
+    #[serde(rename = "h2")]
+    H2,
+}
+
+/// What may be spoken at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocols {
+    pub h1: bool,
+    pub h2: bool,
 }
 
 /// TLS on a listener.
@@ -52,6 +73,9 @@ pub enum ClientAuth {
 pub struct Listener {
     pub address: SocketAddr,
     pub tls: Option<Tls>,
+    pub protocols: Protocols,
+    /// Where connections come from, each behind a header of the PROXY protocol; without any, they have none.
+    pub proxies: Vec<Network>,
 }
 
 /// What a listener's TLS is made of.
@@ -69,6 +93,14 @@ fn handshake_time() -> Time {
     Time::seconds(5)
 }
 
+impl Protocols {
+    /// Their names in TLS, the better one first.
+    pub fn alpn(self) -> Vec<Vec<u8>> {
+        let names = [(self.h2, "h2"), (self.h1, "http/1.1")].into_iter().filter(|(spoken, _)| *spoken);
+        names.map(|(_, name)| name.as_bytes().to_vec()).collect()
+    }
+}
+
 impl Listener {
     /// The files that it is made of.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
@@ -82,7 +114,7 @@ impl Listener {
 pub fn listeners(text: &str, gateway: &document::Gateway, sections: Vec<Section>) -> Result<Vec<Listener>, Wrong> {
     let short = gateway.listen.as_ref().map(|address| {
         let address = resolve(address).map_err(|why| Wrong::whole(format!("gateway.listen: {why}")))?;
-        Ok(Listener { address, tls: None })
+        Ok(Listener { address, tls: None, protocols: Protocols { h1: true, h2: false }, proxies: Vec::new() })
     });
     let mut all: Vec<Listener> = short.into_iter().collect::<Result<_, Wrong>>()?;
     for section in sections {
@@ -104,7 +136,21 @@ fn make(text: &str, section: Section) -> Result<Listener, Wrong> {
     let span = section.address.span();
     let address = resolve(section.address.get_ref()).map_err(|why| Wrong::at(text, &span, why))?;
     let tls = section.tls.map(|tls| make_tls(text, tls)).transpose()?;
-    Ok(Listener { address, tls })
+    let protocols = match &section.protocols {
+        None => Protocols { h1: true, h2: tls.is_some() },
+        Some(given) => {
+            let all = given.get_ref();
+            if all.is_empty() {
+                return Err(Wrong::at(text, &given.span(), "protocols is empty; give \"h2\", \"http/1.1\" or both"));
+            }
+            Protocols { h1: all.contains(&Protocol::H1), h2: all.contains(&Protocol::H2) }
+        }
+    };
+    let proxies = section.proxy_protocol.map(|given| match given.get_ref().is_empty() {
+        true => Err(Wrong::at(text, &given.span(), "proxy_protocol is empty; name the networks of the balancers")),
+        false => Ok(given.into_inner()),
+    });
+    Ok(Listener { address, tls, protocols, proxies: proxies.transpose()?.unwrap_or_default() })
 }
 
 fn make_tls(text: &str, section: Spanned<TlsSection>) -> Result<Tls, Wrong> {

@@ -8,7 +8,7 @@ pub mod values;
 
 use super::limit::Limit as ClientLimit;
 use super::route::{self, Routes};
-use super::security::{self, Protocol};
+use super::security;
 use super::strict::HeadLimits;
 pub use document::Forwarded;
 use document::{Document, EndpointTls, Limit};
@@ -16,7 +16,7 @@ use gateway::config as core;
 use gateway::quota::Rule;
 use hyper::header::HeaderValue;
 pub use key::Key;
-pub use listener::Listener;
+pub use listener::{Listener, Protocol};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub struct Config {
     pub head: HeadLimits,
     pub body_bytes_max: u64,
     pub connections_max: u32,
+    /// Requests at once on a connection of HTTP/2.
+    pub streams_max: u32,
     pub client_times: ClientTimes,
     pub services: Vec<Arc<Service>>,
     pub limits: Vec<Arc<ClientLimit>>,
@@ -198,6 +200,7 @@ impl Config {
             head,
             body_bytes_max: limits.body.0,
             connections_max: limits.connections,
+            streams_max: limits.streams.max(1),
             client_times: ClientTimes {
                 header: timeouts.header.0,
                 body: timeouts.body.0,

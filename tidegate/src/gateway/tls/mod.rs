@@ -102,7 +102,7 @@ impl Tls {
         let known = old.map(|old| &old.memory).filter(|memory| memory.clients == clients).cloned();
         let memory = known.map_or_else(|| Memory::new(clients), Ok)?;
         let mut config = builder.with_cert_resolver(Arc::new(choice));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = listener.protocols.alpn();
         config.ticketer = memory.tickets.clone();
         config.session_storage = memory.sessions.clone();
         Ok(Some(Self { config: Arc::new(config), time: plan.handshake, memory, shown }))

@@ -163,6 +163,10 @@ async fn pump(upload: &RefCell<Option<Upload>>, send: &mut SendStream<Bytes>) ->
 }
 
 async fn send_all(send: &mut SendStream<Bytes>, mut data: Bytes, last: bool) -> Result<(), Stopped> {
+    if data.is_empty() && last {
+        // An end that comes by itself.
+        return send.send_data(data, true).map_err(|_| Stopped::Endpoint);
+    }
     while !data.is_empty() {
         let room = room(send, data.len()).await?;
         let piece = data.split_to(room.min(data.len()));
