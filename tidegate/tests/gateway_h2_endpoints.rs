@@ -3,8 +3,9 @@
 mod support;
 
 use std::io::{Read, Write};
-use support::gateway::{Event, Gateway, Raw, Upstream};
+use support::gateway::{Event, Gateway, Raw, Upstream, header};
 use support::h2c::H2Upstream;
+use support::tls::under_tls;
 
 fn service(endpoint: &std::net::SocketAddr, more: &str) -> String {
     format!("[service.app]\nendpoints = [\"{endpoint}\"]\nprotocol = \"h2\"\n{more}\n[[route]]\nservice = \"app\"\n")
@@ -177,6 +178,21 @@ fn bodies_pass_both_ways_through_little_memory() {
     let grown = gateway.peak_bytes().saturating_sub(peak);
     assert!(grown < 32 * 1024 * 1024, "{grown} bytes more");
     assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn under_tls_it_is_agreed_on() {
+    let upstream = Upstream::start("a");
+    let (behind, _folder, trust) = under_tls(&upstream);
+    let address = behind.https.parse().expect("it is an address");
+    let gateway = Gateway::start_with_one_lane(&service(&address, &trust));
+    let mut client = gateway.connect();
+    for round in 0..5 {
+        let post = format!("POST /{round} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+        assert_eq!(client.ask(&post).text(), format!("a /{round} 5"));
+    }
+    let head = &upstream.seen()[0].head;
+    assert_eq!(header(head, "via"), Some("1.1 tidegate, 2.0 tidegate"), "{head}");
 }
 
 #[test]

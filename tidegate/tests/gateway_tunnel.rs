@@ -5,6 +5,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use support::gateway::{Gateway, Raw, Upstream, header};
+use support::tls::under_tls;
 
 fn handshake(path: &str) -> String {
     format!(
@@ -52,6 +53,28 @@ fn a_websocket_passes_both_ways_until_each_side_has_ended() {
     client.stream.read_to_string(&mut rest).expect("the other half goes on");
     assert_eq!(rest, "bye");
     gateway.until("nothing is left", |app| app["endpoints"][0]["in_flight"] == 0 && app["inside"] == 0);
+}
+
+#[test]
+fn a_websocket_passes_under_tls_on_both_sides() {
+    let upstream = Upstream::start("a");
+    let (behind, _folder, trust) = under_tls(&upstream);
+    let before = Gateway::start(&format!(
+        "[service.app]\nendpoints = [\"{}\"]\n{trust}\n[[route]]\nservice = \"app\"\n",
+        behind.https
+    ));
+    let mut client = joined(&before);
+    let text = "x".repeat(1_000_000);
+    let mut writer = client.stream.get_ref().try_clone().expect("a descriptor is left");
+    let of_thread = text.clone();
+    let written = std::thread::spawn(move || {
+        writer.write_all(of_thread.as_bytes()).expect("it is read");
+        writer.shutdown(Shutdown::Write).expect("it can end its half");
+    });
+    expect(&mut client, &text);
+    written.join().expect("it was written");
+    expect(&mut client, "bye");
+    assert!(client.ends());
 }
 
 #[test]

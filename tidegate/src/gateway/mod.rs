@@ -38,6 +38,7 @@ mod streams;
 mod strict;
 mod timer;
 mod tls;
+pub mod top;
 mod trace;
 mod trunk;
 mod tunnel;

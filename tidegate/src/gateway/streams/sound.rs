@@ -105,9 +105,11 @@ mod tests {
     const LIMITS: HeadLimits = HeadLimits { bytes_max: 512, headers_max: 8, target_bytes_max: 20 };
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        let pairs = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let mut headers = HeaderMap::new();
-        pairs.for_each(|(name, value): (hyper::header::HeaderName, HeaderValue)| drop(headers.append(name, value)));
+        for (name, value) in pairs {
+            let name: hyper::header::HeaderName = name.parse().unwrap();
+            headers.append(name, value.parse().unwrap());
+        }
         headers
     }
 
