@@ -3,7 +3,8 @@
 
 mod support;
 
-use support::gateway::{Event, Gateway, Raw, Upstream};
+use std::io::Write;
+use support::gateway::{Event, Gateway, Raw, Upstream, service};
 
 /// What a request must be refused with, over a connection that is closed behind it.
 struct Case {
@@ -207,6 +208,52 @@ fn slow_clients_lose_their_connection_and_nobody_elses() {
     assert_eq!(client.ask("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
     assert!(client.ends());
     gateway.until("nothing is inside", |app| app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 0);
+}
+
+#[test]
+fn a_body_that_crawls_is_refused_and_holds_no_place_meanwhile() {
+    let upstream = Upstream::start("a");
+    let keys = "admission = { limit = 1, queue = 0 }\n[limits]\nbody_rate = \"1mb\"\n[timeouts]\nbody_grace = \"3s\"\n";
+    let gateway = Gateway::start_with_one_lane(&service(&[&upstream], keys));
+    let mut client = gateway.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+    gateway.until("it is in flight, and its place another's", |app| {
+        let _ = client.stream.get_ref().write_all(b"x");
+        app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 1
+    });
+    assert_eq!(gateway.get("/meanwhile").status, 200);
+    // Not one pause is too long, but all of them are.
+    let short = Some(std::time::Duration::from_millis(10));
+    client.stream.get_ref().set_read_timeout(short).expect("it can be set");
+    while client.stream.get_ref().peek(&mut [0]).is_err() {
+        client.try_send("x");
+    }
+    let answer = client.answer(false);
+    assert_eq!((answer.status, answer.error().as_str()), (408, "body_late"), "{answer:?}");
+    // One that comes as fast as its client can is none of those, however long its endpoint takes.
+    let body = "x".repeat(1_000_000);
+    let whole = format!("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n{body}");
+    assert_eq!(gateway.connect().ask(&whole).text(), "a /p 1000000");
+}
+
+#[test]
+fn a_client_that_goes_is_noticed_though_its_next_request_was_never_read() {
+    let upstream = Upstream::start("a");
+    let gateway = Gateway::before(&[&upstream]);
+    for behind in [
+        "GET /next HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        "GET /unfinished HTTP/1.1\r\nHost".to_owned(),
+        "GET /many HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000),
+    ] {
+        let mut client = gateway.connect();
+        client.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(upstream.event(), Event::Held);
+        client.send(behind);
+        drop(client);
+        assert_eq!(upstream.event(), Event::Gone);
+    }
+    gateway.until("nothing is inside", |app| app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 0);
+    assert!(!upstream.seen().iter().any(|seen| !seen.head.contains("/hold")), "{:?}", upstream.seen());
 }
 
 #[test]

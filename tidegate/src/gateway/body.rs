@@ -1,9 +1,12 @@
 //! Bodies on their way, both of them streams that hold no more than a piece: what has not been asked for is not read.
 
+use super::config::ClientTimes;
 use super::line::Line;
 use super::refusal::Code;
+use super::trunk::stream::Stream;
 use super::upstream::Flying;
 use super::watch::{Phase, Watch};
+use base::Instant;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, TRANSFER_ENCODING};
@@ -25,15 +28,19 @@ pub struct Upload {
 #[derive(Debug)]
 pub struct UploadState {
     watch: Rc<Watch>,
-    /// Without a byte for so long, it is given up.
+    /// Without a byte for so long, it is given up, and if it comes too slowly.
     time: Duration,
+    grace: Duration,
+    rate: u64,
     /// When it has ended: how long the upstream has for the head of its response.
     response_time: Duration,
     bytes_max: u64,
     bytes: Cell<u64>,
     ended: Cell<bool>,
-    /// The client is waited for, not the upstream.
-    wants: Cell<bool>,
+    /// Since when the client is waited for, not the upstream.
+    wants: Cell<Option<Instant>>,
+    /// How long it was waited for before that.
+    waited_ns: Cell<u64>,
     /// Why it ended before its end.
     failed: Cell<Option<Code>>,
 }
@@ -51,15 +58,25 @@ impl std::fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl UploadState {
-    pub fn new(watch: Rc<Watch>, time: Duration, response_time: Duration, bytes_max: u64, empty: bool) -> Rc<Self> {
+    pub fn new(
+        watch: Rc<Watch>,
+        times: &ClientTimes,
+        response_time: Duration,
+        bytes_max: u64,
+        empty: bool,
+    ) -> Rc<Self> {
+        let ClientTimes { body: time, body_grace: grace, body_rate: rate, .. } = *times;
         Rc::new(Self {
             watch,
             time,
+            grace,
+            rate,
             response_time,
             bytes_max,
             bytes: Cell::new(0),
             ended: Cell::new(empty),
-            wants: Cell::new(false),
+            wants: Cell::new(None),
+            waited_ns: Cell::new(0),
             failed: Cell::new(None),
         })
     }
@@ -67,11 +84,18 @@ impl UploadState {
     /// Begins the phase that a request is in when it is sent.
     pub fn begin(&self) {
         let now = crate::clock::boot();
+        self.waited_ns.set(self.waited_ns(now));
+        self.wants.set(None);
         if self.ended.get() {
             self.watch.begin(Phase::Response, now, self.response_time);
         } else {
             self.watch.begin(Phase::Upload, now, self.time);
         }
+    }
+
+    /// So many bytes have come that are no body's.
+    pub fn count(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
     }
 
     pub fn bytes(&self) -> u64 {
@@ -83,7 +107,38 @@ impl UploadState {
     }
 
     pub fn wants(&self) -> bool {
-        self.wants.get()
+        self.wants.get().is_some()
+    }
+
+    /// How long the client was waited for.
+    pub fn waited_ns(&self, now: Instant) -> u64 {
+        self.waited_ns.get() + self.wants.get().map_or(0, |since| now.since_ns(since))
+    }
+
+    /// The client is waited for from now on: for a byte, and for as many as should have come by then.
+    fn begin_wait(&self) {
+        if self.wants.get().is_none() {
+            let now = crate::clock::boot();
+            self.wants.set(Some(now));
+            self.watch.moved(Phase::Upload, now, self.time.min(self.allowance()));
+        }
+    }
+
+    fn end_wait(&self) {
+        let now = crate::clock::boot();
+        self.waited_ns.set(self.waited_ns(now));
+        self.wants.set(None);
+        self.watch.moved(Phase::Upload, now, self.time);
+    }
+
+    /// How much longer the client may be waited for, as much as it has sent.
+    fn allowance(&self) -> Duration {
+        if self.rate == 0 {
+            return Duration::MAX;
+        }
+        let bought_ms = self.bytes.get().saturating_mul(1000) / self.rate;
+        let allowed = self.grace.saturating_add(Duration::from_millis(bought_ms));
+        allowed.saturating_sub(Duration::from_nanos(self.waited_ns.get()))
     }
 
     pub fn failed(&self) -> Option<Code> {
@@ -116,9 +171,11 @@ impl Body for Upload {
         let Self { body, state } = &mut *self;
         let Some(body) = body else { return Poll::Ready(None) };
         let polled = Pin::new(&mut *body).poll_frame(context);
-        state.wants.set(polled.is_pending());
-        let frame = std::task::ready!(polled);
-        state.watch.moved(Phase::Upload, crate::clock::boot(), state.time);
+        let Poll::Ready(frame) = polled else {
+            state.begin_wait();
+            return Poll::Pending;
+        };
+        state.end_wait();
         match frame {
             None => {
                 state.end();
@@ -163,12 +220,69 @@ fn strip_trailers(trailers: &mut HeaderMap) {
     }
 }
 
+/// A response's body, by what it comes; that is gone when it has ended.
+#[derive(Debug)]
+pub enum Arriving {
+    Line(Incoming, Option<Line>),
+    Stream(Option<Box<Stream>>),
+}
+
+impl Arriving {
+    /// The next piece; an error if it breaks off.
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+        match self {
+            Self::Line(body, line) => {
+                // Asking for a piece lets the connection read it; so it is driven between two looks.
+                let quiet = &mut Context::from_waker(Waker::noop());
+                let mut polled = Pin::new(&mut *body).poll_frame(quiet);
+                if polled.is_pending() {
+                    if let Some(line) = line {
+                        line.drive(context);
+                    }
+                    polled = Pin::new(body).poll_frame(quiet);
+                }
+                polled.map_err(drop)
+            }
+            Self::Stream(Some(stream)) => stream.poll_frame(context).map_err(drop),
+            Self::Stream(None) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Line(body, _) => body.is_end_stream(),
+            Self::Stream(stream) => stream.as_ref().is_none_or(|stream| stream.is_end_stream()),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Line(body, _) => body.size_hint(),
+            Self::Stream(Some(_)) => SizeHint::default(),
+            Self::Stream(None) => SizeHint::with_exact(0),
+        }
+    }
+
+    /// It has ended: its connection, if that can carry another request.
+    fn end(&mut self, upload: &UploadState) -> Option<Line> {
+        match self {
+            Self::Line(_, line) => {
+                let mut line = line.take()?;
+                // A request that was answered before it was read blocks its connection.
+                (upload.ended() && line.settle()).then_some(line)
+            }
+            Self::Stream(stream) => {
+                *stream = None;
+                None
+            }
+        }
+    }
+}
+
 /// A response's body on its way to the client.
 #[derive(Debug)]
 pub struct Download {
-    body: Incoming,
-    /// The connection that it comes by; gone when it has ended.
-    line: Option<Line>,
+    body: Arriving,
     flying: Flying,
     watch: Rc<Watch>,
     time: Duration,
@@ -178,16 +292,9 @@ pub struct Download {
 }
 
 impl Download {
-    pub fn new(
-        body: Incoming,
-        line: Line,
-        flying: Flying,
-        watch: Rc<Watch>,
-        time: Duration,
-        upload: Rc<UploadState>,
-    ) -> Self {
+    pub fn new(body: Arriving, flying: Flying, watch: Rc<Watch>, time: Duration, upload: Rc<UploadState>) -> Self {
         watch.begin(Phase::Download, crate::clock::boot(), time);
-        let mut download = Self { body, line: Some(line), flying, watch, time, upload, bytes: 0, ended: false };
+        let mut download = Self { body, flying, watch, time, upload, bytes: 0, ended: false };
         if download.body.is_end_stream() {
             download.finish();
         }
@@ -196,11 +303,9 @@ impl Download {
 
     /// The body has come to its end: its connection is free for others, if it can carry another request.
     fn finish(&mut self) {
-        self.ended = true;
-        let Some(mut line) = self.line.take() else { return };
-        // A request that was answered before it was read blocks its connection.
-        let reusable = self.upload.ended() && line.settle();
-        self.flying.land(reusable.then_some(line));
+        if !std::mem::replace(&mut self.ended, true) {
+            self.flying.land(self.body.end(&self.upload));
+        }
     }
 
     fn on_frame(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -233,16 +338,7 @@ impl Body for Download {
             this.flying.timed_out(over.by_deadline);
             return Poll::Ready(Some(Err(Broken("the endpoint's body stopped"))));
         }
-        // Asking for a piece lets the connection read it; so it is driven between two looks.
-        let quiet = &mut Context::from_waker(Waker::noop());
-        let mut polled = Pin::new(&mut this.body).poll_frame(quiet);
-        if polled.is_pending() {
-            if let Some(line) = &mut this.line {
-                line.drive(context);
-            }
-            polled = Pin::new(&mut this.body).poll_frame(quiet);
-        }
-        match std::task::ready!(polled) {
+        match std::task::ready!(this.body.poll_frame(context)) {
             Some(Ok(frame)) => Poll::Ready(Some(Ok(this.on_frame(frame)))),
             None => {
                 this.finish();

@@ -7,6 +7,7 @@ use super::config::ClientTimes;
 use super::headers::Told;
 use super::inlet::InletState;
 use super::refusal::{Code, Refusal};
+use super::tunnel::Tunnel;
 use super::visit::{LINGER_TIME, Visit};
 use super::watch::{Phase, Watch, Wheel};
 use base::Instant;
@@ -22,6 +23,8 @@ pub struct Call {
     /// The bounds of the request's phases.
     pub watch: Rc<Watch>,
     carrier: Carrier,
+    /// What the connection is joined with, once hyper has let go of it.
+    tunnel: RefCell<Option<Tunnel>>,
 }
 
 /// What carries it.
@@ -37,13 +40,13 @@ impl Call {
     /// The one call of a connection that carries one request at a time.
     pub fn of_connection(visit: Rc<Visit>, inlet: Rc<InletState>) -> Rc<Self> {
         let carrier = Carrier::Connection { inlet, number: Cell::new(0) };
-        Rc::new(Self { watch: visit.watch.clone(), visit, carrier })
+        Rc::new(Self { watch: visit.watch.clone(), visit, carrier, tunnel: RefCell::default() })
     }
 
     /// That of a stream.
     pub fn of_stream(visit: Rc<Visit>, wheel: Rc<Wheel>, unsound: Option<Refusal>) -> Rc<Self> {
         let carrier = Carrier::Stream { unsound: RefCell::new(unsound) };
-        Rc::new(Self { watch: Watch::new(wheel), visit, carrier })
+        Rc::new(Self { watch: Watch::new(wheel), visit, carrier, tunnel: RefCell::default() })
     }
 
     pub fn peer(&self) -> SocketAddr {
@@ -77,6 +80,15 @@ impl Call {
         }
     }
 
+    /// The connection goes on so behind its 101.
+    pub fn join(&self, tunnel: Tunnel) {
+        *self.tunnel.borrow_mut() = Some(tunnel);
+    }
+
+    pub fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.take()
+    }
+
     /// The connection takes no more requests behind this one: where that is said by the headers of its response, it is.
     pub fn close(&self, headers: &mut HeaderMap) {
         if matches!(self.carrier, Carrier::Connection { .. }) {
@@ -98,8 +110,9 @@ impl Call {
     pub fn end(&self, now: Instant, answered: Answered) {
         let ClientTimes { header, .. } = self.visit.times;
         match &self.carrier {
-            Carrier::Connection { inlet, .. } => {
+            Carrier::Connection { inlet, number } => {
                 inlet.set_busy(false);
+                inlet.set_answered(number.get());
                 self.watch.set_deadline(None);
                 if inlet.in_head() {
                     self.watch.begin(Phase::Head, now, header);

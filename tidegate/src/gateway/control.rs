@@ -6,11 +6,12 @@
 
 use super::access::AccessLog;
 use super::config::values::Address;
-use super::config::{Config, Endpoint, Listener, resolve};
+use super::config::{Config, Endpoint, resolve};
 use super::follow::Follower;
 use super::lane::{Command, Crew, Plan};
 use super::report::LaneReport;
 use super::roster::Roster;
+use super::security::{self, Securities};
 use super::tls::{self, Files, Tls};
 use crate::log;
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub struct Control {
     read: Read,
     pub config: Arc<Config>,
     pub tls: Vec<Option<Arc<Tls>>>,
+    securities: Securities,
     roster: Roster,
     /// Told when files in the folders change that the configuration names.
     pub follower: Option<Follower>,
@@ -68,6 +70,7 @@ impl Control {
             read,
             config: plan.config.clone(),
             tls: plan.tls.clone(),
+            securities: plan.lists.iter().map(|list| list.security.clone()).collect(),
             follower: None,
             roster,
             crew,
@@ -84,7 +87,7 @@ impl Control {
         let file = self.file.clone().ok_or("the demo goes by no file: start the gateway with --config FILE")?;
         let text = Config::text_of(&file).map_err(|error| error.to_string())?;
         let config = Config::of_text(Some(&file), &text);
-        let files = config.as_ref().map(|config| Files::read(&config.listeners)).unwrap_or_default();
+        let files = config.as_ref().map(|config| Files::read(config.files())).unwrap_or_default();
         let read = Read::new(text, &files);
         if read == self.read {
             return self.refused.clone().map_or(Ok(false), Err);
@@ -123,22 +126,31 @@ impl Control {
         let mut roster = self.roster.clone();
         roster.follow(&config);
         let tls = tls::make(&config.listeners, files, &self.tls).map_err(|why| format!("{}: {why}", file.display()))?;
-        self.put(Arc::new(config), roster, tls)
+        let securities = security::make(&config.services, files, &self.securities);
+        let securities = securities.map_err(|why| format!("{}: {why}", file.display()))?;
+        self.put(Arc::new(config), roster, tls, securities)
     }
 
     /// Makes a plan of both, and hands it to the lanes.
-    fn put(&mut self, config: Arc<Config>, roster: Roster, tls: Vec<Option<Arc<Tls>>>) -> Result<(), String> {
-        let plan = Arc::new(Plan { lists: roster.lists(&config)?, config: config.clone(), tls: tls.clone() });
+    fn put(
+        &mut self,
+        config: Arc<Config>,
+        roster: Roster,
+        tls: Vec<Option<Arc<Tls>>>,
+        securities: Securities,
+    ) -> Result<(), String> {
+        let plan =
+            Arc::new(Plan { lists: roster.lists(&config, &securities)?, config: config.clone(), tls: tls.clone() });
         for mailbox in &self.crew.mailboxes {
             let _ = mailbox.send(Command::Apply(plan.clone()));
         }
-        (self.config, self.roster, self.tls) = (config, roster, tls);
+        (self.config, self.roster, self.tls, self.securities) = (config, roster, tls, securities);
         Ok(())
     }
 
     /// Follows the folders of all files that the configuration names.
     pub fn follow(&self, config: &Config) {
-        let files = self.file.iter().chain(config.listeners.iter().flat_map(Listener::files));
+        let files = self.file.iter().chain(config.files());
         for file in files.filter(|_| self.follower.is_some()) {
             let followed = self.follower.iter().try_for_each(|follower| follower.follow(file));
             if let Err(error) = followed {
@@ -190,7 +202,7 @@ impl Control {
         let mut roster = self.roster.clone();
         change(roster.of(service).ok_or(Unchanged::NoService)?)?;
         roster.renumber();
-        self.put(self.config.clone(), roster, self.tls.clone()).map_err(Unchanged::Bad)?;
+        self.put(self.config.clone(), roster, self.tls.clone(), self.securities.clone()).map_err(Unchanged::Bad)?;
         log::info("gateway", "the endpoints of a service were changed by an operator", &[("service", &service)]);
         Ok(())
     }

@@ -3,16 +3,22 @@
 //! What is decided is decided by the core; here it is done. Everything that counts the request (inside its service, in flight at an
 //! endpoint, open on its connection) is held by guards, so that a client that goes takes its request back wherever it is.
 
-use super::body::{Download, Upload, UploadState};
+mod over_h2;
+
+use super::body::{Arriving, Download, Upload, UploadState};
 use super::call::Call;
+use super::config::Protocol;
 use super::lane::{Lane, Table};
 use super::line::Line;
+use super::place::Place;
 use super::record::{Record, Reply};
 use super::refusal::{Code, Refusal};
+use super::tunnel::{Joint, Slot, Tunnel};
 use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
 use super::watch::{Over, Phase, Watch};
-use super::{headers, limit, trace};
+use super::{grpc, headers, limit, trace};
 use base::Instant;
+use bytes::Bytes;
 use gateway::{Attempt, Left, NoEndpoint, Outcome, Retry, Safety};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -33,25 +39,32 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
     let record = Record::new(lane.clone(), call.clone(), &request);
     if let Some(refusal) = unread {
         record.set_unread();
-        return own(&call, &refusal, record);
+        return own(&call, refusal.respond(), &refusal, record);
     }
+    let respond = if grpc::is_call(&request) { grpc::respond } else { Refusal::respond };
     match forward(&lane, &call, request, &record).await {
-        Ok((response, download)) => {
+        Ok((response, passed)) => {
             record.set_status(response.status());
             let (mut parts, ()) = response.into_parts();
             record.tell_limits(&mut parts.headers);
+            let download = match passed {
+                Passed::Body(download) => download,
+                Passed::Joined(joint) => {
+                    call.join(Tunnel::new(*joint, record));
+                    return Response::from_parts(parts, Reply::joined());
+                }
+            };
             if lane.draining.get() {
                 call.close(&mut parts.headers);
             }
             Response::from_parts(parts, Reply::passed(download, record))
         }
-        Err(refusal) => own(&call, &refusal, record),
+        Err(refusal) => own(&call, respond(&refusal), &refusal, record),
     }
 }
 
 /// An answer of the gateway's own.
-fn own(call: &Call, refusal: &Refusal, record: Record) -> Response<Reply> {
-    let mut response = refusal.respond();
+fn own(call: &Call, mut response: Response<Bytes>, refusal: &Refusal, record: Record) -> Response<Reply> {
     record.set_refused(refusal);
     record.tell_limits(response.headers_mut());
     if record.lane.draining.get() {
@@ -59,6 +72,12 @@ fn own(call: &Call, refusal: &Refusal, record: Record) -> Response<Reply> {
     }
     call.refuse(response.headers_mut());
     response.map(|body| Reply::own(body, record))
+}
+
+/// What comes behind the head of a response.
+enum Passed {
+    Body(Box<Download>),
+    Joined(Box<Joint>),
 }
 
 /// A request on its way.
@@ -75,6 +94,8 @@ struct Going<'a> {
     deadline: Option<Instant>,
     /// The deadline is the client's own, and shorter than the service's: that it passes says nothing of the endpoint.
     impatient: bool,
+    /// The protocol that the client wants to go on with.
+    upgrade: Option<(HeaderValue, Slot)>,
 }
 
 /// Why a try has failed, and what may be done about it.
@@ -89,7 +110,7 @@ async fn forward(
     call: &Rc<Call>,
     request: Request<Incoming>,
     record: &Record,
-) -> Result<(Response<()>, Download), Refusal> {
+) -> Result<(Response<()>, Passed), Refusal> {
     let table = lane.table();
     let (parts, body) = request.into_parts();
     check_expectation(&parts.headers)?;
@@ -129,29 +150,39 @@ impl<'a> Going<'a> {
         let Parts { method, uri, mut headers, .. } = parts;
         let asked =
             headers.get(DEADLINE).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
+        let asked = asked.into_iter().chain(grpc::timeout(&headers)).min();
         let allowed = upstream.plan.times.deadline;
         let time = asked.into_iter().chain(allowed).min();
         let impatient = asked.is_some() && time == asked && asked != allowed;
         let deadline =
             time.map(|time| crate::clock::boot().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
+        let has_body = !body.is_end_stream();
+        let plan = &upstream.plan;
+        let plain = !has_body && method == Method::GET && plan.protocol == Protocol::H1;
+        let upgrade = headers::asked_upgrade(&headers, &plan.upgrade).filter(|_| plain);
+        let slot = |protocol| Slot::take(upstream).map(|slot| (protocol, slot));
+        let upgrade = upgrade.map(|protocol| slot(protocol).ok_or_else(|| Refusal::at(Code::TunnelsFull, &plan.name)));
+        let upgrade = upgrade.transpose()?;
         headers::toward_upstream(&mut headers, call.told());
+        if let Some((protocol, _)) = &upgrade {
+            headers::tell_upgrade(&mut headers, protocol.clone());
+        }
         if let Some(host) = &upstream.plan.host {
             headers.insert(HOST, host.clone());
         }
-        let has_body = !body.is_end_stream();
         let times = &table.config.client_times;
         let response_time = upstream.plan.times.response;
-        let upload =
-            UploadState::new(call.watch.clone(), times.body, response_time, table.config.body_bytes_max, !has_body);
+        let upload = UploadState::new(call.watch.clone(), times, response_time, table.config.body_bytes_max, !has_body);
         let uri = uri.into_parts().path_and_query.map_or_else(|| Ok(Uri::from_static("/")), Uri::try_from);
         let uri = uri.map_err(|error| Refusal::of(Code::BodyBroken).because(error))?;
         let body = has_body.then_some(body);
-        Ok(Self { call, upstream, method, uri, headers, body, has_body, upload, deadline, impatient })
+        Ok(Self { call, upstream, method, uri, headers, body, has_body, upload, deadline, impatient, upgrade })
     }
 
     /// Tries until an endpoint has answered or the core says that it is enough.
-    async fn run(mut self, mut inside: Inside, record: &Record) -> Result<(Response<()>, Download), Refusal> {
+    async fn run(mut self, inside: Inside, record: &Record) -> Result<(Response<()>, Passed), Refusal> {
         let key = self.key();
+        let place = self.upstream.places.enter(inside, self.upload.clone());
         let mut avoid: SmallVec<[gateway::EndpointId; 4]> = SmallVec::new();
         let mut last: Option<Refusal> = None;
         let mut tries = 0;
@@ -162,7 +193,7 @@ impl<'a> Going<'a> {
                 // All that there are have failed: the last failure says more.
                 (Err(NoEndpoint::Avoided), Some(last)) => return Err(last),
                 (Err(why), _) => {
-                    inside.left = Left::Failed;
+                    place.set_left(Left::Failed);
                     return Err(Refusal::at(Code::NoEndpoint(why), &self.upstream.plan.name));
                 }
             };
@@ -170,15 +201,15 @@ impl<'a> Going<'a> {
             record.set_target(&target, tries);
             let begun = crate::clock::boot();
             let failure = match self.attempt(&target).await {
-                Ok((response, line)) => return Ok(self.answered(response, line, (target, tried), inside, begun)),
+                Ok(response) => return self.answered(response, (target, tried), place, begun),
                 Err(failure) => failure,
             };
             avoid.push(target.id);
             tried.end(failure.outcome);
-            inside.left = if failure.outcome == Outcome::TimedOut { Left::TimedOut } else { Left::Failed };
+            place.set_left(if failure.outcome == Outcome::TimedOut { Left::TimedOut } else { Left::Failed });
             let attempt = Attempt { tries, safety: failure.safety, deadline: self.deadline };
             if failure.outcome == Outcome::Cancelled {
-                inside.left = Left::Cancelled;
+                place.set_left(Left::Cancelled);
                 return Err(failure.refusal);
             }
             match self.upstream.retry(&attempt) {
@@ -199,7 +230,14 @@ impl<'a> Going<'a> {
     }
 
     /// One try at one endpoint: until the head of its response.
-    async fn attempt(&mut self, target: &Rc<Target>) -> Result<(Response<Incoming>, Line), Failure> {
+    async fn attempt(&mut self, target: &Rc<Target>) -> Result<Response<Arriving>, Failure> {
+        match self.upstream.plan.protocol {
+            Protocol::H1 => self.attempt_h1(target).await,
+            Protocol::H2 => self.attempt_h2(target).await,
+        }
+    }
+
+    async fn attempt_h1(&mut self, target: &Rc<Target>) -> Result<Response<Arriving>, Failure> {
         let again = !self.has_body && self.method.is_idempotent();
         let mut stale = false;
         loop {
@@ -218,8 +256,8 @@ impl<'a> Going<'a> {
             self.upload.begin();
             let watch = &self.call.watch;
             match line.send(request, || watch.over()).await {
-                Ok(Ok(response)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
-                    return Ok((response, line));
+                Ok(Ok(response)) if self.is_asked_for(&response) => {
+                    return Ok(response.map(|body| Arriving::Line(body, Some(line))));
                 }
                 Ok(Ok(_)) => {
                     let refusal = Refusal::at(Code::BadResponse, &self.upstream.plan.name).because("101 unasked for");
@@ -249,16 +287,24 @@ impl<'a> Going<'a> {
     }
 
     async fn connect(&self, target: &Target) -> Result<Line, Failure> {
+        let line = self.opened(target, async { Line::over(target.connect().await?).await }).await?;
+        add(&self.upstream.counts.connected, 1);
+        Ok(line)
+    }
+
+    /// Waits for a way to `target`.
+    async fn opened<T>(&self, target: &Target, way: impl Future<Output = Result<T, String>>) -> Result<T, Failure> {
         let (watch, counts) = (&self.call.watch, &self.upstream.counts);
         watch.begin(Phase::Connect, crate::clock::boot(), self.upstream.plan.times.connect);
-        let opened = bounded(watch, Line::open(target.address)).await;
+        let opened = bounded(watch, way).await;
         let name = &self.upstream.plan.name;
         let (refusal, outcome) = match opened {
-            Ok(Ok(line)) => {
-                add(&counts.connected, 1);
-                return Ok(line);
+            Ok(Ok(way)) => {
+                target.note_trouble(name, "");
+                return Ok(way);
             }
             Ok(Err(error)) => {
+                target.note_trouble(name, &error);
                 let detail = format!("{}: {error}", target.name);
                 (Refusal::at(Code::ConnectFailed, name).because(detail), Outcome::ConnectFailed)
             }
@@ -285,11 +331,24 @@ impl<'a> Going<'a> {
         if self.has_body && !headers.contains_key(CONTENT_LENGTH) {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
+        self.tell_deadline(headers);
+        request
+    }
+
+    /// How much time is left.
+    fn tell_deadline(&self, headers: &mut HeaderMap) {
         if let Some(deadline) = self.deadline {
             let left_ms = deadline.since_ns(crate::clock::boot()) / base::time::NS_PER_MS;
             headers.insert(DEADLINE, HeaderValue::from(left_ms));
+            grpc::tell_timeout(headers, left_ms);
         }
-        request
+    }
+
+    /// A 101 must have been asked for, with that protocol.
+    fn is_asked_for(&self, response: &Response<Incoming>) -> bool {
+        let asked = self.upgrade.as_ref().map(|(protocol, _)| std::slice::from_ref(protocol));
+        response.status() != StatusCode::SWITCHING_PROTOCOLS
+            || asked.is_some_and(|asked| headers::asked_upgrade(response.headers(), asked).is_some())
     }
 
     /// A phase took too long.
@@ -317,37 +376,49 @@ impl<'a> Going<'a> {
         let refusal = if error.is_parse() {
             Refusal::at(Code::BadResponse, name).because(error)
         } else {
-            Refusal::at(Code::Reset, name)
+            let why = std::error::Error::source(error).map(ToString::to_string);
+            why.into_iter().fold(Refusal::at(Code::Reset, name), Refusal::because)
         };
         Failure { refusal, outcome: Outcome::Reset, safety }
     }
 
     fn answered(
         self,
-        response: Response<Incoming>,
-        mut line: Line,
+        response: Response<Arriving>,
         (target, tried): (Rc<Target>, Try),
-        mut inside: Inside,
+        place: Rc<Place>,
         begun: Instant,
-    ) -> (Response<()>, Download) {
+    ) -> Result<(Response<()>, Passed), Refusal> {
         let now = crate::clock::boot();
         let first_byte_us = now.since_ns(begun) / 1000;
         let status_class = u8::try_from(response.status().as_u16() / 100).unwrap_or(5);
         let mut tried = tried;
         tried.outcome = Outcome::Answered { status_class, first_byte_us };
-        inside.left = Left::Served { first_byte_us };
-        let (mut parts, body) = response.into_parts();
-        line.keep_until = keep_alive(&parts.headers).map(|seconds| now.plus_ms(seconds.saturating_mul(1000)));
-        if parts.version < Version::HTTP_11 {
-            // Bodies of unknown length can't be sent to it, which the next request may have.
-            line.keep_until = Some(now);
+        place.set_left(Left::Served { first_byte_us });
+        let (mut parts, mut body) = response.into_parts();
+        if let Arriving::Line(_, Some(line)) = &mut body {
+            line.keep_until = keep_alive(&parts.headers).map(|seconds| now.plus_ms(seconds.saturating_mul(1000)));
+            if parts.version < Version::HTTP_11 {
+                // Bodies of unknown length can't be sent to it, which the next request may have.
+                line.keep_until = Some(now);
+            }
         }
         headers::toward_client(&mut parts.headers);
         parts.version = Version::HTTP_11;
-        let flying = Flying::new(target, tried, inside, self.impatient);
-        let time = self.upstream.plan.times.download;
-        let download = Download::new(body, line, flying, self.call.watch.clone(), time, self.upload);
-        (Response::from_parts(parts, ()), download)
+        let flying = Flying::new(target, tried, place, self.impatient);
+        let times = &self.upstream.plan.times;
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            let refusal = || Refusal::at(Code::BadResponse, &self.upstream.plan.name);
+            let (protocol, slot) = self.upgrade.ok_or_else(refusal)?;
+            let Arriving::Line(_, Some(line)) = body else { return Err(refusal()) };
+            let (wire, early) = line.into_upgraded().ok_or_else(refusal)?;
+            headers::tell_upgrade(&mut parts.headers, protocol);
+            flying.leave();
+            let joint = Joint { wire, early, flying, slot, upload: self.upload, time: times.tunnel };
+            return Ok((Response::from_parts(parts, ()), Passed::Joined(Box::new(joint))));
+        }
+        let download = Download::new(body, flying, self.call.watch.clone(), times.download, self.upload);
+        Ok((Response::from_parts(parts, ()), Passed::Body(Box::new(download))))
     }
 
     /// The hash that policies by key go by.

@@ -67,6 +67,21 @@ pub fn toward_upstream(headers: &mut HeaderMap, told: &Told) {
     tell(headers, told);
 }
 
+/// The protocol of `allowed` that a request asks for, if it does.
+pub fn asked_upgrade(headers: &HeaderMap, allowed: &[HeaderValue]) -> Option<HeaderValue> {
+    let meant = headers.get_all(CONNECTION).iter().any(|value| has_token(value, "upgrade"));
+    let asked = |protocol: &&HeaderValue| {
+        headers.get_all(UPGRADE).iter().any(|value| protocol.to_str().is_ok_and(|name| has_token(value, name)))
+    };
+    allowed.iter().find(asked).filter(|_| meant).cloned()
+}
+
+/// Says that the connection goes on with another protocol.
+pub fn tell_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocol);
+}
+
 /// The response's headers as the client gets them.
 pub fn toward_client(headers: &mut HeaderMap) {
     // A length beside an encoding is void, and would be sent beside another one.

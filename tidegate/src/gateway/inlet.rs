@@ -4,6 +4,9 @@
 //! answered by the refusal: so the answer keeps its place behind those of earlier requests in the pipeline, has a body that says what
 //! was wrong, and the connection ends behind it. The same way answers a head that took too long. What is wrong within a body ends the
 //! reading by an error, which ends the request to the upstream before the rest of it could be taken for another.
+//!
+//! Behind a request that asks for another protocol the scanner lets nothing pass. Once that is answered as any other, it goes on; if
+//! not, hyper has ended, and the connection is taken back from here with all that has come.
 
 use super::refusal::{Code, Refusal};
 use super::stream::Stream;
@@ -14,7 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The reading and writing ends, for hyper.
@@ -50,12 +53,22 @@ pub struct InletState {
     pub bytes_out: Cell<u64>,
     /// The head took too long: refuse it.
     late: Cell<bool>,
+    /// Heads that hyper was given.
+    heads: Cell<u64>,
+    /// Look whether the client is still there.
+    look: Cell<bool>,
+    /// Requests that were answered, none of them by another protocol.
+    answered: Cell<u64>,
+    /// Whom to wake when that grows.
+    paused: RefCell<Option<Waker>>,
 }
 
 /// What hyper reads in the place of a head that is refused.
 const MADE_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 const READ_BYTES: usize = 4096;
 const LINGER_READS_MAX: usize = 256;
+/// What is kept of bytes whose protocol isn't known yet.
+const PAUSED_BYTES_MAX: usize = 16 * 1024;
 
 impl Inlet {
     pub fn new(stream: Stream, limits: HeadLimits, visit: Rc<Visit>) -> (Self, Rc<InletState>) {
@@ -135,6 +148,7 @@ impl Inlet {
 
     /// The time for a head begins with its first byte, unless a request is still being answered.
     fn note_head(&mut self) {
+        self.state.heads.set(self.strict.heads());
         let in_head = !self.ended && self.held.len() > self.ready;
         if in_head && !self.state.in_head.replace(true) && !self.state.busy.get() {
             self.watch.begin(Phase::Head, crate::clock::boot(), self.visit.times.header);
@@ -172,6 +186,11 @@ impl Inlet {
         if fresh == 0 {
             return Poll::Ready(Ok(false));
         }
+        self.scan_held()?;
+        Poll::Ready(Ok(true))
+    }
+
+    fn scan_held(&mut self) -> Result<()> {
         let scanned = self.strict.scan(&self.held[self.ready..]);
         let passed = self.judge(scanned)?;
         self.ready += passed;
@@ -179,7 +198,27 @@ impl Inlet {
             self.hold_made_request();
         }
         self.note_head();
-        Poll::Ready(Ok(true))
+        Ok(())
+    }
+
+    /// Behind a request that asks for another protocol: true while it isn't answered and no more should be held. The end of the
+    /// stream is read as ever.
+    fn waits(&mut self, context: &Context<'_>) -> Result<bool> {
+        if !self.strict.is_paused() {
+            return Ok(false);
+        }
+        if self.state.answered.get() >= self.strict.heads() {
+            self.strict.resume();
+            self.scan_held()?;
+            return Ok(false);
+        }
+        *self.state.paused.borrow_mut() = Some(context.waker().clone());
+        Ok(self.held.len() >= PAUSED_BYTES_MAX)
+    }
+
+    /// The connection, and what has come on it that nobody was given.
+    pub fn into_parts(self) -> (Stream, Vec<u8>) {
+        (self.stream, self.held)
     }
 }
 
@@ -201,6 +240,12 @@ impl AsyncRead for Inlet {
             if this.state.late.get() {
                 this.refuse(Refusal::of(Code::HeadLate));
                 this.hold_made_request();
+                continue;
+            }
+            if this.waits(context)? {
+                return Poll::Pending;
+            }
+            if this.ready > 0 {
                 continue;
             }
             if this.held.is_empty() {
@@ -241,7 +286,11 @@ impl AsyncWrite for Inlet {
         true
     }
 
+    /// It is called whenever hyper is, and is the only such call: so the client is looked for here.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.state.look.take() && self.stream.has_ended() {
+            return Poll::Ready(Err(Error::from(ErrorKind::ConnectionAborted)));
+        }
         let polled = Pin::new(&mut self.stream).poll_flush(context);
         self.note_flush(polled.is_pending());
         polled
@@ -285,8 +334,22 @@ impl InletState {
         self.busy.set(busy);
     }
 
+    /// So many requests were answered as requests are.
+    pub fn set_answered(&self, requests: u64) {
+        self.answered.set(requests);
+        self.paused.borrow_mut().take().into_iter().for_each(Waker::wake);
+    }
+
     pub fn in_head(&self) -> bool {
         self.in_head.get()
+    }
+
+    /// While a request is answered and another has come behind it, nobody reads: then whether the client is still there is to be looked
+    /// up, the next time that hyper is called; true if so.
+    pub fn set_look(&self) -> bool {
+        let behind = self.heads.get() > self.answered.get() + 1 || self.in_head.get();
+        self.look.set(self.busy.get() && behind);
+        self.look.get()
     }
 
     /// A head that has begun is refused for its lateness at the next reading.

@@ -272,6 +272,7 @@ impl Lane {
             tokio::time::sleep(SWEEP).await;
             let now = crate::clock::boot();
             self.upstreams().iter().for_each(|upstream| upstream.sweep(now));
+            self.visits.borrow().values().flatten().for_each(|visit| visit.look());
         }
     }
 

@@ -6,27 +6,26 @@
 //! to be used again.
 
 use super::body::Upload;
+use super::wire::Wire;
 use base::Instant;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rustix::net::RecvFlags;
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{IoSlice, Result};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// See the module.
 pub struct Line {
     sender: http1::SendRequest<Upload>,
     connection: Driven,
-    socket: Rc<RefCell<TcpStream>>,
+    wire: Rc<RefCell<Wire>>,
     /// When its last request ended.
     pub idle_since: Instant,
     /// When the endpoint, as it says, will close it.
@@ -39,25 +38,20 @@ pub struct Line {
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 impl Line {
-    pub async fn open(address: SocketAddr) -> std::result::Result<Self, String> {
-        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let socket = Rc::new(RefCell::new(stream));
+    pub async fn over(wire: Wire) -> std::result::Result<Self, String> {
+        let wire = Rc::new(RefCell::new(wire));
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER_BYTES_MAX);
-        let outlet = TokioIo::new(Outlet(socket.clone()));
+        let outlet = TokioIo::new(Outlet(wire.clone()));
         let (sender, connection) = builder.handshake(outlet).await.map_err(|error| error.to_string())?;
-        let connection = Driven(Some(Box::pin(connection)));
+        let connection = Driven::Open(Box::new(connection));
         let (idle_since, keep_until) = (Instant(0), None);
-        Ok(Self { sender, connection, socket, idle_since, keep_until, requests: 0 })
+        Ok(Self { sender, connection, wire, idle_since, keep_until, requests: 0 })
     }
 
     /// True if its peer has neither closed it nor sent what nobody asked for.
     pub fn is_alive(&self) -> bool {
-        let mut byte = [0];
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let seen = rustix::net::recv(&*self.socket.borrow(), &mut byte, flags);
-        matches!(seen, Err(rustix::io::Errno::AGAIN))
+        self.wire.borrow_mut().is_quiet()
     }
 
     /// Sends a request, and drives the connection until the head of its response is there.
@@ -77,48 +71,81 @@ impl Line {
             }
             connection.drive(context);
             // It is the connection that makes the response ready: nobody else needs to be woken for it.
-            response.as_mut().poll(&mut Context::from_waker(Waker::noop())).map(Ok)
+            let mut polled = response.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            if polled.is_pending() && connection.end() {
+                polled = response.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            }
+            polled.map(Ok)
         })
         .await
+    }
+
+    /// Behind a 101: the connection as it is, and what was read of what comes behind the response. Nothing if HTTP hasn't ended on it.
+    pub fn into_upgraded(mut self) -> Option<(Wire, Bytes)> {
+        self.connection.drive(&mut Context::from_waker(Waker::noop()));
+        let Driven::Done(connection) = self.connection else { return None };
+        let parts = connection.into_parts();
+        let Outlet(kept) = parts.io.into_inner();
+        drop(self.wire);
+        Some((Rc::into_inner(kept)?.into_inner(), parts.read_buf))
     }
 
     /// Lets the connection do what it can.
     pub fn drive(&mut self, context: &mut Context<'_>) {
         self.connection.drive(context);
+        self.connection.end();
     }
 
     /// The response has been read to its end: whether the connection can carry another request. Nobody is woken for it until then.
     pub fn settle(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
-        self.connection.0.is_some() && self.sender.is_ready()
+        matches!(self.connection, Driven::Open(_)) && self.sender.is_ready()
     }
 }
 
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Line")
-            .field("ended", &self.connection.0.is_none())
+            .field("open", &matches!(self.connection, Driven::Open(_)))
             .field("requests", &self.requests)
             .finish_non_exhaustive()
     }
 }
 
-/// hyper's part of the connection, which is gone when it has ended: what waits for it learns that by its end.
-struct Driven(Option<Pin<Box<Connection>>>);
+/// hyper's part of the connection.
+enum Driven {
+    Open(Box<Connection>),
+    /// It has come to its end without an error: as by a 101, behind which it is taken apart.
+    Done(Box<Connection>),
+    /// It is gone: what waits for it has learnt that.
+    Gone,
+}
 
 type Connection = http1::Connection<TokioIo<Outlet>, Upload>;
 
 impl Driven {
     fn drive(&mut self, context: &mut Context<'_>) {
-        if self.0.as_mut().is_some_and(|connection| connection.as_mut().poll(context).is_ready()) {
-            self.0 = None;
+        let Self::Open(connection) = self else { return };
+        let Poll::Ready(ended) = Pin::new(&mut **connection).poll(context) else { return };
+        *self = match (std::mem::replace(self, Self::Gone), ended) {
+            (Self::Open(connection), Ok(())) => Self::Done(connection),
+            _ => Self::Gone,
+        };
+    }
+
+    /// Lets go of a connection that has come to its end; true if it had.
+    fn end(&mut self) -> bool {
+        let done = matches!(self, Self::Done(_));
+        if done {
+            *self = Self::Gone;
         }
+        done
     }
 }
 
-/// The socket for hyper, which can be looked at from outside too.
+/// The wire for hyper, which can be looked at from outside too.
 #[derive(Debug)]
-struct Outlet(Rc<RefCell<TcpStream>>);
+struct Outlet(Rc<RefCell<Wire>>);
 
 impl AsyncRead for Outlet {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
@@ -143,8 +170,8 @@ impl AsyncWrite for Outlet {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {

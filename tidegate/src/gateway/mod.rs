@@ -16,6 +16,7 @@ mod demo;
 mod door;
 mod exchange;
 mod follow;
+mod grpc;
 mod handover;
 mod headers;
 mod inlet;
@@ -23,12 +24,14 @@ mod lane;
 mod limit;
 mod line;
 mod metrics;
+mod place;
 mod pool;
 mod record;
 mod refusal;
 mod report;
 mod roster;
 mod route;
+mod security;
 mod standing;
 mod stream;
 mod streams;
@@ -37,9 +40,12 @@ mod timer;
 mod tls;
 pub mod top;
 mod trace;
+mod trunk;
+mod tunnel;
 mod upstream;
 mod visit;
 mod watch;
+mod wire;
 
 use crate::cli::Gateway as Options;
 use crate::log;
@@ -68,8 +74,9 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let text =
         options.config.as_deref().map_or_else(|| demo::start(options.port).map_err(Into::into), Config::text_of)?;
     let config = Arc::new(Config::of_text(options.config.as_deref(), &text)?);
-    let named = Files::read(&config.listeners);
+    let named = Files::read(config.files());
     let tls = tls::make(&config.listeners, &named, &[])?;
+    let securities = security::make(&config.services, &named, &[])?;
     if options.validate {
         tls::ends(&tls).iter().for_each(|(shown, message)| println!("{}: {message}", shown.file));
         println!("the file is sound; services: {}", config.services.len());
@@ -89,7 +96,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let (listeners, predecessor) = listeners(&config)?;
     let mut roster = Roster::default();
     roster.follow(&config);
-    let plan = Arc::new(Plan { lists: roster.lists(&config)?, config: config.clone(), tls });
+    let plan = Arc::new(Plan { lists: roster.lists(&config, &securities)?, config: config.clone(), tls });
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.lanes).map(|_| mpsc::unbounded_channel()).unzip();
     let open = (0..config.lanes).map(|_| AtomicU32::new(0)).collect();
     let crew = Arc::new(Crew { mailboxes, open });

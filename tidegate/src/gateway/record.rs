@@ -77,6 +77,11 @@ impl Record {
         self.limited.set(Some(limit::stricter(self.limited.get(), verdict)));
     }
 
+    /// So many bytes have gone to the client.
+    pub fn count_out(&self, bytes: u64) {
+        add(&self.bytes_out, bytes);
+    }
+
     /// Tells the client of its limits.
     pub fn tell_limits(&self, headers: &mut HeaderMap) {
         if let Some(verdict) = self.limited.get() {
@@ -111,7 +116,8 @@ impl Drop for Record {
 #[derive(Debug)]
 pub struct Reply {
     source: Source,
-    record: Record,
+    /// None behind a 101, whose record goes on with what was joined.
+    record: Option<Record>,
 }
 
 #[derive(Debug)]
@@ -122,11 +128,16 @@ enum Source {
 
 impl Reply {
     pub fn own(body: Bytes, record: Record) -> Self {
-        Self { source: Source::Own(Some(body).filter(|body| !body.is_empty())), record }
+        Self { source: Source::Own(Some(body).filter(|body| !body.is_empty())), record: Some(record) }
     }
 
-    pub fn passed(download: Download, record: Record) -> Self {
-        Self { source: Source::Passed(Box::new(download)), record }
+    /// Nothing, as another protocol begins.
+    pub fn joined() -> Self {
+        Self { source: Source::Own(None), record: None }
+    }
+
+    pub fn passed(download: Box<Download>, record: Record) -> Self {
+        Self { source: Source::Passed(download), record: Some(record) }
     }
 }
 
@@ -139,8 +150,8 @@ impl Body for Reply {
             Source::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
             Source::Passed(download) => Pin::new(&mut **download).poll_frame(context),
         };
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            add(&self.record.bytes_out, frame.data_ref().map_or(0, |data| data.len() as u64));
+        if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&polled, &self.record) {
+            record.count_out(frame.data_ref().map_or(0, |data| data.len() as u64));
         }
         polled
     }

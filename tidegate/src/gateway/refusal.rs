@@ -27,6 +27,7 @@ pub enum Code {
     NoEndpoint(NoEndpoint),
     Shed(Why),
     TooManyRequests,
+    TunnelsFull,
     ConnectFailed,
     ConnectLate,
     Reset,
@@ -72,13 +73,17 @@ impl Refusal {
         self.code.told().0
     }
 
-    /// The answer. One to a request that wasn't read to its end closes the connection.
-    pub fn respond(&self) -> Response<Bytes> {
-        let (status, word, why) = self.code.told();
+    /// What happened, why, and what to do.
+    pub fn message(&self) -> String {
         let service = self.service.as_ref().map(|name| format!("service '{name}': ")).unwrap_or_default();
         let detail = self.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        let message = format!("{service}{why}{detail}");
-        let body = format!("{}\n", serde_json::json!({ "error": word, "message": message }));
+        format!("{service}{}{detail}", self.code.told().2)
+    }
+
+    /// The answer. One to a request that wasn't read to its end closes the connection.
+    pub fn respond(&self) -> Response<Bytes> {
+        let (status, word, _) = self.code.told();
+        let body = format!("{}\n", serde_json::json!({ "error": word, "message": self.message() }));
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -125,7 +130,7 @@ impl Code {
             Self::BodyLate => (
                 StatusCode::REQUEST_TIMEOUT,
                 "body_late",
-                "nothing more of the request's body came within timeouts.body: send it again without such pauses",
+                "the request's body came too slowly: nothing within timeouts.body, or less than limits.body_rate on average",
             ),
             Self::BodyTooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -152,6 +157,23 @@ impl Code {
                 "too_many_requests",
                 "more requests came from this client than its limit allows: come back after the seconds of Retry-After",
             ),
+            Self::TunnelsFull => (
+                unavailable,
+                "tunnels_full",
+                "it has as many upgraded connections as it may (tunnels): come back later, or allow it more",
+            ),
+            Self::ConnectFailed | Self::ConnectLate | Self::Reset | Self::BadResponse | Self::ResponseLate => {
+                self.told_of_endpoint()
+            }
+            Self::Deadline => {
+                (StatusCode::GATEWAY_TIMEOUT, "deadline", "the request's own deadline passed before it was answered")
+            }
+        }
+    }
+
+    /// What an endpoint has done, or not.
+    fn told_of_endpoint(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
             Self::ConnectFailed => (
                 StatusCode::BAD_GATEWAY,
                 "connect_failed",
@@ -178,9 +200,7 @@ impl Code {
                 "response_late",
                 "the endpoint did not answer within timeouts.response: see why it is slow, or allow it more",
             ),
-            Self::Deadline => {
-                (StatusCode::GATEWAY_TIMEOUT, "deadline", "the request's own deadline passed before it was answered")
-            }
+            _ => (StatusCode::BAD_GATEWAY, "bad_gateway", "the endpoint did not answer"),
         }
     }
 }

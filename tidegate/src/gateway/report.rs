@@ -59,7 +59,7 @@ impl LaneReport {
             let endpoints = views.into_iter().map(|view| {
                 let target = upstream.target(view.id);
                 let name = target.as_ref().map_or_else(|| "removed".to_owned(), |target| target.name.clone());
-                let idle = target.map_or(0, |target| target.pool.idle_count());
+                let idle = target.map_or(0, |target| target.pool.idle_count() + target.trunks.idle_count());
                 EndpointReport { name, view, idle }
             });
             ServiceReport {

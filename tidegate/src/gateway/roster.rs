@@ -4,6 +4,7 @@
 //! own as long as the service has it. What an operator changes lasts until the file is read anew.
 
 use super::config::{Config, Endpoint};
+use super::security::{Securities, Security};
 use super::upstream::EndpointList;
 use gateway::{EndpointId, Endpoints};
 use siphasher::sip::SipHasher13;
@@ -37,12 +38,12 @@ impl Roster {
     }
 
     /// What the lanes go by, in the order of the configuration.
-    pub fn lists(&self, config: &Config) -> Result<Vec<EndpointList>, String> {
-        let list = |service: &Arc<super::config::Service>| {
+    pub fn lists(&self, config: &Config, securities: &Securities) -> Result<Vec<EndpointList>, String> {
+        let list = |(service, security): (&Arc<super::config::Service>, &Option<_>)| {
             let known = self.services.get(&service.name).ok_or("the service is not known")?;
-            known.list(service).map_err(|why| format!("service '{}': {why}", service.name))
+            known.list(service, security.clone()).map_err(|why| format!("service '{}': {why}", service.name))
         };
-        config.services.iter().map(list).collect()
+        config.services.iter().zip(securities).map(list).collect()
     }
 
     /// The endpoints of a service.
@@ -67,7 +68,7 @@ impl Known {
         }
     }
 
-    fn list(&self, service: &super::config::Service) -> Result<EndpointList, String> {
+    fn list(&self, service: &super::config::Service, security: Option<Arc<Security>>) -> Result<EndpointList, String> {
         let places = self.endpoints.iter().map(|endpoint| (self.ids[&endpoint.address], endpoint.clone()));
         let places: BTreeMap<EndpointId, Endpoint> = places.collect();
         let list = places.iter().map(|(id, endpoint)| gateway::Endpoint {
@@ -76,7 +77,7 @@ impl Known {
             identity: identity(endpoint.address),
         });
         let snapshot = Endpoints::new(list.collect(), service.core.policy).map_err(|why| format!("{why:?}"))?;
-        Ok(EndpointList { snapshot, places: Arc::new(places) })
+        Ok(EndpointList { snapshot, places: Arc::new(places), security })
     }
 }
 

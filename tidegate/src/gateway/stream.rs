@@ -1,11 +1,12 @@
 //! A client's connection as bytes: in clear or by TLS, with what was read of it before it was known what it speaks.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -26,6 +27,16 @@ pub struct Socket {
 }
 
 impl Stream {
+    /// True if the client has ended its half, whether or not what it sent before was read.
+    pub fn has_ended(&self) -> bool {
+        let tcp = match self {
+            Self::Clear(socket) => &socket.tcp,
+            Self::Tls(tls) => &tls.get_ref().0.tcp,
+        };
+        let looked = std::pin::pin!(tcp.ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
+        matches!(looked, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+
     pub fn scheme(&self) -> &'static str {
         match self {
             Self::Clear(_) => "http",

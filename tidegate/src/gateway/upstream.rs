@@ -6,18 +6,22 @@
 use super::check;
 use super::config::{self, Service as Plan};
 use super::line::Line;
+use super::place::{self, Place, Places};
 use super::pool::Pool;
+use super::security::Security;
 use super::timer::Timer;
+use super::trunk::Trunks;
+use super::wire::Wire;
 use crate::log;
 use base::Instant;
 use gateway::{Admit, Checked, Class, EndpointId, Endpoints, Event, Flight, Left, NoEndpoint, Outbox, Outcome, Pass};
 use gateway::{Attempt, Retry, Shed, Ticket};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -29,9 +33,10 @@ pub struct Upstream {
     out: RefCell<Outbox>,
     targets: RefCell<HashMap<EndpointId, Rc<Target>>>,
     waiting: RefCell<HashMap<Ticket, Rc<Waiter>>>,
-    /// Places of requests whose responses have begun, oldest first.
-    bodies: RefCell<VecDeque<Weak<Place>>>,
+    pub places: Places,
     timer: Rc<Timer>,
+    /// Connections that carry another protocol, or ask for one.
+    pub tunnels: Cell<u32>,
     pub counts: Counts,
 }
 
@@ -42,6 +47,10 @@ pub struct Target {
     pub name: String,
     pub address: SocketAddr,
     pub pool: Pool,
+    pub trunks: Rc<Trunks>,
+    security: Option<Arc<Security>>,
+    /// Why it couldn't be connected to the last time, which is logged once.
+    trouble: RefCell<String>,
 }
 
 /// What a lane counts of a service.
@@ -63,6 +72,8 @@ pub struct Counts {
 pub struct EndpointList {
     pub snapshot: Arc<Endpoints>,
     pub places: Arc<BTreeMap<EndpointId, config::Endpoint>>,
+    /// TLS to them.
+    pub security: Option<Arc<Security>>,
 }
 
 impl Upstream {
@@ -75,8 +86,9 @@ impl Upstream {
             out: RefCell::default(),
             targets: RefCell::default(),
             waiting: RefCell::default(),
-            bodies: RefCell::default(),
+            places: Places::default(),
             timer,
+            tunnels: Cell::new(0),
             counts: Counts::default(),
         });
         upstream.set_targets(list);
@@ -84,7 +96,7 @@ impl Upstream {
         upstream
     }
 
-    /// Other endpoints from now on; requests that are at those that are gone end there.
+    /// Other endpoints from now on, or other TLS to them; requests that are at those that are gone end there.
     pub fn swap(self: &Rc<Self>, list: &EndpointList) {
         self.set_targets(list);
         self.with(|core, now, out| core.swap(now, list.snapshot.clone(), out));
@@ -94,15 +106,16 @@ impl Upstream {
         let mut targets = self.targets.borrow_mut();
         let mut old = std::mem::take(&mut *targets);
         for (id, endpoint) in list.places.iter() {
-            let same = old.remove(id).filter(|target| target.address == endpoint.address);
-            let target = same.unwrap_or_else(|| {
-                let (name, address) = (endpoint.name.clone(), endpoint.address);
-                Rc::new(Target { id: *id, name, address, pool: Pool::default() })
-            });
+            let is_same = |target: &Target| target.address == endpoint.address && target.security == list.security;
+            let same = old.get(id).is_some_and(|target| is_same(target)).then(|| old.remove(id)).flatten();
+            let target = same.unwrap_or_else(|| Rc::new(Target::new(*id, endpoint, list.security.clone())));
             targets.insert(*id, target);
         }
         // Those that are gone need no idle connections; the ones in use end with their requests.
-        old.values().for_each(|target| target.pool.clear());
+        old.values().for_each(|target| {
+            target.pool.clear();
+            target.trunks.clear();
+        });
     }
 
     /// A call of the core, and what it asks for done.
@@ -228,20 +241,11 @@ impl Upstream {
 
     /// Lets idle connections go that are old or closed, and takes back the places of bodies that have become streams.
     pub fn sweep(&self, now: Instant) {
-        // They stand in the order of their beginning.
-        loop {
-            let mut bodies = self.bodies.borrow_mut();
-            let first = bodies.front().map(Weak::upgrade);
-            let Some(place) =
-                first.filter(|place| place.as_ref().is_none_or(|one| now >= one.begun.plus_ms(STREAM_MS)))
-            else {
-                break;
-            };
-            bodies.pop_front();
-            drop(bodies);
-            place.iter().for_each(|place| place.leave(None));
-        }
-        self.targets.borrow().values().for_each(|target| target.pool.sweep(now, self.plan.times.idle));
+        self.places.sweep(now);
+        self.targets.borrow().values().for_each(|target| {
+            target.pool.sweep(now, self.plan.times.idle);
+            target.trunks.sweep(now, self.plan.times.idle);
+        });
     }
 
     /// The core itself, for those who look.
@@ -251,6 +255,33 @@ impl Upstream {
 
     pub fn target(&self, id: EndpointId) -> Option<Rc<Target>> {
         self.targets.borrow().get(&id).cloned()
+    }
+}
+
+impl Target {
+    fn new(id: EndpointId, endpoint: &config::Endpoint, security: Option<Arc<Security>>) -> Self {
+        let (name, address) = (endpoint.name.clone(), endpoint.address);
+        Self { id, name, address, pool: Pool::default(), trunks: Rc::default(), security, trouble: RefCell::default() }
+    }
+
+    /// A new connection to it.
+    pub async fn connect(&self) -> Result<Wire, String> {
+        let security = self.security.as_deref();
+        let security = security.map(|one| one.name_of(&self.name).map(|name| (one, name))).transpose()?;
+        Wire::open(self.address, security).await
+    }
+
+    /// What came of connecting to it, which is logged when it becomes another.
+    pub fn note_trouble(&self, service: &str, why: &str) {
+        let before = self.trouble.replace(why.to_owned());
+        if !why.is_empty() && before != why {
+            let fields: log::Fields<'_> = &[("service", &service), ("endpoint", &self.name), ("why", &why)];
+            log::warn("gateway", "an endpoint can't be connected to", fields);
+        }
+    }
+
+    pub fn is_secure(&self) -> bool {
+        self.security.is_some()
     }
 }
 
@@ -347,37 +378,15 @@ impl Drop for Try {
 pub struct Flying {
     target: Rc<Target>,
     tried: Option<Try>,
-    inside: Rc<Place>,
+    place: Rc<Place>,
     /// Its deadline is its client's own.
     impatient: bool,
 }
 
-/// The place inside its service of a request whose response has begun.
-#[derive(Debug)]
-struct Place {
-    begun: Instant,
-    inside: RefCell<Option<Inside>>,
-}
-
-/// A body that is longer, or takes longer, is a stream: its request queues nowhere any more, and another may come in.
-const STREAM_BYTES: u64 = 1024 * 1024;
-const STREAM_MS: u64 = 1_000;
-
-impl Place {
-    fn leave(&self, left: Option<Left>) {
-        let inside = self.inside.borrow_mut().take();
-        if let Some(mut inside) = inside {
-            inside.left = left.unwrap_or(inside.left);
-        }
-    }
-}
-
 impl Flying {
-    pub fn new(target: Rc<Target>, tried: Try, inside: Inside, impatient: bool) -> Self {
-        let upstream = inside.upstream.clone();
-        let inside = Rc::new(Place { begun: crate::clock::boot(), inside: RefCell::new(Some(inside)) });
-        upstream.bodies.borrow_mut().push_back(Rc::downgrade(&inside));
-        Self { target, tried: Some(tried), inside, impatient }
+    pub fn new(target: Rc<Target>, tried: Try, place: Rc<Place>, impatient: bool) -> Self {
+        tried.upstream.places.answer(&place, crate::clock::boot());
+        Self { target, tried: Some(tried), place, impatient }
     }
 
     /// The body has ended well; its connection, if it can carry another request.
@@ -386,13 +395,18 @@ impl Flying {
             self.target.pool.put(crate::clock::boot(), line);
         }
         self.tried = None;
-        self.inside.leave(None);
+        self.place.leave();
+    }
+
+    /// It queues nowhere any more, and another may come in.
+    pub fn leave(&self) {
+        self.place.leave();
     }
 
     /// So much of the body has passed.
     pub fn passed(&mut self, bytes: u64) {
-        if bytes > STREAM_BYTES {
-            self.inside.leave(None);
+        if bytes > place::STREAM_BYTES {
+            self.place.leave();
         }
     }
 
@@ -412,12 +426,13 @@ impl Flying {
         if let Some(tried) = self.tried.take() {
             tried.end(outcome);
         }
-        self.inside.leave(Some(left));
+        self.place.set_left(left);
+        self.place.leave();
     }
 }
 
 impl Drop for Flying {
     fn drop(&mut self) {
-        self.inside.leave(None);
+        self.place.leave();
     }
 }

@@ -5,23 +5,24 @@ use super::config::{ClientTimes, Config, Protocol};
 use super::door::{self, Opened};
 use super::exchange;
 use super::headers::Told;
-use super::inlet::Inlet;
+use super::inlet::{Inlet, InletState};
 use super::lane::{Origin, Place};
 use super::stream::Stream;
 use super::streams::{self, Next, Streams};
 use super::strict::HeadLimits;
 use super::watch::{Phase, Watch};
 use base::Instant;
+use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct Visit {
     pub watch: Rc<Watch>,
     /// How long it may be without a request: less when the gateway goes.
     idle: Cell<Duration>,
+    /// Of HTTP/1.1, which doesn't read while it answers and holds what comes next.
+    inlet: RefCell<Option<Rc<InletState>>>,
     /// Of one that carries many requests at once.
     pub streams: Option<Streams>,
 }
@@ -50,6 +53,13 @@ impl Visit {
     /// How long the connection may be without a request.
     pub fn idle(&self) -> Duration {
         self.idle.get()
+    }
+
+    /// Has it looked up whether its client has gone unnoticed.
+    pub fn look(&self) {
+        if self.inlet.borrow().as_ref().is_some_and(|inlet| inlet.set_look()) {
+            self.watch.wake();
+        }
     }
 
     /// A request has begun on a stream.
@@ -101,7 +111,7 @@ pub async fn serve(place: Place, stream: TcpStream, origin: Origin) {
     drop(table);
     let idle = Cell::new(times.idle);
     let streams = (speaks == Protocol::H2).then(Streams::default);
-    let visit = Rc::new(Visit { peer, told, times, watch: watch.clone(), idle, streams });
+    let visit = Rc::new(Visit { peer, told, times, watch: watch.clone(), idle, inlet: RefCell::default(), streams });
     place.settle(visit.clone());
     match speaks {
         Protocol::H1 => serve_one_by_one(&place, visit, stream, head).await,
@@ -114,31 +124,39 @@ pub async fn serve(place: Place, stream: TcpStream, origin: Origin) {
 async fn serve_one_by_one(place: &Place, visit: Rc<Visit>, stream: Stream, head: HeadLimits) {
     let (lane, watch) = (&place.lane, visit.watch.clone());
     let (inlet, state) = Inlet::new(stream, head, visit.clone());
-    let of_request = (lane.clone(), Call::of_connection(visit, state.clone()));
+    *visit.inlet.borrow_mut() = Some(state.clone());
+    let call = Call::of_connection(visit, state.clone());
+    let of_request = (lane.clone(), call.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let (lane, call) = of_request.clone();
         async move { Ok::<_, Infallible>(exchange::answer(lane, call, request).await) }
     });
     let mut builder = http1::Builder::new();
     builder.max_buf_size(BUFFER_BYTES_MAX).max_headers(head.headers_max + 1);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(inlet), service));
+    let mut connection = builder.serve_connection(TokioIo::new(inlet), service);
     let ended = std::future::poll_fn(|context| {
         watch.register(context);
         loop {
-            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
-                return Poll::Ready(ended);
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
+                return Poll::Ready(ended.is_ok());
             }
             let Some(over) = watch.over() else { return Poll::Pending };
             match over.phase {
-                Phase::Idle => connection.as_mut().graceful_shutdown(),
+                Phase::Idle => Pin::new(&mut connection).graceful_shutdown(),
                 Phase::Head => state.set_late(),
                 // A request that is over is ended by itself, when it is polled. It wasn't, for its response goes to a client that
                 // doesn't read.
-                _ => return Poll::Ready(Ok(())),
+                _ => return Poll::Ready(false),
             }
             watch.begin(Phase::Linger, crate::clock::boot(), LINGER_TIME);
         }
     });
     // What goes wrong on a connection is its peer's affair; what it means for a request is in its record.
-    let _ = ended.await;
+    let well = ended.await;
+    if let Some(tunnel) = call.take_tunnel().filter(|_| well) {
+        let parts = connection.into_parts();
+        let (stream, held) = parts.io.into_inner().into_parts();
+        let first = [&parts.read_buf[..], &held].concat();
+        tunnel.run(stream, Bytes::from(first), watch).await;
+    }
 }

@@ -32,6 +32,8 @@ pub enum Phase {
     Response,
     /// The response's body: nothing moved for so long.
     Download,
+    /// The connection carries another protocol: nothing passed for so long.
+    Tunnel,
     /// The response is done but for its last bytes, which the client doesn't read: nothing moved for so long.
     Flush,
     /// The response is done; what the client still sends is read and thrown away.
@@ -120,6 +122,11 @@ impl Watch {
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             *waker = Some(context.waker().clone());
         }
+    }
+
+    /// The task is polled, as if something had happened.
+    pub fn wake(&self) {
+        self.waker.borrow().iter().for_each(Waker::wake_by_ref);
     }
 
     /// A phase whose time is over at once: its task is woken without waiting for a tick.

@@ -33,6 +33,11 @@ impl Gateway {
         Self::start_by(&format!("{HEAD}{rest}"))
     }
 
+    /// The same with one lane, for what each lane counts by itself.
+    pub fn start_with_one_lane(rest: &str) -> Self {
+        Self::start_by(&format!("{}{rest}", HEAD.replace("lanes = 2", "lanes = 1")))
+    }
+
     /// The same with an access log.
     pub fn start_logging(rest: &str) -> Self {
         Self::start_by(&format!("{HEAD}access_log = \"access.log\"\n{rest}"))
@@ -201,7 +206,7 @@ pub struct Seen {
 ///
 /// `/bytes/N` N bytes · `/chunks/N` N bytes in chunks, with a trailer · `/hold` when it is told to · `/status/N` that status ·
 /// `/die` nothing, and closes · `/die-in-body` half of what it promises · `/close` an answer, and closes · else a greeting with its
-/// name.
+/// name. `/echo` goes on with WebSocket's name and sends back what comes, behind `early`; `/other` with another name.
 #[derive(Debug)]
 pub struct Upstream {
     pub address: SocketAddr,
@@ -349,6 +354,7 @@ impl State {
                     reader.fill_buf().ok()?;
                     return None;
                 }
+                "echo" | "other" => return echo(reader, writer, path.starts_with("/echo")),
                 "die" => return writer.shutdown(Shutdown::Both).ok(),
                 "die-in-body" => {
                     writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf.").ok()?;
@@ -371,6 +377,17 @@ impl State {
             }
         }
     }
+}
+
+/// Another protocol: sends back what comes, and `bye` behind its end.
+fn echo(mut reader: BufReader<TcpStream>, mut writer: TcpStream, websocket: bool) -> Option<()> {
+    let name = if websocket { "WebSocket" } else { "other" };
+    let head =
+        format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {name}\r\nX-Key: ok\r\n\r\nearly");
+    writer.write_all(head.as_bytes()).ok()?;
+    std::io::copy(&mut reader, &mut writer).ok()?;
+    writer.write_all(b"bye").ok()?;
+    writer.shutdown(Shutdown::Both).ok()
 }
 
 fn number(path: &str) -> usize {

@@ -9,8 +9,10 @@ pub mod cluster;
 pub mod exposition;
 pub mod frames;
 pub mod gateway;
+pub mod h2c;
 pub mod peer;
 pub mod schema;
+pub mod secure;
 pub mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};

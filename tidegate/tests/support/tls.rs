@@ -1,6 +1,7 @@
 //! Certificates that a test makes for itself, and a client that speaks TLS with them.
 
-use super::gateway::Gateway;
+use super::Folder;
+use super::gateway::{Gateway, Upstream, service};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -74,6 +75,20 @@ impl Authority {
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Arc::new(config)
     }
+}
+
+/// Another gateway before an upstream, under TLS as the name `app.test`; the folder of its certificates, and the keys by which a service
+/// trusts it.
+pub fn under_tls(upstream: &Upstream) -> (Gateway, Folder, String) {
+    let folder = Folder::new("tls");
+    let authority = Authority::new(folder.path(), "ca");
+    authority.issue("app", &["app.test"]);
+    let file = |kind: &str| folder.path().join(format!("app.{kind}")).display().to_string();
+    let tls = format!("{{ certificates = [{{ certificate = \"{}\", key = \"{}\" }}] }}", file("pem"), file("key"));
+    let listener = format!("[[listener]]\naddress = \"127.0.0.1:0\"\ntls = {tls}\n");
+    let gateway = Gateway::start(&format!("{listener}{}", service(&[upstream], "")));
+    let trust = format!("tls = {{ ca = \"{}\", server_name = \"app.test\" }}", authority.file.display());
+    (gateway, folder, trust)
 }
 
 /// The address of the gateway's TLS listener of that place.

@@ -1,5 +1,6 @@
 //! The file as it is written: sections and keys, their defaults, and what each is for. Keys that don't exist are refused.
 
+use super::Protocol;
 use super::key::Key;
 use super::listener;
 use super::values::{Address, Network, Size, Time};
@@ -98,6 +99,8 @@ pub struct Limits {
     pub uri: Size,
     /// A request's body.
     pub body: Size,
+    /// Bytes of it per second while the client is waited for, on average; 0 for any.
+    pub body_rate: Size,
     /// Connections of clients at once.
     pub connections: u32,
     /// Requests at once on a connection of HTTP/2.
@@ -111,6 +114,7 @@ impl Default for Limits {
             headers: 100,
             uri: Size(8 << 10),
             body: Size(1 << 40),
+            body_rate: Size(240),
             connections: 10_000,
             streams: 100,
         }
@@ -125,6 +129,8 @@ pub struct Timeouts {
     pub header: Time,
     /// A request's body: without a byte of it.
     pub body: Time,
+    /// The same: waited for, until `limits.body_rate` counts.
+    pub body_grace: Time,
     /// A client's connection: without a request.
     pub idle: Time,
     /// To connect to an endpoint.
@@ -135,6 +141,8 @@ pub struct Timeouts {
     pub download: Time,
     /// A connection to an endpoint: without a request.
     pub upstream_idle: Time,
+    /// A connection that carries another protocol, as WebSocket: without a byte, either way.
+    pub tunnel: Time,
 }
 
 impl Default for Timeouts {
@@ -142,11 +150,13 @@ impl Default for Timeouts {
         Self {
             header: Time::seconds(10),
             body: Time::seconds(30),
+            body_grace: Time::seconds(10),
             idle: Time::seconds(75),
             connect: Time::seconds(3),
             response: Time::seconds(60),
             download: Time::seconds(60),
             upstream_idle: Time::seconds(30),
+            tunnel: Time::seconds(300),
         }
     }
 }
@@ -171,6 +181,17 @@ pub struct Service {
     pub download: Option<Time>,
     /// How long a request may take as a whole, and at most where it has its own deadline.
     pub deadline: Option<Time>,
+    /// Protocols that clients may go on with (`Upgrade`).
+    #[serde(default = "websocket")]
+    pub upgrade: Vec<Spanned<String>>,
+    /// Connections that do, at once, at each lane.
+    #[serde(default = "tunnels")]
+    pub tunnels: u32,
+    /// TLS to the endpoints; in the clear if not given.
+    pub tls: Option<Spanned<EndpointTls>>,
+    /// What is spoken to them.
+    #[serde(default = "http")]
+    pub protocol: Protocol,
     pub checks: Option<Checks>,
     #[serde(default)]
     pub ejection: Ejection,
@@ -180,6 +201,18 @@ pub struct Service {
     pub retries: Retries,
     #[serde(default)]
     pub admission: Admission,
+}
+
+fn websocket() -> Vec<Spanned<String>> {
+    vec![Spanned::new(0..0, "websocket".to_owned())]
+}
+
+fn http() -> Protocol {
+    Protocol::H1
+}
+
+fn tunnels() -> u32 {
+    10_000
 }
 
 /// One of them: an address, or a table with more.
@@ -222,6 +255,28 @@ impl<'de> Deserialize<'de> for Endpoint {
             }
         }
         from.deserialize_any(Seen)
+    }
+}
+
+/// TLS to endpoints: whom to believe, and what to show. Files are of PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointTls {
+    /// The authorities whose certificates are believed; those of the system if not given.
+    pub ca: Option<PathBuf>,
+    /// The name that an endpoint's certificate must be for; the host of its address if not given.
+    pub server_name: Option<String>,
+    /// What the gateway shows of its own, with its key, where endpoints want that.
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// Believes any certificate.
+    #[serde(default)]
+    pub insecure: bool,
+}
+
+impl EndpointTls {
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.ca, &self.certificate, &self.key].into_iter().flatten()
     }
 }
 

@@ -8,9 +8,10 @@ pub mod values;
 
 use super::limit::Limit as ClientLimit;
 use super::route::{self, Routes};
+use super::security;
 use super::strict::HeadLimits;
 pub use document::Forwarded;
-use document::{Document, Limit};
+use document::{Document, EndpointTls, Limit};
 use gateway::config as core;
 use gateway::quota::Rule;
 use hyper::header::HeaderValue;
@@ -53,6 +54,9 @@ pub struct ClientTimes {
     pub header: Duration,
     pub body: Duration,
     pub idle: Duration,
+    /// Bytes of a body per second that a client must come to, and how long it may take until that counts.
+    pub body_rate: u64,
+    pub body_grace: Duration,
 }
 
 /// A service of the file.
@@ -65,6 +69,12 @@ pub struct Service {
     pub host: Option<HeaderValue>,
     pub times: UpstreamTimes,
     pub probe: Option<Probe>,
+    /// Protocols that clients may go on with.
+    pub upgrade: Vec<HeaderValue>,
+    pub tunnels_max: u32,
+    /// In the clear if there is none.
+    pub tls: Option<EndpointTls>,
+    pub protocol: Protocol,
 }
 
 /// How long phases of a service's requests may take.
@@ -74,6 +84,7 @@ pub struct UpstreamTimes {
     pub response: Duration,
     pub download: Duration,
     pub idle: Duration,
+    pub tunnel: Duration,
     pub deadline: Option<Duration>,
 }
 
@@ -102,11 +113,12 @@ impl Endpoint {
 }
 
 impl Service {
-    /// True if nothing but the endpoints may differ.
+    /// True if nothing but the endpoints, and TLS to them, may differ.
     pub fn has_settings_of(&self, other: &Self) -> bool {
-        let Self { name, core, endpoints: _, key, host, times, probe } = self;
+        let Self { name, core, endpoints: _, key, host, times, probe, upgrade, tunnels_max, tls: _, protocol } = self;
         (name, core, key, host, times, probe)
             == (&other.name, &other.core, &other.key, &other.host, &other.times, &other.probe)
+            && (upgrade, tunnels_max, protocol) == (&other.upgrade, &other.tunnels_max, &other.protocol)
     }
 }
 
@@ -121,6 +133,12 @@ impl Config {
                 *limit = same.clone();
             }
         }
+    }
+
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let of_services = self.services.iter().filter_map(|service| service.tls.as_ref()).flat_map(EndpointTls::files);
+        self.listeners.iter().flat_map(Listener::files).chain(of_services)
     }
 
     /// The text of a file.
@@ -183,7 +201,13 @@ impl Config {
             body_bytes_max: limits.body.0,
             connections_max: limits.connections,
             streams_max: limits.streams.max(1),
-            client_times: ClientTimes { header: timeouts.header.0, body: timeouts.body.0, idle: timeouts.idle.0 },
+            client_times: ClientTimes {
+                header: timeouts.header.0,
+                body: timeouts.body.0,
+                idle: timeouts.idle.0,
+                body_rate: limits.body_rate.0,
+                body_grace: timeouts.body_grace.0,
+            },
             services: services.into_iter().map(Arc::new).collect(),
             limits: quotas,
             routes,
@@ -229,10 +253,32 @@ fn make_service(
         response: section.response.unwrap_or(times.response).0,
         download: section.download.unwrap_or(times.download).0,
         idle: times.upstream_idle.0,
+        tunnel: times.tunnel.0,
         deadline: section.deadline.map(|time| time.0),
     };
     let core = core_config(&section);
-    Ok(Service { name, core, endpoints, key: section.key, host, times, probe })
+    let protocol = section.protocol;
+    if let Some(tls) = &section.tls {
+        let check = security::check(tls.get_ref());
+        check.map_err(|why| Wrong::at(text, &tls.span(), format!("service '{name}': {why}")))?;
+    }
+    let tls = section.tls.map(Spanned::into_inner);
+    let upgrade = section.upgrade.iter().map(|protocol| upgrade(text, protocol)).collect::<Result<_, Wrong>>()?;
+    let (key, tunnels_max) = (section.key, section.tunnels);
+    Ok(Service { name, core, endpoints, key, host, times, probe, upgrade, tunnels_max, tls, protocol })
+}
+
+/// HTTP itself is no protocol to go on with: it would not be looked at.
+fn upgrade(text: &str, protocol: &Spanned<String>) -> Result<HeaderValue, Wrong> {
+    let name = protocol.get_ref().to_ascii_lowercase();
+    if name.is_empty() || name.contains(',') || name.starts_with("h2") || name.starts_with("http") {
+        return Err(Wrong::at(
+            text,
+            &protocol.span(),
+            format!("'{name}' is no protocol for upgrade; give \"websocket\""),
+        ));
+    }
+    header_value(text, protocol)
 }
 
 fn make_limit(text: &str, name: String, section: &document::Quota) -> Result<Arc<ClientLimit>, Wrong> {

@@ -18,6 +18,8 @@ pub struct Head {
     host: Option<Range<usize>>,
     length: Option<u64>,
     chunked: bool,
+    /// It asks for another protocol behind its answer.
+    upgrade: bool,
 }
 
 /// What robust clients send before a request, at most.
@@ -118,6 +120,7 @@ impl Head {
                 let at = line.end - trimmed_behind(text) - value.len();
                 self.host = Some(at..at + value.len());
             }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = !self.old,
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.length.is_some() {
                     return Err(Refused::LengthTwice);
@@ -133,6 +136,11 @@ impl Head {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What comes behind the message may be of another protocol.
+    pub fn asks_upgrade(&self) -> bool {
+        self.upgrade
     }
 
     fn end(&self, bytes: &[u8]) -> Result<Framing, Refused> {

@@ -6,6 +6,9 @@
 //! stream of a connection (head, body, head ..) and lets bytes pass only if there is one way to read them. It parses nothing for
 //! others' use: what passes is parsed again, by hyper, which can't differ about it any more.
 //!
+//! Behind a request that asks for another protocol (`Upgrade`) nothing passes until it is answered: only then is it known whether
+//! the next bytes are HTTP.
+//!
 //! A head passes whole or not at all, so that a refused one was never begun. Bodies pass as they come.
 
 mod chunks;
@@ -22,6 +25,8 @@ pub struct Strict {
     limits: HeadLimits,
     state: State,
     heads: u64,
+    /// The message that is being read asks for another protocol.
+    upgrade: bool,
 }
 
 /// What a head may take.
@@ -39,6 +44,8 @@ enum State {
     /// So many bytes of a body are to come.
     Counted(u64),
     Chunked(Chunks),
+    /// Nothing passes until somebody says that it is HTTP.
+    Paused,
 }
 
 /// How much of what was shown may pass.
@@ -60,7 +67,7 @@ enum Framing {
 
 impl Strict {
     pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, state: State::Head(Head::default()), heads: 0 }
+        Self { limits, state: State::Head(Head::default()), heads: 0, upgrade: false }
     }
 
     /// Looks at `bytes`: what didn't pass the last time, and what came behind it.
@@ -69,28 +76,31 @@ impl Strict {
         while passed < bytes.len() {
             let rest = &bytes[passed..];
             let step = match &mut self.state {
-                State::Head(head) => head.scan(rest, &self.limits).map(|done| match done {
-                    None => (0, false),
-                    Some((bytes, framing)) => {
+                State::Head(head) => match head.scan(rest, &self.limits) {
+                    Ok(None) => Ok((0, false)),
+                    Ok(Some((bytes, framing))) => {
                         self.heads += 1;
-                        self.state = State::behind(framing);
-                        (bytes, true)
+                        self.upgrade = head.asks_upgrade();
+                        self.state = State::of_body(framing).unwrap_or_else(|| State::behind(self.upgrade));
+                        Ok((bytes, true))
                     }
-                }),
+                    Err(refused) => Err(refused),
+                },
                 State::Counted(left) => {
                     let here = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
                     *left -= here as u64;
                     if *left == 0 {
-                        self.state = State::Head(Head::default());
+                        self.state = State::behind(self.upgrade);
                     }
                     Ok((here, true))
                 }
                 State::Chunked(chunks) => chunks.scan(rest, self.limits.bytes_max).map(|(bytes, ended)| {
                     if ended {
-                        self.state = State::Head(Head::default());
+                        self.state = State::behind(self.upgrade);
                     }
                     (bytes, true)
                 }),
+                State::Paused => Ok((0, false)),
             };
             match step {
                 Ok((bytes, true)) => passed += bytes,
@@ -108,17 +118,35 @@ impl Strict {
 
     /// True while a body is being read.
     pub fn in_body(&self) -> bool {
-        !matches!(self.state, State::Head(_))
+        matches!(self.state, State::Counted(_) | State::Chunked(_))
+    }
+
+    /// The last request that passed asks for another protocol, and isn't answered.
+    pub fn is_paused(&self) -> bool {
+        matches!(self.state, State::Paused)
+    }
+
+    /// It was answered as any other: what comes is HTTP.
+    pub fn resume(&mut self) {
+        if self.is_paused() {
+            self.state = State::behind(false);
+        }
     }
 }
 
 impl State {
-    fn behind(framing: Framing) -> Self {
+    /// None if there is no body.
+    fn of_body(framing: Framing) -> Option<Self> {
         match framing {
-            Framing::None | Framing::Counted(0) => Self::Head(Head::default()),
-            Framing::Counted(bytes) => Self::Counted(bytes),
-            Framing::Chunked => Self::Chunked(Chunks::default()),
+            Framing::None | Framing::Counted(0) => None,
+            Framing::Counted(bytes) => Some(Self::Counted(bytes)),
+            Framing::Chunked => Some(Self::Chunked(Chunks::default())),
         }
+    }
+
+    /// Behind a message.
+    fn behind(upgrade: bool) -> Self {
+        if upgrade { Self::Paused } else { Self::Head(Head::default()) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Certificates and keys as they stand in files, and what is wrong with them in words.
 
-use super::super::config::listener::{Listener, Pair};
+use super::super::config::listener::Pair;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -36,10 +36,10 @@ pub struct Loaded {
 }
 
 impl Files {
-    pub fn read(listeners: &[Listener]) -> Self {
+    pub fn read<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Self {
         let read =
             |path: &PathBuf| std::fs::read(path).map_err(|error| format!("{} can't be read: {error}", path.display()));
-        Self(listeners.iter().flat_map(Listener::files).map(|path| (path.clone(), read(path))).collect())
+        Self(paths.map(|path| (path.clone(), read(path))).collect())
     }
 
     fn get(&self, path: &Path) -> Result<&[u8], String> {
@@ -83,7 +83,7 @@ pub fn roots(path: &Path, files: &Files) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-fn certificates(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, String> {
+pub fn certificates(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, String> {
     let file = path.display();
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(files.get(path)?).collect();
     let all = all.map_err(|error| format!("{file} is no PEM: {error}"))?;
@@ -95,7 +95,7 @@ fn certificates(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static
     Ok(all)
 }
 
-fn private_key(path: &Path, files: &Files) -> Result<PrivateKeyDer<'static>, String> {
+pub fn private_key(path: &Path, files: &Files) -> Result<PrivateKeyDer<'static>, String> {
     let (file, text) = (path.display(), files.get(path)?);
     PrivateKeyDer::from_pem_slice(text).map_err(|error| {
         let has = |word: &[u8]| memchr::memmem::find(text, word).is_some();

@@ -6,7 +6,7 @@
 
 mod choice;
 mod handshake;
-mod load;
+pub mod load;
 
 use super::config::listener::{ClientAuth, Listener};
 use crate::log;
