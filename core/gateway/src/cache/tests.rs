@@ -6,7 +6,7 @@ use base::Instant;
 /// Sun, 06 Nov 1994 08:49:37 GMT.
 const NOW_S: u64 = 784_111_777;
 
-fn fields<'a>(text: &'a str) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+fn fields(text: &str) -> impl Iterator<Item = (&str, &[u8])> {
     text.split('|').filter(|field| !field.is_empty()).map(|field| {
         let (name, value) = field.split_once(": ").expect("a name and a value");
         (name, value.as_bytes())
