@@ -4,12 +4,12 @@
 //! endpoint, open on its connection) is held by guards, so that a client that goes takes its request back wherever it is.
 
 use super::body::{Download, Upload, UploadState};
+use super::call::Call;
 use super::lane::{Lane, Table};
 use super::line::Line;
 use super::record::{Record, Reply};
 use super::refusal::{Code, Refusal};
 use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
-use super::visit::Visit;
 use super::watch::{Over, Phase, Watch};
 use super::{headers, limit, trace};
 use base::Instant;
@@ -28,14 +28,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 /// Answers a request, whatever happens.
-pub async fn answer(lane: Rc<Lane>, visit: Rc<Visit>, request: Request<Incoming>) -> Response<Reply> {
-    let number = visit.begin_request();
-    let record = Record::new(lane.clone(), visit.clone(), &request);
-    if let Some(refusal) = visit.inlet.refusal_of(number) {
+pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) -> Response<Reply> {
+    let unread = call.begin();
+    let record = Record::new(lane.clone(), call.clone(), &request);
+    if let Some(refusal) = unread {
         record.set_unread();
         return own(&refusal, record);
     }
-    match forward(&lane, &visit, request, &record).await {
+    match forward(&lane, &call, request, &record).await {
         Ok((response, download)) => {
             record.set_status(response.status());
             let (mut parts, ()) = response.into_parts();
@@ -62,7 +62,7 @@ fn own(refusal: &Refusal, record: Record) -> Response<Reply> {
 
 /// A request on its way.
 struct Going<'a> {
-    visit: &'a Rc<Visit>,
+    call: &'a Rc<Call>,
     upstream: &'a Rc<Upstream>,
     method: Method,
     uri: Uri,
@@ -85,7 +85,7 @@ struct Failure {
 
 async fn forward(
     lane: &Rc<Lane>,
-    visit: &Rc<Visit>,
+    call: &Rc<Call>,
     request: Request<Incoming>,
     record: &Record,
 ) -> Result<(Response<()>, Download), Refusal> {
@@ -98,13 +98,13 @@ async fn forward(
     let route = table.config.routes.find(&parts).ok_or_else(|| Refusal::of(Code::NoRoute))?;
     let upstream = &table.upstreams[route.service(|below| lane.draw(below))];
     record.set_upstream(upstream.clone());
-    check_limits(&table, visit, &route.limits, &parts, record)?;
-    let mut going = Going::new(&table, visit, upstream, parts, body)?;
+    check_limits(&table, call, &route.limits, &parts, record)?;
+    let mut going = Going::new(&table, call, upstream, parts, body)?;
     trace::keep_or_begin(&mut going.headers, || lane.chance());
     record.set_sent(&going.headers, &going.upload);
-    visit.watch.set_deadline(going.deadline);
-    visit.watch.begin(Phase::Waiting, crate::clock::boot(), WAIT_MAX);
-    let entered = bounded(&visit.watch, upstream.enter(route.class, going.deadline)).await;
+    call.watch.set_deadline(going.deadline);
+    call.watch.begin(Phase::Waiting, crate::clock::boot(), WAIT_MAX);
+    let entered = bounded(&call.watch, upstream.enter(route.class, going.deadline)).await;
     let inside = match entered {
         Ok(entered) => entered.map_err(|shed| Refusal::shed(shed, &upstream.plan.name))?,
         Err(_) => return Err(Refusal::at(Code::Deadline, &upstream.plan.name)),
@@ -120,7 +120,7 @@ const DEADLINE: HeaderName = HeaderName::from_static("x-deadline-ms");
 impl<'a> Going<'a> {
     fn new(
         table: &Table,
-        visit: &'a Rc<Visit>,
+        call: &'a Rc<Call>,
         upstream: &'a Rc<Upstream>,
         parts: Parts,
         body: Incoming,
@@ -133,7 +133,7 @@ impl<'a> Going<'a> {
         let impatient = asked.is_some() && time == asked && asked != allowed;
         let deadline =
             time.map(|time| crate::clock::boot().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
-        headers::toward_upstream(&mut headers, &visit.told);
+        headers::toward_upstream(&mut headers, call.told());
         if let Some(host) = &upstream.plan.host {
             headers.insert(HOST, host.clone());
         }
@@ -141,11 +141,11 @@ impl<'a> Going<'a> {
         let times = &table.config.client_times;
         let response_time = upstream.plan.times.response;
         let upload =
-            UploadState::new(visit.watch.clone(), times.body, response_time, table.config.body_bytes_max, !has_body);
+            UploadState::new(call.watch.clone(), times.body, response_time, table.config.body_bytes_max, !has_body);
         let uri = uri.into_parts().path_and_query.map_or_else(|| Ok(Uri::from_static("/")), Uri::try_from);
         let uri = uri.map_err(|error| Refusal::of(Code::BodyBroken).because(error))?;
         let body = has_body.then_some(body);
-        Ok(Self { visit, upstream, method, uri, headers, body, has_body, upload, deadline, impatient })
+        Ok(Self { call, upstream, method, uri, headers, body, has_body, upload, deadline, impatient })
     }
 
     /// Tries until an endpoint has answered or the core says that it is enough.
@@ -191,7 +191,7 @@ impl<'a> Going<'a> {
 
     /// Some time before the next try, unless the request's own is over before.
     async fn pause(&self, time: Duration) -> Result<(), Refusal> {
-        let watch = &self.visit.watch;
+        let watch = &self.call.watch;
         watch.begin(Phase::Waiting, crate::clock::boot(), WAIT_MAX);
         let paused = bounded(watch, tokio::time::sleep(time)).await;
         paused.map_err(|_| Refusal::at(Code::Deadline, &self.upstream.plan.name))
@@ -215,7 +215,7 @@ impl<'a> Going<'a> {
             }
             let request = self.request(target);
             self.upload.begin();
-            let watch = &self.visit.watch;
+            let watch = &self.call.watch;
             match line.send(request, || watch.over()).await {
                 Ok(Ok(response)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
                     return Ok((response, line));
@@ -248,7 +248,7 @@ impl<'a> Going<'a> {
     }
 
     async fn connect(&self, target: &Target) -> Result<Line, Failure> {
-        let (watch, counts) = (&self.visit.watch, &self.upstream.counts);
+        let (watch, counts) = (&self.call.watch, &self.upstream.counts);
         watch.begin(Phase::Connect, crate::clock::boot(), self.upstream.plan.times.connect);
         let opened = bounded(watch, Line::open(target.address)).await;
         let name = &self.upstream.plan.name;
@@ -304,7 +304,7 @@ impl<'a> Going<'a> {
 
     /// What the client has done wrong, if it has.
     fn blame(&self) -> Option<Code> {
-        self.visit.inlet.spoiled().or(self.upload.failed())
+        self.call.spoiled().or(self.upload.failed())
     }
 
     /// The connection broke before the head of a response.
@@ -345,13 +345,13 @@ impl<'a> Going<'a> {
         parts.version = Version::HTTP_11;
         let flying = Flying::new(target, tried, inside, self.impatient);
         let time = self.upstream.plan.times.download;
-        let download = Download::new(body, line, flying, self.visit.watch.clone(), time, self.upload);
+        let download = Download::new(body, line, flying, self.call.watch.clone(), time, self.upload);
         (Response::from_parts(parts, ()), download)
     }
 
     /// The hash that policies by key go by.
     fn key(&self) -> Option<u64> {
-        let bytes = self.upstream.plan.key.as_ref()?.of(self.visit.peer, &self.uri, &self.headers)?;
+        let bytes = self.upstream.plan.key.as_ref()?.of(self.call.peer(), &self.uri, &self.headers)?;
         let mut hasher = SipHasher13::new();
         hasher.write(&bytes);
         Some(hasher.finish())
@@ -359,10 +359,10 @@ impl<'a> Going<'a> {
 }
 
 /// Counts the request where its route has limits.
-fn check_limits(table: &Table, visit: &Visit, limits: &[usize], parts: &Parts, record: &Record) -> Result<(), Refusal> {
+fn check_limits(table: &Table, call: &Call, limits: &[usize], parts: &Parts, record: &Record) -> Result<(), Refusal> {
     for limit in limits.iter().map(|at| &table.config.limits[*at]) {
         // What can't be told apart by the key is one client.
-        let key = limit.by.of(visit.peer, &parts.uri, &parts.headers).unwrap_or_default();
+        let key = limit.by.of(call.peer(), &parts.uri, &parts.headers).unwrap_or_default();
         let verdict = limit.take(crate::clock::boot(), &key);
         record.set_limited(verdict);
         if let Some(seconds) = limit::retry_after_s(&verdict) {

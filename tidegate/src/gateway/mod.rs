@@ -1,12 +1,13 @@
 //! `tidegate gateway`: the HTTP front door. What it decides stands in `core/gateway`; here are its sockets, threads and files.
 //!
 //! Reading order: [`lane`] (a thread), [`visit`] (a connection of a client), [`inlet`] and [`strict`] (what may come in),
-//! [`exchange`] (a request), [`upstream`] (a service), [`line`] and [`pool`] (connections to endpoints), [`body`] (what streams),
+//! [`call`] and [`exchange`] (a request), [`upstream`] (a service), [`line`] and [`pool`] (connections to endpoints), [`body`] (what streams),
 //! [`watch`] (bounds on time); and [`config`], [`control`] and [`admin`] above them.
 
 mod access;
 mod admin;
 mod body;
+mod call;
 mod check;
 mod config;
 mod control;

@@ -2,10 +2,10 @@
 
 use super::access::Line;
 use super::body::{Broken, Download, UploadState};
+use super::call::Call;
 use super::lane::Lane;
 use super::refusal::Refusal;
 use super::upstream::{Target, Upstream, add};
-use super::visit::Visit;
 use super::{limit, trace};
 use base::Instant;
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 #[derive(Debug)]
 pub struct Record {
     pub lane: Rc<Lane>,
-    visit: Rc<Visit>,
+    call: Rc<Call>,
     begun: Instant,
     status: Cell<u16>,
     bytes_out: Cell<u64>,
@@ -33,10 +33,10 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(lane: Rc<Lane>, visit: Rc<Visit>, request: &Request<Incoming>) -> Self {
-        let line = lane.log.as_ref().map(|_| Box::new(RefCell::new(Line::new(visit.peer, request))));
+    pub fn new(lane: Rc<Lane>, call: Rc<Call>, request: &Request<Incoming>) -> Self {
+        let line = lane.log.as_ref().map(|_| Box::new(RefCell::new(Line::new(call.peer(), request))));
         let (status, bytes_out, upstream) = (Cell::new(0), Cell::new(0), RefCell::new(None));
-        Self { lane, visit, begun: crate::clock::boot(), status, bytes_out, upstream, line, limited: Cell::new(None) }
+        Self { lane, call, begun: crate::clock::boot(), status, bytes_out, upstream, line, limited: Cell::new(None) }
     }
 
     pub fn set_status(&self, status: StatusCode) {
@@ -102,7 +102,7 @@ impl Drop for Record {
         if let (Some(line), Some(log)) = (&self.line, &self.lane.log) {
             log.put(line.borrow().text(self.status.get(), self.bytes_out.get(), now.since_ns(self.begun)));
         }
-        self.visit.end_request(now);
+        self.call.end(now);
     }
 }
 

@@ -1,9 +1,10 @@
 //! A client's connection, from accept to close.
 
+use super::call::Call;
 use super::config::{ClientTimes, Config};
 use super::exchange;
 use super::headers::Told;
-use super::inlet::{Inlet, InletState};
+use super::inlet::Inlet;
 use super::lane::Lane;
 use super::watch::{Phase, Watch};
 use base::Instant;
@@ -26,13 +27,12 @@ use tokio::net::TcpStream;
 #[derive(Debug)]
 pub struct Visit {
     pub peer: SocketAddr,
-    pub watch: Rc<Watch>,
-    pub inlet: Rc<InletState>,
     pub told: Told,
-    times: ClientTimes,
+    pub times: ClientTimes,
+    /// The connection's own bounds: what it does without a request, and its end.
+    pub watch: Rc<Watch>,
     /// How long it may be without a request: less when the gateway goes.
     idle: Cell<Duration>,
-    requests: Cell<u64>,
 }
 
 /// What hyper may buffer of a connection.
@@ -41,22 +41,9 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 pub const LINGER_TIME: Duration = Duration::from_secs(2);
 
 impl Visit {
-    /// A request has begun; its number, from one.
-    pub fn begin_request(&self) -> u64 {
-        self.requests.set(self.requests.get() + 1);
-        self.inlet.set_busy(true);
-        self.requests.get()
-    }
-
-    /// Its response has ended: the connection waits for the next one.
-    pub fn end_request(&self, now: Instant) {
-        self.inlet.set_busy(false);
-        self.watch.set_deadline(None);
-        if self.inlet.in_head() {
-            self.watch.begin(Phase::Head, now, self.times.header);
-        } else {
-            self.watch.begin(Phase::Idle, now, self.idle.get());
-        }
+    /// How long the connection may be without a request.
+    pub fn idle(&self) -> Duration {
+        self.idle.get()
     }
 
     /// The gateway goes: a connection without a request may stay for `time`.
@@ -81,20 +68,12 @@ pub async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
     let told = Told::new(peer, trusted, config.forwarded);
     let headers_max = config.head.headers_max;
     drop(table);
-    let visit = Rc::new(Visit {
-        peer,
-        watch: watch.clone(),
-        inlet: state,
-        told,
-        times,
-        idle: Cell::new(times.idle),
-        requests: Cell::new(0),
-    });
+    let visit = Rc::new(Visit { peer, told, times, watch: watch.clone(), idle: Cell::new(times.idle) });
     let _place = lane.enter(visit.clone());
-    let of_request = (lane.clone(), visit.clone());
+    let of_request = (lane.clone(), Call::of_connection(visit, state.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
-        let (lane, visit) = of_request.clone();
-        async move { Ok::<_, Infallible>(exchange::answer(lane, visit, request).await) }
+        let (lane, call) = of_request.clone();
+        async move { Ok::<_, Infallible>(exchange::answer(lane, call, request).await) }
     });
     let mut builder = http1::Builder::new();
     builder.max_buf_size(BUFFER_BYTES_MAX).max_headers(headers_max + 1);
@@ -108,7 +87,7 @@ pub async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
             let Some(over) = watch.over() else { return Poll::Pending };
             match over.phase {
                 Phase::Idle => connection.as_mut().graceful_shutdown(),
-                Phase::Head => visit.inlet.set_late(),
+                Phase::Head => state.set_late(),
                 // A request that is over is ended by itself, when it is polled. It wasn't, for its response goes to a client that
                 // doesn't read.
                 _ => return Poll::Ready(Ok(())),
