@@ -42,6 +42,12 @@ pub struct UploadState {
 #[derive(Debug)]
 pub struct Broken(&'static str);
 
+impl Broken {
+    pub fn new(what: &'static str) -> Self {
+        Self(what)
+    }
+}
+
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.0)
@@ -229,6 +235,8 @@ impl Body for Download {
         if this.ended {
             return Poll::Ready(None);
         }
+        // It may have been handed to another task since it was begun.
+        this.watch.register(context);
         if let Some(over) = this.watch.over() {
             this.flying.timed_out(over.by_deadline);
             return Poll::Ready(Some(Err(Broken("the endpoint's body stopped"))));

@@ -31,6 +31,16 @@ impl Call {
         Rc::new(Self { watch: visit.watch.clone(), visit, inlet, number: Cell::new(0) })
     }
 
+    /// A call for what is done in the place of several requests: as this one's client would be told of, with bounds of its own.
+    pub fn of_all(&self, watch: Rc<Watch>) -> Rc<Self> {
+        Rc::new(Self { visit: self.visit.clone(), watch, inlet: Rc::default(), number: Cell::new(0) })
+    }
+
+    /// How the client's URLs begin.
+    pub fn scheme(&self) -> &'static str {
+        "http"
+    }
+
     pub fn peer(&self) -> SocketAddr {
         self.visit.peer
     }

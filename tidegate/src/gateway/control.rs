@@ -89,7 +89,7 @@ impl Control {
 
     fn take(&mut self, file: &Path, text: &str) -> Result<(), String> {
         let mut config = Config::of_text(Some(file), text)?;
-        config.keep_limits(&self.config);
+        config.keep_known(&self.config);
         let fixed = [
             ("gateway.listen", config.listen != self.config.listen),
             ("gateway.admin", config.admin != self.config.admin),

@@ -7,13 +7,14 @@ use super::body::{Download, Upload, UploadState};
 use super::call::Call;
 use super::lane::{Lane, Table};
 use super::line::Line;
-use super::record::{Record, Reply};
+use super::record::{Notes, Record, Reply, Source};
 use super::refusal::{Code, Refusal};
 use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
 use super::watch::{Over, Phase, Watch};
-use super::{headers, limit, trace};
+use super::{cache, headers, limit, trace};
 use base::Instant;
-use gateway::{Attempt, Left, NoEndpoint, Outcome, Retry, Safety};
+use cache::Consulted;
+use gateway::{Attempt, Class, Left, NoEndpoint, Outcome, Retry, Safety};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
@@ -36,14 +37,14 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
         return own(&refusal, record);
     }
     match forward(&lane, &call, request, &record).await {
-        Ok((response, download)) => {
+        Ok((response, source)) => {
             record.set_status(response.status());
             let (mut parts, ()) = response.into_parts();
             record.tell_limits(&mut parts.headers);
             if lane.draining.get() {
                 parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Response::from_parts(parts, Reply::passed(download, record))
+            Response::from_parts(parts, Reply::of(source, record))
         }
         Err(refusal) => own(&refusal, record),
     }
@@ -83,13 +84,23 @@ struct Failure {
     safety: Safety,
 }
 
+/// Which way a request goes.
+#[derive(Debug)]
+pub struct Way<'a> {
+    pub lane: &'a Rc<Lane>,
+    pub table: &'a Rc<Table>,
+    pub call: &'a Rc<Call>,
+    pub upstream: &'a Rc<Upstream>,
+    pub class: Class,
+}
+
 async fn forward(
     lane: &Rc<Lane>,
     call: &Rc<Call>,
     request: Request<Incoming>,
     record: &Record,
-) -> Result<(Response<()>, Download), Refusal> {
-    let table = lane.table();
+) -> Result<(Response<()>, Source), Refusal> {
+    let table = &lane.table();
     let (parts, body) = request.into_parts();
     check_expectation(&parts.headers)?;
     if body.size_hint().lower() > table.config.body_bytes_max {
@@ -98,18 +109,37 @@ async fn forward(
     let route = table.config.routes.find(&parts).ok_or_else(|| Refusal::of(Code::NoRoute))?;
     let upstream = &table.upstreams[route.service(|below| lane.draw(below))];
     record.set_upstream(upstream.clone());
-    check_limits(&table, call, &route.limits, &parts, record)?;
-    let mut going = Going::new(&table, call, upstream, parts, body)?;
+    check_limits(table, call, &route.limits, &parts, record)?;
+    let way = Way { lane, table, call, upstream, class: route.class };
+    let (parts, body, passed) = match cache::consult(&way, route, parts, body, record).await? {
+        Consulted::Answered(response, sent) => return Ok((response, Source::Cached(sent))),
+        Consulted::Passes(passing) => passing.into_parts(),
+    };
+    let (mut response, download) = send(&way, parts, body, &record.notes(), record.begun()).await?;
+    passed.on_answer(&mut response);
+    Ok((response, Source::Passed(Box::new(download))))
+}
+
+/// Sends a request to its service, once it is let in: the head of the response, and its body on its way.
+pub async fn send(
+    way: &Way<'_>,
+    parts: Parts,
+    body: Option<Incoming>,
+    notes: &Notes,
+    begun: Instant,
+) -> Result<(Response<()>, Download), Refusal> {
+    let Way { lane, table, call, upstream, class } = *way;
+    let mut going = Going::new(table, call, upstream, (parts, body), begun)?;
     trace::keep_or_begin(&mut going.headers, || lane.chance());
-    record.set_sent(&going.headers, &going.upload);
+    notes.set_sent(&going.headers, &going.upload);
     call.watch.set_deadline(going.deadline);
     call.watch.begin(Phase::Waiting, crate::clock::boot(), WAIT_MAX);
-    let entered = bounded(&call.watch, upstream.enter(route.class, going.deadline)).await;
+    let entered = bounded(&call.watch, upstream.enter(class, going.deadline)).await;
     let inside = match entered {
         Ok(entered) => entered.map_err(|shed| Refusal::shed(shed, &upstream.plan.name))?,
         Err(_) => return Err(Refusal::at(Code::Deadline, &upstream.plan.name)),
     };
-    going.run(inside, record).await
+    going.run(inside, notes).await
 }
 
 /// The core ends waits much earlier.
@@ -122,34 +152,28 @@ impl<'a> Going<'a> {
         table: &Table,
         call: &'a Rc<Call>,
         upstream: &'a Rc<Upstream>,
-        parts: Parts,
-        body: Incoming,
+        (parts, body): (Parts, Option<Incoming>),
+        begun: Instant,
     ) -> Result<Self, Refusal> {
         let Parts { method, uri, mut headers, .. } = parts;
-        let asked =
-            headers.get(DEADLINE).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
-        let allowed = upstream.plan.times.deadline;
-        let time = asked.into_iter().chain(allowed).min();
-        let impatient = asked.is_some() && time == asked && asked != allowed;
-        let deadline =
-            time.map(|time| crate::clock::boot().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
+        let (deadline, impatient) = deadline_of(&headers, upstream, begun);
         headers::toward_upstream(&mut headers, call.told());
         if let Some(host) = &upstream.plan.host {
             headers.insert(HOST, host.clone());
         }
-        let has_body = !body.is_end_stream();
+        let body = body.filter(|body| !body.is_end_stream());
+        let has_body = body.is_some();
         let times = &table.config.client_times;
         let response_time = upstream.plan.times.response;
         let upload =
             UploadState::new(call.watch.clone(), times.body, response_time, table.config.body_bytes_max, !has_body);
         let uri = uri.into_parts().path_and_query.map_or_else(|| Ok(Uri::from_static("/")), Uri::try_from);
         let uri = uri.map_err(|error| Refusal::of(Code::BodyBroken).because(error))?;
-        let body = has_body.then_some(body);
         Ok(Self { call, upstream, method, uri, headers, body, has_body, upload, deadline, impatient })
     }
 
     /// Tries until an endpoint has answered or the core says that it is enough.
-    async fn run(mut self, mut inside: Inside, record: &Record) -> Result<(Response<()>, Download), Refusal> {
+    async fn run(mut self, mut inside: Inside, notes: &Notes) -> Result<(Response<()>, Download), Refusal> {
         let key = self.key();
         let mut avoid: SmallVec<[gateway::EndpointId; 4]> = SmallVec::new();
         let mut last: Option<Refusal> = None;
@@ -166,7 +190,7 @@ impl<'a> Going<'a> {
                 }
             };
             tries += 1;
-            record.set_target(&target, tries);
+            notes.set_target(&target, tries);
             let begun = crate::clock::boot();
             let failure = match self.attempt(&target).await {
                 Ok((response, line)) => return Ok(self.answered(response, line, (target, tried), inside, begun)),
@@ -358,6 +382,15 @@ impl<'a> Going<'a> {
     }
 }
 
+/// When a request that came at `begun` must be answered, and whether that is its client's own wish, and sooner than the service's.
+pub fn deadline_of(headers: &HeaderMap, upstream: &Upstream, begun: Instant) -> (Option<Instant>, bool) {
+    let asked = headers.get(DEADLINE).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
+    let allowed = upstream.plan.times.deadline;
+    let time = asked.into_iter().chain(allowed).min();
+    let impatient = asked.is_some() && time == asked && asked != allowed;
+    (time.map(|time| begun.plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))), impatient)
+}
+
 /// Counts the request where its route has limits.
 fn check_limits(table: &Table, call: &Call, limits: &[usize], parts: &Parts, record: &Record) -> Result<(), Refusal> {
     for limit in limits.iter().map(|at| &table.config.limits[*at]) {
@@ -388,7 +421,7 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// Waits for something, unless its time is over before.
-async fn bounded<F: Future>(watch: &Watch, future: F) -> Result<F::Output, Over> {
+pub async fn bounded<F: Future>(watch: &Watch, future: F) -> Result<F::Output, Over> {
     let mut future = pin!(future);
     std::future::poll_fn(|context| match watch.over() {
         Some(over) => Poll::Ready(Err(over)),

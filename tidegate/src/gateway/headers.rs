@@ -34,6 +34,11 @@ impl Told {
         let value = |text: String| HeaderValue::try_from(text).expect("an address is ASCII");
         Self { address: value(ip.to_string()), element: value(format!("for={node};proto=http")), trusted, forwarded }
     }
+
+    /// What it says of its own clients is believed.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
 }
 
 /// The request's headers as the upstream gets them.

@@ -68,6 +68,7 @@ pub struct Lane {
     pub log: Option<AccessLog>,
     pub accepted: Cell<u64>,
     pub refused: Cell<u64>,
+    pub cache: super::cache::Counts,
 }
 
 /// What requests are served by: looked up once by each.
@@ -133,6 +134,7 @@ impl Lane {
             log,
             accepted: Cell::new(0),
             refused: Cell::new(0),
+            cache: super::cache::Counts::default(),
         }
     }
 

@@ -33,6 +33,9 @@ pub enum Code {
     BadResponse,
     ResponseLate,
     Deadline,
+    /// Another's request for the same had a bad answer.
+    FetchFailed,
+    OnlyIfCached,
 }
 
 /// An answer in the making.
@@ -181,6 +184,16 @@ impl Code {
             Self::Deadline => {
                 (StatusCode::GATEWAY_TIMEOUT, "deadline", "the request's own deadline passed before it was answered")
             }
+            Self::FetchFailed => (
+                StatusCode::BAD_GATEWAY,
+                "fetch_failed",
+                "the endpoint failed at the request for the same that this one waited for: come back after the seconds of Retry-After",
+            ),
+            Self::OnlyIfCached => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "only_if_cached",
+                "the request wants a stored response, and none can be used: send it without Cache-Control: only-if-cached",
+            ),
         }
     }
 }

@@ -11,6 +11,7 @@ pub struct LaneReport {
     pub open: usize,
     pub accepted: u64,
     pub refused: u64,
+    pub cache: super::cache::page::Sums,
     /// In the order of the configuration.
     pub services: Vec<ServiceReport>,
 }
@@ -73,6 +74,7 @@ impl LaneReport {
             open: lane.open(),
             accepted: lane.accepted.get(),
             refused: lane.refused.get(),
+            cache: super::cache::page::Sums::of(lane),
             services: services.collect(),
         }
     }

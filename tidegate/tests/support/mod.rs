@@ -8,6 +8,7 @@ pub mod calls;
 pub mod cluster;
 pub mod exposition;
 pub mod gateway;
+pub mod origin;
 pub mod peer;
 pub mod schema;
 

@@ -84,4 +84,10 @@ impl Freshness {
     pub fn is_for_others(&self, now: Instant) -> bool {
         !self.always_validated && self.stale_ms(now).is_none_or(|stale_ms| stale_ms < self.while_revalidate_ms)
     }
+
+    /// Whether that was so when it came: where it wasn't, waiting for another's is in vain.
+    #[must_use]
+    pub fn was_for_others(&self) -> bool {
+        self.is_for_others(self.came)
+    }
 }
