@@ -285,7 +285,7 @@ fn it_keeps_within_its_memory_and_to_what_is_asked_for_again() {
     let bytes = figures["bytes"].as_u64().expect("a number");
     assert!((64 * 1024..=256 * 1024).contains(&bytes), "{figures}");
     assert!(figures["evicted"].as_u64().is_some_and(|evicted| evicted > 300), "{figures}");
-    assert_eq!(status(&get(&gateway, "/scan/0")), "tidegate; fwd=uri-miss; stored");
+    assert_eq!(status(&get(&gateway, "/scan/200")), "tidegate; fwd=uri-miss; stored");
 }
 
 #[test]

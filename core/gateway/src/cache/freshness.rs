@@ -85,9 +85,9 @@ impl Freshness {
         !self.always_validated && self.stale_ms(now).is_none_or(|stale_ms| stale_ms < self.while_revalidate_ms)
     }
 
-    /// Whether that was so when it came: where it wasn't, waiting for another's is in vain.
+    /// Whether the next one may be, by what this one says: where none is, waiting for another's is in vain.
     #[must_use]
-    pub fn was_for_others(&self) -> bool {
-        self.is_for_others(self.came)
+    pub fn may_be_for_others(&self) -> bool {
+        !self.always_validated && (self.lifetime_ms > 0 || self.while_revalidate_ms > 0)
     }
 }

@@ -248,7 +248,9 @@ impl Look<'_> {
                     self.lead(place, flight, stale).await?
                 }
                 // It would only learn that it has to ask for itself.
-                Joined::Member(waiting) if stale.as_ref().is_some_and(|one| !one.head.freshness.was_for_others()) => {
+                Joined::Member(waiting)
+                    if stale.as_ref().is_some_and(|one| !one.head.freshness.may_be_for_others()) =>
+                {
                     drop(waiting);
                     self.lead(place, Flight::new(false), stale).await?
                 }

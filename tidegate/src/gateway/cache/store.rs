@@ -108,19 +108,26 @@ const PASS_MS: u64 = 10_000;
 /// Of the cache's memory, what comes in may take this part.
 const ROOM_PART: u64 = 2;
 const SHARDS_MAX: u64 = 16;
+/// What has been asked for once has this part of the memory; a shard's must hold some of the largest objects, or whatever comes displaces
+/// what is asked for often.
+const ON_TRIAL: f64 = 0.1;
+const OBJECTS_OF_SHARD: u64 = 16;
 /// The table is laid out for objects of this size at first; it grows where they are smaller.
 const OBJECT_BYTES_USUAL: u64 = 16 * 1024;
 
 impl Store {
     pub fn new(limits: Limits, seed: u64) -> Arc<Self> {
         let evicted = Arc::<AtomicU64>::default();
-        // A shard must have room for several of the largest.
-        let shards = (limits.bytes_max / limits.object_bytes_max.max(1) / 4).clamp(1, SHARDS_MAX);
+        let shards = (limits.bytes_max / limits.object_bytes_max.max(1) / OBJECTS_OF_SHARD).clamp(1, SHARDS_MAX);
         let shards = if shards.is_power_of_two() { shards } else { shards.next_power_of_two() / 2 };
         let items = (limits.bytes_max / OBJECT_BYTES_USUAL).max(32 * shards);
         let small = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let mut options = OptionsBuilder::new();
-        options.shards(small(shards)).weight_capacity(limits.bytes_max).estimated_items_capacity(small(items));
+        options
+            .hot_allocation(1.0 - ON_TRIAL)
+            .shards(small(shards))
+            .weight_capacity(limits.bytes_max)
+            .estimated_items_capacity(small(items));
         let options = options.build().expect("all that it needs is given");
         let table = Cache::with_options(options, Weigh, Seeded(seed), Evictions(evicted.clone()));
         Arc::new(Self {
