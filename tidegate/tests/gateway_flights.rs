@@ -311,8 +311,7 @@ fn ten_thousand_requests_for_an_expired_key_are_one_request_to_the_endpoint() {
             return asked.answer(200, EXPIRED, "old");
         }
         asked.hold();
-        // The endpoint works for so long.
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        asked.work(std::time::Duration::from_millis(200));
         asked.answer(200, FRESH, "new");
     });
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);

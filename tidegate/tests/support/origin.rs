@@ -125,6 +125,13 @@ impl Asked<'_> {
         });
     }
 
+    /// Works for so long.
+    pub fn work(&self, time: Duration) {
+        let told = self.state.told.lock().expect("no thread fails with it");
+        // Nothing that happens meanwhile ends it.
+        drop(self.state.changed.wait_timeout_while(told, time, |_| true));
+    }
+
     /// Answers with these headers (lines with CR LF) and this body.
     pub fn answer(&mut self, status: u16, headers: &str, body: &str) {
         let length = if status == 304 { String::new() } else { format!("content-length: {}\r\n", body.len()) };
