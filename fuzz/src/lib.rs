@@ -8,6 +8,7 @@ pub mod lane;
 pub mod locks;
 pub mod memcached;
 pub mod peer;
+pub mod proxy;
 pub mod restore;
 pub mod targets;
 
@@ -22,9 +23,10 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "resp", run: targets::resp, valid: targets::valid_resp },
     Target { name: "memcached", run: memcached::memcached, valid: memcached::valid_memcached },
+    Target { name: "proxy", run: proxy::proxy, valid: proxy::valid_proxy },
     Target { name: "entry", run: targets::entry, valid: targets::valid_entry },
     Target { name: "snapshot_body", run: targets::snapshot_body, valid: targets::valid_snapshot_body },
     Target { name: "snapshot_file", run: targets::snapshot_file, valid: targets::valid_snapshot_file },

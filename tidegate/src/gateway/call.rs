@@ -1,16 +1,17 @@
 //! A request as its connection sees it: whose it is, its own bounds on time, and whom its end is told.
 //!
 //! A connection of HTTP/1.1 carries one request at a time: it has one call, and one watch, which each of its requests uses in turn, so
-//! that a request costs it no allocation. What carries many at once gives each a call of its own.
+//! that a request costs it no allocation. One of HTTP/2 carries many at once, and gives each stream a call and a watch of its own.
 
 use super::config::ClientTimes;
 use super::headers::Told;
 use super::inlet::InletState;
 use super::refusal::{Code, Refusal};
-use super::visit::Visit;
-use super::watch::{Phase, Watch};
+use super::visit::{LINGER_TIME, Visit};
+use super::watch::{Phase, Watch, Wheel};
 use base::Instant;
-use std::cell::Cell;
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue};
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -20,25 +21,40 @@ pub struct Call {
     visit: Rc<Visit>,
     /// The bounds of the request's phases.
     pub watch: Rc<Watch>,
-    inlet: Rc<InletState>,
-    /// Requests so far.
-    number: Cell<u64>,
+    carrier: Carrier,
+}
+
+/// What carries it.
+#[derive(Debug)]
+enum Carrier {
+    /// A connection that carries one at a time, and has carried so many.
+    Connection { inlet: Rc<InletState>, number: Cell<u64> },
+    /// One of many; what is wrong with its head, if something is.
+    Stream { unsound: RefCell<Option<Refusal>> },
 }
 
 impl Call {
     /// The one call of a connection that carries one request at a time.
     pub fn of_connection(visit: Rc<Visit>, inlet: Rc<InletState>) -> Rc<Self> {
-        Rc::new(Self { watch: visit.watch.clone(), visit, inlet, number: Cell::new(0) })
+        let carrier = Carrier::Connection { inlet, number: Cell::new(0) };
+        Rc::new(Self { watch: visit.watch.clone(), visit, carrier })
+    }
+
+    /// That of a stream.
+    pub fn of_stream(visit: Rc<Visit>, wheel: Rc<Wheel>, unsound: Option<Refusal>) -> Rc<Self> {
+        let carrier = Carrier::Stream { unsound: RefCell::new(unsound) };
+        Rc::new(Self { watch: Watch::new(wheel), visit, carrier })
     }
 
     /// A call for what is done in the place of several requests: as this one's client would be told of, with bounds of its own.
     pub fn of_all(&self, watch: Rc<Watch>) -> Rc<Self> {
-        Rc::new(Self { visit: self.visit.clone(), watch, inlet: Rc::default(), number: Cell::new(0) })
+        let carrier = Carrier::Stream { unsound: RefCell::new(None) };
+        Rc::new(Self { watch, visit: self.visit.clone(), carrier })
     }
 
     /// How the client's URLs begin.
     pub fn scheme(&self) -> &'static str {
-        "http"
+        self.visit.told.scheme()
     }
 
     pub fn peer(&self) -> SocketAddr {
@@ -51,25 +67,67 @@ impl Call {
 
     /// A request begins; the refusal, if it stands in the place of one that could not be read.
     pub fn begin(&self) -> Option<Refusal> {
-        self.number.set(self.number.get() + 1);
-        self.inlet.set_busy(true);
-        self.inlet.refusal_of(self.number.get())
+        match &self.carrier {
+            Carrier::Connection { inlet, number } => {
+                number.set(number.get() + 1);
+                inlet.set_busy(true);
+                inlet.refusal_of(number.get())
+            }
+            Carrier::Stream { unsound } => {
+                self.visit.on_stream();
+                unsound.take()
+            }
+        }
     }
 
     /// What was wrong within the request's body, if its framing was.
     pub fn spoiled(&self) -> Option<Code> {
-        self.inlet.spoiled()
-    }
-
-    /// Its response has ended: the connection waits for the next one.
-    pub fn end(&self, now: Instant) {
-        self.inlet.set_busy(false);
-        self.watch.set_deadline(None);
-        let ClientTimes { header, .. } = self.visit.times;
-        if self.inlet.in_head() {
-            self.watch.begin(Phase::Head, now, header);
-        } else {
-            self.watch.begin(Phase::Idle, now, self.visit.idle());
+        match &self.carrier {
+            Carrier::Connection { inlet, .. } => inlet.spoiled(),
+            Carrier::Stream { .. } => None,
         }
     }
+
+    /// The connection takes no more requests behind this one: where that is said by the headers of its response, it is.
+    pub fn close(&self, headers: &mut HeaderMap) {
+        if matches!(self.carrier, Carrier::Connection { .. }) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    /// An answer of the gateway's own is on its way.
+    pub fn refuse(&self, headers: &mut HeaderMap) {
+        if matches!(self.carrier, Carrier::Stream { .. }) {
+            // A stream ends by itself, and its connection goes on.
+            headers.remove(CONNECTION);
+            self.watch.set_deadline(None);
+            self.watch.begin(Phase::Linger, crate::clock::boot(), LINGER_TIME);
+        }
+    }
+
+    /// Its response has ended, or will never begin.
+    pub fn end(&self, now: Instant, answered: Answered) {
+        let ClientTimes { header, .. } = self.visit.times;
+        match &self.carrier {
+            Carrier::Connection { inlet, .. } => {
+                inlet.set_busy(false);
+                self.watch.set_deadline(None);
+                if inlet.in_head() {
+                    self.watch.begin(Phase::Head, now, header);
+                } else {
+                    self.watch.begin(Phase::Idle, now, self.visit.idle());
+                }
+            }
+            // Its watch goes on until the last of it has left: that is its task's affair.
+            Carrier::Stream { .. } => self.visit.on_stream_end(now, answered),
+        }
+    }
+}
+
+/// Whether a request had an answer when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    Yes,
+    /// Its client went before, or took it back.
+    No,
 }

@@ -6,11 +6,15 @@
 
 use super::access::AccessLog;
 use super::config::values::Address;
-use super::config::{Config, Endpoint, resolve};
+use super::config::{Config, Endpoint, Listener, resolve};
+use super::follow::Follower;
 use super::lane::{Command, Crew, Plan};
 use super::report::LaneReport;
 use super::roster::Roster;
+use super::tls::{self, Files, Tls};
 use crate::log;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +25,13 @@ use tokio::sync::oneshot;
 pub struct Control {
     /// None for the demo.
     pub file: Option<PathBuf>,
-    /// The text that was read last, whether it is in force or not.
-    text: String,
+    /// What was read last, whether it is in force or not.
+    read: Read,
     pub config: Arc<Config>,
+    pub tls: Vec<Option<Arc<Tls>>>,
     roster: Roster,
+    /// Told when files in the folders change that the configuration names.
+    pub follower: Option<Follower>,
     pub crew: Arc<Crew>,
     pub access: Option<AccessLog>,
     /// Times that a file was taken, and was refused.
@@ -33,6 +40,13 @@ pub struct Control {
     /// Why the file as it is now is not in force.
     pub refused: Option<String>,
     pub draining: bool,
+}
+
+/// The file, and digests of those that it names.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Read {
+    text: String,
+    named: BTreeMap<PathBuf, Result<tls::Digest, String>>,
 }
 
 /// Why a change of endpoints is not made.
@@ -48,11 +62,13 @@ const REPORT_TIME_MAX: Duration = Duration::from_secs(2);
 
 impl Control {
     /// The first plan is in force before the lanes are.
-    pub fn new(file: Option<PathBuf>, text: String, config: Arc<Config>, roster: Roster, crew: Arc<Crew>) -> Self {
+    pub fn new(file: Option<PathBuf>, read: Read, plan: &Plan, roster: Roster, crew: Arc<Crew>) -> Self {
         Self {
             file,
-            text,
-            config,
+            read,
+            config: plan.config.clone(),
+            tls: plan.tls.clone(),
+            follower: None,
             roster,
             crew,
             access: None,
@@ -67,16 +83,20 @@ impl Control {
     pub fn reload(&mut self) -> Result<bool, String> {
         let file = self.file.clone().ok_or("the demo goes by no file: start the gateway with --config FILE")?;
         let text = Config::text_of(&file).map_err(|error| error.to_string())?;
-        if text == self.text {
+        let config = Config::of_text(Some(&file), &text);
+        let files = config.as_ref().map(|config| Files::read(&config.listeners)).unwrap_or_default();
+        let read = Read::new(text, &files);
+        if read == self.read {
             return self.refused.clone().map_or(Ok(false), Err);
         }
-        let taken = self.take(&file, &text);
-        self.text = text;
+        self.read = read;
+        let taken = config.and_then(|config| self.take(&file, config, &files));
         match &taken {
             Ok(()) => {
                 self.reloads += 1;
                 self.refused = None;
                 log::info("gateway", "goes by the changed file from now on", &[("file", &file.display())]);
+                tls::warn_of_ends(&self.tls);
             }
             Err(why) => {
                 self.reloads_refused += 1;
@@ -87,11 +107,11 @@ impl Control {
         taken.map(|()| true)
     }
 
-    fn take(&mut self, file: &Path, text: &str) -> Result<(), String> {
-        let mut config = Config::of_text(Some(file), text)?;
+    fn take(&mut self, file: &Path, mut config: Config, files: &Files) -> Result<(), String> {
+        self.follow(&config);
         config.keep_known(&self.config);
         let fixed = [
-            ("gateway.listen", config.listen != self.config.listen),
+            ("the address of a listener", addresses(&config).ne(addresses(&self.config))),
             ("gateway.admin", config.admin != self.config.admin),
             ("gateway.lanes", config.lanes != self.config.lanes),
             ("gateway.handover", config.handover != self.config.handover),
@@ -102,17 +122,30 @@ impl Control {
         }
         let mut roster = self.roster.clone();
         roster.follow(&config);
-        self.put(Arc::new(config), roster)
+        let tls = tls::make(&config.listeners, files, &self.tls).map_err(|why| format!("{}: {why}", file.display()))?;
+        self.put(Arc::new(config), roster, tls)
     }
 
     /// Makes a plan of both, and hands it to the lanes.
-    fn put(&mut self, config: Arc<Config>, roster: Roster) -> Result<(), String> {
-        let plan = Arc::new(Plan { lists: roster.lists(&config)?, config: config.clone() });
+    fn put(&mut self, config: Arc<Config>, roster: Roster, tls: Vec<Option<Arc<Tls>>>) -> Result<(), String> {
+        let plan = Arc::new(Plan { lists: roster.lists(&config)?, config: config.clone(), tls: tls.clone() });
         for mailbox in &self.crew.mailboxes {
             let _ = mailbox.send(Command::Apply(plan.clone()));
         }
-        (self.config, self.roster) = (config, roster);
+        (self.config, self.roster, self.tls) = (config, roster, tls);
         Ok(())
+    }
+
+    /// Follows the folders of all files that the configuration names.
+    pub fn follow(&self, config: &Config) {
+        let files = self.file.iter().chain(config.listeners.iter().flat_map(Listener::files));
+        for file in files.filter(|_| self.follower.is_some()) {
+            let followed = self.follower.iter().try_for_each(|follower| follower.follow(file));
+            if let Err(error) = followed {
+                let fields: log::Fields<'_> = &[("file", &file.display()), ("error", &error)];
+                log::warn("gateway", "changes of a file aren't noticed: send SIGHUP when it has changed", fields);
+            }
+        }
     }
 
     /// Adds an endpoint, or changes the weight of one that is there.
@@ -157,7 +190,7 @@ impl Control {
         let mut roster = self.roster.clone();
         change(roster.of(service).ok_or(Unchanged::NoService)?)?;
         roster.renumber();
-        self.put(self.config.clone(), roster).map_err(Unchanged::Bad)?;
+        self.put(self.config.clone(), roster, self.tls.clone()).map_err(Unchanged::Bad)?;
         log::info("gateway", "the endpoints of a service were changed by an operator", &[("service", &service)]);
         Ok(())
     }
@@ -165,9 +198,19 @@ impl Control {
     /// No more connections; those that are there end as their requests do.
     pub fn stop(&mut self) {
         self.draining = true;
-        let time = self.config.drain;
-        self.crew.mailboxes.iter().for_each(|mailbox| drop(mailbox.send(Command::Drain(time))));
+        // The lane that accepts passes it on when it has accepted its last.
+        let _ = self.crew.mailboxes[0].send(Command::Drain(self.config.drain));
     }
+}
+
+impl Read {
+    pub fn new(text: String, files: &Files) -> Self {
+        Self { text, named: files.digests() }
+    }
+}
+
+fn addresses(config: &Config) -> impl Iterator<Item = SocketAddr> {
+    config.listeners.iter().map(|listener| listener.address)
 }
 
 /// How all lanes stand; those that don't answer in time are left out.

@@ -16,7 +16,7 @@ use base::Instant;
 use cache::Consulted;
 use gateway::{Attempt, Class, Left, NoEndpoint, Outcome, Retry, Safety};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use siphasher::sip::SipHasher13;
@@ -34,7 +34,7 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
     let record = Record::new(lane.clone(), call.clone(), &request);
     if let Some(refusal) = unread {
         record.set_unread();
-        return own(&refusal, record);
+        return own(&call, &refusal, record);
     }
     match forward(&lane, &call, request, &record).await {
         Ok((response, source)) => {
@@ -42,22 +42,23 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
             let (mut parts, ()) = response.into_parts();
             record.tell_limits(&mut parts.headers);
             if lane.draining.get() {
-                parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                call.close(&mut parts.headers);
             }
             Response::from_parts(parts, Reply::of(source, record))
         }
-        Err(refusal) => own(&refusal, record),
+        Err(refusal) => own(&call, &refusal, record),
     }
 }
 
 /// An answer of the gateway's own.
-fn own(refusal: &Refusal, record: Record) -> Response<Reply> {
+fn own(call: &Call, refusal: &Refusal, record: Record) -> Response<Reply> {
     let mut response = refusal.respond();
     record.set_refused(refusal);
     record.tell_limits(response.headers_mut());
     if record.lane.draining.get() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        call.close(response.headers_mut());
     }
+    call.refuse(response.headers_mut());
     response.map(|body| Reply::own(body, record))
 }
 

@@ -1,6 +1,7 @@
 //! What headers become on their way: those of one hop are taken off, what the upstream should know of the client is put on.
 
-use super::config::Forwarded;
+use super::config::{Forwarded, Protocol};
+use super::tls::Identity;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE,
     TRANSFER_ENCODING, UPGRADE, VIA,
@@ -22,22 +23,49 @@ pub struct Told {
     /// What the client says of those before it is believed.
     trusted: bool,
     forwarded: Forwarded,
+    proto: &'static str,
+    identity: Option<Identity>,
+    via: HeaderValue,
 }
 
+/// The certificate that a client has proved to be its own (RFC 9440), and its subject.
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
+const CLIENT_CERT_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
+
 impl Told {
-    pub fn new(client: SocketAddr, trusted: bool, forwarded: Forwarded) -> Self {
+    pub fn new(
+        client: SocketAddr,
+        (proto, identity, speaks): (&'static str, Option<Identity>, Protocol),
+        trusted: bool,
+        forwarded: Forwarded,
+    ) -> Self {
         let ip = client.ip().to_canonical();
         let node = match ip {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("\"[{ip}]\""),
         };
         let value = |text: String| HeaderValue::try_from(text).expect("an address is ASCII");
-        Self { address: value(ip.to_string()), element: value(format!("for={node};proto=http")), trusted, forwarded }
+        let (address, element) = (value(ip.to_string()), value(format!("for={node};proto={proto}")));
+        let via = HeaderValue::from_static(match speaks {
+            Protocol::H1 => "1.1 tidegate",
+            Protocol::H2 => "2.0 tidegate",
+        });
+        Self { address, element, trusted, forwarded, proto, identity, via }
     }
 
     /// What it says of its own clients is believed.
     pub fn is_trusted(&self) -> bool {
         self.trusted
+    }
+
+    pub fn scheme(&self) -> &'static str {
+        self.proto
+    }
+
+    /// Whether the endpoint is told of a certificate: an answer may be for its owner alone.
+    pub fn has_identity(&self, headers: &HeaderMap) -> bool {
+        self.identity.is_some() || (self.trusted && headers.contains_key(CLIENT_CERT))
     }
 }
 
@@ -49,7 +77,7 @@ pub fn toward_upstream(headers: &mut HeaderMap, told: &Told) {
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    add_to_list(headers, VIA, &HeaderValue::from_static("1.1 tidegate"));
+    add_to_list(headers, VIA, &told.via);
     tell(headers, told);
 }
 
@@ -69,19 +97,34 @@ fn tell(headers: &mut HeaderMap, told: &Told) {
             headers.remove(name);
         }
     }
+    tell_identity(headers, told);
     if told.forwarded.standard() {
         add_to_list(headers, FORWARDED, &told.element);
     }
     if told.forwarded.customary() {
         add_to_list(headers, X_FORWARDED_FOR, &told.address);
         if !headers.contains_key(X_FORWARDED_PROTO) {
-            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(told.proto));
         }
         if !headers.contains_key(X_FORWARDED_HOST)
             && let Some(host) = headers.get(HOST).cloned()
         {
             headers.insert(X_FORWARDED_HOST, host);
         }
+    }
+}
+
+/// Who the client has proved to be. What it claims beside that is believed of nobody but those who may speak for others.
+fn tell_identity(headers: &mut HeaderMap, told: &Told) {
+    if told.trusted && headers.contains_key(CLIENT_CERT) {
+        return;
+    }
+    for name in [CLIENT_CERT, CLIENT_CERT_CHAIN, CLIENT_CERT_SUBJECT] {
+        headers.remove(name);
+    }
+    if let Some(Identity { certificate, subject }) = &told.identity {
+        headers.insert(CLIENT_CERT, certificate.clone());
+        headers.insert(CLIENT_CERT_SUBJECT, subject.clone());
     }
 }
 
@@ -143,7 +186,7 @@ mod tests {
     }
 
     fn told(trusted: bool) -> Told {
-        Told::new("10.0.0.7:555".parse().unwrap(), trusted, Forwarded::Both)
+        Told::new("10.0.0.7:555".parse().unwrap(), ("http", None, Protocol::H1), trusted, Forwarded::Both)
     }
 
     #[test]

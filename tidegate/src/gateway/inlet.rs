@@ -6,22 +6,21 @@
 //! reading by an error, which ends the request to the upstream before the rest of it could be taken for another.
 
 use super::refusal::{Code, Refusal};
+use super::stream::Stream;
 use super::strict::{HeadLimits, Scanned, Strict};
-use super::visit::LINGER_TIME;
+use super::visit::{LINGER_TIME, Visit};
 use super::watch::{Phase, Watch};
 use std::cell::{Cell, RefCell};
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// The reading and writing ends, for hyper.
 #[derive(Debug)]
 pub struct Inlet {
-    stream: TcpStream,
+    stream: Stream,
     strict: Strict,
     /// A head that has begun but not ended, or, if there is more ready than was asked for, the rest of that.
     held: Vec<u8>,
@@ -29,7 +28,7 @@ pub struct Inlet {
     ready: usize,
     state: Rc<InletState>,
     watch: Rc<Watch>,
-    head_time: Duration,
+    visit: Rc<Visit>,
     ended: bool,
     /// Reads behind the end of writing; none if that isn't reached.
     lingering: Option<usize>,
@@ -59,12 +58,21 @@ const READ_BYTES: usize = 4096;
 const LINGER_READS_MAX: usize = 256;
 
 impl Inlet {
-    pub fn new(stream: TcpStream, limits: HeadLimits, watch: Rc<Watch>, head_time: Duration) -> (Self, Rc<InletState>) {
+    pub fn new(stream: Stream, limits: HeadLimits, visit: Rc<Visit>) -> (Self, Rc<InletState>) {
         let state = Rc::new(InletState::default());
         let strict = Strict::new(limits);
         let (held, ready) = (Vec::new(), 0);
-        let inlet =
-            Self { stream, strict, held, ready, state: state.clone(), watch, head_time, ended: false, lingering: None };
+        let inlet = Self {
+            stream,
+            strict,
+            held,
+            ready,
+            state: state.clone(),
+            watch: visit.watch.clone(),
+            visit,
+            ended: false,
+            lingering: None,
+        };
         (inlet, state)
     }
 
@@ -129,9 +137,28 @@ impl Inlet {
     fn note_head(&mut self) {
         let in_head = !self.ended && self.held.len() > self.ready;
         if in_head && !self.state.in_head.replace(true) && !self.state.busy.get() {
-            self.watch.begin(Phase::Head, crate::clock::boot(), self.head_time);
+            self.watch.begin(Phase::Head, crate::clock::boot(), self.visit.times.header);
         }
         self.state.in_head.set(in_head);
+    }
+
+    fn on_write(&mut self, polled: Poll<Result<usize>>) -> Poll<Result<usize>> {
+        self.note_flush(polled.is_pending());
+        if let Poll::Ready(Ok(written)) = &polled {
+            self.state.count_out(*written);
+        }
+        polled
+    }
+
+    /// A request has ended when its last bytes are hyper's: a connection is not idle before its client has taken them.
+    fn note_flush(&mut self, waits: bool) {
+        let phase = self.watch.phase();
+        if waits && phase == Phase::Idle {
+            self.watch.begin(Phase::Flush, crate::clock::boot(), self.visit.times.body);
+        } else if !waits && phase == Phase::Flush {
+            // Each byte that is taken begins the time anew: what is left of them is written next.
+            self.watch.begin(Phase::Idle, crate::clock::boot(), self.visit.idle());
+        }
     }
 
     /// Reads behind what is held; false if nothing came but the end of the stream.
@@ -197,9 +224,8 @@ impl AsyncRead for Inlet {
 
 impl AsyncWrite for Inlet {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
-        self.state.count_out(written);
-        Poll::Ready(Ok(written))
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.on_write(polled)
     }
 
     fn poll_write_vectored(
@@ -207,17 +233,18 @@ impl AsyncWrite for Inlet {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices))?;
-        self.state.count_out(written);
-        Poll::Ready(Ok(written))
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.on_write(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(context);
+        self.note_flush(polled.is_pending());
+        polled
     }
 
     /// A socket that is closed with unread bytes takes its last answer with it: so what the client still sends is read and thrown

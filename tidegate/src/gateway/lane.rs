@@ -4,6 +4,7 @@
 use super::access::AccessLog;
 use super::config::Config;
 use super::timer::Timer;
+use super::tls::{Handshakes, Tls};
 use super::upstream::{EndpointList, Upstream};
 use super::visit::{self, Visit};
 use super::watch::Wheel;
@@ -24,13 +25,21 @@ use tokio::sync::{Notify, oneshot};
 pub enum Command {
     /// Goes by this from now on.
     Apply(Arc<Plan>),
-    /// A connection that another lane has accepted.
-    Serve(std::net::TcpStream, SocketAddr),
+    /// A connection that the first lane has accepted.
+    Serve(std::net::TcpStream, Origin),
     /// Tells how it stands.
     Report(oneshot::Sender<super::report::LaneReport>),
     /// Takes no more connections, and ends when those that are there have ended.
     Drain(Duration),
     End,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    pub peer: SocketAddr,
+    /// The place of its listener.
+    pub listener: usize,
 }
 
 /// All that a lane goes by.
@@ -39,6 +48,8 @@ pub struct Plan {
     pub config: Arc<Config>,
     /// The endpoints of each service, in the order of the configuration.
     pub lists: Vec<EndpointList>,
+    /// The TLS of each listener that has it.
+    pub tls: Vec<Option<Arc<Tls>>>,
 }
 
 /// The lanes as they see each other.
@@ -61,14 +72,23 @@ pub struct Lane {
     timer: Rc<Timer>,
     rng: RefCell<Rng>,
     pub draining: Cell<bool>,
-    visits: RefCell<BTreeMap<u64, Rc<Visit>>>,
+    /// None for a connection that has not told yet what it speaks.
+    visits: RefCell<BTreeMap<u64, Option<Rc<Visit>>>>,
     next_visit: Cell<u64>,
     stopped: Notify,
+    /// Listeners that are accepted from.
+    accepting: Cell<usize>,
     left: Notify,
     pub log: Option<AccessLog>,
     pub accepted: Cell<u64>,
     pub refused: Cell<u64>,
     pub cache: super::cache::Counts,
+    pub handshakes: Handshakes,
+    /// Connections that wanted a header of the PROXY protocol, and had none that is sound.
+    pub unproxied: Cell<u64>,
+    /// Connections of HTTP/2, and those that were ended since their client flooded them.
+    pub many_at_once: Cell<u64>,
+    pub floods: Cell<u64>,
 }
 
 /// What requests are served by: looked up once by each.
@@ -76,6 +96,7 @@ pub struct Lane {
 pub struct Table {
     pub config: Arc<Config>,
     pub upstreams: Vec<Rc<Upstream>>,
+    pub tls: Vec<Option<Arc<Tls>>>,
 }
 
 /// After a failed accept, which is mostly a lack of descriptors.
@@ -85,25 +106,26 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// When the gateway goes, a client's idle connection stays so long: a request may be on its way on it.
 const IDLE_WHEN_DRAINING: Duration = Duration::from_secs(3);
 
-/// Runs lane `number` until it is told to drain and has. The first lane has the listener.
+/// Runs lane `number` until it is told to drain and has. The first lane has the listeners.
 pub fn run(
     number: usize,
     crew: Arc<Crew>,
     mailbox: UnboundedReceiver<Command>,
     plan: &Plan,
-    (listener, log): (Option<std::net::TcpListener>, Option<AccessLog>),
+    (listeners, log): (Vec<std::net::TcpListener>, Option<AccessLog>),
     seed: u64,
 ) -> std::io::Result<()> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_io().enable_time().build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(async {
-        let listener = listener.map(TcpListener::from_std).transpose()?;
+        let listeners = listeners.into_iter().map(TcpListener::from_std).collect::<std::io::Result<Vec<_>>>()?;
         let lane = Rc::new(Lane::new(number, crew, plan, log, seed));
         tokio::task::spawn_local(lane.wheel.clone().run());
         tokio::task::spawn_local(lane.clone().ring());
         tokio::task::spawn_local(lane.clone().sweep());
-        if let Some(listener) = listener {
-            tokio::task::spawn_local(lane.clone().accept(listener));
+        lane.accepting.set(listeners.len());
+        for (place, listener) in listeners.into_iter().enumerate() {
+            tokio::task::spawn_local(lane.clone().accept(place, listener));
         }
         lane.obey(mailbox).await;
         Ok(())
@@ -117,7 +139,7 @@ impl Lane {
         let upstreams = plan.config.services.iter().zip(&plan.lists);
         let upstreams =
             upstreams.map(|(service, list)| Upstream::new(service.clone(), list, timer.clone(), rng.next_u64()));
-        let table = Table { config: plan.config.clone(), upstreams: upstreams.collect() };
+        let table = Table { config: plan.config.clone(), upstreams: upstreams.collect(), tls: plan.tls.clone() };
         Self {
             number,
             crew,
@@ -130,11 +152,16 @@ impl Lane {
             visits: RefCell::default(),
             next_visit: Cell::new(0),
             stopped: Notify::new(),
+            accepting: Cell::new(0),
             left: Notify::new(),
             log,
             accepted: Cell::new(0),
             refused: Cell::new(0),
             cache: super::cache::Counts::default(),
+            handshakes: Handshakes::default(),
+            unproxied: Cell::new(0),
+            many_at_once: Cell::new(0),
+            floods: Cell::new(0),
         }
     }
 
@@ -157,23 +184,35 @@ impl Lane {
         while let Some(command) = mailbox.recv().await {
             match command {
                 Command::Apply(plan) => self.apply(&plan),
-                Command::Serve(stream, peer) => {
+                Command::Serve(stream, origin) => {
+                    let place = self.enter();
                     if let Ok(stream) = TcpStream::from_std(stream) {
-                        tokio::task::spawn_local(visit::serve(self.clone(), stream, peer));
+                        tokio::task::spawn_local(visit::serve(place, stream, origin));
                     }
                 }
                 Command::Report(answer) => drop(answer.send(super::report::LaneReport::of(&self))),
-                Command::Drain(time) => {
-                    self.drain();
-                    tokio::task::spawn_local(self.clone().empty(time));
-                }
+                Command::Drain(time) => drop(tokio::task::spawn_local(self.clone().drain(time))),
                 Command::End => return,
             }
         }
     }
 
-    /// Ends the lane when its last connection has ended, or the time is over.
-    async fn empty(self: Rc<Self>, time: Duration) {
+    /// Takes no more connections, and ends the lane when its last one has ended, or the time is over.
+    ///
+    /// The lane that accepts is told first. It tells the others when it has accepted its last connection, so that none comes to a
+    /// lane that has ended.
+    async fn drain(self: Rc<Self>, time: Duration) {
+        self.draining.set(true);
+        self.stopped.notify_waiters();
+        let now = crate::clock::boot();
+        self.visits.borrow().values().flatten().for_each(|visit| visit.hurry(now, IDLE_WHEN_DRAINING));
+        while self.accepting.get() > 0 {
+            self.left.notified().await;
+        }
+        if self.number == 0 {
+            let others = self.crew.mailboxes.iter().skip(1);
+            others.for_each(|mailbox| drop(mailbox.send(Command::Drain(time))));
+        }
         let empty = async {
             while !self.visits.borrow().is_empty() {
                 self.left.notified().await;
@@ -200,7 +239,7 @@ impl Lane {
                 None => Upstream::new(service.clone(), list, self.timer.clone(), self.rng.borrow_mut().next_u64()),
             }
         });
-        let table = Table { config: plan.config.clone(), upstreams: upstreams.collect() };
+        let table = Table { config: plan.config.clone(), upstreams: upstreams.collect(), tls: plan.tls.clone() };
         let kept = |one: &Rc<Upstream>| table.upstreams.iter().any(|other| Rc::ptr_eq(one, other));
         let mut former = self.former.borrow_mut();
         former.retain(|one| one.strong_count() > 0);
@@ -213,13 +252,6 @@ impl Lane {
     fn upstreams(&self) -> Vec<Rc<Upstream>> {
         let former = self.former.borrow();
         self.table().upstreams.iter().cloned().chain(former.iter().filter_map(Weak::upgrade)).collect()
-    }
-
-    fn drain(&self) {
-        self.draining.set(true);
-        self.stopped.notify_one();
-        let now = crate::clock::boot();
-        self.visits.borrow().values().for_each(|visit| visit.hurry(now, IDLE_WHEN_DRAINING));
     }
 
     /// Calls services when they have something to do.
@@ -245,7 +277,7 @@ impl Lane {
         }
     }
 
-    async fn accept(self: Rc<Self>, listener: TcpListener) {
+    async fn accept(self: Rc<Self>, place: usize, listener: TcpListener) {
         let mut stopped = std::pin::pin!(self.stopped.notified());
         loop {
             let mut next = std::pin::pin!(listener.accept());
@@ -254,15 +286,17 @@ impl Lane {
                 std::task::Poll::Pending => next.as_mut().poll(context).map(Some),
             });
             match accepted.await {
-                None => return,
-                Some(Ok((stream, peer))) => self.place(stream, peer),
+                None => break,
+                Some(Ok((stream, peer))) => self.place(stream, Origin { peer, listener: place }),
                 Some(Err(_)) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
         }
+        self.accepting.set(self.accepting.get() - 1);
+        self.left.notify_one();
     }
 
     /// Gives a connection to the lane that has the fewest; closes it if there are as many as may be.
-    fn place(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+    fn place(self: &Rc<Self>, stream: TcpStream, origin: Origin) {
         let open: Vec<u32> = self.crew.open.iter().map(|open| open.load(Ordering::Relaxed)).collect();
         if open.iter().sum::<u32>() >= self.table.borrow().config.connections_max {
             self.refused.set(self.refused.get() + 1);
@@ -270,19 +304,20 @@ impl Lane {
         }
         self.accepted.set(self.accepted.get() + 1);
         let fewest = (0..open.len()).min_by_key(|at| open[*at]).unwrap_or(self.number);
-        self.crew.open[fewest].fetch_add(1, Ordering::Relaxed);
         if fewest == self.number {
-            tokio::task::spawn_local(visit::serve(self.clone(), stream, peer));
+            self.crew.open[fewest].fetch_add(1, Ordering::Relaxed);
+            tokio::task::spawn_local(visit::serve(self.enter(), stream, origin));
         } else if let Ok(stream) = stream.into_std() {
-            let _ = self.crew.mailboxes[fewest].send(Command::Serve(stream, peer));
+            self.crew.open[fewest].fetch_add(1, Ordering::Relaxed);
+            let _ = self.crew.mailboxes[fewest].send(Command::Serve(stream, origin));
         }
     }
 
-    /// A connection begins.
-    pub fn enter(self: &Rc<Self>, visit: Rc<Visit>) -> Place {
+    /// A connection that was counted for this lane begins.
+    fn enter(self: &Rc<Self>) -> Place {
         let number = self.next_visit.get();
         self.next_visit.set(number + 1);
-        self.visits.borrow_mut().insert(number, visit);
+        self.visits.borrow_mut().insert(number, None);
         Place { lane: self.clone(), number }
     }
 
@@ -295,8 +330,18 @@ impl Lane {
 /// A connection's place in its lane, until it ends.
 #[derive(Debug)]
 pub struct Place {
-    lane: Rc<Lane>,
+    pub lane: Rc<Lane>,
     number: u64,
+}
+
+impl Place {
+    /// The connection speaks HTTP from now on.
+    pub fn settle(&self, visit: Rc<Visit>) {
+        if self.lane.draining.get() {
+            visit.hurry(crate::clock::boot(), IDLE_WHEN_DRAINING);
+        }
+        self.lane.visits.borrow_mut().insert(self.number, Some(visit));
+    }
 }
 
 impl Drop for Place {

@@ -4,6 +4,7 @@ use super::cache::page as cache;
 use super::control::Control;
 use super::report::{EndpointReport, LaneReport, ServiceReport};
 use super::standing::{by_name, state_name};
+use super::tls::Reason;
 use crate::meters::text::{Page, SECONDS, seconds};
 use crate::meters::{Process, Sums, process};
 use std::collections::BTreeMap;
@@ -38,8 +39,40 @@ fn own(page: &mut Page, control: &Control, reports: &[LaneReport]) {
         let help = "Lines of the access log that were dropped, since its disk is too slow.";
         page.counter("tidegate_gateway_access_log_dropped_total", help).value(access.dropped());
     }
+    let help = "Connections closed since no balancer that may do so had passed them on by a sound PROXY header.";
+    page.counter("tidegate_gateway_proxy_refused_total", help).value(sum(|one| one.unproxied));
+    let help = "Connections of clients that speak HTTP/2.";
+    page.counter("tidegate_gateway_http2_connections_total", help).value(sum(|one| one.many_at_once));
+    let help =
+        "Connections of HTTP/2 that were ended since their client flooded them with frames or took back most requests.";
+    page.counter("tidegate_gateway_http2_floods_total", help).value(sum(|one| one.floods));
+    secured(page, control, reports);
     let help = "1 while the file on disk is refused and an older one is in force.";
     page.gauge("tidegate_gateway_file_refused", help).value(u8::from(control.refused.is_some()));
+}
+
+/// TLS toward clients.
+fn secured(page: &mut Page, control: &Control, reports: &[LaneReport]) {
+    let sum = |of: fn(&LaneReport) -> u64| reports.iter().map(of).sum::<u64>();
+    page.counter("tidegate_gateway_handshakes_total", "TLS handshakes done.").value(sum(|one| one.handshakes));
+    let help = "TLS handshakes of clients that came again.";
+    page.counter("tidegate_gateway_handshakes_resumed_total", help).value(sum(|one| one.resumed));
+    let mut failed = page.counter("tidegate_gateway_handshakes_failed_total", "TLS handshakes that failed, by reason.");
+    for (at, (_, reason)) in Reason::ALL.iter().enumerate() {
+        failed.labelled("reason", reason, reports.iter().map(|one| one.handshakes_failed[at]).sum::<u64>());
+    }
+    let mut ends =
+        page.gauge("tidegate_gateway_certificate_not_after_seconds", "Unix time of a certificate's end, by its file.");
+    let ended: BTreeMap<&str, i64> = control
+        .tls
+        .iter()
+        .flatten()
+        .flat_map(|tls| &tls.shown)
+        .map(|one| (one.file.as_str(), one.not_after_s))
+        .collect();
+    for (file, not_after_s) in ended {
+        ends.labelled("file", file, not_after_s);
+    }
 }
 
 fn requests(page: &mut Page, services: &ByName<'_>) {

@@ -1,6 +1,7 @@
 //! `tidegate gateway`: the HTTP front door. What it decides stands in `core/gateway`; here are its sockets, threads and files.
 //!
-//! Reading order: [`lane`] (a thread), [`visit`] (a connection of a client), [`inlet`] and [`strict`] (what may come in),
+//! Reading order: [`lane`] (a thread), [`door`], [`tls`] and [`visit`] (a connection of a client), [`inlet`] and [`strict`] (what may come in by
+//! HTTP/1.1), [`streams`] (HTTP/2),
 //! [`call`] and [`exchange`] (a request), [`upstream`] (a service), [`line`] and [`pool`] (connections to endpoints), [`body`] (what streams),
 //! [`watch`] (bounds on time); and [`config`], [`control`] and [`admin`] above them.
 
@@ -13,6 +14,7 @@ mod check;
 mod config;
 mod control;
 mod demo;
+mod door;
 mod exchange;
 mod follow;
 mod handover;
@@ -29,8 +31,11 @@ mod report;
 mod roster;
 mod route;
 mod standing;
+mod stream;
+mod streams;
 mod strict;
 mod timer;
+mod tls;
 mod trace;
 mod upstream;
 mod visit;
@@ -40,8 +45,9 @@ use crate::cli::Gateway as Options;
 use crate::log;
 use access::AccessLog;
 use config::Config;
-use control::Control;
-use handover::{Listeners, Predecessor};
+use control::{Control, Read};
+use follow::Follower;
+use handover::{Listeners, Offer, Predecessor};
 use lane::{Command, Crew, Plan};
 use roster::Roster;
 use std::cell::RefCell;
@@ -52,6 +58,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
+use tls::Files;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -61,10 +68,14 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let text =
         options.config.as_deref().map_or_else(|| demo::start(options.port).map_err(Into::into), Config::text_of)?;
     let config = Arc::new(Config::of_text(options.config.as_deref(), &text)?);
+    let named = Files::read(&config.listeners);
+    let tls = tls::make(&config.listeners, &named, &[])?;
     if options.validate {
+        tls::ends(&tls).iter().for_each(|(shown, message)| println!("{}: {message}", shown.file));
         println!("the file is sound; services: {}", config.services.len());
         return Ok(());
     }
+    tls::warn_of_ends(&tls);
     // A request takes two: its client's connection, and its endpoint's.
     let (files, wanted) = (crate::descriptors::raise(), 2 * u64::from(config.connections_max));
     if files < wanted {
@@ -78,17 +89,19 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let (listeners, predecessor) = listeners(&config)?;
     let mut roster = Roster::default();
     roster.follow(&config);
-    let plan = Arc::new(Plan { lists: roster.lists(&config)?, config: config.clone() });
+    let plan = Arc::new(Plan { lists: roster.lists(&config)?, config: config.clone(), tls });
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.lanes).map(|_| mpsc::unbounded_channel()).unzip();
     let open = (0..config.lanes).map(|_| AtomicU32::new(0)).collect();
     let crew = Arc::new(Crew { mailboxes, open });
     let (access, writer) = config.access_log.as_deref().map(AccessLog::open).transpose()?.unzip();
-    let mut control = Control::new(options.config.clone(), text, config, roster, crew.clone());
+    let mut control = Control::new(options.config.clone(), Read::new(text, &named), &plan, roster, crew.clone());
     control.access.clone_from(&access);
-    let lanes = start_lanes(&crew, inboxes, &plan, (listeners.http.try_clone()?, access))?;
+    let accepted = listeners.http.iter().map(TcpListener::try_clone).collect::<std::io::Result<_>>()?;
+    let lanes = start_lanes(&crew, inboxes, &plan, (accepted, access))?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default())?;
-    runtime.block_on(command(control, listeners, predecessor))?;
+    let offer = control.config.handover.as_deref().map(Offer::prepare).transpose()?;
+    runtime.block_on(command(control, listeners, predecessor, offer))?;
     drop(runtime);
     for lane in lanes {
         lane.join().map_err(|_| "a lane ended by a panic")??;
@@ -106,11 +119,11 @@ fn start_lanes(
     crew: &Arc<Crew>,
     inboxes: Vec<UnboundedReceiver<Command>>,
     plan: &Arc<Plan>,
-    (listener, access): (TcpListener, Option<AccessLog>),
+    (mut listeners, access): (Vec<TcpListener>, Option<AccessLog>),
 ) -> std::io::Result<Vec<Running>> {
-    let mut listener = Some(listener);
     let start = |(number, inbox)| {
-        let (crew, plan, hands, seed) = (crew.clone(), plan.clone(), (listener.take(), access.clone()), seed()?);
+        let hands = (std::mem::take(&mut listeners), access.clone());
+        let (crew, plan, seed) = (crew.clone(), plan.clone(), seed()?);
         let thread = std::thread::Builder::new().name(format!("lane-{number}"));
         thread.spawn(move || lane::run(number, crew, inbox, &plan, hands, seed))
     };
@@ -119,10 +132,15 @@ fn start_lanes(
 
 /// What the process's first thread does: it answers operators, follows the file and hears signals, until one says stop, or another
 /// process has taken over.
-async fn command(control: Control, listeners: Listeners, predecessor: Option<Predecessor>) -> std::io::Result<()> {
+async fn command(
+    control: Control,
+    listeners: Listeners,
+    predecessor: Option<Predecessor>,
+    offer: Option<Offer>,
+) -> std::io::Result<()> {
     let control = Rc::new(RefCell::new(control));
     follow_file(&control)?;
-    let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
+    let (http, admin) = (addresses(&control.borrow().config, &listeners.http)?, listeners.admin.local_addr()?);
     let operators = tokio::net::TcpListener::from_std(listeners.admin.try_clone()?)?;
     let operators = tokio::task::spawn_local(admin::serve(operators, control.clone()));
     if let Some(predecessor) = predecessor {
@@ -133,11 +151,11 @@ async fn command(control: Control, listeners: Listeners, predecessor: Option<Pre
         }
     }
     let (hand_over, mut handed_over) = mpsc::unbounded_channel();
-    let path = control.borrow().config.handover.clone();
-    let _kept = match &path {
-        Some(path) => handover::offer(path, listeners, hand_over).map(|()| None)?,
-        None => Some((listeners.admin, hand_over)),
-    };
+    let kept = hand_over.clone();
+    if let Some(Err(error)) = offer.map(|offer| offer.begin(listeners, hand_over)) {
+        // The process that ran before has gone already: clients come first.
+        log::error("gateway", "no other process can take over from this one", &[("error", &error)]);
+    }
     let (stop, mut stopped) = mpsc::unbounded_channel();
     on_signal(SignalKind::terminate(), stop.clone())?;
     on_signal(SignalKind::interrupt(), stop.clone())?;
@@ -149,10 +167,11 @@ async fn command(control: Control, listeners: Listeners, predecessor: Option<Pre
         }
     });
     let pid = std::process::id();
-    println!("ready http={http} admin={admin} pid={pid}");
+    println!("ready {http} admin={admin} pid={pid}");
     std::io::stdout().flush()?;
-    log::info("gateway", "ready", &[("http", &http), ("admin", &admin), ("pid", &pid)]);
+    log::info("gateway", "ready", &[("at", &http), ("admin", &admin), ("pid", &pid)]);
     stopped.recv().await;
+    drop(kept);
     log::info("gateway", "stopping: finishing what was begun", &[]);
     control.borrow_mut().stop();
     let crew = control.borrow().crew.clone();
@@ -166,9 +185,11 @@ async fn command(control: Control, listeners: Listeners, predecessor: Option<Pre
 /// Goes by the file as it is, from now on; SIGHUP has it read too, and the access log opened anew.
 fn follow_file(control: &admin::Shared) -> std::io::Result<()> {
     let (change, mut changed) = mpsc::unbounded_channel();
-    if let Some(file) = &control.borrow().file {
-        follow::start(file, change.clone())?;
-        // It may have changed since it was read.
+    if control.borrow().file.is_some() {
+        let mut control = control.borrow_mut();
+        control.follower = Some(Follower::start(change.clone())?);
+        control.follow(&control.config);
+        // They may have changed since they were read.
         let _ = change.send(());
     }
     let (hang_up, mut hung_up) = mpsc::unbounded_channel();
@@ -195,20 +216,46 @@ fn listeners(config: &Config) -> Result<(Listeners, Option<Predecessor>), Box<dy
     let taken = config.handover.as_deref().map(handover::take).transpose();
     let taken = taken.map_err(|error| format!("gateway.handover: {error}; stop the process there, and start again"))?;
     let Some((listeners, predecessor)) = taken.flatten() else {
-        let http = bind("gateway.listen", config.listen)?;
+        let http = config.listeners.iter().map(|listener| bind("gateway.listen", listener.address));
+        let http = http.collect::<Result<Vec<_>, _>>()?;
         return Ok((Listeners { http, admin: bind("gateway.admin", config.admin)? }, None));
     };
-    for (key, listener, wanted) in
-        [("gateway.listen", &listeners.http, config.listen), ("gateway.admin", &listeners.admin, config.admin)]
-    {
-        let there = listener.local_addr()?;
-        if wanted.port() != 0 && wanted != there {
-            return Err(
-                format!("{key} is {wanted}, and the process that runs listens at {there}: stop it first").into()
-            );
+    let there = listeners.admin.local_addr()?;
+    if config.admin.port() != 0 && config.admin != there {
+        let why = format!("gateway.admin is {}, and the process that runs listens at {there}", config.admin);
+        return Err(format!("{why}: stop it first").into());
+    }
+    let wanted: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
+    let http = matched(&wanted, listeners.http)?.into_iter().zip(&wanted);
+    let http = http.map(|(there, wanted)| there.map_or_else(|| bind("gateway.listen", *wanted), Ok));
+    let http = http.collect::<Result<Vec<_>, _>>()?;
+    Ok((Listeners { http, admin: listeners.admin }, Some(predecessor)))
+}
+
+/// Those that were handed over at the places of the addresses that they have; where a free port will do, the others in their order.
+fn matched(wanted: &[SocketAddr], there: Vec<TcpListener>) -> std::io::Result<Vec<Option<TcpListener>>> {
+    let mut there: Vec<(SocketAddr, TcpListener)> =
+        there.into_iter().map(|listener| Ok((listener.local_addr()?, listener))).collect::<std::io::Result<_>>()?;
+    let mut places: Vec<Option<TcpListener>> = wanted.iter().map(|_| None).collect();
+    for any_port in [false, true] {
+        for (place, wanted) in places.iter_mut().zip(wanted).filter(|(_, wanted)| (wanted.port() == 0) == any_port) {
+            let fits = |at: &SocketAddr| at == wanted || (any_port && at.ip() == wanted.ip());
+            let found = there.iter().position(|(at, _)| fits(at));
+            *place = found.map(|found| there.remove(found).1);
         }
     }
-    Ok((listeners, Some(predecessor)))
+    Ok(places)
+}
+
+/// Their addresses, for the ready line.
+fn addresses(config: &Config, listeners: &[TcpListener]) -> std::io::Result<String> {
+    let (mut clear, mut secured) = (Vec::new(), Vec::new());
+    for (listener, socket) in config.listeners.iter().zip(listeners) {
+        let told = if listener.tls.is_some() { &mut secured } else { &mut clear };
+        told.push(socket.local_addr()?.to_string());
+    }
+    let kinds = [("http", clear), ("https", secured)].into_iter().filter(|(_, all)| !all.is_empty());
+    Ok(kinds.map(|(kind, all)| format!("{kind}={}", all.join(","))).collect::<Vec<_>>().join(" "))
 }
 
 /// Each signal of a kind is a message from now on.

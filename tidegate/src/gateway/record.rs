@@ -3,7 +3,7 @@
 use super::access::Line;
 use super::body::{Broken, Download, UploadState};
 use super::cache::Sent;
-use super::call::Call;
+use super::call::{Answered, Call};
 use super::lane::Lane;
 use super::refusal::Refusal;
 use super::upstream::{Target, Upstream, add};
@@ -122,7 +122,8 @@ impl Drop for Record {
         if let (Some(line), Some(log)) = (&self.notes.0, &self.lane.log) {
             log.put(line.borrow().text(self.status.get(), self.bytes_out.get(), now.since_ns(self.begun)));
         }
-        self.call.end(now);
+        let answered = if self.status.get() == 0 { Answered::No } else { Answered::Yes };
+        self.call.end(now, answered);
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a lane stands, for those who look: what it counts itself, and what its services know.
 
 use super::lane::Lane;
+use super::tls::Reason;
 use super::upstream::Counts;
 use crate::meters::Sums;
 use gateway::{EndpointView, Meter};
@@ -12,6 +13,13 @@ pub struct LaneReport {
     pub accepted: u64,
     pub refused: u64,
     pub cache: super::cache::page::Sums,
+    pub unproxied: u64,
+    pub many_at_once: u64,
+    pub floods: u64,
+    pub handshakes: u64,
+    pub resumed: u64,
+    /// By their reason.
+    pub handshakes_failed: [u64; Reason::ALL.len()],
     /// In the order of the configuration.
     pub services: Vec<ServiceReport>,
 }
@@ -75,6 +83,12 @@ impl LaneReport {
             accepted: lane.accepted.get(),
             refused: lane.refused.get(),
             cache: super::cache::page::Sums::of(lane),
+            unproxied: lane.unproxied.get(),
+            many_at_once: lane.many_at_once.get(),
+            floods: lane.floods.get(),
+            handshakes: lane.handshakes.done.get(),
+            resumed: lane.handshakes.resumed.get(),
+            handshakes_failed: std::array::from_fn(|reason| lane.handshakes.failed[reason].get()),
             services: services.collect(),
         }
     }

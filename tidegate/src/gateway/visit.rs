@@ -1,11 +1,15 @@
 //! A client's connection, from accept to close.
 
-use super::call::Call;
-use super::config::{ClientTimes, Config};
+use super::call::{Answered, Call};
+use super::config::{ClientTimes, Config, Protocol};
+use super::door::{self, Opened};
 use super::exchange;
 use super::headers::Told;
 use super::inlet::Inlet;
-use super::lane::Lane;
+use super::lane::{Origin, Place};
+use super::stream::Stream;
+use super::streams::{self, Next, Streams};
+use super::strict::HeadLimits;
 use super::watch::{Phase, Watch};
 use base::Instant;
 use hyper::Request;
@@ -33,6 +37,8 @@ pub struct Visit {
     pub watch: Rc<Watch>,
     /// How long it may be without a request: less when the gateway goes.
     idle: Cell<Duration>,
+    /// Of one that carries many requests at once.
+    pub streams: Option<Streams>,
 }
 
 /// What hyper may buffer of a connection.
@@ -46,8 +52,33 @@ impl Visit {
         self.idle.get()
     }
 
-    /// The gateway goes: a connection without a request may stay for `time`.
+    /// A request has begun on a stream.
+    pub fn on_stream(&self) {
+        let Some(streams) = &self.streams else { return };
+        if streams.begin() {
+            self.watch.pause();
+        }
+    }
+
+    /// A request on a stream has ended.
+    pub fn on_stream_end(&self, now: Instant, answered: Answered) {
+        let Some(streams) = &self.streams else { return };
+        match streams.end(answered) {
+            Next::Nothing => {}
+            Next::Idle => self.watch.begin(Phase::Idle, now, self.idle.get()),
+            Next::Linger => self.watch.begin(Phase::Linger, now, streams::LEAVE_TIME),
+            Next::Close => self.watch.expire(Phase::Linger),
+        }
+    }
+
+    /// The gateway goes: a connection without a request may stay for `time`. One of HTTP/2 says at once which requests it still takes.
     pub fn hurry(&self, now: Instant, time: Duration) {
+        if let Some(streams) = &self.streams {
+            if streams.leave() {
+                self.watch.expire(Phase::Idle);
+            }
+            return;
+        }
         self.idle.set(time);
         if self.watch.phase() == Phase::Idle {
             self.watch.begin(Phase::Idle, now, time);
@@ -56,27 +87,40 @@ impl Visit {
 }
 
 /// Serves one connection to its end.
-pub async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
+pub async fn serve(place: Place, stream: TcpStream, origin: Origin) {
+    let lane = &place.lane;
+    let Some(Opened { stream, peer, identity, speaks }) = door::open(lane, stream, origin).await else { return };
     let table = lane.table();
     let config: &Config = &table.config;
-    let _ = stream.set_nodelay(true);
     let watch = Watch::new(lane.wheel.clone());
     let times = config.client_times;
     watch.begin(Phase::Idle, crate::clock::boot(), times.header);
-    let (inlet, state) = Inlet::new(stream, config.head, watch.clone(), times.header);
     let trusted = config.trusted.iter().any(|network| network.holds(peer.ip()));
-    let told = Told::new(peer, trusted, config.forwarded);
-    let headers_max = config.head.headers_max;
+    let told = Told::new(peer, (stream.scheme(), identity, speaks), trusted, config.forwarded);
+    let (head, streams_max) = (config.head, config.streams_max);
     drop(table);
-    let visit = Rc::new(Visit { peer, told, times, watch: watch.clone(), idle: Cell::new(times.idle) });
-    let _place = lane.enter(visit.clone());
+    let idle = Cell::new(times.idle);
+    let streams = (speaks == Protocol::H2).then(Streams::default);
+    let visit = Rc::new(Visit { peer, told, times, watch: watch.clone(), idle, streams });
+    place.settle(visit.clone());
+    match speaks {
+        Protocol::H1 => serve_one_by_one(&place, visit, stream, head).await,
+        Protocol::H2 => streams::serve(&place, visit, stream, (head, streams_max)).await,
+    }
+    watch.stop();
+}
+
+/// A connection that carries one request at a time.
+async fn serve_one_by_one(place: &Place, visit: Rc<Visit>, stream: Stream, head: HeadLimits) {
+    let (lane, watch) = (&place.lane, visit.watch.clone());
+    let (inlet, state) = Inlet::new(stream, head, visit.clone());
     let of_request = (lane.clone(), Call::of_connection(visit, state.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
         let (lane, call) = of_request.clone();
         async move { Ok::<_, Infallible>(exchange::answer(lane, call, request).await) }
     });
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(BUFFER_BYTES_MAX).max_headers(headers_max + 1);
+    builder.max_buf_size(BUFFER_BYTES_MAX).max_headers(head.headers_max + 1);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(inlet), service));
     let ended = std::future::poll_fn(|context| {
         watch.register(context);
@@ -97,5 +141,4 @@ pub async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
     });
     // What goes wrong on a connection is its peer's affair; what it means for a request is in its record.
     let _ = ended.await;
-    watch.stop();
 }

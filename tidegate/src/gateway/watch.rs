@@ -1,6 +1,6 @@
 //! Bounds on time, cheap enough to set for each phase of each request.
 //!
-//! A connection has one [`Watch`]. Whoever begins a phase says when it must have ended; whoever ends it says what comes next. A bound
+//! A connection has one [`Watch`], and a stream of HTTP/2 one of its own. Whoever begins a phase says when it must have ended; whoever ends it says what comes next. A bound
 //! that is moved ahead, as nearly all are, costs a store: the lane's [`Wheel`] holds a watch under the earliest time at which it may
 //! be over, and when that comes looks whether it is. Only a bound that comes nearer is filed anew. So a request costs the wheel
 //! nothing mostly, where a timer of the runtime for each phase would be registered and taken back five times.
@@ -32,11 +32,13 @@ pub enum Phase {
     Response,
     /// The response's body: nothing moved for so long.
     Download,
+    /// The response is done but for its last bytes, which the client doesn't read: nothing moved for so long.
+    Flush,
     /// The response is done; what the client still sends is read and thrown away.
     Linger,
 }
 
-/// The bound of one connection.
+/// The bound of one connection, or stream.
 #[derive(Debug)]
 pub struct Watch {
     wheel: Rc<Wheel>,
@@ -118,6 +120,19 @@ impl Watch {
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             *waker = Some(context.waker().clone());
         }
+    }
+
+    /// A phase whose time is over at once: its task is woken without waiting for a tick.
+    pub fn expire(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.until.set(Instant(0));
+        self.filed.set(RUNG);
+        self.waker.borrow_mut().take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Nothing is bounded until something is again.
+    pub fn pause(&self) {
+        self.until.set(NEVER);
     }
 
     /// Nothing is bounded any more, and the wheel forgets it in its time.

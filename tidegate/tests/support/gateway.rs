@@ -17,6 +17,8 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 pub struct Gateway {
     child: Child,
     pub http: String,
+    /// Its listeners with TLS, with commas; empty without.
+    pub https: String,
     pub admin: String,
     pub file: PathBuf,
     folder: Arc<Folder>,
@@ -46,6 +48,18 @@ impl Gateway {
         Self::run(self.folder.clone(), self.file.clone(), &["--config".as_ref(), self.file.as_os_str()])
     }
 
+    /// What another process by the same file says when it can't serve.
+    pub fn successor_fails(&self) -> String {
+        let ended = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["gateway".as_ref(), "--config".as_ref(), self.file.as_os_str()])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary starts");
+        assert!(!ended.status.success(), "it serves: {}", String::from_utf8_lossy(&ended.stdout));
+        String::from_utf8_lossy(&ended.stderr).into_owned()
+    }
+
     fn start_by(text: &str) -> Self {
         let folder = Arc::new(Folder::new("gateway"));
         let file = folder.path().join("gateway.toml");
@@ -72,8 +86,9 @@ impl Gateway {
         let stdout = child.stdout.take().expect("stdout is piped");
         BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
         let field = |name| super::field(&line, name).unwrap_or_else(|| panic!("no ready line: {line:?}"));
-        let (http, admin) = (field("http"), field("admin"));
-        Self { child, http, admin, file, folder }
+        let (http, admin) = (super::field(&line, "http").unwrap_or_default(), field("admin"));
+        let https = super::field(&line, "https").unwrap_or_default();
+        Self { child, http, https, admin, file, folder }
     }
 
     /// One service with these endpoints, and a route for everything.
@@ -95,6 +110,11 @@ impl Gateway {
 
     pub fn connect(&self) -> Raw {
         Raw::connect(&self.http)
+    }
+
+    /// To another of its listeners.
+    pub fn connect_to(&self, address: &str) -> Raw {
+        Raw::connect(address)
     }
 
     /// One GET on a connection of its own.

@@ -7,10 +7,12 @@
 pub mod calls;
 pub mod cluster;
 pub mod exposition;
+pub mod frames;
 pub mod gateway;
 pub mod origin;
 pub mod peer;
 pub mod schema;
+pub mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -16,6 +16,8 @@ pub struct Freshness {
     pub(super) if_error_ms: u64,
     /// Fresh or not.
     pub(super) always_validated: bool,
+    /// It says itself that it is for those with credentials too.
+    pub(super) for_all: bool,
     /// Whatever a client or a route would take.
     pub(super) never_stale: bool,
 }
@@ -83,6 +85,12 @@ impl Freshness {
     #[must_use]
     pub fn is_for_others(&self, now: Instant) -> bool {
         !self.always_validated && self.stale_ms(now).is_none_or(|stale_ms| stale_ms < self.while_revalidate_ms)
+    }
+
+    /// Whether one that comes for a request with credentials may be stored in its place, by what this one says.
+    #[must_use]
+    pub fn is_for_all(&self) -> bool {
+        self.for_all
     }
 
     /// Whether the next one may be, by what this one says: where none is, waiting for another's is in vain.

@@ -8,7 +8,7 @@ use super::vary::Vary;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     pub wanted: Wanted,
-    /// It has credentials in `Authorization`.
+    /// It has credentials: in `Authorization`, or others that the caller knows of.
     pub authorized: bool,
     /// It has cookies.
     pub cookies: bool,

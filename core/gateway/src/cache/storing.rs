@@ -4,6 +4,7 @@
 //! says nothing of its freshness isn't guessed for a request with cookies, nor for statuses by which a client's odd header could be
 //! made into everybody's error (400, 405, 414, 5xx).
 
+use super::directives::Allowed;
 use super::freshness::Freshness;
 use super::head::{Expires, Request, Response};
 use base::Instant;
@@ -72,8 +73,7 @@ pub fn store(request: &Request, response: &Response, rules: &Rules, arrival: Arr
     if allowed.private && !mutation::on(Mutation::CachePrivateStored) {
         return Err(Unstored::Private);
     }
-    let for_all = allowed.public || allowed.must_revalidate || allowed.s_maxage_s.is_some();
-    if request.authorized && !for_all && !mutation::on(Mutation::CacheAuthorizedStored) {
+    if request.authorized && !for_all(allowed) && !mutation::on(Mutation::CacheAuthorizedStored) {
         return Err(Unstored::Authorized);
     }
     if response.set_cookie {
@@ -117,8 +117,14 @@ fn freshness(request: &Request, response: &Response, rules: &Rules, arrival: Arr
         while_revalidate_ms: allowance(allowed.stale_while_revalidate_s, rules.stale_while_revalidate_s),
         if_error_ms: allowance(allowed.stale_if_error_s, rules.stale_if_error_s),
         always_validated: allowed.no_cache,
+        for_all: for_all(allowed),
         never_stale: forbidden || allowed.s_maxage_s.is_some(),
     }
+}
+
+/// 3.5.
+fn for_all(allowed: &Allowed) -> bool {
+    allowed.public || allowed.must_revalidate || allowed.s_maxage_s.is_some()
 }
 
 /// 4.2.2.

@@ -15,7 +15,17 @@ pub struct Vary {
 /// More than this many are taken for all.
 const NAMES_MAX: usize = 16;
 /// What the gateway puts on differs with each request.
-const OWN: [&str; 6] = ["forwarded", "x-forwarded-for", "via", "traceparent", "tracestate", "x-deadline-ms"];
+const OWN: [&str; 9] = [
+    "forwarded",
+    "x-forwarded-for",
+    "via",
+    "client-cert",
+    "client-cert-chain",
+    "x-client-cert-subject",
+    "traceparent",
+    "tracestate",
+    "x-deadline-ms",
+];
 /// Lists whose letters and blanks say nothing.
 const LISTS: [&str; 4] = ["accept", "accept-charset", "accept-encoding", "accept-language"];
 

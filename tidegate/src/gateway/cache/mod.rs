@@ -139,7 +139,8 @@ pub async fn consult(
         return Ok(passing.pass(route.cache.map(|_| METHOD)));
     }
     let Some(rules) = route.cache else { return Ok(passing.pass(None)) };
-    let asked = Asked::read(fields(&parts.headers));
+    let mut asked = Asked::read(fields(&parts.headers));
+    asked.authorized |= way.call.told().has_identity(&parts.headers);
     let readable = matches!(parts.method, Method::GET | Method::HEAD) && passing.body.is_none();
     if !readable || asked.strict || asked.wanted.no_store || parts.headers.contains_key(UPGRADE) {
         return Ok(passing.pass(Some(PASSED)));
@@ -236,8 +237,12 @@ impl Look<'_> {
             if self.asked.wanted.only_if_cached {
                 return Err(Refusal::of(Code::OnlyIfCached));
             }
-            // What isn't stored isn't fetched as a whole for who wants its head, or a part.
-            if self.asked.range || self.parts.method == Method::HEAD {
+            // What isn't stored isn't fetched as a whole for who wants its head, or a part; nor is what is there asked for with
+            // credentials, if the answer couldn't take its place.
+            if self.asked.range
+                || self.parts.method == Method::HEAD
+                || stale.as_ref().is_some_and(|one| !self.may_renew(one))
+            {
                 return Ok(Err(MISSED));
             }
             let place = self.store.place(&self.key, &self.parts.headers, self.asked.authorized);
@@ -265,6 +270,10 @@ impl Look<'_> {
             }
         }
         Ok(Err(PASSED))
+    }
+
+    fn may_renew(&self, object: &Object) -> bool {
+        !self.asked.authorized || object.head.freshness.is_for_all()
     }
 
     fn use_of(&self, object: &Object, now: base::Instant) -> Use {
@@ -298,7 +307,7 @@ impl Look<'_> {
 
     /// Has it fetched anew for those who come later, unless somebody has, or has failed at it just now.
     fn refresh(&self, object: &Arc<Object>, now: base::Instant) {
-        if !object.may_be_refreshed(now) {
+        if !object.may_be_refreshed(now) || !self.may_renew(object) {
             return;
         }
         let place = self.store.place(&self.key, &self.parts.headers, self.asked.authorized);

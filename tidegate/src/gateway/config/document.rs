@@ -1,6 +1,7 @@
 //! The file as it is written: sections and keys, their defaults, and what each is for. Keys that don't exist are refused.
 
 use super::key::Key;
+use super::listener;
 use super::values::{Address, Network, Size, Time};
 use gateway::Policy;
 use serde::Deserialize;
@@ -14,6 +15,8 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub struct Document {
     pub gateway: Gateway,
+    #[serde(default)]
+    pub listener: Vec<listener::Section>,
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
@@ -35,8 +38,8 @@ pub struct Document {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gateway {
-    /// Where clients connect.
-    pub listen: Address,
+    /// Where clients connect, in clear; more of them are `[[listener]]` tables.
+    pub listen: Option<Address>,
     /// Where operators ask: metrics, services, changes of endpoints.
     #[serde(default = "default_admin")]
     pub admin: Address,
@@ -99,11 +102,20 @@ pub struct Limits {
     pub body: Size,
     /// Connections of clients at once.
     pub connections: u32,
+    /// Requests at once on a connection of HTTP/2.
+    pub streams: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { header: Size(32 << 10), headers: 100, uri: Size(8 << 10), body: Size(1 << 40), connections: 10_000 }
+        Self {
+            header: Size(32 << 10),
+            headers: 100,
+            uri: Size(8 << 10),
+            body: Size(1 << 40),
+            connections: 10_000,
+            streams: 100,
+        }
     }
 }
 

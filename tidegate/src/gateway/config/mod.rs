@@ -3,6 +3,7 @@
 mod caching;
 pub mod document;
 mod key;
+pub mod listener;
 mod told;
 pub mod values;
 
@@ -16,6 +17,7 @@ use gateway::config as core;
 use gateway::quota::Rule;
 use hyper::header::HeaderValue;
 pub use key::Key;
+pub use listener::{Listener, Protocol};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,7 +29,8 @@ use values::{Address, Network};
 /// The whole of it.
 #[derive(Debug)]
 pub struct Config {
-    pub listen: SocketAddr,
+    /// Their number and addresses stay while the process runs.
+    pub listeners: Vec<Listener>,
     pub admin: SocketAddr,
     pub lanes: u16,
     pub drain: Duration,
@@ -38,6 +41,8 @@ pub struct Config {
     pub head: HeadLimits,
     pub body_bytes_max: u64,
     pub connections_max: u32,
+    /// Requests at once on a connection of HTTP/2.
+    pub streams_max: u32,
     pub client_times: ClientTimes,
     pub services: Vec<Arc<Service>>,
     pub limits: Vec<Arc<ClientLimit>>,
@@ -141,7 +146,7 @@ impl Config {
     /// Understands the text of a file.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
         let document: Document = toml::from_str(text).map_err(|error| Wrong::of(text, &error))?;
-        let Document { gateway, limits, timeouts, cache, service, limit, route } = document;
+        let Document { gateway, listener, limits, timeouts, cache, service, limit, route } = document;
         let services = service.into_iter().map(|(name, section)| make_service(text, name, section, &timeouts));
         let services = services.collect::<Result<Vec<_>, Wrong>>()?;
         if route.is_empty() {
@@ -167,17 +172,17 @@ impl Config {
         if head.bytes_max < 256 || head.bytes_max > HEAD_BYTES_MOST || head.headers_max == 0 {
             return Err(Wrong::whole("limits.header wants 256 bytes to 1 MiB, and limits.headers at least 1"));
         }
-        let (listen, admin) =
-            (resolve_whole("gateway.listen", &gateway.listen)?, resolve_whole("gateway.admin", &gateway.admin)?);
-        let own = listen.ip().is_loopback() && admin.ip().is_loopback();
-        if !own && !gateway.public {
+        let listeners = listener::listeners(text, &gateway, listener)?;
+        let admin = resolve(&gateway.admin).map_err(|why| Wrong::whole(format!("gateway.admin: {why}")))?;
+        let mut open = listeners.iter().map(|one| one.address).chain([admin]).filter(|at| !at.ip().is_loopback());
+        if let (Some(open), false) = (open.next(), gateway.public) {
             return Err(Wrong::whole(format!(
-                "gateway.listen and gateway.admin are {listen} and {admin}, which other machines can reach, and there is no \
-                 authentication: say gateway.public = true if that is meant"
+                "{open} is to be listened on, which other machines can reach, and there is no authentication: say \
+                 gateway.public = true if that is meant"
             )));
         }
         Ok(Self {
-            listen,
+            listeners,
             admin,
             lanes,
             drain: gateway.drain.0,
@@ -188,6 +193,7 @@ impl Config {
             head,
             body_bytes_max: limits.body.0,
             connections_max: limits.connections,
+            streams_max: limits.streams.max(1),
             client_times: ClientTimes { header: timeouts.header.0, body: timeouts.body.0, idle: timeouts.idle.0 },
             services: services.into_iter().map(Arc::new).collect(),
             limits: quotas,
@@ -303,10 +309,6 @@ fn header_value(text: &str, value: &Spanned<String>) -> Result<HeaderValue, Wron
 pub fn resolve(address: &Address) -> Result<SocketAddr, String> {
     let mut all = address.0.to_socket_addrs().map_err(|error| format!("{} can't be resolved: {error}", address.0))?;
     all.next().ok_or_else(|| format!("{} stands for no address", address.0))
-}
-
-fn resolve_whole(key: &str, address: &Address) -> Result<SocketAddr, Wrong> {
-    resolve(address).map_err(|why| Wrong::whole(format!("{key}: {why}")))
 }
 
 #[cfg(test)]

@@ -88,5 +88,9 @@ fn what_is_wrong_is_told_with_its_line() {
             assert!(told.starts_with(&format!("line {line}: ")), "{to}: {told}");
         }
     }
+    let listener = "[[listener]]\naddress = \"127.0.0.1:8080\"\n";
+    let told = Config::parse(&format!("{GOOD}{listener}")).unwrap_err().to_string();
+    assert_eq!(told, "line 33: 127.0.0.1:8080 is listened on twice");
+    assert!(Config::parse(&GOOD.replace("listen =", "# ")).unwrap_err().to_string().contains("nowhere"));
     assert!(Config::parse("[gateway]\nlisten = \"127.0.0.1:0\"\n").unwrap_err().to_string().contains("no [[route]]"));
 }

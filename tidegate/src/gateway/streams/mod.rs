@@ -1,0 +1,204 @@
+//! A client's connection of HTTP/2: each stream is a request with a call, a watch and a task of its own, answered as any other.
+//!
+//! h2 reads the frames, and bounds what it can know of: headers and what continues them, frames that want an answer, streams that
+//! are reset before anybody has looked at them. What it lets pass is looked at by [`sound`] before it may become a request of
+//! HTTP/1.1. Requests that are taken back as fast as they come are counted here, for they cost endpoints more than their clients.
+
+mod sound;
+
+use super::call::{Answered, Call};
+use super::exchange;
+use super::lane::Place;
+use super::refusal::{Code, Refusal};
+use super::stream::Stream;
+use super::strict::HeadLimits;
+use super::visit::Visit;
+use super::watch::{Phase, Watch};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// What a connection knows of its streams.
+#[derive(Debug, Default)]
+pub struct Streams {
+    open: Cell<u32>,
+    begun: Cell<u64>,
+    /// Those that their client took back before they were answered.
+    taken_back: Cell<u64>,
+    leave: Cell<Leave>,
+    pub flooded: Cell<bool>,
+}
+
+/// Whether the connection is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Leave {
+    #[default]
+    No,
+    /// The client is to be told.
+    Wanted,
+    /// It was.
+    Said,
+}
+
+/// What a connection does behind the end of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Nothing,
+    Idle,
+    Linger,
+    Close,
+}
+
+/// So many requests may be taken back, and half of all behind that.
+const TAKEN_BACK_MIN: u64 = 100;
+/// Unread bytes of bodies: of one request, and of a connection.
+const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
+/// Bytes of a response that its client doesn't read.
+const SEND_BYTES_MAX: usize = 64 * 1024;
+/// Streams that were refused while their client sent on.
+const REFUSED_STREAMS_MAX: usize = 128;
+/// Behind the last response, while nothing of it is read. h2 closes the connection when all is.
+pub const LEAVE_TIME: Duration = Duration::from_secs(3);
+/// A client that sends nothing is asked so often whether it is there, and has so long to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIME_MAX: Duration = Duration::from_secs(20);
+
+impl Streams {
+    /// One more; true if the connection's own time is to stand still.
+    pub fn begin(&self) -> bool {
+        self.open.set(self.open.get() + 1);
+        self.begun.set(self.begun.get() + 1);
+        self.leave.get() != Leave::Wanted
+    }
+
+    pub fn end(&self, answered: Answered) -> Next {
+        self.open.set(self.open.get() - 1);
+        if answered == Answered::No {
+            self.taken_back.set(self.taken_back.get() + 1);
+            let taken_back = self.taken_back.get();
+            if taken_back > TAKEN_BACK_MIN && 2 * taken_back > self.begun.get() {
+                self.flooded.set(true);
+                return Next::Close;
+            }
+        }
+        match (self.open.get(), self.leave.get()) {
+            (0, Leave::No) => Next::Idle,
+            (0, Leave::Said) => Next::Linger,
+            _ => Next::Nothing,
+        }
+    }
+
+    /// The client is to be told that the connection ends; true if that is new.
+    pub fn leave(&self) -> bool {
+        let new = self.leave.get() == Leave::No;
+        if new {
+            self.leave.set(Leave::Wanted);
+        }
+        new
+    }
+}
+
+/// Serves one connection to its end.
+pub async fn serve(place: &Place, visit: Rc<Visit>, mut stream: Stream, (head, streams_max): (HeadLimits, u32)) {
+    super::upstream::add(&place.lane.many_at_once, 1);
+    let (watch, tasks) = (visit.watch.clone(), Tasks::default());
+    let (lane, next, of_visit) = (place.lane.clone(), tasks.next.clone(), visit.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let unsound = sound::make(&mut request, &head).err().map(|refused| Refusal::of(Code::Framing(refused)));
+        let call = Call::of_stream(of_visit.clone(), lane.wheel.clone(), unsound);
+        *next.borrow_mut() = Some(call.watch.clone());
+        let lane = lane.clone();
+        async move { Ok::<_, Infallible>(exchange::answer(lane, call, request).await) }
+    });
+    let mut builder = http2::Builder::new(tasks);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(streams_max)
+        .max_header_list_size(u32::try_from(head.bytes_max).unwrap_or(u32::MAX))
+        .max_local_error_reset_streams(Some(REFUSED_STREAMS_MAX))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BYTES_MAX)
+        .keep_alive_interval(Some(PING_INTERVAL))
+        .keep_alive_timeout(PING_TIME_MAX);
+    let (written, mut seen) = (stream.count(), 0);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = std::future::poll_fn(|context| {
+        watch.register(context);
+        loop {
+            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                return Poll::Ready(ended);
+            }
+            let Some(over) = watch.over() else { return Poll::Pending };
+            let Some(streams) = visit.streams.as_ref().filter(|streams| !streams.flooded.get()) else {
+                return Poll::Ready(Ok(()));
+            };
+            let moved = std::mem::replace(&mut seen, written.get()) != written.get();
+            match over.phase {
+                Phase::Linger if !moved => return Poll::Ready(Ok(())),
+                Phase::Linger => {}
+                _ => connection.as_mut().graceful_shutdown(),
+            }
+            streams.leave.set(Leave::Said);
+            if streams.open.get() == 0 {
+                watch.begin(Phase::Linger, crate::clock::boot(), LEAVE_TIME);
+            } else {
+                watch.pause();
+            }
+        }
+    });
+    let ended = ended.await;
+    let flooded = visit.streams.as_ref().is_some_and(|streams| streams.flooded.get());
+    if flooded || ended.is_err_and(|error| is_flood(&error)) {
+        super::upstream::add(&place.lane.floods, 1);
+    }
+}
+
+/// h2 has ended the connection since its client sent too much of what costs nothing to send.
+fn is_flood(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    source.and_then(h2::Error::reason) == Some(h2::Reason::ENHANCE_YOUR_CALM)
+}
+
+/// Runs streams, each within the time that its watch gives it.
+///
+/// hyper hands a stream's task over right behind the call of the service that makes it, so the watch left there last is its own.
+#[derive(Clone, Debug, Default)]
+struct Tasks {
+    next: Rc<RefCell<Option<Rc<Watch>>>>,
+}
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        match self.next.take() {
+            Some(watch) => drop(tokio::task::spawn_local(bounded(watch, task))),
+            None => drop(tokio::task::spawn_local(task)),
+        }
+    }
+}
+
+/// A request that is over is ended by itself, when it is polled. A stream that is over nevertheless goes to a client that doesn't read
+/// it, and is reset by being dropped.
+async fn bounded(watch: Rc<Watch>, task: impl Future<Output = ()>) {
+    let mut task = pin!(task);
+    std::future::poll_fn(|context| {
+        watch.register(context);
+        match task.as_mut().poll(context) {
+            Poll::Pending if watch.over().is_none() => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    })
+    .await;
+    watch.stop();
+}

@@ -1,0 +1,143 @@
+//! One handshake, bounded in time, and why one fails.
+
+use super::super::stream::Socket;
+use super::super::upstream::add;
+use super::{Tls, load};
+use hyper::header::HeaderValue;
+use rustls::{Error, HandshakeKind};
+use std::cell::Cell;
+use std::io::ErrorKind;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// A connection that is secured.
+#[derive(Debug)]
+pub struct Secured {
+    pub stream: Box<TlsStream<Socket>>,
+    /// Who the client is, if it has shown a certificate.
+    pub identity: Option<Identity>,
+}
+
+/// Who a client has proved to be.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate itself as RFC 9440 writes it.
+    pub certificate: HeaderValue,
+    pub subject: HeaderValue,
+}
+
+/// Why a handshake fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Late,
+    Closed,
+    NotTls,
+    /// No version, cipher or protocol that both know.
+    Incompatible,
+    NoCertificate,
+    BadCertificate,
+    /// The client has given up, mostly since it doesn't trust the certificate.
+    Alert,
+    Other,
+}
+
+impl Reason {
+    pub const ALL: [(Self, &str); 8] = [
+        (Self::Late, "late"),
+        (Self::Closed, "closed"),
+        (Self::NotTls, "not_tls"),
+        (Self::Incompatible, "incompatible"),
+        (Self::NoCertificate, "no_certificate"),
+        (Self::BadCertificate, "bad_certificate"),
+        (Self::Alert, "alert"),
+        (Self::Other, "other"),
+    ];
+
+    fn of(error: &std::io::Error) -> Self {
+        match error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+            Some(Error::InvalidMessage(_) | Error::InappropriateMessage { .. }) => Self::NotTls,
+            Some(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => Self::Incompatible,
+            Some(Error::NoCertificatesPresented) => Self::NoCertificate,
+            Some(Error::InvalidCertificate(_)) => Self::BadCertificate,
+            Some(Error::AlertReceived(_)) => Self::Alert,
+            Some(_) => Self::Other,
+            None if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => Self::Closed,
+            None => Self::Other,
+        }
+    }
+}
+
+/// What a lane counts of handshakes.
+#[derive(Debug, Default)]
+pub struct Handshakes {
+    pub done: Cell<u64>,
+    /// Those of clients that came again.
+    pub resumed: Cell<u64>,
+    /// By their reason.
+    pub failed: [Cell<u64>; Reason::ALL.len()],
+}
+
+impl Handshakes {
+    pub fn count(&self, shaken: &Result<Secured, Reason>) {
+        match shaken {
+            Ok(secured) => {
+                add(&self.done, 1);
+                let resumed = secured.stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+                add(&self.resumed, u64::from(resumed));
+            }
+            Err(reason) => add(&self.failed[*reason as usize], 1),
+        }
+    }
+}
+
+/// Secures a connection.
+pub async fn shake(tls: &Tls, socket: Socket) -> Result<Secured, Reason> {
+    let accepting = TlsAcceptor::from(tls.config.clone()).accept(socket);
+    let accepted = tokio::time::timeout(tls.time, accepting).await.map_err(|_| Reason::Late)?;
+    let stream = accepted.map_err(|error| Reason::of(&error))?;
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let identity = shown.map(|der| Identity::of(der)).transpose()?;
+    Ok(Secured { stream: Box::new(stream), identity })
+}
+
+impl Identity {
+    fn of(der: &[u8]) -> Result<Self, Reason> {
+        let subject = load::subject(der).ok_or(Reason::BadCertificate)?;
+        let value = |text: String| HeaderValue::try_from(text).map_err(|_| Reason::BadCertificate);
+        Ok(Self { certificate: value(format!(":{}:", base64(der)))?, subject: value(subject)? })
+    }
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let group = three.iter().fold(0, |group, byte| (group << 8) | usize::from(*byte)) << (8 * (3 - three.len()));
+        for place in 0..4 {
+            let letter = LETTERS[(group >> (18 - 6 * place)) & 63];
+            text.push(if place <= three.len() { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_standard() {
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    #[test]
+    fn reasons_are_listed_in_their_order() {
+        for (at, (reason, _)) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, at);
+        }
+    }
+}

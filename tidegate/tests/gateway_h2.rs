@@ -1,0 +1,384 @@
+//! HTTP/2 from clients: what arrives at an upstream of HTTP/1.1, and what never does.
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::time::{Duration, Instant};
+use support::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GET, HEADERS, Outcome, PING, RST_STREAM, SETTINGS, block,
+    frame, get_but, get_with,
+};
+use support::gateway::{Event, Gateway, Upstream, header, service};
+use support::tls::run;
+
+/// A gateway whose second listener takes HTTP/2 in clear beside HTTP/1.1.
+fn start(upstream: &Upstream, more: &str) -> (Gateway, String) {
+    let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\nprotocols = [\"h2\", \"http/1.1\"]\n";
+    let gateway = Gateway::start(&format!("{listener}{}", service(&[upstream], more)));
+    let address = gateway.http.split(',').nth(1).expect("there are two").to_owned();
+    (gateway, address)
+}
+
+fn metric(gateway: &Gateway, name: &str) -> u64 {
+    let page = gateway.admin("GET", "/metrics", "").body;
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    line.unwrap_or_else(|| panic!("no {name} in {page}"))
+}
+
+#[test]
+fn both_protocols_are_spoken_where_the_listener_says_so() {
+    let upstream = Upstream::start("a");
+    let (gateway, address) = start(&upstream, "");
+    let url = format!("http://{address}/x?y=z");
+    let version = "\n%{http_version}";
+    let curl = |words: &[&str]| run("curl", &[&["-sS", "-w", version, &url], words].concat());
+    assert_eq!(curl(&["--http2-prior-knowledge"]), (true, "a /x?y=z 0\n2".to_owned()));
+    assert_eq!(curl(&["--http1.1"]), (true, "a /x?y=z 0\n1.1".to_owned()));
+    assert_eq!(curl(&["--http2-prior-knowledge", "-d", "hello"]), (true, "a /x?y=z 5\n2".to_owned()));
+    assert_eq!(curl(&["--http2-prior-knowledge", "-I"]).1.lines().next(), Some("HTTP/2 200 "));
+    let old = format!("http://{}/x", gateway.http.split(',').next().expect("there are two"));
+    assert!(!run("curl", &["-sS", "--http2-prior-knowledge", &old]).0, "not where it isn't said");
+    assert_eq!(metric(&gateway, "tidegate_gateway_http2_connections_total"), 3);
+}
+
+#[test]
+fn a_request_becomes_one_of_http_1() {
+    let upstream = Upstream::start("a");
+    let (_gateway, address) = start(&upstream, "");
+    let mut client = Frames::connect(&address);
+    let more = [
+        ("cookie", "a=b"),
+        ("x", "y"),
+        ("cookie", "c=d"),
+        ("te", "trailers"),
+        ("x-forwarded-for", "1.2.3.4"),
+        ("host", "A.TEST"),
+    ];
+    assert_eq!(client.ask(1, &get_with(&more)), Outcome::Answered("a /x 0".to_owned()));
+    let head = upstream.seen().pop().expect("it came").head;
+    assert!(head.starts_with("GET /x HTTP/1.1\r\n"), "{head}");
+    for (name, value) in [
+        ("host", "a.test"),
+        ("cookie", "a=b; c=d"),
+        ("te", "trailers"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-host", "a.test"),
+        ("via", "2.0 tidegate"),
+    ] {
+        assert_eq!(header(&head, name), Some(value), "{name} in {head}");
+    }
+    assert_eq!(head.matches("cookie").count(), 1);
+    assert_eq!(header(&head, "transfer-encoding"), None);
+    // A body without a length goes on in chunks, one with a length by its length.
+    let post = get_but(":method", "POST");
+    client.send(HEADERS, END_HEADERS, 3, &block(&post));
+    client.send(DATA, 0, 3, b"hel");
+    client.send(DATA, END_STREAM, 3, b"lo");
+    assert_eq!(client.outcome(3), Outcome::Answered("a /x 5".to_owned()));
+    assert_eq!(header(&upstream.seen()[1].head, "transfer-encoding"), Some("chunked"));
+    client.send(HEADERS, END_HEADERS, 5, &block(&[&post[..], &[("content-length", "5")]].concat()));
+    client.send(DATA, END_STREAM, 5, b"hello");
+    assert_eq!(client.outcome(5), Outcome::Answered("a /x 5".to_owned()));
+    let head = upstream.seen().pop().expect("it came").head;
+    assert_eq!((header(&head, "content-length"), header(&head, "transfer-encoding")), (Some("5"), None), "{head}");
+}
+
+/// Headers of a request that must not arrive, and the word of its refusal where it has one.
+type Unsound = (&'static str, Vec<(&'static str, &'static str)>, Option<&'static str>);
+
+fn unsound() -> Vec<Unsound> {
+    let without = |name: &str| GET.iter().filter(|(other, _)| *other != name).copied().collect::<Vec<_>>();
+    let mut late = get_with(&[("x", "y")]);
+    late.swap(0, 4);
+    vec![
+        ("CR LF in a value", get_with(&[("x", "y\r\ntransfer-encoding: chunked")]), None),
+        ("LF in a value", get_with(&[("x", "y\ny: z")]), None),
+        ("NUL in a value", get_with(&[("x", "y\0z")]), None),
+        ("CR LF in a name", get_with(&[("x: y\r\nz", "y")]), None),
+        ("a colon in a name", get_with(&[("x:y", "z")]), None),
+        ("a blank in a name", get_with(&[("transfer-encoding ", "chunked")]), None),
+        ("capitals in a name", get_with(&[("Transfer-Encoding", "chunked")]), None),
+        ("an empty name", get_with(&[("", "y")]), None),
+        ("transfer-encoding", get_with(&[("transfer-encoding", "chunked")]), None),
+        ("connection", get_with(&[("connection", "x-secret")]), None),
+        ("keep-alive", get_with(&[("keep-alive", "timeout=5")]), None),
+        ("proxy-connection", get_with(&[("proxy-connection", "close")]), None),
+        ("upgrade", get_with(&[("upgrade", "websocket")]), None),
+        ("te with more than trailers", get_with(&[("te", "gzip")]), None),
+        ("a pseudo-header behind others", late, None),
+        ("a pseudo-header twice", get_with(&[(":path", "/admin")]), None),
+        ("a pseudo-header of responses", get_with(&[(":status", "200")]), None),
+        ("an unknown pseudo-header", get_with(&[(":x", "y")]), None),
+        ("no method", without(":method"), None),
+        ("no path", without(":path"), None),
+        ("no scheme", without(":scheme"), None),
+        ("an empty path", get_but(":path", ""), None),
+        ("a line break in the path", get_but(":path", "/ HTTP/1.1\r\nhost: b\r\n\r\nGET /hidden"), None),
+        ("a blank in the path", get_but(":path", "/x y"), None),
+        ("a line break in the method", get_but(":method", "GET / HTTP/1.1\r\n\r\n"), None),
+        ("a line break in the authority", get_but(":authority", "a\r\nx: y"), None),
+        ("a user in the authority", get_but(":authority", "user@a.test"), Some("bad_host")),
+        ("a path in the host", [&without(":authority")[..], &[("host", "a/b")]].concat(), Some("bad_host")),
+        ("another host", get_with(&[("host", "b.test")]), Some("host_mismatch")),
+        ("two hosts", get_with(&[("host", "a.test"), ("host", "a.test")]), Some("many_hosts")),
+        ("no host", without(":authority"), Some("no_host")),
+        ("a path that is an address", get_but(":path", "http://b.test/"), None),
+        ("a star where none is", get_but(":path", "*"), Some("target")),
+        ("letters that no target has", get_but(":path", "/\u{e9}"), None),
+        ("another scheme", get_but(":scheme", "ftp"), Some("target")),
+        ("a tunnel", vec![(":method", "CONNECT"), (":authority", "b.test:443")], Some("connect")),
+        ("a length and no body", get_with(&[("content-length", "5")]), None),
+        ("two lengths", get_with(&[("content-length", "0"), ("content-length", "0")]), Some("length_twice")),
+        ("a signed length", get_with(&[("content-length", "+0")]), None),
+    ]
+}
+
+#[test]
+fn what_would_be_something_else_as_http_1_never_reaches_an_upstream() {
+    let upstream = Upstream::start("a");
+    let (_gateway, address) = start(&upstream, "");
+    for (name, headers, error) in unsound() {
+        let mut client = Frames::connect(&address);
+        let outcome = client.ask(1, &headers);
+        match (&outcome, error) {
+            (Outcome::Answered(body), Some(error)) => assert!(body.contains(&format!("\"{error}\"")), "{name}: {body}"),
+            (Outcome::Answered(body), None) => assert!(body.contains("\"error\""), "{name}: {body}"),
+            (Outcome::Reset(_) | Outcome::Gone(_), None) => {}
+            _ => panic!("{name}: {outcome:?}"),
+        }
+    }
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
+}
+
+#[test]
+fn a_body_is_as_long_as_it_is_said_to_be() {
+    let upstream = Upstream::start("a");
+    let (gateway, address) = start(&upstream, "");
+    for (said, sent) in [("5", &b"hel"[..]), ("5", b"hello!"), ("0", b"hello"), ("5", b"")] {
+        let mut client = Frames::connect(&address);
+        let headers = [&get_but(":method", "POST")[..], &[("content-length", said)]].concat();
+        client.send(HEADERS, END_HEADERS, 1, &block(&headers));
+        client.send(DATA, END_STREAM, 1, sent);
+        let outcome = client.outcome(1);
+        let refused = matches!(&outcome, Outcome::Answered(body) if body.contains("\"error\""));
+        assert!(refused || matches!(outcome, Outcome::Reset(_) | Outcome::Gone(_)), "{said} {sent:?}: {outcome:?}");
+    }
+    gateway.until("nothing is inside", |app| app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 0);
+    assert!(upstream.seen().is_empty(), "no request was whole: {:?}", upstream.seen());
+    assert_eq!(gateway.connect_to(&address).ask("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").text(), "a /x 0");
+}
+
+#[test]
+fn heads_are_bounded() {
+    let upstream = Upstream::start("a");
+    let limits = "\n[limits]\nheader = \"4kb\"\nheaders = 20\nuri = \"1kb\"\nbody = \"10kb\"\n";
+    let (gateway, address) = start(&upstream, limits);
+    let long = "a".repeat(5000);
+    let (path, several) = (format!("/{}", &long[..2000]), vec![("x", "y"); 21]);
+    for (name, headers, wanted) in [
+        ("a header", get_with(&[("x", &long)]), ""),
+        ("the path", get_but(":path", &path), "target_too_long"),
+        ("how many there are", get_with(&several), "headers_too_many"),
+    ] {
+        let mut client = Frames::connect(&address);
+        let Outcome::Answered(body) = client.ask(1, &headers) else { panic!("{name}") };
+        assert!(body.contains(wanted), "{name}: {body}");
+    }
+    // One entry of the table, named again and again: small on the wire.
+    let mut bomb = block(GET);
+    bomb.extend_from_slice(&[0x40, 1, b'x', 0x7f, 0x81, 0x1e]);
+    bomb.extend_from_slice("y".repeat(4000).as_bytes());
+    bomb.extend(std::iter::repeat_n(0xbe, 10_000));
+    let mut client = Frames::connect(&address);
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &bomb);
+    assert!(!matches!(client.outcome(1), Outcome::Answered(body) if !body.is_empty()));
+    // A body that is too large ends its stream, and the connection goes on.
+    let mut client = Frames::connect(&address);
+    client.send(HEADERS, END_HEADERS, 1, &block(&get_but(":method", "POST")));
+    for _ in 0..11 {
+        client.send(DATA, 0, 1, &[b'x'; 1024]);
+    }
+    let outcome = client.outcome(1);
+    assert!(matches!(&outcome, Outcome::Answered(body) if body.contains("body_too_large")), "{outcome:?}");
+    assert_eq!(client.ask(3, GET), Outcome::Answered("a /x 0".to_owned()));
+    assert_eq!(upstream.seen().len(), 1);
+    gateway.until("nothing is inside", |app| app["inside"] == 0);
+}
+
+/// Sends until the gateway ends the connection or reads no more of it; how much it has grown by that.
+fn flood(gateway: &Gateway, address: &str, first: &[u8], piece: &[u8], bytes_max: usize) -> u64 {
+    let before = gateway.peak_bytes();
+    let mut client = Frames::connect(address);
+    client.stream.set_write_timeout(Some(Duration::from_millis(500))).expect("it can be set");
+    let (mut sent, piece) = (0, piece.repeat(1 + 65_536 / piece.len()));
+    let mut open = client.stream.write_all(first).is_ok();
+    while open && sent < bytes_max {
+        open = client.stream.write_all(&piece).is_ok();
+        sent += piece.len();
+    }
+    gateway.peak_bytes() - before
+}
+
+#[test]
+fn floods_are_bounded() {
+    let upstream = Upstream::start("a");
+    let (gateway, address) = start(&upstream, "");
+    // What each lane takes by its first connections is no growth.
+    for _ in 0..4 {
+        assert_eq!(Frames::connect(&address).ask(1, GET), Outcome::Answered("a /x 0".to_owned()));
+    }
+    let headers = frame(HEADERS, 0, 1, &block(GET));
+    let open = frame(HEADERS, END_HEADERS, 1, &block(&get_but(":method", "POST")));
+    let more = block(&[("x", &"y".repeat(1000))]);
+    const MB: usize = 1024 * 1024;
+    for (name, first, piece) in [
+        ("CONTINUATION", &headers[..], frame(CONTINUATION, 0, 1, &more)),
+        ("empty CONTINUATION", &headers, frame(CONTINUATION, 0, 1, &[])),
+        ("PING", &[], frame(PING, 0, 0, &[0; 8])),
+        ("SETTINGS", &[], frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])),
+        ("empty DATA", &open, frame(DATA, 0, 1, &[])),
+        ("PRIORITY", &[], frame(2, 0, 3, &[0, 0, 0, 0, 1])),
+        ("unknown frames", &[], frame(0xbe, 0, 0, &[0; 100])),
+    ] {
+        let grown = flood(&gateway, &address, first, &piece, 16 * MB);
+        assert!(grown < 8 * 1024 * 1024, "{name}: {grown} bytes more");
+        assert_eq!(Frames::connect(&address).ask(1, GET), Outcome::Answered("a /x 0".to_owned()), "behind {name}");
+    }
+}
+
+#[test]
+fn requests_that_are_taken_back_as_they_come_end_their_connection() {
+    let upstream = Upstream::start("a");
+    let (gateway, address) = start(&upstream, "");
+    // At once, many in one write, and one by one behind their arrival at the upstream.
+    let mut client = Frames::connect(&address);
+    let hold = block(&get_but(":path", "/hold"));
+    let cancel = 8u32.to_be_bytes();
+    let pair =
+        |stream| [frame(HEADERS, END_HEADERS | END_STREAM, stream, &hold), frame(RST_STREAM, 0, stream, &cancel)];
+    let many: Vec<u8> = (0..5000).flat_map(|n| pair(2 * n + 1).concat()).collect();
+    let _ = client.stream.write_all(&many);
+    assert!(client.ends());
+    let mut client = Frames::connect(&address);
+    let mut taken_back = 0;
+    // Whether the connection has ended meanwhile is seen by the next write.
+    let in_flight = |wanted: u64| {
+        let begun = Instant::now();
+        while gateway.app()["endpoints"][0]["in_flight"] != wanted && begun.elapsed() < Duration::from_millis(500) {}
+    };
+    for n in 0..1000 {
+        let [head, reset] = pair(2 * n + 1);
+        if client.stream.write_all(&head).is_err() {
+            break;
+        }
+        in_flight(1);
+        if client.stream.write_all(&reset).is_err() {
+            break;
+        }
+        in_flight(0);
+        taken_back += 1;
+    }
+    assert!(taken_back < 200, "{taken_back} were borne");
+    assert!(client.ends());
+    gateway.until("nothing is inside", |app| app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 0);
+    assert!(metric(&gateway, "tidegate_gateway_http2_floods_total") >= 1);
+    assert_eq!(Frames::connect(&address).ask(1, GET), Outcome::Answered("a /x 0".to_owned()));
+}
+
+#[test]
+fn streams_at_once_are_bounded_and_each_has_its_own_time() {
+    let upstream = Upstream::start("a");
+    let times = "response = \"1s\"\n[limits]\nstreams = 10\n[timeouts]\nbody = \"300ms\"\ndownload = \"300ms\"\n";
+    let (gateway, address) = start(&upstream, times);
+    let mut client = Frames::connect(&address);
+    let hold = block(&get_but(":path", "/hold"));
+    for n in 0..11 {
+        client.send(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &hold);
+    }
+    assert_eq!(client.outcome(21), Outcome::Reset(7), "REFUSED_STREAM");
+    for _ in 0..10 {
+        assert_eq!(upstream.event(), Event::Held);
+    }
+    upstream.release();
+    // They may come in any order.
+    let mut answered = 0;
+    while answered < 10 {
+        let frame = client.next().expect("it goes on");
+        answered += usize::from(frame.kind == DATA && frame.payload == b"released");
+    }
+    // One that stops within its body, one whose response nobody reads, one whose endpoint sleeps: each ends alone.
+    client.send(HEADERS, END_HEADERS, 31, &block(&get_but(":method", "POST")));
+    client.send(DATA, 0, 31, b"hello");
+    let outcome = client.outcome(31);
+    assert!(matches!(&outcome, Outcome::Answered(body) if body.contains("body_late")), "{outcome:?}");
+    client.send(HEADERS, END_HEADERS | END_STREAM, 33, &block(&get_but(":path", "/bytes/10000000")));
+    assert_eq!(client.outcome(33), Outcome::Reset(8), "CANCEL: its window is full, and stays so");
+    let more = u32::to_be_bytes(1_000_000);
+    client.send(support::frames::WINDOW_UPDATE, 0, 0, &more);
+    client.send(HEADERS, END_HEADERS | END_STREAM, 35, &hold);
+    let outcome = client.outcome(35);
+    assert!(matches!(&outcome, Outcome::Answered(body) if body.contains("response_late")), "{outcome:?}");
+    assert_eq!(client.ask(37, GET), Outcome::Answered("a /x 0".to_owned()));
+    gateway.until("nothing is inside", |app| app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 0);
+}
+
+#[test]
+fn connections_without_requests_end() {
+    let upstream = Upstream::start("a");
+    let times = "\n[timeouts]\nheader = \"300ms\"\nidle = \"300ms\"\nbody = \"300ms\"\n";
+    let (gateway, address) = start(&upstream, times);
+    // Nothing, half a preface, nothing behind it, half a head, nothing behind a request.
+    assert!(gateway.connect_to(&address).ends());
+    let mut half = gateway.connect_to(&address);
+    half.send("PRI * HT");
+    let mut told = Vec::new();
+    half.stream.read_to_end(&mut told).expect("it ends, whatever it is told before");
+    assert!(Frames::connect(&address).ends());
+    let mut client = Frames::connect(&address);
+    client.send(HEADERS, END_STREAM, 1, &block(GET));
+    assert!(client.ends());
+    let mut client = Frames::connect(&address);
+    assert_eq!(client.ask(1, GET), Outcome::Answered("a /x 0".to_owned()));
+    assert_eq!(client.outcome(0), Outcome::Gone(0), "it is told");
+    assert!(client.ends());
+}
+
+#[test]
+fn who_is_told_to_go_ends_the_streams_that_it_has() {
+    let upstream = Upstream::start("a");
+    let (gateway, address) = start(&upstream, "");
+    let mut client = Frames::connect(&address);
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&get_but(":path", "/hold")));
+    assert_eq!(upstream.event(), Event::Held);
+    let mut idle = Frames::connect(&address);
+    assert_eq!(idle.ask(1, GET), Outcome::Answered("a /x 0".to_owned()));
+    gateway.signal("-TERM");
+    assert_eq!(idle.outcome(0), Outcome::Gone(0), "NO_ERROR");
+    assert_eq!(client.outcome(1), Outcome::Gone(0), "NO_ERROR");
+    upstream.release();
+    // It is told twice: that it is to go, and with what it has heard that, which was the last stream.
+    let last = std::iter::repeat_with(|| client.outcome(1)).find(|outcome| *outcome != Outcome::Gone(0));
+    assert_eq!(last, Some(Outcome::Answered("released".to_owned())));
+    assert!(gateway.wait().success());
+}
+
+#[test]
+fn an_endpoint_that_fails_ends_its_stream_alone() {
+    let upstream = Upstream::start("a");
+    let (gateway, address) = start(&upstream, "");
+    let mut client = Frames::connect(&address);
+    let outcome = client.ask(1, &get_but(":path", "/die"));
+    assert!(matches!(&outcome, Outcome::Answered(body) if body.contains("\"reset\"")), "{outcome:?}");
+    assert!(matches!(client.ask(3, &get_but(":path", "/die-in-body")), Outcome::Reset(_)), "half a body is no body");
+    assert_eq!(client.ask(5, GET), Outcome::Answered("a /x 0".to_owned()));
+    // A client that goes takes all of its requests with it.
+    for stream in [7, 9, 11] {
+        client.send(HEADERS, END_HEADERS | END_STREAM, stream, &block(&get_but(":path", "/hold")));
+        assert_eq!(upstream.event(), Event::Held);
+    }
+    drop(client);
+    for _ in 0..3 {
+        assert_eq!(upstream.event(), Event::Gone);
+    }
+    gateway.until("nothing is inside", |app| app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 0);
+}
