@@ -209,6 +209,19 @@ fn what_is_one_users_is_given_to_nobody_else() {
 }
 
 #[test]
+fn what_may_have_been_cut_off_is_not_stored() {
+    let origin = Origin::start(|asked| {
+        let body = format!("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n\r\nanswer {}", asked.number);
+        asked.write(&body);
+        asked.close();
+    });
+    let gateway = origin.cached(ON);
+    for wanted in ["answer 0", "answer 1"] {
+        assert_eq!(get(&gateway, "/x").text(), wanted);
+    }
+}
+
+#[test]
 fn a_client_cannot_poison_what_others_get() {
     let origin = Origin::start(|asked| {
         let unseen = ["x-forwarded-host", "x-original-url", "x-http-method-override", "x-forwarded-port", "forwarded"];

@@ -169,6 +169,10 @@ fn strip_trailers(trailers: &mut HeaderMap) {
     }
 }
 
+/// With a response whose body ends when its connection does: nobody can tell whether that was its end.
+#[derive(Clone, Copy, Debug)]
+pub struct UntilClose;
+
 /// A response's body on its way to the client.
 #[derive(Debug)]
 pub struct Download {

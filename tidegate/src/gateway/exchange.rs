@@ -3,7 +3,7 @@
 //! What is decided is decided by the core; here it is done. Everything that counts the request (inside its service, in flight at an
 //! endpoint, open on its connection) is held by guards, so that a client that goes takes its request back wherever it is.
 
-use super::body::{Download, Upload, UploadState};
+use super::body::{Download, UntilClose, Upload, UploadState};
 use super::call::Call;
 use super::lane::{Lane, Table};
 use super::line::Line;
@@ -365,6 +365,10 @@ impl<'a> Going<'a> {
         if parts.version < Version::HTTP_11 {
             // Bodies of unknown length can't be sent to it, which the next request may have.
             line.keep_until = Some(now);
+        }
+        let framed = body.size_hint().exact().is_some() || parts.headers.contains_key(TRANSFER_ENCODING);
+        if !framed && parts.version <= Version::HTTP_11 {
+            parts.extensions.insert(UntilClose);
         }
         headers::toward_client(&mut parts.headers);
         parts.version = Version::HTTP_11;

@@ -181,19 +181,26 @@ impl Code {
                 "response_late",
                 "the endpoint did not answer within timeouts.response: see why it is slow, or allow it more",
             ),
-            Self::Deadline => {
-                (StatusCode::GATEWAY_TIMEOUT, "deadline", "the request's own deadline passed before it was answered")
-            }
+            Self::FetchFailed | Self::OnlyIfCached | Self::Deadline => self.told_of_waits(),
+        }
+    }
+
+    /// The request was waited for, or waited for another, in vain.
+    fn told_of_waits(self) -> (StatusCode, &'static str, &'static str) {
+        let late = StatusCode::GATEWAY_TIMEOUT;
+        match self {
             Self::FetchFailed => (
                 StatusCode::BAD_GATEWAY,
                 "fetch_failed",
-                "the endpoint failed at the request for the same that this one waited for: come back after the seconds of Retry-After",
+                "the endpoint failed at the request for the same that this one waited for: come back after the seconds of \
+                 Retry-After",
             ),
             Self::OnlyIfCached => (
-                StatusCode::GATEWAY_TIMEOUT,
+                late,
                 "only_if_cached",
                 "the request wants a stored response, and none can be used: send it without Cache-Control: only-if-cached",
             ),
+            _ => (late, "deadline", "the request's own deadline passed before it was answered"),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! end, if its length isn't known; an older response, if the endpoints failed and it may stand for that; or word that each has to ask
 //! for himself. The leader's client gets an answer that isn't for the cache as it would have without one.
 
-use super::super::body::Download;
+use super::super::body::{Download, UntilClose};
 use super::super::call::Call;
 use super::super::exchange::{self, Way};
 use super::super::lane::{Lane, Table};
@@ -196,12 +196,14 @@ impl Fetch {
         let length = download.size_hint().exact();
         let made = Head::new(status, response.headers(), &self.asked, &self.rules, arrival);
         let too_large = length.is_some_and(|length| length > self.store.limits.object_bytes_max);
-        let fill = made.as_ref().ok().and_then(|_| self.new_fill(length));
+        // RFC 9111, 3.3: what may have been cut off isn't stored.
+        let until_close = response.extensions().get::<UntilClose>().is_some();
+        let fill = made.as_ref().ok().filter(|_| !until_close).and_then(|_| self.new_fill(length));
         let (head, fill) = match (made, fill) {
             (Ok(head), Some(fill)) => (Arc::new(head), fill),
             (made, _) => {
                 let failed = status.is_server_error();
-                let same = made.err().map_or(too_large, |why| !failed && why.is_of_the_resource());
+                let same = made.err().map_or(too_large || until_close, |why| !failed && why.is_of_the_resource());
                 self.store.pass(&self.place, &self.flight, same, arrival.at);
                 self.flight.tell(match (failed, &leader) {
                     // Who waited for an endpoint that fails doesn't go there too.

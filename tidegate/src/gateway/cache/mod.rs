@@ -227,7 +227,8 @@ impl Look<'_> {
             let now = crate::clock::boot();
             let found = self.store.find(&self.key, &self.parts.headers, self.asked.authorized, now);
             let stale = match found {
-                Found::Pass => break,
+                Found::Pass if !self.asked.wanted.only_if_cached => break,
+                Found::Pass => None,
                 Found::Nothing => None,
                 Found::Object(object) => match self.use_of(&object, now) {
                     Use::Validate => Some(object),
