@@ -56,6 +56,7 @@ fn those_who_want_the_same_wait_for_one() {
     let gateway = cached(&origin);
     let mut clients = asking(&gateway, 20, "/x", "");
     until_waiting(&gateway, 19);
+    origin.await_count(1);
     assert_eq!(gateway.app()["inside"], 1, "those who wait take no place of the service's");
     origin.release();
     let answers = answers(&mut clients);
@@ -105,6 +106,7 @@ fn what_is_not_for_others_is_not_waited_for_in_line() {
     let gateway = cached(&origin);
     let mut clients = asking(&gateway, 8, "/x", "");
     until_waiting(&gateway, 7);
+    origin.await_count(1);
     assert_eq!(origin.count(), 1);
     origin.release();
     // All of the others ask at once, and so does whoever comes later.
