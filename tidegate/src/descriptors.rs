@@ -38,6 +38,11 @@ pub fn fit(options: &Dev, settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
+/// How many files may be open now.
+pub fn limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 /// The limit, after it was raised.
 pub fn raise() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);

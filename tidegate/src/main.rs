@@ -20,6 +20,7 @@ mod log;
 mod meters;
 mod neighbours;
 mod peers;
+mod plan;
 mod room;
 mod server;
 mod settings;

@@ -288,7 +288,7 @@ fn requests_that_are_taken_back_as_they_come_end_their_connection() {
 #[test]
 fn streams_at_once_are_bounded_and_each_has_its_own_time() {
     let upstream = Upstream::start("a");
-    let times = "response = \"1s\"\n[limits]\nstreams = 10\n[timeouts]\nbody = \"300ms\"\ndownload = \"300ms\"\n";
+    let times = "\n[limits]\nstreams = 10\n[timeouts]\nbody = \"300ms\"\ndownload = \"300ms\"\n";
     let (gateway, address) = start(&upstream, times);
     let mut client = Frames::connect(&address);
     let hold = block(&get_but(":path", "/hold"));
@@ -315,9 +315,9 @@ fn streams_at_once_are_bounded_and_each_has_its_own_time() {
     assert_eq!(client.outcome(33), Outcome::Reset(8), "CANCEL: its window is full, and stays so");
     let more = u32::to_be_bytes(1_000_000);
     client.send(support::frames::WINDOW_UPDATE, 0, 0, &more);
-    client.send(HEADERS, END_HEADERS | END_STREAM, 35, &hold);
-    let outcome = client.outcome(35);
-    assert!(matches!(&outcome, Outcome::Answered(body) if body.contains("response_late")), "{outcome:?}");
+    let late = [&get_but(":path", "/hold")[..], &[("x-deadline-ms", "300")]].concat();
+    let outcome = client.ask(35, &late);
+    assert!(matches!(&outcome, Outcome::Answered(body) if body.contains("\"deadline\"")), "{outcome:?}");
     assert_eq!(client.ask(37, GET), Outcome::Answered("a /x 0".to_owned()));
     gateway.until("nothing is inside", |app| app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 0);
 }
@@ -325,7 +325,7 @@ fn streams_at_once_are_bounded_and_each_has_its_own_time() {
 #[test]
 fn connections_without_requests_end() {
     let upstream = Upstream::start("a");
-    let times = "\n[timeouts]\nheader = \"300ms\"\nidle = \"300ms\"\nbody = \"300ms\"\n";
+    let times = "\n[timeouts]\nheader = \"1s\"\nidle = \"1s\"\n";
     let (gateway, address) = start(&upstream, times);
     // Nothing, half a preface, nothing behind it, half a head, nothing behind a request.
     assert!(gateway.connect_to(&address).ends());

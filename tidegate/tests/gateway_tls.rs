@@ -294,7 +294,7 @@ fn handshakes_are_bounded_and_strangers_are_counted() {
     let authority = authority(&folder);
     let upstream = Upstream::start("a");
     let gateway =
-        Gateway::start(&format!("{}{}", listener(&authority, "handshake = \"300ms\""), service(&[&upstream], "")));
+        Gateway::start(&format!("{}{}", listener(&authority, "handshake = \"1s\""), service(&[&upstream], "")));
     let at = address(&gateway, 0);
     let ends = |mut stream: TcpStream| {
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("it can be set");

@@ -186,6 +186,12 @@ pub enum Mutation {
     FenceBelowThoseAhead,
     /// A grant that was made ahead is told though the holder has not given the lock back.
     ToldTooSoon,
+    /// Those in line look no more when their home's round is lost (hazard 12).
+    LineForgottenWithRound,
+    /// A client counts its lease from the answer (hazard 7).
+    LeaseCountsFromAnswer,
+    /// A client that has waited takes its grant for a lease without renewing it (hazard 23).
+    WaitedGrantTakenForLease,
     /// A try whose client has gone stays in flight.
     CancelledStaysInFlight,
     /// A swap begins the count of requests in flight anew.
@@ -322,7 +328,7 @@ impl Mutation {
         Self::LostDiskKeepsName,
     ];
     /// Rules of registers and locks.
-    pub const OF_LOCKS: [Self; 28] = [
+    pub const OF_LOCKS: [Self; 31] = [
         Self::AnswerBeforeDurable,
         Self::ReadBeforeDurable,
         Self::AcceptBelowPromise,
@@ -351,6 +357,9 @@ impl Mutation {
         Self::GiveBackAfterRetry,
         Self::FenceBelowThoseAhead,
         Self::ToldTooSoon,
+        Self::LineForgottenWithRound,
+        Self::LeaseCountsFromAnswer,
+        Self::WaitedGrantTakenForLease,
     ];
 }
 

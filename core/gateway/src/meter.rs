@@ -16,6 +16,9 @@ pub struct Meter {
     pub shed_per_s: f64,
     /// W: the mean time inside, from admission to leaving.
     pub inside_ms: f64,
+    /// How uneven the times inside are, and those between arrivals: the square of their standard deviation over their mean.
+    pub inside_cv2: f64,
+    pub arrival_cv2: f64,
     /// L: the mean number inside.
     pub inside: f64,
     /// |L - λW| / L.
@@ -39,6 +42,8 @@ pub(crate) struct Counts {
     second: u64,
     counted: Instant,
     begun: Instant,
+    /// When the last one came.
+    came: Option<Instant>,
     inside: u32,
     waiting: u32,
 }
@@ -50,6 +55,11 @@ struct Slot {
     shed: u64,
     left: u64,
     inside_ns: f64,
+    /// Sums of squares, of times inside and of those between arrivals, and of the latter themselves.
+    inside_ns2: f64,
+    gaps: u64,
+    gap_ns: f64,
+    gap_ns2: f64,
     wait_ns: f64,
     /// Integrals over time of how many are inside, and how many wait.
     area_inside: f64,
@@ -63,13 +73,19 @@ impl Counts {
             second: now.0 / SLOT_NS,
             counted: now,
             begun: now,
+            came: None,
             inside: 0,
             waiting: 0,
         }
     }
 
     pub(crate) fn on_offered(&mut self, now: Instant) {
-        self.slot(now).offered += 1;
+        let gap = self.came.replace(now).map(|came| real(now.since_ns(came)));
+        let slot = self.slot(now);
+        slot.offered += 1;
+        if let Some(gap) = gap {
+            (slot.gaps, slot.gap_ns, slot.gap_ns2) = (slot.gaps + 1, slot.gap_ns + gap, slot.gap_ns2 + gap * gap);
+        }
     }
 
     pub(crate) fn on_shed(&mut self, now: Instant) {
@@ -84,8 +100,10 @@ impl Counts {
 
     pub(crate) fn on_left(&mut self, now: Instant, admitted: Instant) {
         let slot = self.slot(now);
+        let inside_ns = real(now.since_ns(admitted));
         slot.left += 1;
-        slot.inside_ns += real(now.since_ns(admitted));
+        slot.inside_ns += inside_ns;
+        slot.inside_ns2 += inside_ns * inside_ns;
     }
 
     /// So many are inside and wait from now on.
@@ -114,6 +132,8 @@ impl Counts {
             offered_per_s: sum(|slot| real(slot.offered)) / seconds,
             shed_per_s: sum(|slot| real(slot.shed)) / seconds,
             inside_ms: inside_s * 1e3,
+            inside_cv2: cv2(left, sum(|slot| slot.inside_ns), sum(|slot| slot.inside_ns2)),
+            arrival_cv2: cv2(sum(|slot| real(slot.gaps)), sum(|slot| slot.gap_ns), sum(|slot| slot.gap_ns2)),
             inside,
             residual: if inside > 0.0 { (inside - admitted_per_s * inside_s).abs() / inside } else { 0.0 },
             wait_ms: sum(|slot| slot.wait_ns) / 1e6 / admitted.max(1.0),
@@ -151,6 +171,11 @@ impl Counts {
     }
 }
 
+/// The variance over the square of the mean, of so many values with this sum and this sum of squares; 0 for none.
+fn cv2(count: f64, sum: f64, squares: f64) -> f64 {
+    if sum > 0.0 { (count * squares / (sum * sum) - 1.0).max(0.0) } else { 0.0 }
+}
+
 const SLOTS: usize = 10;
 const SLOT_NS: u64 = 1_000_000_000;
 
@@ -180,6 +205,22 @@ mod tests {
         assert!((meter.admitted_per_s - 100.0).abs() < 1.0, "{meter:?}");
         assert!((meter.inside_ms - 25.0).abs() < 0.1 && (meter.inside - 2.5).abs() < 0.05, "{meter:?}");
         assert!(meter.residual < 0.02, "{meter:?}");
+        assert!(meter.inside_cv2 < 1e-9 && meter.arrival_cv2 < 1e-9, "all alike: {meter:?}");
+    }
+
+    #[test]
+    fn unevenness_is_the_variance_over_the_square_of_the_mean() {
+        let mut counts = Counts::new(Instant(0));
+        let mut now = Instant(0);
+        // Gaps of 1 and 3 ms by turns: mean 2, variance 1. Stays of 10 and 90: mean 50, variance 1600.
+        for at in 0..1_000u64 {
+            now = now.plus_ms(if at % 2 == 0 { 1 } else { 3 });
+            counts.on_offered(now);
+            counts.on_left(now.plus_ms(100), now.plus_ms(if at % 2 == 0 { 90 } else { 10 }));
+        }
+        let meter = counts.read(now.plus_ms(100));
+        assert!((meter.arrival_cv2 - 0.25).abs() < 1e-3, "{meter:?}");
+        assert!((meter.inside_cv2 - 0.64).abs() < 1e-3, "{meter:?}");
     }
 
     #[test]

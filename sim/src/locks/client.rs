@@ -4,6 +4,7 @@ use super::ledger::Request;
 use super::machine::Clock;
 use super::{Happening, MS, World};
 use base::NodeId;
+use base::mutation::{self, Mutation};
 use base::rng::Rng;
 use bytes::Bytes;
 use consensus::lock::{Acquire, Claim, Command, Outcome, Waiter};
@@ -209,11 +210,17 @@ impl World {
         }
         let Doing::Asking(asking) = std::mem::replace(&mut self.client(id).doing, Doing::Nothing) else { return };
         let Asking { request, sent, held, .. } = *asking;
-        let until = |client: &Client, ms: u64| sent + client.clock.takes(ms * MS);
-        let until = match &outcome {
-            Outcome::Granted { remaining_ms, .. } | Outcome::Renewed { remaining_ms } => {
-                until(self.client(id), *remaining_ms)
+        let from = if mutation::on(Mutation::LeaseCountsFromAnswer) { self.now } else { sent };
+        let lease_ms = match &outcome {
+            Outcome::Granted { remaining_ms, .. } | Outcome::Renewed { remaining_ms } => *remaining_ms,
+            _ => 0,
+        };
+        let hasty = mutation::on(Mutation::WaitedGrantTakenForLease);
+        let until = match (&outcome, &request.command) {
+            (Outcome::Granted { remaining_ms: 0, .. }, Command::Acquire(acquire)) if hasty => {
+                self.now + self.client(id).clock.takes(acquire.ttl_ms * MS)
             }
+            _ if lease_ms > 0 => from + self.client(id).clock.takes(lease_ms * MS),
             _ => 0,
         };
         self.ledger.end(self.now, &request, &outcome, if until > self.now { until } else { 0 });
@@ -223,7 +230,7 @@ impl World {
             (Outcome::Granted { token, remaining_ms, .. }, Command::Acquire(acquire)) => {
                 let (name, claim, ttl_ms) = (request.name.clone(), acquire.claim, acquire.ttl_ms);
                 let held = Held { name, token: *token, claim, ttl_ms, until };
-                if *remaining_ms == 0 {
+                if *remaining_ms == 0 && !hasty {
                     self.count("granted after waiting");
                     return self.renew(id, held);
                 }

@@ -15,6 +15,7 @@ impl World {
         self.every_voter_serves_once_healed();
         self.a_dead_holder_is_succeeded();
         self.nobody_keeps_a_dead_holder_alive();
+        self.what_nobody_uses_is_forgotten();
     }
 
     fn pass(&mut self, ms: u64) {
@@ -92,6 +93,23 @@ impl World {
         // For less time than a renewal would prolong him.
         let wants = self.told_within(home, b"permits", acquire("next", permits(2), TTL_MS - 50), 1_000);
         assert!(matches!(wants, Some(Outcome::Granted { .. })), "nobody_keeps_a_dead_holder_alive: {wants:?}");
+    }
+
+    /// Nothing of a lock stays behind with any voter, whoever died as its holder.
+    fn what_nobody_uses_is_forgotten(&mut self) {
+        let most_ms = 10_000 + 10 * self.mood.idle_ms;
+        let mut left = Vec::new();
+        for _ in 0..most_ms / 50 {
+            self.pass(50);
+            left = self.view.voters().to_vec();
+            left.retain(|node| self.machine(*node).plane().is_none_or(|plane| !plane.table().is_empty()));
+            if left.is_empty() {
+                return;
+            }
+        }
+        let node = left[0];
+        let plane = self.machine(node).plane().expect("it runs");
+        panic!("what_nobody_uses_is_forgotten: {left:?} have registers, of which {node}: {:?}", plane.table());
     }
 }
 

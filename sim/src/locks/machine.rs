@@ -142,7 +142,8 @@ impl Machine {
     /// Cuts the next part of a snapshot. True if it was the last.
     pub(super) fn cut(&mut self) -> bool {
         let State::Up(plane) = &self.state else { return false };
-        let log_from = self.log.len();
+        // What isn't durable yet comes before it too: the parts hold it.
+        let log_from = self.log.len() + self.unsynced.len();
         let snapshot =
             self.snapshot.get_or_insert(Snapshot { parts: Vec::new(), after: None, log_from, whole_at: None });
         if snapshot.whole_at.is_some() {

@@ -36,6 +36,7 @@ mod streams;
 mod strict;
 mod timer;
 mod tls;
+pub mod top;
 mod trace;
 mod upstream;
 mod visit;

@@ -2,6 +2,8 @@
 
 use super::control::Control;
 use super::report::{EndpointReport, LaneReport, ServiceReport};
+use crate::meters::Process;
+use crate::meters::process::TICKS_PER_SECOND;
 use gateway::State;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -9,11 +11,16 @@ use std::collections::BTreeMap;
 /// The process.
 pub fn process(control: &Control, reports: &[LaneReport]) -> Value {
     let sum = |of: fn(&LaneReport) -> u64| reports.iter().map(of).sum::<u64>();
+    let process = Process::look();
     json!({
         "pid": std::process::id(),
         "state": if control.draining { "draining" } else { "serving" },
         "lanes": control.config.lanes,
         "connections": sum(|report| report.open as u64),
+        "connections_max": control.config.connections_max,
+        "cpu_ms": process.cpu_ticks().map(|ticks| ticks * 1000 / TICKS_PER_SECOND),
+        "open_files": process.open_files,
+        "open_files_max": crate::descriptors::limit(),
         "accepted": sum(|report| report.accepted),
         "refused": sum(|report| report.refused),
         "file": {
@@ -63,6 +70,10 @@ fn service(name: &str, lanes: &[&ServiceReport]) -> Value {
         "mean_inside": rate(|lane| lane.meter.inside),
         "mean_inside_ms": mean(|lane| lane.meter.inside_ms),
         "mean_wait_ms": mean(|lane| lane.meter.wait_ms),
+        "mean_waiting": rate(|lane| lane.meter.waiting),
+        "no_load_ms": mean(|lane| lane.meter.no_load_ms),
+        "inside_cv2": mean(|lane| lane.meter.inside_cv2),
+        "arrival_cv2": mean(|lane| lane.meter.arrival_cv2),
         "residual": lanes.iter().map(|lane| lane.meter.residual).fold(0.0, f64::max),
         "answers": (1..6).map(|class| (format!("{class}xx"), lanes.iter().map(|lane| lane.answers[class]).sum::<u64>().into())).collect::<serde_json::Map<String, Value>>(),
         "shed": count(|lane| lane.shed),

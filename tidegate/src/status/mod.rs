@@ -6,7 +6,7 @@
 pub mod document;
 pub mod gather;
 pub mod locks;
-mod table;
+pub mod table;
 
 use crate::cli::Status;
 use serde_json::Value;
@@ -40,7 +40,7 @@ pub fn run(options: &Status) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn paint(terminal: bool) -> Paint {
+pub fn paint(terminal: bool) -> Paint {
     let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     if colours { Paint::Colours } else { Paint::Plain }
 }
@@ -74,7 +74,7 @@ pub fn ask(address: &str) -> Result<String, Box<dyn Error>> {
 }
 
 /// GET of a path of the admin port; what a refusal says is the error.
-fn get(address: &str, path: &str, password: Option<&str>) -> Result<String, Box<dyn Error>> {
+pub fn get(address: &str, path: &str, password: Option<&str>) -> Result<String, Box<dyn Error>> {
     let socket: SocketAddr = address.to_socket_addrs()?.next().ok_or("the name has no address")?;
     let mut stream = TcpStream::connect_timeout(&socket, ANSWER_TIME_MAX)?;
     stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;

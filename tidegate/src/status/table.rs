@@ -13,7 +13,7 @@ pub enum Paint {
 
 /// What a cell means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
+pub enum Tone {
     Head,
     Usual,
     Well,
@@ -21,7 +21,7 @@ pub(super) enum Tone {
     Broken,
 }
 
-pub(super) type Cell = (String, Tone);
+pub type Cell = (String, Tone);
 
 /// The document as text.
 pub fn table(document: &Value, paint: Paint) -> String {
@@ -53,7 +53,7 @@ pub fn table(document: &Value, paint: Paint) -> String {
 const NODE_COLUMNS: [&str; 9] = ["node", "state", "leads", "keys", "memory", "resp", "cluster", "admin", "id"];
 const SHARD_COLUMNS: [&str; 7] = ["shard", "leader", "term", "commit", "applied", "lag", "voters"];
 
-pub(super) fn head(names: &[&str]) -> Vec<Cell> {
+pub fn head(names: &[&str]) -> Vec<Cell> {
     names.iter().map(|name| ((*name).to_owned(), Tone::Head)).collect()
 }
 
@@ -109,7 +109,7 @@ fn state(node: &Value) -> Cell {
 }
 
 /// Rows with their columns in line.
-pub(super) fn aligned(rows: &[Vec<Cell>], paint: Paint) -> String {
+pub fn aligned(rows: &[Vec<Cell>], paint: Paint) -> String {
     let width = |at: usize| rows.iter().map(|row| row[at].0.chars().count()).max().unwrap_or(0);
     let mut out = String::new();
     for row in rows {
@@ -137,7 +137,7 @@ fn painted(text: &str, tone: Tone, paint: Paint) -> String {
     if paint == Paint::Plain { text.to_owned() } else { format!("\x1b[{code}m{text}\x1b[0m") }
 }
 
-pub(super) fn list(value: &Value) -> &[Value] {
+pub fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -158,7 +158,7 @@ fn facts(node: &Value) -> [(&'static str, String); 11] {
     ]
 }
 
-pub(super) fn word(value: &Value) -> String {
+pub fn word(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

@@ -12,6 +12,7 @@ const RELEASE: u8 = 3;
 const GIVE_BACK: u8 = 4;
 const INFO: u8 = 5;
 const RAISE: u8 = 6;
+const TIDY: u8 = 7;
 
 const EXCLUSIVE: u8 = 0;
 const SHARED: u8 = 1;
@@ -51,6 +52,7 @@ impl Command {
                 out.push(GIVE_BACK);
                 put_varint(out, *token);
             }
+            Self::Tidy => out.push(TIDY),
             Self::Info => out.push(INFO),
             Self::Raise { owner, token, above } => {
                 out.push(RAISE);
@@ -69,6 +71,7 @@ impl Command {
             RELEASE => Self::Release { owner: owner(reader)?, token: reader.varint()? },
             GIVE_BACK => Self::GiveBack { token: reader.varint()? },
             INFO => Self::Info,
+            TIDY => Self::Tidy,
             RAISE => Self::Raise { owner: owner(reader)?, token: reader.varint()?, above: token(reader)? },
             other => return Err(DecodeError::Unknown(u64::from(other))),
         })

@@ -29,6 +29,8 @@ pub enum Command {
     GiveBack {
         token: u64,
     },
+    /// Of nodes alone: grants whose time is over go, though nobody wants the lock, and what may or may not be chosen is decided.
+    Tidy,
     Info,
 }
 
@@ -160,7 +162,7 @@ impl Command {
             }
             Self::Renew { owner: by, ttl_ms, .. } => owner(by).and(check_ttl(*ttl_ms)),
             Self::Release { owner: by, .. } | Self::Raise { owner: by, .. } => owner(by),
-            Self::GiveBack { .. } | Self::Info => Ok(()),
+            Self::GiveBack { .. } | Self::Tidy | Self::Info => Ok(()),
         }
     }
 }

@@ -62,6 +62,7 @@ impl Draft<'_> {
             Command::Release { owner, token } => Decision::Done(self.release(owner, *token, tried)),
             Command::Raise { owner, token, above } => Decision::Done(self.raise(owner, *token, *above)),
             Command::GiveBack { token } => Decision::Done(self.give_back(*token)),
+            Command::Tidy => self.tidy(),
             Command::Info => Decision::Done(Outcome::Info(self.info())),
         }
     }
@@ -384,6 +385,14 @@ impl Draft<'_> {
             Some(owner) => self.release(&owner, token, Tried::Never),
             None => Outcome::Lost,
         }
+    }
+
+    /// Those whose time is over go. Nobody took the lock from them, so they are not counted as stolen from.
+    fn tidy(&mut self) -> Decision {
+        let stolen = self.stolen;
+        self.evict();
+        self.stolen = stolen;
+        if self.lock.holders.is_empty() { Decision::Done(Outcome::Released) } else { Decision::Blocked }
     }
 
     /// Whether this token holds the lock or is next in line.

@@ -180,6 +180,7 @@ impl Home {
         }
         self.line.drop_deserted();
         if self.line.is_empty() {
+            self.line.shrink();
             (self.poked, self.look_at, self.expires_at) = (false, NEVER, NEVER);
             return;
         }

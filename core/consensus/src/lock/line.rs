@@ -87,6 +87,9 @@ impl Line {
     pub(crate) fn push(&mut self, mut op: Op) {
         self.next += 1;
         op.number = self.next;
+        if self.ops.capacity() == 0 {
+            self.ops.reserve_exact(1);
+        }
         self.ops.push_back(op);
     }
 
@@ -297,6 +300,13 @@ impl Line {
                 Some(_) => (Place::Leaving, NOBODY),
                 None => (Place::Deserted, op.asker.number),
             };
+        }
+    }
+
+    /// Where nobody is left, their room is given back: most names are used seldom.
+    pub(crate) fn shrink(&mut self) {
+        if self.ops.is_empty() {
+            self.ops = VecDeque::new();
         }
     }
 

@@ -4,7 +4,7 @@ use super::command::{Command, Outcome};
 use super::edge::{Edge, Here};
 use super::home::Home;
 use super::outbox::{Event, Outbox, Waiter};
-use super::shared::{Config, Shared};
+use super::shared::{Config, NOBODY, Shared};
 use super::value::Lock;
 use super::watch::Watchers;
 use crate::register::acceptor::Acceptor;
@@ -172,6 +172,7 @@ impl Plane {
             rescan.on_timer(now, &mut self.shared, out);
         }
         self.sweep.on_timer(now, &mut self.shared, out);
+        self.tidy(now, out);
         self.settle(now, out);
     }
 
@@ -394,6 +395,7 @@ impl Plane {
             }
             Message::Stands { serial, stands } => {
                 self.sweep.on_stands(now, (from, serial), &stands, &self.shared, out);
+                self.tidy(now, out);
             }
             Message::Forget { cells } if votes => self.forget(&cells, out),
             _ => {}
@@ -417,6 +419,17 @@ impl Plane {
         let Some(home) = self.homes.remove(name) else { return };
         self.shared.counts_used = self.shared.counts_used.max(home.highest);
         self.timers.remove(&(home.timer, name.clone()));
+    }
+
+    /// Rounds for what the sweep can't forget as it is.
+    fn tidy(&mut self, now: Instant, out: &mut Outbox) {
+        let nobody = Asker { node: self.shared.me, incarnation: self.shared.incarnation, number: NOBODY };
+        for name in self.sweep.take_untidy() {
+            if self.homes.get(&name).is_some_and(|home| !home.is_idle()) {
+                continue;
+            }
+            self.admit(now, nobody, &name, Command::Tidy, out);
+        }
     }
 
     fn at_home(&mut self, name: &Bytes, call: impl FnOnce(&mut Home, &mut Shared)) {

@@ -369,6 +369,8 @@ impl Home {
         }
         self.not_before = shared.backoff(now, self.duels);
         self.duels += 1;
+        // For those in line too, who would else wait for a change that may have come before this.
+        self.poked = !mutation::on(Mutation::LineForgottenWithRound);
         self.pump(now, name, shared, out);
     }
 

@@ -7,6 +7,9 @@
 //! still have it have the newest state, and no other has an older one that could come back. One voter that is away stops the sweep, and
 //! nothing else.
 //!
+//! A lock whose holder died and that nobody wants is free first: its home takes it from him by the rounds of a steal. By such a round it
+//! also settles what only a minority has accepted.
+//!
 //! Two numbers stay behind. The slot's **floor**: no token, fence or version up to it is given out again. The **passed ballot**: for a register
 //! that isn't there nothing below it is promised or accepted, so that a proposal from before, however late, doesn't bring the old state back.
 
@@ -37,6 +40,8 @@ pub(crate) struct Sweep {
     asked: Option<Asked>,
     /// The number of the last question.
     serial: u64,
+    /// Names that can't be forgotten before a round has changed or settled what is there.
+    untidy: Vec<Bytes>,
 }
 
 /// What the voters were asked about.
@@ -51,6 +56,8 @@ struct Asked {
 
 /// Registers that are looked at in one step.
 const LOOKS: usize = 2_000;
+/// Rounds that one step may begin.
+const TIDIED_COUNT_MAX: usize = 64;
 /// An answer that doesn't come within this time isn't waited for.
 const ANSWER_MS: u64 = 1_000;
 /// What is left over where another should sweep, since a voter was away when all others forgot it, is swept by whoever has it after
@@ -86,6 +93,7 @@ impl Sweep {
         let tuning = shared.tuning;
         let all_there = shared.view.voters().iter().all(|node| !shared.lost.contains(node));
         let cells = if shared.votes() && all_there { self.look(now, shared) } else { Vec::new() };
+        self.found |= !self.untidy.is_empty();
         // A pass that has forgotten nothing is followed by a rest.
         let rests = self.after.is_none() && !self.found;
         self.found &= self.after.is_some();
@@ -131,6 +139,8 @@ impl Sweep {
             match stand {
                 Some((_, 0)) => go.push((cell.name, cell.accepted)),
                 Some((have, _)) if have >= most && cell.accepted.epoch == shared.view.epoch() => behind.push(cell),
+                // Some lack it, and perhaps nobody ever learnt whether it was chosen.
+                Some(_) if self.untidy.len() < TIDIED_COUNT_MAX => self.untidy.push(cell.name),
                 _ => {}
             }
         }
@@ -143,7 +153,12 @@ impl Sweep {
         }
     }
 
-    /// The next registers that may be forgotten, as this voter has them.
+    /// Names of which the caller, as their home, is to make [`crate::lock::Command::Tidy`].
+    pub(crate) fn take_untidy(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.untidy)
+    }
+
+    /// The next registers that may be forgotten, as this voter has them. Those that dead holders still have are told apart.
     fn look(&mut self, now: Instant, shared: &Shared) -> Vec<Idle> {
         let (table, idle_ms) = (&shared.acceptor.table, shared.tuning.idle_ms);
         let (mut cells, mut last) = (Vec::new(), None);
@@ -151,14 +166,19 @@ impl Sweep {
         for (name, cell) in table.behind(after.as_ref()).take(LOOKS) {
             last = Some(name);
             let idle = cell.idle_ms(now);
-            if cell.is_free() && idle >= idle_ms {
-                let mine = shared.view.homes(name).next() == Some(shared.me);
-                if mine || idle >= idle_ms * ORPHANED {
+            // What a rescan that came late has brought from a later epoch is that one's affair.
+            let of_now = cell.accepted.epoch <= shared.view.epoch();
+            let old = of_now && idle >= idle_ms && cell.over_ms(now) >= idle_ms;
+            let mine = old && shared.view.homes(name).next() == Some(shared.me);
+            if old && (mine || idle >= idle_ms * ORPHANED) {
+                if cell.is_free() {
                     let (name, lock) = (name.clone(), Arc::clone(&cell.lock));
                     cells.push(Idle { name, accepted: cell.accepted, lock });
+                } else {
+                    self.untidy.push(name.clone());
                 }
             }
-            if cells.len() == LOCK_SWEEP_COUNT_MAX {
+            if cells.len() == LOCK_SWEEP_COUNT_MAX || self.untidy.len() == TIDIED_COUNT_MAX {
                 break;
             }
         }
@@ -187,6 +207,12 @@ impl Cell {
 
     pub(crate) fn idle_ms(&self, now: Instant) -> u64 {
         now.since_ns(self.touched) / NS_PER_MS
+    }
+
+    /// For how long all holders' time has been over here: always, where there are none.
+    fn over_ms(&self, now: Instant) -> u64 {
+        let last = self.leases.iter().map(|lease| lease.ends).max();
+        last.map_or(u64::MAX, |ends| now.since_ns(ends) / NS_PER_MS)
     }
 }
 

@@ -1,14 +1,16 @@
 //! The maths of `tidegate plan`: how long requests wait at how many servers, how many servers a target wants, what more of a thing
-//! gives (`usl`), and what breaks first when load grows (`strain`).
+//! gives (`usl`), how many servers that makes (`fleet`), and what breaks first when load grows (`strain`).
 //!
 //! A service is c slots in front of one queue. For Poisson arrivals and exponential service the wait is Erlang's (1917): the chance that
 //! all slots are busy times the mean time until one is free. Real arrivals and services vary more or less; Allen and Cunneen's
 //! correction multiplies the wait by the mean of the squared coefficients of variation of both. It is exact for M/M/c and M/G/1, and a few
 //! percent off for M/G/c at high load; PROOF.md has what the simulator measures.
 
+mod fleet;
 mod strain;
 mod usl;
 
+pub use fleet::{Fleet, Target};
 pub use strain::{Grows, Resource, Strain, strains};
 pub use usl::{Point, Usl};
 

@@ -105,7 +105,8 @@ impl Lane {
         let Some(waiter) = locks.watches.looks.remove(&look) else { return false };
         let Some(watch) = locks.watches.calls.get_mut(&waiter) else { return true };
         let unchanged = match outcome {
-            Outcome::Info(info) => info.version <= watch.version,
+            // While a lock is being forgotten its version may be told higher, and then lower again.
+            Outcome::Info(info) => info.version == watch.version,
             // Whoever was asked is gone; the next look goes to another.
             outcome => *outcome == Outcome::Unknown,
         };

@@ -330,11 +330,13 @@ pub struct Admission {
     pub limit: Limit,
     /// How many may wait at each lane.
     pub queue: u32,
+    /// How long at most, while the service keeps up now and then; a few times what a request takes, if not given.
+    pub wait: Option<Time>,
 }
 
 impl Default for Admission {
     fn default() -> Self {
-        Self { limit: Limit::Adaptive, queue: gateway::config::Admission::default().queue_max }
+        Self { limit: Limit::Adaptive, queue: gateway::config::Admission::default().queue_max, wait: None }
     }
 }
 

@@ -294,7 +294,7 @@ fn core_config(section: &document::Service) -> core::Config {
                 Limit::Fixed(limit) => core::Limit::Fixed(limit),
             },
             queue_max: admission.queue,
-            ..usual.admission
+            wait_max_ms: admission.wait.map_or(usual.admission.wait_max_ms, values::Time::ms),
         },
         slow_start_ms: section.slow_start.map_or(0, values::Time::ms),
     }

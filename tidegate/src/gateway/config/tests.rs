@@ -17,7 +17,7 @@ key = \"header:x-user\"
 deadline = \"2s\"
 checks = { path = \"/healthz\", interval = \"500ms\" }
 retries = { tries = 2 }
-admission = { limit = 10, queue = 5 }
+admission = { limit = 10, queue = 5, wait = '2s' }
 [service.other]
 endpoints = [\"127.0.0.1:9003\"]
 response = \"1m\"
@@ -46,6 +46,7 @@ fn a_good_file_is_understood() {
     assert_eq!(weights, [1, 3]);
     assert_eq!((shop.core.checks.interval_ms, shop.core.retries.tries_max), (500, 2));
     assert_eq!((shop.core.admission.limit, shop.core.admission.queue_max), (core::Limit::Fixed(10), 5));
+    assert_eq!(shop.core.admission.wait_max_ms, 2_000);
     assert_eq!(shop.probe, Some(Probe { path: Some("/healthz".to_owned()), time: Duration::from_secs(1) }));
 }
 

@@ -1,7 +1,8 @@
 //! Locks that nobody uses: forgotten by all voters or by none, and never mistaken for new ones.
 
-use super::support::{Cluster, token};
-use crate::lock::{Event, Outcome};
+use super::owner;
+use super::support::{Cluster, acquire, token};
+use crate::lock::{Acquire, Claim, Command, Event, Outcome, Waiter};
 use crate::register::{Message, Parcel};
 use base::NodeId;
 
@@ -9,6 +10,16 @@ const IDLE_MS: u64 = 120_000;
 
 fn registers(cluster: &Cluster) -> Vec<usize> {
     cluster.nodes.values().map(|node| node.plane.status().registers).collect()
+}
+
+fn forgotten(cluster: &Cluster) -> u64 {
+    let counts = cluster.events.iter().map(|event| if let Event::Forgotten { count } = event { *count } else { 0 });
+    counts.sum()
+}
+
+/// A lock that is held for so long; its token.
+fn hold(cluster: &mut Cluster, name: &'static str, ttl_ms: u64) -> u64 {
+    token(&cluster.call(1, name, Command::Acquire(acquire("x", ttl_ms))))
 }
 
 /// A lock that was held and given back; its last token.
@@ -40,21 +51,43 @@ fn link(cluster: &mut Cluster, node: u64, up: bool) {
 fn what_nobody_uses_is_forgotten_and_its_tokens_go_on() {
     let mut cluster = Cluster::new(3);
     let last: Vec<u64> = ["a", "b", "c", "d"].into_iter().map(|name| used(&mut cluster, name)).collect();
-    let held = token(&cluster.acquire(1, "held", "x"));
+    let held = hold(&mut cluster, "held", 3 * IDLE_MS);
     cluster.pass(30_000);
     assert_eq!(registers(&cluster), [5; 3], "not yet");
     cluster.pass(IDLE_MS);
-    // The holder's time is over too, but nobody has taken it from him.
-    assert_eq!(registers(&cluster), [1; 3]);
-    let forgotten = cluster.events.iter().map(|event| if let Event::Forgotten { count } = event { *count } else { 0 });
-    assert_eq!(forgotten.sum::<u64>(), 12);
+    assert_eq!(registers(&cluster), [1; 3], "one is held");
+    assert_eq!(forgotten(&cluster), 12);
     (1..=3).for_each(|id| cluster.restart(id));
     assert_eq!(registers(&cluster), [1; 3]);
     for (name, last) in ["a", "b", "c", "d"].into_iter().zip(last) {
         assert!(token(&cluster.acquire(2, name, "y")) > last, "{name}");
     }
-    cluster.pass(2_000);
+    cluster.pass(4 * IDLE_MS);
     assert!(token(&cluster.acquire(2, "held", "y")) > held);
+}
+
+#[test]
+fn what_dead_holders_had_is_forgotten_too() {
+    let mut cluster = Cluster::new(3);
+    let first = token(&cluster.acquire(1, "a", "x"));
+    let shared = [1, 2].map(|node| {
+        let share = Acquire { claim: Claim::Shared, ..acquire("x", 1_000) };
+        token(&cluster.call(node, "b", Command::Acquire(share)))
+    });
+    // Longer than the others, and it is renewed: nobody takes it from its holder.
+    let alive = hold(&mut cluster, "alive", IDLE_MS);
+    for _ in 0..4 {
+        cluster.pass(IDLE_MS / 2);
+        let renew = Command::Renew { owner: owner("x"), token: alive, ttl_ms: IDLE_MS };
+        assert!(matches!(cluster.call(2, "alive", renew), Outcome::Renewed { .. }));
+    }
+    assert_eq!((registers(&cluster), cluster.holders()), (vec![1; 3], vec![1; 3]));
+    assert_eq!(forgotten(&cluster), 6);
+    assert!(!cluster.events.contains(&Event::Stolen), "nobody took them");
+    for (name, last) in [("a", first), ("b", shared[1])] {
+        assert_eq!(cluster.release(1, name, "x", last), Outcome::Lost);
+        assert!(token(&cluster.acquire(2, name, "y")) > last, "{name}");
+    }
 }
 
 #[test]
@@ -95,10 +128,9 @@ fn an_old_proposal_does_not_bring_back_what_was_forgotten() {
 
 /// What was sent to have a grant accepted, and arrives a second time later.
 fn proposals_of_a_grant(cluster: &mut Cluster) -> Vec<Parcel> {
-    use crate::lock::{Command, Waiter};
-    let wish = super::support::acquire("x", 500);
+    let wish = acquire("x", 500);
     cluster.input(NodeId(1), |plane, now, out| {
-        plane.on_request(now, Waiter(99), super::owner("a"), Command::Acquire(wish), out);
+        plane.on_request(now, Waiter(99), owner("a"), Command::Acquire(wish), out);
     });
     let mut late = Vec::new();
     while let Some(parcel) = cluster.deliver_next() {
@@ -125,21 +157,27 @@ fn a_sweep_goes_through_many_names_some_at_a_time() {
 }
 
 #[test]
-fn what_is_perhaps_not_chosen_is_neither_spread_nor_forgotten() {
+fn what_is_perhaps_not_chosen_is_settled_by_a_round_before_it_is_forgotten() {
     let mut cluster = Cluster::new(3);
     let home = super::support::view(1, 3, None).homes(b"a").next().unwrap();
     let held = token(&cluster.acquire(home.0, "a", "x"));
     // The home alone accepts that the lock is free; then the others hear it again.
     link(&mut cluster, home.0, false);
     cluster.stopped.remove(&home);
-    let release = crate::lock::Command::Release { owner: super::owner("x"), token: held };
+    let release = Command::Release { owner: owner("x"), token: held };
     cluster.input(home, |plane, now, out| {
-        plane.on_request(now, crate::lock::Waiter(99), super::owner("a"), release, out);
+        plane.on_request(now, Waiter(99), owner("a"), release, out);
     });
     cluster.sync(home);
     cluster.flying.clear();
     cluster.restart(home.0);
+    link(&mut cluster, home.0, true);
     assert_eq!(cluster.holders().iter().sum::<usize>(), 2, "one voter has the release");
     cluster.pass(IDLE_MS);
-    assert_eq!((registers(&cluster), cluster.holders().iter().sum::<usize>()), (vec![1; 3], 2));
+    assert_eq!((registers(&cluster), cluster.holders()), (vec![1; 3], vec![0; 3]));
+    let rounds = cluster.events.iter().filter(|event| matches!(event, Event::Changed { .. })).count();
+    assert_eq!(rounds, 2, "the grant, and what became of the release");
+    cluster.pass(2 * IDLE_MS);
+    assert_eq!(registers(&cluster), [0; 3]);
+    assert!(token(&cluster.acquire(home.0, "a", "y")) > held);
 }
