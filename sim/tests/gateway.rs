@@ -6,7 +6,7 @@ use sim::gateway::scenarios::{self, measure_drift, measure_overload};
 use sim::gateway::server::Work;
 use sim::gateway::theory::hold;
 use sim::gateway::world::{Picking, World};
-use sim::gateway::{Effort, run};
+use sim::gateway::{Effort, caching, run};
 use sim::hunt::hunt;
 
 const EXPONENTIAL: Work = Work::Exponential { ms: 10.0 };
@@ -17,6 +17,15 @@ fn a_short_campaign_is_clean() {
     assert!(outcome.caught.is_empty(), "{:#?}", outcome.caught);
     for event in ["ejected", "drained", "retries by the gateway", "overload begun", "given up by clients"] {
         assert!(outcome.tally.of(event) > 0, "{event} never happened\n{}", outcome.tally);
+    }
+}
+
+#[test]
+fn the_cache_keeps_its_rules() {
+    let outcome = hunt(0..200, 2, 1, || {}, |seed| caching::run(seed, 400));
+    assert!(outcome.caught.is_empty(), "{:#?}", outcome.caught);
+    for event in ["answers from the cache", "answers that may not be stored"] {
+        assert!(outcome.tally.of(event) > 1_000, "{event}\n{}", outcome.tally);
     }
 }
 

@@ -71,6 +71,13 @@ const OF_THE_GATEWAY: Trial = Trial {
     seeds_min: 4,
 };
 
+const OF_THE_CACHE: Trial = Trial {
+    mutations: &Mutation::OF_THE_CACHE,
+    run: |seed| gateway::caching::run(seed, 400),
+    seeds_max: 60,
+    seeds_min: 4,
+};
+
 /// How a mutation was noticed.
 struct Row {
     mutation: Mutation,
@@ -121,6 +128,11 @@ fn every_mutation_of_locks_is_noticed() {
 #[test]
 fn every_mutation_of_the_gateway_is_noticed() {
     all_are_noticed(&OF_THE_GATEWAY, &[]);
+}
+
+#[test]
+fn every_mutation_of_the_cache_is_noticed() {
+    all_are_noticed(&OF_THE_CACHE, &[]);
 }
 
 #[test]

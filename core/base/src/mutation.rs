@@ -222,6 +222,16 @@ pub enum Mutation {
     OldestFirstInOverload,
     /// The time without load is what the first requests took, for ever.
     NoLoadNeverProbed,
+    /// What is one user's is stored for all.
+    CachePrivateStored,
+    /// What answers credentials is stored for those without them.
+    CacheAuthorizedStored,
+    /// The age that a response came with isn't counted.
+    CacheAgeUncounted,
+    /// A response for one kind of request is given to another.
+    CacheVaryIgnored,
+    /// What is stale is given as if it were fresh.
+    CacheStaleServed,
 }
 
 impl Mutation {
@@ -287,6 +297,14 @@ impl Mutation {
         Self::LowClassFirst,
         Self::OldestFirstInOverload,
         Self::NoLoadNeverProbed,
+    ];
+    /// Rules of the gateway's cache.
+    pub const OF_THE_CACHE: [Self; 5] = [
+        Self::CachePrivateStored,
+        Self::CacheAuthorizedStored,
+        Self::CacheAgeUncounted,
+        Self::CacheVaryIgnored,
+        Self::CacheStaleServed,
     ];
     /// Rules that replicas keep together.
     pub const OF_A_GROUP: [Self; 18] = [

@@ -15,10 +15,11 @@
 //! Besides: [`Service::on_timer`] at [`Service::next_deadline`] (look again after each call), [`Service::swap`] when endpoints change,
 //! [`Service::on_check`] for each check that an Outbox asked for. After any call that takes an Outbox, carry it out whole.
 //!
-//! Apart from services: [`quota`] has limits per key, [`plan`] the maths of `tidegate plan`.
+//! Apart from services: [`quota`] has limits per key, [`cache`] the rules of RFC 9111, [`plan`] the maths of `tidegate plan`.
 
 mod admission;
 mod breaker;
+pub mod cache;
 mod checks;
 pub mod config;
 mod ejection;

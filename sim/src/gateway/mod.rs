@@ -2,8 +2,10 @@
 //!
 //! `World::run` is one seed of a campaign: trouble drawn by chance ([`chaos`]), whose every step is held against counts of the
 //! world's own, and each so many seeds one of the situations that the gateway is judged by ([`scenarios`]) with what it must reach.
+//! [`caching`] is a world of its own for the rules of the cache.
 //! `sim gateway compare` sets other algorithms beside ours, `sim gateway figures` draws.
 
+pub mod caching;
 pub mod chaos;
 pub mod figures;
 pub mod load;

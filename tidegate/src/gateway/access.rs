@@ -125,6 +125,8 @@ pub struct Line {
     pub tries: u32,
     pub trace: String,
     pub error: &'static str,
+    /// How the cache dealt with it.
+    pub cache: &'static str,
     pub upload: Option<Rc<UploadState>>,
 }
 
@@ -145,6 +147,7 @@ impl Line {
             tries: 0,
             trace: String::new(),
             error: "",
+            cache: "",
             upload: None,
         }
     }
@@ -178,7 +181,8 @@ impl Line {
             let _ = write!(line, ",\"{key}\":{}", quoted(value));
         }
         let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
-        let _ = write!(line, ",\"error\":\"{}\",\"status\":{status},\"tries\":{}", self.error, self.tries);
+        let _ = write!(line, ",\"error\":\"{}\",\"cache\":\"{}\"", self.error, self.cache);
+        let _ = write!(line, ",\"status\":{status},\"tries\":{}", self.tries);
         let _ = writeln!(line, ",\"bytes_in\":{bytes_in},\"bytes_out\":{bytes_out},\"us\":{us}}}");
         line
     }

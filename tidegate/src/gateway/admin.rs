@@ -7,9 +7,11 @@
 //! POST /v1/gateway/services/{name}/endpoints/{address}:drain       no new requests for it
 //! DELETE /v1/gateway/services/{name}/endpoints/{address}           takes it out when it has ended what it has
 //! POST /v1/gateway:reload                                      reads the file
+//! GET /v1/gateway/cache, POST /v1/gateway/cache:purge          see [`super::cache::page`]
 //! GET /metrics /healthz /readyz
 //! ```
 
+use super::cache::page as cache;
 use super::control::{Control, Unchanged, reports};
 use super::{metrics, standing};
 use crate::http::{JSON, TEXT, respond};
@@ -92,6 +94,11 @@ async fn try_answer(control: &Shared, request: Request<Incoming>) -> Answer {
             Err(why) => Err((StatusCode::UNPROCESSABLE_ENTITY, "refused", why)),
         };
     }
+    if path == "/v1/gateway/cache:purge" && head.method == Method::POST {
+        let purged = cache::purge(control.borrow().config.cache.as_deref(), &body).map_err(|why| bad(&why))?;
+        crate::log::info("gateway", "stored responses were purged by an operator", &[("objects", &purged)]);
+        return Ok(told(&json!({ "purged": purged })));
+    }
     let missing =
         || (StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {path} to be changed by {}", head.method));
     let rest = path.strip_prefix("/v1/gateway/services/").ok_or_else(missing)?;
@@ -146,6 +153,10 @@ async fn read(control: &Shared, path: &str) -> Answer {
     if path == "/v1/gateway" {
         return Ok(told(&standing::process(&control, &reports)));
     }
+    if path == "/v1/gateway/cache" {
+        let sums = cache::Sums::all(reports.iter().map(|report| report.cache));
+        return Ok(told(&cache::told(control.config.cache.as_deref(), &sums)));
+    }
     let services = standing::services(&reports);
     if path == "/v1/gateway/services" {
         return Ok(told(&json!({ "services": services })));
@@ -154,7 +165,7 @@ async fn read(control: &Shared, path: &str) -> Answer {
     let one = named.and_then(|name| services.into_iter().find(|service| service["name"] == name));
     one.map(|service| told(&service)).ok_or_else(|| {
         let message = format!(
-            "there is no {path} here; ask for /v1/gateway, /v1/gateway/services, /metrics, /healthz or /readyz"
+            "there is no {path} here; ask for /v1/gateway, /v1/gateway/services, /v1/gateway/cache, /metrics, /healthz or /readyz"
         );
         (StatusCode::NOT_FOUND, "not_found", message)
     })

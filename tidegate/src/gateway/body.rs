@@ -49,6 +49,12 @@ pub struct UploadState {
 #[derive(Debug)]
 pub struct Broken(&'static str);
 
+impl Broken {
+    pub fn new(what: &'static str) -> Self {
+        Self(what)
+    }
+}
+
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.0)
@@ -255,7 +261,7 @@ impl Arriving {
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
+    pub fn size_hint(&self) -> SizeHint {
         match self {
             Self::Line(body, _) => body.size_hint(),
             Self::Stream(Some(_)) => SizeHint::default(),
@@ -278,6 +284,9 @@ impl Arriving {
         }
     }
 }
+/// With a response whose body ends when its connection does: nobody can tell whether that was its end.
+#[derive(Clone, Copy, Debug)]
+pub struct UntilClose;
 
 /// A response's body on its way to the client.
 #[derive(Debug)]
@@ -334,6 +343,8 @@ impl Body for Download {
         if this.ended {
             return Poll::Ready(None);
         }
+        // It may have been handed to another task since it was begun.
+        this.watch.register(context);
         if let Some(over) = this.watch.over() {
             this.flying.timed_out(over.by_deadline);
             return Poll::Ready(Some(Err(Broken("the endpoint's body stopped"))));

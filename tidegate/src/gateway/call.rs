@@ -49,6 +49,17 @@ impl Call {
         Rc::new(Self { watch: Watch::new(wheel), visit, carrier, tunnel: RefCell::default() })
     }
 
+    /// A call for what is done in the place of several requests: as this one's client would be told of, with bounds of its own.
+    pub fn of_all(&self, watch: Rc<Watch>) -> Rc<Self> {
+        let carrier = Carrier::Stream { unsound: RefCell::new(None) };
+        Rc::new(Self { watch, visit: self.visit.clone(), carrier, tunnel: RefCell::default() })
+    }
+
+    /// How the client's URLs begin.
+    pub fn scheme(&self) -> &'static str {
+        self.visit.told.scheme()
+    }
+
     pub fn peer(&self) -> SocketAddr {
         self.visit.peer
     }

@@ -112,7 +112,7 @@ impl Control {
 
     fn take(&mut self, file: &Path, mut config: Config, files: &Files) -> Result<(), String> {
         self.follow(&config);
-        config.keep_limits(&self.config);
+        config.keep_known(&self.config);
         let fixed = [
             ("the address of a listener", addresses(&config).ne(addresses(&self.config))),
             ("gateway.admin", config.admin != self.config.admin),

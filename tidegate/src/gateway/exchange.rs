@@ -5,21 +5,22 @@
 
 mod over_h2;
 
-use super::body::{Arriving, Download, Upload, UploadState};
+use super::body::{Arriving, Download, UntilClose, Upload, UploadState};
 use super::call::Call;
 use super::config::Protocol;
 use super::lane::{Lane, Table};
 use super::line::Line;
 use super::place::Place;
-use super::record::{Record, Reply};
+use super::record::{Notes, Record, Reply, Source};
 use super::refusal::{Code, Refusal};
 use super::tunnel::{Joint, Slot, Tunnel};
 use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
 use super::watch::{Over, Phase, Watch};
-use super::{grpc, headers, limit, trace};
+use super::{cache, grpc, headers, limit, trace};
 use base::Instant;
 use bytes::Bytes;
-use gateway::{Attempt, Left, NoEndpoint, Outcome, Retry, Safety};
+use cache::Consulted;
+use gateway::{Attempt, Class, Left, NoEndpoint, Outcome, Retry, Safety};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
@@ -43,13 +44,13 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
     }
     let respond = if grpc::is_call(&request) { grpc::respond } else { Refusal::respond };
     match forward(&lane, &call, request, &record).await {
-        Ok((response, passed)) => {
+        Ok((response, behind)) => {
             record.set_status(response.status());
             let (mut parts, ()) = response.into_parts();
             record.tell_limits(&mut parts.headers);
-            let download = match passed {
-                Passed::Body(download) => download,
-                Passed::Joined(joint) => {
+            let source = match behind {
+                Behind::Body(source) => source,
+                Behind::Joined(joint) => {
                     call.join(Tunnel::new(*joint, record));
                     return Response::from_parts(parts, Reply::joined());
                 }
@@ -57,7 +58,7 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
             if lane.draining.get() {
                 call.close(&mut parts.headers);
             }
-            Response::from_parts(parts, Reply::passed(download, record))
+            Response::from_parts(parts, Reply::of(source, record))
         }
         Err(refusal) => own(&call, respond(&refusal), &refusal, record),
     }
@@ -74,9 +75,23 @@ fn own(call: &Call, mut response: Response<Bytes>, refusal: &Refusal, record: Re
     response.map(|body| Reply::own(body, record))
 }
 
-/// What comes behind the head of a response.
-enum Passed {
+/// What comes behind the head of an endpoint's response.
+#[derive(Debug)]
+pub enum Passed {
     Body(Box<Download>),
+    Joined(Box<Joint>),
+}
+
+impl Passed {
+    /// The body, but of a connection that goes on with another protocol.
+    pub fn into_body(self) -> Option<Download> {
+        if let Self::Body(download) = self { Some(*download) } else { None }
+    }
+}
+
+/// What comes behind the head of a response to a client.
+enum Behind {
+    Body(Source),
     Joined(Box<Joint>),
 }
 
@@ -105,13 +120,23 @@ struct Failure {
     safety: Safety,
 }
 
+/// Which way a request goes.
+#[derive(Debug)]
+pub struct Way<'a> {
+    pub lane: &'a Rc<Lane>,
+    pub table: &'a Rc<Table>,
+    pub call: &'a Rc<Call>,
+    pub upstream: &'a Rc<Upstream>,
+    pub class: Class,
+}
+
 async fn forward(
     lane: &Rc<Lane>,
     call: &Rc<Call>,
     request: Request<Incoming>,
     record: &Record,
-) -> Result<(Response<()>, Passed), Refusal> {
-    let table = lane.table();
+) -> Result<(Response<()>, Behind), Refusal> {
+    let table = &lane.table();
     let (parts, body) = request.into_parts();
     check_expectation(&parts.headers)?;
     if body.size_hint().lower() > table.config.body_bytes_max {
@@ -120,18 +145,41 @@ async fn forward(
     let route = table.config.routes.find(&parts).ok_or_else(|| Refusal::of(Code::NoRoute))?;
     let upstream = &table.upstreams[route.service(|below| lane.draw(below))];
     record.set_upstream(upstream.clone());
-    check_limits(&table, call, &route.limits, &parts, record)?;
-    let mut going = Going::new(&table, call, upstream, parts, body)?;
+    check_limits(table, call, &route.limits, &parts, record)?;
+    let way = Way { lane, table, call, upstream, class: route.class };
+    let (parts, body, passed) = match cache::consult(&way, route, parts, body, record).await? {
+        Consulted::Answered(response, sent) => return Ok((response, Behind::Body(Source::Cached(sent)))),
+        Consulted::Passes(passing) => passing.into_parts(),
+    };
+    let (mut response, behind) = send(&way, parts, body, &record.notes(), record.begun()).await?;
+    passed.on_answer(&mut response);
+    let behind = match behind {
+        Passed::Body(download) => Behind::Body(Source::Passed(download)),
+        Passed::Joined(joint) => Behind::Joined(joint),
+    };
+    Ok((response, behind))
+}
+
+/// Sends a request to its service, once it is let in: the head of the response, and its body on its way.
+pub async fn send(
+    way: &Way<'_>,
+    parts: Parts,
+    body: Option<Incoming>,
+    notes: &Notes,
+    begun: Instant,
+) -> Result<(Response<()>, Passed), Refusal> {
+    let Way { lane, table, call, upstream, class } = *way;
+    let mut going = Going::new(table, call, upstream, (parts, body), begun)?;
     trace::keep_or_begin(&mut going.headers, || lane.chance());
-    record.set_sent(&going.headers, &going.upload);
+    notes.set_sent(&going.headers, &going.upload);
     call.watch.set_deadline(going.deadline);
     call.watch.begin(Phase::Waiting, crate::clock::boot(), WAIT_MAX);
-    let entered = bounded(&call.watch, upstream.enter(route.class, going.deadline)).await;
+    let entered = bounded(&call.watch, upstream.enter(class, going.deadline)).await;
     let inside = match entered {
         Ok(entered) => entered.map_err(|shed| Refusal::shed(shed, &upstream.plan.name))?,
         Err(_) => return Err(Refusal::at(Code::Deadline, &upstream.plan.name)),
     };
-    going.run(inside, record).await
+    going.run(inside, notes).await
 }
 
 /// The core ends waits much earlier.
@@ -144,19 +192,13 @@ impl<'a> Going<'a> {
         table: &Table,
         call: &'a Rc<Call>,
         upstream: &'a Rc<Upstream>,
-        parts: Parts,
-        body: Incoming,
+        (parts, body): (Parts, Option<Incoming>),
+        begun: Instant,
     ) -> Result<Self, Refusal> {
         let Parts { method, uri, mut headers, .. } = parts;
-        let asked =
-            headers.get(DEADLINE).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
-        let asked = asked.into_iter().chain(grpc::timeout(&headers)).min();
-        let allowed = upstream.plan.times.deadline;
-        let time = asked.into_iter().chain(allowed).min();
-        let impatient = asked.is_some() && time == asked && asked != allowed;
-        let deadline =
-            time.map(|time| crate::clock::boot().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
-        let has_body = !body.is_end_stream();
+        let (deadline, impatient) = deadline_of(&headers, upstream, begun);
+        let body = body.filter(|body| !body.is_end_stream());
+        let has_body = body.is_some();
         let plan = &upstream.plan;
         let plain = !has_body && method == Method::GET && plan.protocol == Protocol::H1;
         let upgrade = headers::asked_upgrade(&headers, &plan.upgrade).filter(|_| plain);
@@ -175,12 +217,11 @@ impl<'a> Going<'a> {
         let upload = UploadState::new(call.watch.clone(), times, response_time, table.config.body_bytes_max, !has_body);
         let uri = uri.into_parts().path_and_query.map_or_else(|| Ok(Uri::from_static("/")), Uri::try_from);
         let uri = uri.map_err(|error| Refusal::of(Code::BodyBroken).because(error))?;
-        let body = has_body.then_some(body);
         Ok(Self { call, upstream, method, uri, headers, body, has_body, upload, deadline, impatient, upgrade })
     }
 
     /// Tries until an endpoint has answered or the core says that it is enough.
-    async fn run(mut self, inside: Inside, record: &Record) -> Result<(Response<()>, Passed), Refusal> {
+    async fn run(mut self, inside: Inside, notes: &Notes) -> Result<(Response<()>, Passed), Refusal> {
         let key = self.key();
         let place = self.upstream.places.enter(inside, self.upload.clone());
         let mut avoid: SmallVec<[gateway::EndpointId; 4]> = SmallVec::new();
@@ -198,7 +239,7 @@ impl<'a> Going<'a> {
                 }
             };
             tries += 1;
-            record.set_target(&target, tries);
+            notes.set_target(&target, tries);
             let begun = crate::clock::boot();
             let failure = match self.attempt(&target).await {
                 Ok(response) => return self.answered(response, (target, tried), place, begun),
@@ -403,6 +444,10 @@ impl<'a> Going<'a> {
                 line.keep_until = Some(now);
             }
         }
+        let framed = body.size_hint().exact().is_some() || parts.headers.contains_key(TRANSFER_ENCODING);
+        if !framed && parts.version <= Version::HTTP_11 {
+            parts.extensions.insert(UntilClose);
+        }
         headers::toward_client(&mut parts.headers);
         parts.version = Version::HTTP_11;
         let flying = Flying::new(target, tried, place, self.impatient);
@@ -428,6 +473,16 @@ impl<'a> Going<'a> {
         hasher.write(&bytes);
         Some(hasher.finish())
     }
+}
+
+/// When a request that came at `begun` must be answered, and whether that is its client's own wish, and sooner than the service's.
+pub fn deadline_of(headers: &HeaderMap, upstream: &Upstream, begun: Instant) -> (Option<Instant>, bool) {
+    let asked = headers.get(DEADLINE).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
+    let allowed = upstream.plan.times.deadline;
+    let asked = asked.into_iter().chain(grpc::timeout(headers)).min();
+    let time = asked.into_iter().chain(allowed).min();
+    let impatient = asked.is_some() && time == asked && asked != allowed;
+    (time.map(|time| begun.plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))), impatient)
 }
 
 /// Counts the request where its route has limits.
@@ -460,7 +515,7 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// Waits for something, unless its time is over before.
-async fn bounded<F: Future>(watch: &Watch, future: F) -> Result<F::Output, Over> {
+pub async fn bounded<F: Future>(watch: &Watch, future: F) -> Result<F::Output, Over> {
     let mut future = pin!(future);
     std::future::poll_fn(|context| match watch.over() {
         Some(over) => Poll::Ready(Err(over)),

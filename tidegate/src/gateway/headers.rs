@@ -53,6 +53,20 @@ impl Told {
         });
         Self { address, element, trusted, forwarded, proto, identity, via }
     }
+
+    /// What it says of its own clients is believed.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    pub fn scheme(&self) -> &'static str {
+        self.proto
+    }
+
+    /// Whether the endpoint is told of a certificate: an answer may be for its owner alone.
+    pub fn has_identity(&self, headers: &HeaderMap) -> bool {
+        self.identity.is_some() || (self.trusted && headers.contains_key(CLIENT_CERT))
+    }
 }
 
 /// The request's headers as the upstream gets them.

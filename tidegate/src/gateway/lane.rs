@@ -82,6 +82,7 @@ pub struct Lane {
     pub log: Option<AccessLog>,
     pub accepted: Cell<u64>,
     pub refused: Cell<u64>,
+    pub cache: super::cache::Counts,
     pub handshakes: Handshakes,
     /// Connections that wanted a header of the PROXY protocol, and had none that is sound.
     pub unproxied: Cell<u64>,
@@ -156,6 +157,7 @@ impl Lane {
             log,
             accepted: Cell::new(0),
             refused: Cell::new(0),
+            cache: super::cache::Counts::default(),
             handshakes: Handshakes::default(),
             unproxied: Cell::new(0),
             many_at_once: Cell::new(0),

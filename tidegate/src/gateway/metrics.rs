@@ -1,5 +1,6 @@
 //! The gateway's /metrics.
 
+use super::cache::page as cache;
 use super::control::Control;
 use super::report::{EndpointReport, LaneReport, ServiceReport};
 use super::standing::{by_name, state_name};
@@ -20,6 +21,8 @@ pub fn page(control: &Control, reports: &[LaneReport]) -> String {
     requests(&mut page, &services);
     queueing(&mut page, &services);
     endpoints(&mut page, &services);
+    let sums = cache::Sums::all(reports.iter().map(|report| report.cache));
+    cache::metrics(&mut page, control.config.cache.as_deref(), &sums);
     resources(&mut page);
     page.finish()
 }

@@ -8,6 +8,7 @@
 mod access;
 mod admin;
 mod body;
+mod cache;
 mod call;
 mod check;
 mod config;

@@ -2,6 +2,7 @@
 
 use super::access::Line;
 use super::body::{Broken, Download, UploadState};
+use super::cache::Sent;
 use super::call::{Answered, Call};
 use super::lane::Lane;
 use super::refusal::Refusal;
@@ -27,16 +28,41 @@ pub struct Record {
     status: Cell<u16>,
     bytes_out: Cell<u64>,
     upstream: RefCell<Option<Rc<Upstream>>>,
-    /// What the access log wants to know; none if there is no log.
-    line: Option<Box<RefCell<Line>>>,
+    notes: Notes,
     limited: Cell<Option<Verdict>>,
+}
+
+/// What the access log wants to know; nothing if there is no log. Whoever does a part of the request's work notes it here.
+#[derive(Clone, Debug, Default)]
+pub struct Notes(Option<Rc<RefCell<Line>>>);
+
+impl Notes {
+    pub fn set_target(&self, target: &Rc<Target>, tries: u32) {
+        self.note(|line| {
+            line.endpoint.clone_from(&target.name);
+            line.tries = tries;
+        });
+    }
+
+    pub fn set_sent(&self, headers: &HeaderMap, upload: &Rc<UploadState>) {
+        self.note(|line| {
+            line.trace = trace::id(headers).unwrap_or_default().to_owned();
+            line.upload = Some(upload.clone());
+        });
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Line)) {
+        if let Some(line) = &self.0 {
+            note(&mut line.borrow_mut());
+        }
+    }
 }
 
 impl Record {
     pub fn new(lane: Rc<Lane>, call: Rc<Call>, request: &Request<Incoming>) -> Self {
-        let line = lane.log.as_ref().map(|_| Box::new(RefCell::new(Line::new(call.peer(), request))));
+        let notes = Notes(lane.log.as_ref().map(|_| Rc::new(RefCell::new(Line::new(call.peer(), request)))));
         let (status, bytes_out, upstream) = (Cell::new(0), Cell::new(0), RefCell::new(None));
-        Self { lane, call, begun: crate::clock::boot(), status, bytes_out, upstream, line, limited: Cell::new(None) }
+        Self { lane, call, begun: crate::clock::boot(), status, bytes_out, upstream, notes, limited: Cell::new(None) }
     }
 
     pub fn set_status(&self, status: StatusCode) {
@@ -45,31 +71,31 @@ impl Record {
 
     pub fn set_refused(&self, refusal: &Refusal) {
         self.set_status(refusal.status());
-        self.note(|line| line.set_refused(refusal));
+        self.notes.note(|line| line.set_refused(refusal));
     }
 
     pub fn set_upstream(&self, upstream: Rc<Upstream>) {
-        self.note(|line| line.service.clone_from(&upstream.plan.name));
+        self.notes.note(|line| line.service.clone_from(&upstream.plan.name));
         *self.upstream.borrow_mut() = Some(upstream);
     }
 
-    pub fn set_target(&self, target: &Rc<Target>, tries: u32) {
-        self.note(|line| {
-            line.endpoint.clone_from(&target.name);
-            line.tries = tries;
-        });
+    /// How the cache dealt with it, in a word.
+    pub fn set_cache(&self, word: &'static str) {
+        self.notes.note(|line| line.cache = word);
+    }
+
+    pub fn notes(&self) -> Notes {
+        self.notes.clone()
+    }
+
+    /// When it came.
+    pub fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// The request was refused before it could be read: what stands in its place is not its client's.
     pub fn set_unread(&self) {
-        self.note(Line::set_unread);
-    }
-
-    pub fn set_sent(&self, headers: &HeaderMap, upload: &Rc<UploadState>) {
-        self.note(|line| {
-            line.trace = trace::id(headers).unwrap_or_default().to_owned();
-            line.upload = Some(upload.clone());
-        });
+        self.notes.note(Line::set_unread);
     }
 
     /// What a limit says of it.
@@ -88,12 +114,6 @@ impl Record {
             limit::tell(headers, &verdict);
         }
     }
-
-    fn note(&self, note: impl FnOnce(&mut Line)) {
-        if let Some(line) = &self.line {
-            note(&mut line.borrow_mut());
-        }
-    }
 }
 
 impl Drop for Record {
@@ -104,7 +124,7 @@ impl Drop for Record {
             add(&upstream.counts.answers[class], 1);
             upstream.counts.time_ns.add(now.since_ns(self.begun), 1);
         }
-        if let (Some(line), Some(log)) = (&self.line, &self.lane.log) {
+        if let (Some(line), Some(log)) = (&self.notes.0, &self.lane.log) {
             log.put(line.borrow().text(self.status.get(), self.bytes_out.get(), now.since_ns(self.begun)));
         }
         let answered = if self.status.get() == 0 { Answered::No } else { Answered::Yes };
@@ -120,10 +140,12 @@ pub struct Reply {
     record: Option<Record>,
 }
 
+/// Where it comes from.
 #[derive(Debug)]
-enum Source {
+pub enum Source {
     Own(Option<Bytes>),
     Passed(Box<Download>),
+    Cached(Box<Sent>),
 }
 
 impl Reply {
@@ -136,8 +158,8 @@ impl Reply {
         Self { source: Source::Own(None), record: None }
     }
 
-    pub fn passed(download: Box<Download>, record: Record) -> Self {
-        Self { source: Source::Passed(download), record: Some(record) }
+    pub fn of(source: Source, record: Record) -> Self {
+        Self { source, record: Some(record) }
     }
 }
 
@@ -149,6 +171,7 @@ impl Body for Reply {
         let polled = match &mut self.source {
             Source::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
             Source::Passed(download) => Pin::new(&mut **download).poll_frame(context),
+            Source::Cached(sent) => Pin::new(&mut **sent).poll_frame(context),
         };
         if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&polled, &self.record) {
             record.count_out(frame.data_ref().map_or(0, |data| data.len() as u64));
@@ -160,6 +183,7 @@ impl Body for Reply {
         match &self.source {
             Source::Own(body) => body.is_none(),
             Source::Passed(download) => download.is_end_stream(),
+            Source::Cached(sent) => sent.is_end_stream(),
         }
     }
 
@@ -167,6 +191,7 @@ impl Body for Reply {
         match &self.source {
             Source::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
             Source::Passed(download) => download.size_hint(),
+            Source::Cached(sent) => sent.size_hint(),
         }
     }
 }

@@ -34,6 +34,9 @@ pub enum Code {
     BadResponse,
     ResponseLate,
     Deadline,
+    /// Another's request for the same had a bad answer.
+    FetchFailed,
+    OnlyIfCached,
 }
 
 /// An answer in the making.
@@ -165,9 +168,7 @@ impl Code {
             Self::ConnectFailed | Self::ConnectLate | Self::Reset | Self::BadResponse | Self::ResponseLate => {
                 self.told_of_endpoint()
             }
-            Self::Deadline => {
-                (StatusCode::GATEWAY_TIMEOUT, "deadline", "the request's own deadline passed before it was answered")
-            }
+            Self::FetchFailed | Self::OnlyIfCached | Self::Deadline => self.told_of_waits(),
         }
     }
 
@@ -201,6 +202,25 @@ impl Code {
                 "the endpoint did not answer within timeouts.response: see why it is slow, or allow it more",
             ),
             _ => (StatusCode::BAD_GATEWAY, "bad_gateway", "the endpoint did not answer"),
+        }
+    }
+
+    /// The request was waited for, or waited for another, in vain.
+    fn told_of_waits(self) -> (StatusCode, &'static str, &'static str) {
+        let late = StatusCode::GATEWAY_TIMEOUT;
+        match self {
+            Self::FetchFailed => (
+                StatusCode::BAD_GATEWAY,
+                "fetch_failed",
+                "the endpoint failed at the request for the same that this one waited for: come back after the seconds of \
+                 Retry-After",
+            ),
+            Self::OnlyIfCached => (
+                late,
+                "only_if_cached",
+                "the request wants a stored response, and none can be used: send it without Cache-Control: only-if-cached",
+            ),
+            _ => (late, "deadline", "the request's own deadline passed before it was answered"),
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Route {
     pub class: Class,
     /// Places of the limits.
     pub limits: Vec<usize>,
+    /// Whether its responses are stored, and by which rules.
+    pub cache: Option<gateway::cache::Rules>,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,11 @@ enum Path {
 impl Routes {
     pub fn new(routes: Vec<Route>) -> Self {
         Self(routes)
+    }
+
+    /// Whether any of them has a cache.
+    pub fn any_caches(&self) -> bool {
+        self.0.iter().any(|route| route.cache.is_some())
     }
 
     /// The first that matches.
@@ -159,6 +166,7 @@ pub fn compile(text: &str, section: Spanned<Section>, services: &[&str], limits:
         weight: split.iter().map(|(_, weight)| weight).sum(),
         split,
         class: Class::new(class),
+        cache: section.cache.rules(),
         limits: section.limits.iter().map(|name| place(text, "limit", name, limits)).collect::<Result<_, _>>()?,
     })
 }

@@ -10,6 +10,7 @@ pub mod exposition;
 pub mod frames;
 pub mod gateway;
 pub mod h2c;
+pub mod origin;
 pub mod peer;
 pub mod schema;
 pub mod secure;

@@ -22,6 +22,8 @@ pub struct Document {
     pub limits: Limits,
     #[serde(default)]
     pub timeouts: Timeouts,
+    #[serde(default)]
+    pub cache: super::caching::Cache,
     /// By name.
     #[serde(default)]
     pub service: BTreeMap<String, Service>,
@@ -454,6 +456,9 @@ pub struct Route {
     pub limits: Vec<Spanned<String>>,
     /// 0 is the most important, 3 the least; 1 if not given.
     pub class: Option<u8>,
+    /// Whether its responses may be stored for others.
+    #[serde(default)]
+    pub cache: super::caching::RouteCache,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,11 +1,13 @@
 //! The configuration as the gateway uses it: one immutable value, made of a file that was understood as a whole or not at all.
 
+mod caching;
 pub mod document;
 mod key;
 pub mod listener;
 mod told;
 pub mod values;
 
+use super::cache::Store;
 use super::limit::Limit as ClientLimit;
 use super::route::{self, Routes};
 use super::security;
@@ -46,6 +48,8 @@ pub struct Config {
     pub services: Vec<Arc<Service>>,
     pub limits: Vec<Arc<ClientLimit>>,
     pub routes: Routes,
+    /// None if no route has one.
+    pub cache: Option<Arc<Store>>,
 }
 
 /// How long phases may take that belong to no service.
@@ -126,8 +130,13 @@ const WEIGHT_MAX: u32 = 1000;
 const LANES_MAX: u16 = 64;
 
 impl Config {
-    /// Limits that are alike keep what they know of their clients.
-    pub fn keep_limits(&mut self, old: &Self) {
+    /// Limits that are alike keep what they know of their clients, and a cache of the same size what it has stored.
+    pub fn keep_known(&mut self, old: &Self) {
+        if let (Some(new), Some(old)) = (&mut self.cache, &old.cache)
+            && new.limits == old.limits
+        {
+            new.clone_from(old);
+        }
         for limit in &mut self.limits {
             if let Some(same) = old.limits.iter().find(|old| old.is_like(limit)) {
                 *limit = same.clone();
@@ -155,7 +164,7 @@ impl Config {
     /// Understands the text of a file.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
         let document: Document = toml::from_str(text).map_err(|error| Wrong::of(text, &error))?;
-        let Document { gateway, listener, limits, timeouts, service, limit, route } = document;
+        let Document { gateway, listener, limits, timeouts, cache, service, limit, route } = document;
         let services = service.into_iter().map(|(name, section)| make_service(text, name, section, &timeouts));
         let services = services.collect::<Result<Vec<_>, Wrong>>()?;
         if route.is_empty() {
@@ -167,6 +176,8 @@ impl Config {
         let limit_names: Vec<&str> = quotas.iter().map(|limit| limit.name.as_str()).collect();
         let routes = route.into_iter().map(|route| route::compile(text, route, &names, &limit_names));
         let routes = Routes::new(routes.collect::<Result<Vec<_>, Wrong>>()?);
+        let store = cache.store()?;
+        let cache = routes.any_caches().then_some(store);
         let lanes = gateway.lanes.unwrap_or_else(default_lanes);
         if lanes == 0 || lanes > LANES_MAX {
             return Err(Wrong::whole(format!("gateway.lanes is {lanes}; give 1 to {LANES_MAX}")));
@@ -211,6 +222,7 @@ impl Config {
             services: services.into_iter().map(Arc::new).collect(),
             limits: quotas,
             routes,
+            cache,
         })
     }
 }

@@ -1,0 +1,80 @@
+//! What a response is kept under: all of the request that reaches an endpoint and that it may answer by, but for the headers that
+//! `Vary` names.
+//!
+//! A header that isn't in the key and changes the response poisons the cache: whoever sends it first decides what all others get.
+//! So what trusted proxies say of host and scheme is in the key, and what else frameworks are known to go by, in spite of the
+//! request line, is taken off what a cache asks for ([`without_traps`]).
+
+use super::super::call::Call;
+use gateway::cache::origin;
+use hyper::header::{
+    FORWARDED, HOST, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+use hyper::http::request::Parts;
+
+/// The bytes of a key: the URL, the service, and what trusted proxies claim, a line each.
+pub fn of(call: &Call, parts: &Parts, service: &str) -> Option<Vec<u8>> {
+    let host = parts.headers.get(HOST)?.to_str().ok().filter(|host| !host.is_empty())?;
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    Some(at(call, &parts.headers, &url(call.scheme(), host, target), service))
+}
+
+/// The key of a URL that is written in the one way, for a request with these headers.
+pub fn at(call: &Call, headers: &HeaderMap, url: &str, service: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(url.len() + service.len() + 2);
+    for part in [url.as_bytes(), b"\n", service.as_bytes(), b"\n"] {
+        key.extend_from_slice(part);
+    }
+    if call.told().is_trusted() {
+        for name in [X_FORWARDED_PROTO, X_FORWARDED_HOST] {
+            headers.get_all(name).iter().for_each(|value| {
+                key.extend_from_slice(value.as_bytes());
+                key.push(b',');
+            });
+            key.push(b'\n');
+        }
+    }
+    key
+}
+
+/// A URL in the one way.
+pub fn url(scheme: &str, host: &str, target: &str) -> String {
+    let host = origin::host(scheme, host);
+    let mut url = String::with_capacity(scheme.len() + host.len() + target.len() + 3);
+    [scheme, "://", &host, target].into_iter().for_each(|part| url.push_str(part));
+    url
+}
+
+/// The URL in a key.
+pub fn url_of(key: &[u8]) -> &[u8] {
+    key.split(|byte| *byte == b'\n').next().unwrap_or(key)
+}
+
+/// A request for all: without its client's conditions, which are answered here, and without what would change the answer unseen.
+pub fn without_traps(headers: &mut HeaderMap) {
+    let conditions = [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
+    conditions.into_iter().for_each(|name| drop(headers.remove(name)));
+    // A trusted proxy's own would be kept, and says more than the key does: the gateway puts on its own.
+    headers.remove(FORWARDED);
+    // Its client's own would end the request for all.
+    headers.remove("x-deadline-ms");
+    TRAPS.into_iter().for_each(|name| drop(headers.remove(name)));
+}
+
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// By these, frameworks take a request for another than its first line says.
+const TRAPS: [&str; 12] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-original-host",
+    "x-rewrite-url",
+    "x-host",
+    "x-forwarded-server",
+    "x-forwarded-scheme",
+    "x-forwarded-ssl",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+];

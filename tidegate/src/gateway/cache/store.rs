@@ -1,0 +1,442 @@
+//! What is stored, and who fetches what: one table for the whole process, since "one request to the endpoint" is meant of all lanes.
+//!
+//! The objects stand in a sharded table bounded by bytes, whose policy is S3-FIFO's: what is asked for once leaves before what is
+//! asked for again, so a crawler doesn't empty it. A look is a shared lock of one shard. Flights stand behind one lock, which only
+//! those who found nothing take; whoever has it looks again, so that nobody begins a second fetch of what has just come.
+//!
+//! A resource whose responses vary has a mark in the place of its object, with the names that they vary by; the objects stand under
+//! its number and what the requests have in those headers. A new number forgets them all.
+
+use super::fill::Room;
+use super::flight::{Flight, Member, Outcome};
+use super::key;
+use super::object::{Object, lines};
+use base::Instant;
+use gateway::cache::Vary;
+use hyper::header::HeaderMap;
+use quick_cache::sync::Cache;
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
+use siphasher::sip::SipHasher13;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Store {
+    pub limits: Limits,
+    table: Cache<Arc<[u8]>, Held, Weigh, Seeded, Evictions>,
+    flights: Mutex<Flights>,
+    /// Of marks; and changes that forgot something.
+    numbers: AtomicU64,
+    changes: AtomicU64,
+    pub room: Arc<Room>,
+    evicted: Arc<AtomicU64>,
+    /// Requests that wait for another's fetch.
+    pub waiting: AtomicU64,
+}
+
+/// How much may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub bytes_max: u64,
+    pub object_bytes_max: u64,
+}
+
+type Flights = HashMap<Arc<[u8]>, Vec<(Which, Arc<Flight>)>>;
+
+/// Requests with credentials are apart: what comes of them may not be for the others, and says nothing of what they get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Which {
+    object: Arc<[u8]>,
+    authorized: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Held {
+    Object(Arc<Object>),
+    Varies(Arc<Mark>),
+    /// What was fetched last wasn't for the cache: each asks for himself until then.
+    Pass(Instant),
+}
+
+#[derive(Debug)]
+struct Mark {
+    number: u64,
+    vary: Vary,
+}
+
+/// Where a request's object stands, or would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    resource: Arc<[u8]>,
+    object: Arc<[u8]>,
+    authorized: bool,
+}
+
+/// What is known for a request.
+#[derive(Debug)]
+pub enum Found {
+    Object(Arc<Object>),
+    Pass,
+    Nothing,
+}
+
+/// What a request does that found nothing of use.
+#[derive(Debug)]
+pub enum Joined {
+    /// It waits.
+    Member(Waiting),
+    /// It fetches, and is the first member.
+    Leader(Waiting),
+    /// Something has changed: it looks again.
+    Look,
+}
+
+/// A member of a flight; its end looks after those that nobody wants.
+#[derive(Debug)]
+pub struct Waiting {
+    store: Arc<Store>,
+    place: Place,
+    /// None only while it is dropped.
+    member: Option<Member>,
+}
+
+/// How long those who ask for what isn't for the cache don't wait for each other.
+const PASS_MS: u64 = 10_000;
+/// Of the cache's memory, what comes in may take this part.
+const ROOM_PART: u64 = 2;
+const SHARDS_MAX: u64 = 16;
+/// What has been asked for once has this part of the memory; a shard's must hold some of the largest objects, or whatever comes displaces
+/// what is asked for often.
+const ON_TRIAL: f64 = 0.1;
+const OBJECTS_OF_SHARD: u64 = 16;
+/// The table is laid out for objects of this size at first; it grows where they are smaller.
+const OBJECT_BYTES_USUAL: u64 = 16 * 1024;
+
+impl Store {
+    pub fn new(limits: Limits, seed: u64) -> Arc<Self> {
+        let evicted = Arc::<AtomicU64>::default();
+        let shards = (limits.bytes_max / limits.object_bytes_max.max(1) / OBJECTS_OF_SHARD).clamp(1, SHARDS_MAX);
+        let shards = if shards.is_power_of_two() { shards } else { shards.next_power_of_two() / 2 };
+        let items = (limits.bytes_max / OBJECT_BYTES_USUAL).max(32 * shards);
+        let small = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let mut options = OptionsBuilder::new();
+        options
+            .hot_allocation(1.0 - ON_TRIAL)
+            .shards(small(shards))
+            .weight_capacity(limits.bytes_max)
+            .estimated_items_capacity(small(items));
+        let options = options.build().expect("all that it needs is given");
+        let table = Cache::with_options(options, Weigh, Seeded(seed), Evictions(evicted.clone()));
+        Arc::new(Self {
+            limits,
+            table,
+            flights: Mutex::default(),
+            numbers: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+            room: Room::new(limits.bytes_max / ROOM_PART),
+            evicted,
+            waiting: AtomicU64::new(0),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Flights> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known under `key` for a request with these headers.
+    pub fn find(&self, key: &[u8], headers: &HeaderMap, authorized: bool, now: Instant) -> Found {
+        let held = match self.table.get(key) {
+            Some(Held::Varies(mark)) => self.table.get(&*variant(key, &mark, headers)),
+            held => held,
+        };
+        match held {
+            Some(Held::Object(object)) => Found::Object(object),
+            Some(Held::Pass(until)) if now < until => Found::Pass,
+            _ if authorized && self.passes(&self.place(key, headers, true), now) => Found::Pass,
+            _ => Found::Nothing,
+        }
+    }
+
+    /// Where its object stands, or would.
+    pub fn place(&self, key: &[u8], headers: &HeaderMap, authorized: bool) -> Place {
+        let resource: Arc<[u8]> = key.into();
+        let object = match self.table.get(key) {
+            Some(Held::Varies(mark)) => variant(key, &mark, headers),
+            _ => resource.clone(),
+        };
+        Place { resource, object, authorized }
+    }
+
+    fn passes(&self, place: &Place, now: Instant) -> bool {
+        matches!(self.table.get(&*place.pass_key()), Some(Held::Pass(until)) if now < until)
+    }
+
+    /// Begins a fetch, or joins the one that is under way, if all is still as it was found.
+    pub fn join(
+        self: &Arc<Self>,
+        place: &Place,
+        found: Option<&Arc<Object>>,
+        headers: &HeaderMap,
+        now: Instant,
+    ) -> Joined {
+        let mut flights = self.lock();
+        let same = match self.find(&place.resource, headers, place.authorized, now) {
+            Found::Object(object) => found.is_some_and(|found| Arc::ptr_eq(found, &object)),
+            Found::Nothing => found.is_none(),
+            Found::Pass => false,
+        };
+        if !same || *place != self.place(&place.resource, headers, place.authorized) {
+            return Joined::Look;
+        }
+        let which = place.which();
+        let here = flights.entry(place.resource.clone()).or_default();
+        let there = here.iter().find(|(other, _)| *other == which).map(|(_, flight)| flight.clone());
+        let leads = there.is_none();
+        let flight = there.unwrap_or_else(|| {
+            let flight = Flight::new(false);
+            here.push((which, flight.clone()));
+            flight
+        });
+        let waiting = Waiting { store: self.clone(), place: place.clone(), member: Some(flight.join()) };
+        drop(flights);
+        if leads { Joined::Leader(waiting) } else { Joined::Member(waiting) }
+    }
+
+    /// A flight that nobody waits for, unless there is one.
+    pub fn begin_in_background(&self, place: &Place) -> Option<Arc<Flight>> {
+        let mut flights = self.lock();
+        let (which, here) = (place.which(), flights.entry(place.resource.clone()).or_default());
+        if here.iter().any(|(other, _)| *other == which) {
+            return None;
+        }
+        let flight = Flight::new(true);
+        here.push((which, flight.clone()));
+        Some(flight)
+    }
+
+    /// Stores what a flight brought, unless it was forgotten meanwhile; ends the flight.
+    pub fn keep(&self, place: &Place, flight: &Arc<Flight>, object: Arc<Object>, headers: &HeaderMap) {
+        let mut flights = self.lock();
+        if unlist(&mut flights, place, flight) {
+            self.put(place, object, headers);
+        }
+    }
+
+    /// Where the resource varies, or has varied, the object stands under what all its responses so far vary by.
+    fn put(&self, place: &Place, object: Arc<Object>, headers: &HeaderMap) {
+        let vary = &object.head.vary;
+        let mark = match self.table.get(&*place.resource) {
+            Some(Held::Varies(mark)) => Some(mark),
+            _ => None,
+        };
+        let both = mark.as_ref().map_or_else(|| vary.clone(), |mark| mark.vary.with(vary));
+        if both.is_all() {
+            return;
+        }
+        if both.names().is_empty() {
+            self.table.insert(place.resource.clone(), Held::Object(object));
+            return;
+        }
+        let mark = mark.filter(|mark| mark.vary == both).unwrap_or_else(|| {
+            let mark = Arc::new(Mark { number: self.numbers.fetch_add(1, Ordering::Relaxed), vary: both });
+            self.table.insert(place.resource.clone(), Held::Varies(mark.clone()));
+            mark
+        });
+        self.table.insert(variant(&place.resource, &mark, headers), Held::Object(object));
+    }
+
+    /// What a flight brought isn't for the cache. For a while, nobody waits for whoever fetches it next, if that would end the same
+    /// way.
+    pub fn pass(&self, place: &Place, flight: &Arc<Flight>, for_a_while: bool, now: Instant) {
+        let mut flights = self.lock();
+        if !unlist(&mut flights, place, flight) {
+            return;
+        }
+        if for_a_while {
+            self.table.insert(place.pass_key(), Held::Pass(now.plus_ms(PASS_MS)));
+        }
+    }
+
+    /// What stood there doesn't hold any more.
+    pub fn forget(&self, place: &Place) {
+        self.table.remove(&*place.object);
+    }
+
+    /// A flight ends that changes nothing.
+    pub fn end(&self, place: &Place, flight: &Arc<Flight>) {
+        unlist(&mut self.lock(), place, flight);
+    }
+
+    /// A resource was changed: what is stored of it, and what comes in just now, may be what it was before.
+    pub fn invalidate(&self, key: &[u8]) {
+        let mut flights = self.lock();
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        flights.remove(key);
+        self.table.remove(key);
+    }
+
+    /// Forgets all of which `which` says so, by its URL and its object; how many objects that were.
+    pub fn purge(&self, which: impl Fn(&[u8], What<'_>) -> bool) -> u64 {
+        let mut flights = self.lock();
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        flights.retain(|key, _| !which(key::url_of(key), What::Flight));
+        let count = AtomicU64::new(0);
+        self.table.retain(|key, held| {
+            let (what, counts) = match held {
+                Held::Object(object) => (What::Object(object), true),
+                _ => (What::Mark, false),
+            };
+            let gone = which(key::url_of(key), what);
+            count.fetch_add(u64::from(gone && counts), Ordering::Relaxed);
+            !gone
+        });
+        count.into_inner()
+    }
+
+    /// Bytes and entries that are stored, those that were displaced, fetches under way.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            bytes: self.table.weight(),
+            objects: self.table.len() as u64,
+            evicted: self.evicted.load(Ordering::Relaxed),
+            invalidated: self.changes.load(Ordering::Relaxed),
+            fetching: self.lock().values().map(Vec::len).sum::<usize>() as u64,
+            fetching_bytes: self.room.taken(),
+            waiting: self.waiting.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What may be purged.
+#[derive(Clone, Copy, Debug)]
+pub enum What<'a> {
+    Object(&'a Object),
+    /// A word about a resource, not a response.
+    Mark,
+    /// What is on its way.
+    Flight,
+}
+
+/// How a store stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    pub bytes: u64,
+    pub objects: u64,
+    pub evicted: u64,
+    pub invalidated: u64,
+    pub fetching: u64,
+    pub fetching_bytes: u64,
+    pub waiting: u64,
+}
+
+/// False if the flight was taken from the list by somebody else.
+fn unlist(flights: &mut Flights, place: &Place, flight: &Arc<Flight>) -> bool {
+    let Some(here) = flights.get_mut(&place.resource) else { return false };
+    let before = here.len();
+    here.retain(|(_, other)| !Arc::ptr_eq(other, flight));
+    let (found, empty) = (here.len() < before, here.is_empty());
+    if empty {
+        flights.remove(&place.resource);
+    }
+    found
+}
+
+/// Where the object of a variant stands.
+fn variant(resource: &[u8], mark: &Mark, headers: &HeaderMap) -> Arc<[u8]> {
+    let selector = mark.vary.selector(|name| lines(headers, name));
+    [resource, b"\0", &mark.number.to_le_bytes(), &selector].concat().into()
+}
+
+impl Place {
+    /// Its resource has more than one response.
+    pub fn varies(&self) -> bool {
+        self.resource != self.object
+    }
+
+    fn which(&self) -> Which {
+        Which { object: self.object.clone(), authorized: self.authorized }
+    }
+
+    fn pass_key(&self) -> Arc<[u8]> {
+        if self.authorized { [&*self.object, b"\0authorized"].concat().into() } else { self.object.clone() }
+    }
+}
+
+impl Waiting {
+    fn member(&self) -> &Member {
+        self.member.as_ref().expect("it is taken by its drop alone")
+    }
+
+    pub fn flight(&self) -> Arc<Flight> {
+        self.member().flight().clone()
+    }
+
+    pub async fn outcome(&self) -> Outcome {
+        self.store.waiting.fetch_add(1, Ordering::Relaxed);
+        let _counted = Counted(&self.store.waiting);
+        self.member().await
+    }
+}
+
+struct Counted<'a>(&'a AtomicU64);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let Some(member) = self.member.take() else { return };
+        let flight = member.flight().clone();
+        drop(member);
+        if flight.is_told() {
+            return;
+        }
+        let mut flights = self.store.lock();
+        if flight.abandon() {
+            unlist(&mut flights, &self.place, &flight);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Weigh;
+
+impl Weighter<Arc<[u8]>, Held> for Weigh {
+    fn weight(&self, key: &Arc<[u8]>, held: &Held) -> u64 {
+        let value = match held {
+            Held::Object(object) => object.head.bytes() + object.body.len() as u64,
+            Held::Varies(mark) => 128 + mark.vary.names().iter().map(|name| name.len() as u64 + 32).sum::<u64>(),
+            Held::Pass(_) => 0,
+        };
+        key.len() as u64 + value + 64
+    }
+}
+
+/// Seeded, so that nobody can choose keys that meet in one shard.
+#[derive(Clone, Debug)]
+struct Seeded(u64);
+
+impl BuildHasher for Seeded {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, self.0.rotate_left(32))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Evictions(Arc<AtomicU64>);
+
+impl Lifecycle<Arc<[u8]>, Held> for Evictions {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: Arc<[u8]>, _: Held) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
