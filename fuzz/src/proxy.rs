@@ -46,7 +46,7 @@ fn binary(rng: &mut Rng) -> Vec<u8> {
     for kind in 0..rng.below(3) {
         let length = u8::try_from(rng.below(20)).expect("it is small");
         rest.extend_from_slice(&[kind.to_le_bytes()[0], 0, length]);
-        rest.extend((0..length).map(|byte| byte));
+        rest.extend(0..length);
     }
     let length = u16::try_from(rest.len()).expect("it is short").to_be_bytes();
     [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[command, family], &length, &rest].concat()

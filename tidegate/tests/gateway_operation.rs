@@ -103,7 +103,7 @@ fn one_of_ten_endpoints_dies_under_load_and_hardly_anybody_notices() {
 fn an_endpoint_that_comes_back_is_used_again() {
     let upstreams = upstreams(2);
     let all: Vec<&Upstream> = upstreams.iter().collect();
-    let checks = "policy = \"round-robin\"\nchecks = { path = \"/status/204\", interval = \"50ms\", timeout = \"200ms\", rise = 2, fall = 2 }\n";
+    let checks = "policy = \"round-robin\"\nejection = { errors = 0 }\nchecks = { path = \"/status/204\", interval = \"50ms\", timeout = \"200ms\", rise = 2, fall = 2 }\n";
     let gateway = Gateway::with(&all, checks);
     gateway.until("both are sound", |app| {
         app["endpoints"][0]["state"] == "active" && app["endpoints"][1]["state"] == "active"
