@@ -2,6 +2,7 @@
 
 use super::config::ClientTimes;
 use super::line::Line;
+use super::mirror::Tee;
 use super::refusal::Code;
 use super::trunk::stream::Stream;
 use super::upstream::Flying;
@@ -20,8 +21,45 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Upload {
     /// None for a request without a body, which may be sent more than once.
-    body: Option<Incoming>,
+    body: Option<Payload>,
     state: Rc<UploadState>,
+}
+
+/// Where it comes from.
+#[derive(Debug)]
+pub enum Payload {
+    Client(Incoming),
+    /// What another request's body was; none once it is read.
+    Copy(Option<Bytes>),
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Client(body) => Pin::new(body).poll_frame(context),
+            Self::Copy(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Client(body) => body.is_end_stream(),
+            Self::Copy(bytes) => bytes.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Client(body) => body.size_hint(),
+            Self::Copy(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+        }
+    }
 }
 
 /// What the request's other parts know of its body.
@@ -43,6 +81,8 @@ pub struct UploadState {
     waited_ns: Cell<u64>,
     /// Why it ended before its end.
     failed: Cell<Option<Code>>,
+    /// Who sees it pass, for a copy.
+    tee: Option<Rc<Tee>>,
 }
 
 /// What ends a body before its end; the reason is known elsewhere.
@@ -68,8 +108,8 @@ impl UploadState {
         watch: Rc<Watch>,
         times: &ClientTimes,
         response_time: Duration,
-        bytes_max: u64,
-        empty: bool,
+        (bytes_max, empty): (u64, bool),
+        tee: Option<Rc<Tee>>,
     ) -> Rc<Self> {
         let ClientTimes { body: time, body_grace: grace, body_rate: rate, .. } = *times;
         Rc::new(Self {
@@ -84,6 +124,7 @@ impl UploadState {
             wants: Cell::new(None),
             waited_ns: Cell::new(0),
             failed: Cell::new(None),
+            tee,
         })
     }
 
@@ -152,6 +193,9 @@ impl UploadState {
     }
 
     fn end(&self) {
+        if let Some(tee) = &self.tee {
+            tee.end();
+        }
         if !self.ended.replace(true) && self.watch.phase() == Phase::Upload {
             self.watch.begin(Phase::Response, crate::clock::boot(), self.response_time);
         }
@@ -159,12 +203,12 @@ impl UploadState {
 }
 
 impl Upload {
-    pub fn new(body: Option<Incoming>, state: Rc<UploadState>) -> Self {
+    pub fn new(body: Option<Payload>, state: Rc<UploadState>) -> Self {
         Self { body, state }
     }
 
     /// The body, if nothing of it was read.
-    pub fn into_body(self) -> Option<Incoming> {
+    pub fn into_body(self) -> Option<Payload> {
         self.body
     }
 }
@@ -197,6 +241,9 @@ impl Body for Upload {
                 if bytes > state.bytes_max {
                     state.failed.set(Some(Code::BodyTooLarge));
                     return Poll::Ready(Some(Err(Broken("the client's body is too large"))));
+                }
+                if let (Some(tee), Some(data)) = (&state.tee, frame.data_ref()) {
+                    tee.push(data);
                 }
                 let last = frame.is_trailers() || body.is_end_stream();
                 if let Some(trailers) = frame.trailers_mut() {

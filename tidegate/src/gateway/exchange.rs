@@ -5,11 +5,12 @@
 
 mod over_h2;
 
-use super::body::{Arriving, Download, UntilClose, Upload, UploadState};
+use super::body::{Arriving, Download, Payload, UntilClose, Upload, UploadState};
 use super::call::Call;
 use super::config::Protocol;
 use super::lane::{Lane, Table};
 use super::line::Line;
+use super::mirror::{self, Tee};
 use super::place::Place;
 use super::record::{Notes, Record, Reply, Source};
 use super::refusal::{Code, Refusal};
@@ -103,7 +104,7 @@ struct Going<'a> {
     uri: Uri,
     headers: HeaderMap,
     /// None for a request without a body, and when it has been handed over.
-    body: Option<Incoming>,
+    body: Option<Payload>,
     has_body: bool,
     upload: Rc<UploadState>,
     deadline: Option<Instant>,
@@ -128,6 +129,8 @@ pub struct Way<'a> {
     pub call: &'a Rc<Call>,
     pub upstream: &'a Rc<Upstream>,
     pub class: Class,
+    /// Who is to see the request's body pass.
+    pub tee: Option<Rc<Tee>>,
 }
 
 async fn forward(
@@ -146,12 +149,13 @@ async fn forward(
     let upstream = &table.upstreams[route.service(|below| lane.draw(below))];
     record.set_upstream(upstream.clone());
     check_limits(table, call, &route.limits, &parts, record)?;
-    let way = Way { lane, table, call, upstream, class: route.class };
+    let mut way = Way { lane, table, call, upstream, class: route.class, tee: None };
+    way.tee = route.mirror.as_ref().and_then(|mirror| mirror::begin(&way, mirror, &parts, &body));
     let (parts, body, passed) = match cache::consult(&way, route, parts, body, record).await? {
         Consulted::Answered(response, sent) => return Ok((response, Behind::Body(Source::Cached(sent)))),
         Consulted::Passes(passing) => passing.into_parts(),
     };
-    let (mut response, behind) = send(&way, parts, body, &record.notes(), record.begun()).await?;
+    let (mut response, behind) = send(&way, parts, body.map(Payload::Client), &record.notes(), record.begun()).await?;
     passed.on_answer(&mut response);
     let behind = match behind {
         Passed::Body(download) => Behind::Body(Source::Passed(download)),
@@ -164,12 +168,12 @@ async fn forward(
 pub async fn send(
     way: &Way<'_>,
     parts: Parts,
-    body: Option<Incoming>,
+    body: Option<Payload>,
     notes: &Notes,
     begun: Instant,
 ) -> Result<(Response<()>, Passed), Refusal> {
-    let Way { lane, table, call, upstream, class } = *way;
-    let mut going = Going::new(table, call, upstream, (parts, body), begun)?;
+    let Way { lane, upstream, class, call, .. } = *way;
+    let mut going = Going::new(way, parts, body, begun)?;
     trace::keep_or_begin(&mut going.headers, || lane.chance());
     notes.set_sent(&going.headers, &going.upload);
     call.watch.set_deadline(going.deadline);
@@ -188,13 +192,8 @@ const WAIT_MAX: Duration = Duration::from_secs(3600);
 const DEADLINE: HeaderName = HeaderName::from_static("x-deadline-ms");
 
 impl<'a> Going<'a> {
-    fn new(
-        table: &Table,
-        call: &'a Rc<Call>,
-        upstream: &'a Rc<Upstream>,
-        (parts, body): (Parts, Option<Incoming>),
-        begun: Instant,
-    ) -> Result<Self, Refusal> {
+    fn new(way: &Way<'a>, parts: Parts, body: Option<Payload>, begun: Instant) -> Result<Self, Refusal> {
+        let Way { table, call, upstream, .. } = *way;
         let Parts { method, uri, mut headers, .. } = parts;
         let (deadline, impatient) = deadline_of(&headers, upstream, begun);
         let body = body.filter(|body| !body.is_end_stream());
@@ -214,7 +213,9 @@ impl<'a> Going<'a> {
         }
         let times = &table.config.client_times;
         let response_time = upstream.plan.times.response;
-        let upload = UploadState::new(call.watch.clone(), times, response_time, table.config.body_bytes_max, !has_body);
+        let bytes_max = table.config.body_bytes_max;
+        let tee = way.tee.clone();
+        let upload = UploadState::new(call.watch.clone(), times, response_time, (bytes_max, !has_body), tee);
         let uri = uri.into_parts().path_and_query.map_or_else(|| Ok(Uri::from_static("/")), Uri::try_from);
         let uri = uri.map_err(|error| Refusal::of(Code::BodyBroken).because(error))?;
         Ok(Self { call, upstream, method, uri, headers, body, has_body, upload, deadline, impatient, upgrade })

@@ -93,7 +93,7 @@ fn requests(page: &mut Page, services: &ByName<'_>) {
         lanes.iter().for_each(|lane| sums.merge(&lane.time_ns));
         times.sums(&[("service", name)], &sums, SECONDS);
     }
-    let counters: [Row<u64>; 5] = [
+    let counters: [Row<u64>; 7] = [
         ("tidegate_gateway_shed_total", "Requests shed.", |lane| lane.shed),
         ("tidegate_gateway_retries_total", "Requests tried again.", |lane| lane.retried),
         ("tidegate_gateway_upstream_connects_total", "Connections made to endpoints.", |lane| lane.connected),
@@ -101,6 +101,12 @@ fn requests(page: &mut Page, services: &ByName<'_>) {
             lane.connect_failed
         }),
         ("tidegate_gateway_upstream_reuses_total", "Requests sent on a connection that was there.", |lane| lane.reused),
+        ("tidegate_gateway_mirrored_total", "Copies of requests to others that were sent to it.", |lane| lane.mirrored),
+        (
+            "tidegate_gateway_mirror_skipped_total",
+            "Copies that were not: too long, broken off, or too many at once.",
+            |lane| lane.mirror_skipped,
+        ),
     ];
     for (name, help, of) in counters {
         let mut family = page.counter(name, help);

@@ -25,6 +25,7 @@ mod lane;
 mod limit;
 mod line;
 mod metrics;
+mod mirror;
 mod place;
 mod pool;
 mod record;

@@ -34,6 +34,8 @@ pub struct ServiceReport {
     pub connected: u64,
     pub connect_failed: u64,
     pub reused: u64,
+    pub mirrored: u64,
+    pub mirror_skipped: u64,
     pub time_ns: Sums,
     pub inside: u32,
     pub waiting: usize,
@@ -53,7 +55,8 @@ impl LaneReport {
     pub fn of(lane: &Lane) -> Self {
         let table = lane.table();
         let services = table.upstreams.iter().map(|upstream| {
-            let Counts { answers, shed, retried, time_ns, connected, connect_failed, reused } = &upstream.counts;
+            let counts = &upstream.counts;
+            let Counts { answers, shed, retried, time_ns, connected, connect_failed, reused, .. } = counts;
             let (inside, waiting, meter, views) = upstream.look(|core, now| {
                 (core.inside(), core.waiting(), core.meter(now), core.views(now).collect::<Vec<_>>())
             });
@@ -71,6 +74,8 @@ impl LaneReport {
                 connected: connected.get(),
                 connect_failed: connect_failed.get(),
                 reused: reused.get(),
+                mirrored: counts.mirrored.get(),
+                mirror_skipped: counts.mirror_skipped.get(),
                 time_ns: Sums::from(time_ns),
                 inside,
                 waiting,

@@ -3,6 +3,7 @@
 use super::config::Wrong;
 use super::config::document::Route as Section;
 use super::config::nearest;
+use super::mirror::Mirror;
 use gateway::Class;
 use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -30,6 +31,8 @@ pub struct Route {
     pub limits: Vec<usize>,
     /// Whether its responses are stored, and by which rules.
     pub cache: Option<gateway::cache::Rules>,
+    /// Where copies of its requests go.
+    pub mirror: Option<Mirror>,
 }
 
 #[derive(Debug)]
@@ -167,6 +170,11 @@ pub fn compile(text: &str, section: Spanned<Section>, services: &[&str], limits:
         split,
         class: Class::new(class),
         cache: section.cache.rules(),
+        mirror: section
+            .mirror
+            .as_ref()
+            .map(|one| one.of(text, place(text, "service", &one.service, services)?))
+            .transpose()?,
         limits: section.limits.iter().map(|name| place(text, "limit", name, limits)).collect::<Result<_, _>>()?,
     })
 }

@@ -65,6 +65,10 @@ pub struct Counts {
     pub connected: Cell<u64>,
     pub connect_failed: Cell<u64>,
     pub reused: Cell<u64>,
+    /// Copies of others' requests: sent, not sent, and under way.
+    pub mirrored: Cell<u64>,
+    pub mirror_skipped: Cell<u64>,
+    pub copies: Cell<u64>,
 }
 
 /// The endpoints of a service as they are now, by the numbers that the process gave them.

@@ -106,7 +106,8 @@ impl Fetch {
 
     /// Sends it; nothing if nobody wants it any more.
     async fn send(&self, call: &Rc<Call>) -> Option<Result<(Response<()>, Download), Refusal>> {
-        let way = Way { lane: &self.lane, table: &self.table, call, upstream: &self.upstream, class: self.class };
+        let (lane, table, upstream) = (&self.lane, &self.table, &self.upstream);
+        let way = Way { lane, table, call, upstream, class: self.class, tee: None };
         let mut sent = pin!(exchange::send(&way, self.parts(), None, &self.notes, crate::clock::boot()));
         std::future::poll_fn(|context| {
             if self.flight.is_abandoned(context) {

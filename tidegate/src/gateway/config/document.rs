@@ -459,6 +459,8 @@ pub struct Route {
     /// Whether its responses may be stored for others.
     #[serde(default)]
     pub cache: super::caching::RouteCache,
+    /// Another service that gets copies of its requests.
+    pub mirror: Option<super::mirroring::Mirror>,
 }
 
 #[derive(Debug, Deserialize)]

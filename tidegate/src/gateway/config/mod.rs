@@ -4,6 +4,7 @@ mod caching;
 pub mod document;
 mod key;
 pub mod listener;
+mod mirroring;
 mod told;
 pub mod values;
 
