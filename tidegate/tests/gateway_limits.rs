@@ -65,3 +65,20 @@ fn clients_are_kept_within_their_limits_whichever_lane_they_come_to() {
     gateway.until("the file is taken", |_| gateway.admin("GET", "/v1/gateway", "").body.contains("\"reloads\":1"));
     assert_eq!(ask("ann").status, 429);
 }
+
+#[test]
+fn a_balancer_that_is_trusted_says_whose_request_it_is() {
+    let upstream = Upstream::start("a");
+    let limits = "[limit.client]\nby = \"address\"\nrequests = 2\nper = \"1h\"\n";
+    let rest = service(&[&upstream], &format!("\n{limits}"))
+        .replace("service = \"app\"", "limits = [\"client\"]\nservice = \"app\"");
+    let statuses = |gateway: &Gateway| {
+        let mut balancer = gateway.connect();
+        let mut ask =
+            |list: &str| balancer.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {list}\r\n\r\n")).status;
+        // What stands before the last one is whatever he claims.
+        ["1.1.1.1, 203.0.113.1", "2.2.2.2, 203.0.113.1", "3.3.3.3, 203.0.113.1", "203.0.113.2, 127.0.0.9"].map(&mut ask)
+    };
+    assert_eq!(statuses(&Gateway::start(&format!("trusted = [\"127.0.0.0/8\"]\n{rest}"))), [200, 200, 429, 200]);
+    assert_eq!(statuses(&Gateway::start(&rest)), [200, 200, 429, 429], "another is one client, whatever it says");
+}

@@ -1,6 +1,7 @@
 //! Bodies on their way, both of them streams that hold no more than a piece: what has not been asked for is not read.
 
 use super::config::ClientTimes;
+use super::headers;
 use super::line::Line;
 use super::mirror::Tee;
 use super::refusal::Code;
@@ -271,6 +272,7 @@ fn strip_trailers(trailers: &mut HeaderMap) {
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, HOST, CONTENT_ENCODING, CONTENT_TYPE] {
         trailers.remove(name);
     }
+    headers::strip_claims(trailers);
 }
 
 /// A response's body, by what it comes; that is gone when it has ended.

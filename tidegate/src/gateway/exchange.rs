@@ -469,7 +469,8 @@ impl<'a> Going<'a> {
 
     /// The hash that policies by key go by.
     fn key(&self) -> Option<u64> {
-        let bytes = self.upstream.plan.key.as_ref()?.of(self.call.peer(), &self.uri, &self.headers)?;
+        let bytes =
+            self.upstream.plan.key.as_ref()?.of(self.call.told().client(&self.headers), &self.uri, &self.headers)?;
         let mut hasher = SipHasher13::new();
         hasher.write(&bytes);
         Some(hasher.finish())
@@ -490,7 +491,7 @@ pub fn deadline_of(headers: &HeaderMap, upstream: &Upstream, begun: Instant) -> 
 fn check_limits(table: &Table, call: &Call, limits: &[usize], parts: &Parts, record: &Record) -> Result<(), Refusal> {
     for limit in limits.iter().map(|at| &table.config.limits[*at]) {
         // What can't be told apart by the key is one client.
-        let key = limit.by.of(call.peer(), &parts.uri, &parts.headers).unwrap_or_default();
+        let key = limit.by.of(call.told().client(&parts.headers), &parts.uri, &parts.headers).unwrap_or_default();
         let verdict = limit.take(crate::clock::boot(), &key);
         record.set_limited(verdict);
         if let Some(seconds) = limit::retry_after_s(&verdict) {

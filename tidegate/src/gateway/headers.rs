@@ -1,6 +1,6 @@
 //! What headers become on their way: those of one hop are taken off, what the upstream should know of the client is put on.
 
-use super::config::{Forwarded, Protocol};
+use super::config::{Forwarded, Network, Protocol};
 use super::tls::Identity;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE,
@@ -20,8 +20,9 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 pub struct Told {
     address: HeaderValue,
     element: HeaderValue,
-    /// What the client says of those before it is believed.
-    trusted: bool,
+    client: IpAddr,
+    /// Whoever is believed when he says who was before him; none if the client isn't among them.
+    trusted: Option<Vec<Network>>,
     forwarded: Forwarded,
     proto: &'static str,
     identity: Option<Identity>,
@@ -33,11 +34,15 @@ const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 const CLIENT_CERT_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
 
+/// What only the gateway and those it trusts may say.
+static WHO_WAS_BEFORE: [HeaderName; 4] = [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST];
+static WHO_IT_IS: [HeaderName; 3] = [CLIENT_CERT, CLIENT_CERT_CHAIN, CLIENT_CERT_SUBJECT];
+
 impl Told {
     pub fn new(
         client: SocketAddr,
         (proto, identity, speaks): (&'static str, Option<Identity>, Protocol),
-        trusted: bool,
+        trusted: &[Network],
         forwarded: Forwarded,
     ) -> Self {
         let ip = client.ip().to_canonical();
@@ -51,12 +56,31 @@ impl Told {
             Protocol::H1 => "1.1 tidegate",
             Protocol::H2 => "2.0 tidegate",
         });
-        Self { address, element, trusted, forwarded, proto, identity, via }
+        let believed = trusted.iter().any(|network| network.holds(ip));
+        let trusted = believed.then(|| trusted.to_vec());
+        Self { address, element, client: ip, trusted, forwarded, proto, identity, via }
     }
 
     /// What it says of its own clients is believed.
     pub fn is_trusted(&self) -> bool {
-        self.trusted
+        self.trusted.is_some()
+    }
+
+    /// Whose request it is: the connection's other end, or, if that speaks for others, the last in `X-Forwarded-For` who does not.
+    pub fn client(&self, headers: &HeaderMap) -> IpAddr {
+        let Some(trusted) = &self.trusted else { return self.client };
+        let speaks = |address: IpAddr| trusted.iter().any(|network| network.holds(address));
+        let mut client = self.client;
+        for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
+            for element in value.as_bytes().rsplit(|byte| *byte == b',') {
+                let Some(address) = address_of(element) else { return client };
+                client = address;
+                if !speaks(address) {
+                    return client;
+                }
+            }
+        }
+        client
     }
 
     pub fn scheme(&self) -> &'static str {
@@ -65,7 +89,7 @@ impl Told {
 
     /// Whether the endpoint is told of a certificate: an answer may be for its owner alone.
     pub fn has_identity(&self, headers: &HeaderMap) -> bool {
-        self.identity.is_some() || (self.trusted && headers.contains_key(CLIENT_CERT))
+        self.identity.is_some() || (self.is_trusted() && headers.contains_key(CLIENT_CERT))
     }
 }
 
@@ -107,11 +131,10 @@ pub fn toward_client(headers: &mut HeaderMap) {
 }
 
 fn tell(headers: &mut HeaderMap, told: &Told) {
-    if !told.trusted {
-        for name in [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST] {
-            headers.remove(name);
-        }
+    if !told.is_trusted() {
+        WHO_WAS_BEFORE.iter().for_each(|name| drop(headers.remove(name)));
     }
+    strip_disguised(headers);
     tell_identity(headers, told);
     if told.forwarded.standard() {
         add_to_list(headers, FORWARDED, &told.element);
@@ -131,16 +154,40 @@ fn tell(headers: &mut HeaderMap, told: &Told) {
 
 /// Who the client has proved to be. What it claims beside that is believed of nobody but those who may speak for others.
 fn tell_identity(headers: &mut HeaderMap, told: &Told) {
-    if told.trusted && headers.contains_key(CLIENT_CERT) {
+    if told.is_trusted() && headers.contains_key(CLIENT_CERT) {
         return;
     }
-    for name in [CLIENT_CERT, CLIENT_CERT_CHAIN, CLIENT_CERT_SUBJECT] {
-        headers.remove(name);
-    }
+    WHO_IT_IS.iter().for_each(|name| drop(headers.remove(name)));
     if let Some(Identity { certificate, subject }) = &told.identity {
         headers.insert(CLIENT_CERT, certificate.clone());
         headers.insert(CLIENT_CERT_SUBJECT, subject.clone());
     }
+}
+
+/// Takes off names that a program behind may take for those, since it can't tell `_` from `-`.
+fn strip_disguised(headers: &mut HeaderMap) {
+    let means = |name: &HeaderName, wanted: &HeaderName| {
+        let (name, wanted) = (name.as_str(), wanted.as_str());
+        name.len() == wanted.len() && name.bytes().zip(wanted.bytes()).all(|(a, b)| a == b || (a, b) == (b'_', b'-'))
+    };
+    let all = || WHO_WAS_BEFORE.iter().chain(&WHO_IT_IS);
+    let disguised = |name: &&HeaderName| name.as_str().contains('_') && all().any(|wanted| means(name, wanted));
+    while let Some(name) = headers.keys().find(disguised).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// Trailers may say none of it: they come behind what was put on.
+pub fn strip_claims(trailers: &mut HeaderMap) {
+    WHO_WAS_BEFORE.iter().chain(&WHO_IT_IS).for_each(|name| drop(trailers.remove(name)));
+    strip_disguised(trailers);
+}
+
+/// An element of `X-Forwarded-For`, with a port or without.
+fn address_of(element: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(element).ok()?.trim();
+    let address = text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|both| both.ip()));
+    address.or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()).map(|ip: IpAddr| ip.to_canonical())
 }
 
 /// Takes off what is meant for this hop alone, and what `Connection` says is.
@@ -201,7 +248,12 @@ mod tests {
     }
 
     fn told(trusted: bool) -> Told {
-        Told::new("10.0.0.7:555".parse().unwrap(), ("http", None, Protocol::H1), trusted, Forwarded::Both)
+        let networks = if trusted {
+            ["10.0.0.0/8", "192.0.2.1"].map(|text| Network::parse(text).unwrap()).to_vec()
+        } else {
+            Vec::new()
+        };
+        Told::new("10.0.0.7:555".parse().unwrap(), ("http", None, Protocol::H1), &networks, Forwarded::Both)
     }
 
     #[test]
@@ -251,6 +303,42 @@ mod tests {
         toward_upstream(&mut headers, &told(true));
         assert_eq!(headers[X_FORWARDED_FOR], "1.1.1.1, 10.0.0.7");
         assert_eq!(headers[X_FORWARDED_PROTO], "https");
+    }
+
+    #[test]
+    fn the_client_is_the_last_who_speaks_for_nobody() {
+        for (list, client) in [
+            (&["203.0.113.9"][..], "203.0.113.9"),
+            (&["198.51.100.1, 203.0.113.9, 192.0.2.1", "10.1.1.1"], "203.0.113.9"),
+            (&["203.0.113.9:4711"], "203.0.113.9"),
+            (&["[2001:db8::1]"], "2001:db8::1"),
+            (&["2001:db8::2 ,10.0.0.1"], "2001:db8::2"),
+            // Behind what can't be read nobody is believed.
+            (&["203.0.113.9, unknown, 10.0.0.1"], "10.0.0.1"),
+            (&["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            (&[], "10.0.0.7"),
+        ] {
+            let headers = map(&list.iter().map(|value| ("x-forwarded-for", *value)).collect::<Vec<_>>());
+            assert_eq!(told(true).client(&headers).to_string(), client, "{list:?}");
+            assert_eq!(told(false).client(&headers).to_string(), "10.0.0.7", "who isn't trusted speaks for himself");
+        }
+    }
+
+    #[test]
+    fn nobody_claims_by_underscores_or_in_trailers() {
+        let claims =
+            [("x_forwarded_for", "1.1.1.1"), ("client_cert", "x"), ("x-client_cert-subject", "x"), ("my_own", "1")];
+        let mut headers = map(&claims);
+        toward_upstream(&mut headers, &told(true));
+        assert_eq!(
+            (headers.get("x_forwarded_for"), headers.get("client_cert"), headers.get("x-client_cert-subject")),
+            (None, None, None)
+        );
+        assert!(headers.contains_key("my_own"));
+        let mut trailers =
+            map(&[("x-forwarded-for", "1.1.1.1"), ("client-cert", "x"), ("x_forwarded_host", "x"), ("x-sum", "1")]);
+        strip_claims(&mut trailers);
+        assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
     }
 
     #[test]

@@ -105,8 +105,7 @@ pub async fn serve(place: Place, stream: TcpStream, origin: Origin) {
     let watch = Watch::new(lane.wheel.clone());
     let times = config.client_times;
     watch.begin(Phase::Idle, crate::clock::boot(), times.header);
-    let trusted = config.trusted.iter().any(|network| network.holds(peer.ip()));
-    let told = Told::new(peer, (stream.scheme(), identity, speaks), trusted, config.forwarded);
+    let told = Told::new(peer, (stream.scheme(), identity, speaks), &config.trusted, config.forwarded);
     let (head, streams_max) = (config.head, config.streams_max);
     drop(table);
     let idle = Cell::new(times.idle);

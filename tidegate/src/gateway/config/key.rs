@@ -4,7 +4,7 @@ use hyper::Uri;
 use hyper::header::{COOKIE, HeaderMap, HeaderName};
 use serde::de::{Deserialize, Deserializer, Error};
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub enum Key {
 
 impl Key {
     /// The key of a request, if it has one.
-    pub fn of<'a>(&self, client: SocketAddr, uri: &'a Uri, headers: &'a HeaderMap) -> Option<Cow<'a, [u8]>> {
+    pub fn of<'a>(&self, client: IpAddr, uri: &'a Uri, headers: &'a HeaderMap) -> Option<Cow<'a, [u8]>> {
         match self {
-            Self::Address => Some(match client.ip().to_canonical() {
+            Self::Address => Some(match client.to_canonical() {
                 IpAddr::V4(ip) => Cow::Owned(ip.octets().to_vec()),
                 IpAddr::V6(ip) => Cow::Owned(ip.octets()[..8].to_vec()),
             }),

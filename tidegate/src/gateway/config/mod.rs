@@ -26,7 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 pub use told::{Wrong, nearest};
 use toml::Spanned;
-use values::{Address, Network};
+use values::Address;
+pub use values::Network;
 
 /// The whole of it.
 #[derive(Debug)]

@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for Address {
 }
 
 impl Network {
-    fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: std::net::IpAddr = address.parse().ok()?;
         let most = if address.is_ipv4() { 32 } else { 128 };
