@@ -58,6 +58,8 @@ pub struct Crew {
     pub mailboxes: Vec<UnboundedSender<Command>>,
     /// Connections of each.
     pub open: Vec<AtomicU32>,
+    /// More than so many all together the process can't have.
+    pub connections_most: u32,
 }
 
 /// See the module.
@@ -299,7 +301,8 @@ impl Lane {
     /// Gives a connection to the lane that has the fewest; closes it if there are as many as may be.
     fn place(self: &Rc<Self>, stream: TcpStream, origin: Origin) {
         let open: Vec<u32> = self.crew.open.iter().map(|open| open.load(Ordering::Relaxed)).collect();
-        if open.iter().sum::<u32>() >= self.table.borrow().config.connections_max {
+        let most = self.table.borrow().config.connections_max.min(self.crew.connections_most);
+        if open.iter().sum::<u32>() >= most {
             self.refused.set(self.refused.get() + 1);
             return;
         }

@@ -85,23 +85,14 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     tls::warn_of_ends(&tls);
-    // A request takes two: its client's connection, and its endpoint's.
-    let (files, wanted) = (crate::descriptors::raise(), 2 * u64::from(config.connections_max));
-    if files < wanted {
-        let fields: log::Fields<'_> = &[("open_files_max", &files), ("wanted", &wanted)];
-        log::warn(
-            "gateway",
-            "the limit of open files is too low for limits.connections: raise it, or lower that",
-            fields,
-        );
-    }
+    let connections_most = connections_most(config.connections_max);
     let (listeners, predecessor) = listeners(&config)?;
     let mut roster = Roster::default();
     roster.follow(&config);
     let plan = Arc::new(Plan { lists: roster.lists(&config, &securities)?, config: config.clone(), tls });
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.lanes).map(|_| mpsc::unbounded_channel()).unzip();
     let open = (0..config.lanes).map(|_| AtomicU32::new(0)).collect();
-    let crew = Arc::new(Crew { mailboxes, open });
+    let crew = Arc::new(Crew { mailboxes, open, connections_most });
     let (access, writer) = config.access_log.as_deref().map(AccessLog::open).transpose()?.unzip();
     let mut control = Control::new(options.config.clone(), Read::new(text, &named), &plan, roster, crew.clone());
     control.access.clone_from(&access);
@@ -120,6 +111,20 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     log::info("gateway", "stopped", &[]);
     Ok(())
+}
+
+/// Files that are none of a request's.
+const FILES_RESERVED: u64 = 100;
+
+/// As many connections of clients as the limit of open files allows: a request takes two, its client's and its endpoint's.
+fn connections_most(wanted: u32) -> u32 {
+    let files = crate::descriptors::raise();
+    let most = u32::try_from(files.saturating_sub(FILES_RESERVED) / 2).unwrap_or(u32::MAX).max(1);
+    if most < wanted {
+        let fields: log::Fields<'_> = &[("from", &wanted), ("to", &most), ("open_files_max", &files)];
+        log::warn("gateway", "limits.connections is lowered to what the limit of open files allows", fields);
+    }
+    most
 }
 
 type Running = JoinHandle<std::io::Result<()>>;

@@ -17,7 +17,7 @@ pub fn process(control: &Control, reports: &[LaneReport]) -> Value {
         "state": if control.draining { "draining" } else { "serving" },
         "lanes": control.config.lanes,
         "connections": sum(|report| report.open as u64),
-        "connections_max": control.config.connections_max,
+        "connections_max": control.config.connections_max.min(control.crew.connections_most),
         "cpu_ms": process.cpu_ticks().map(|ticks| ticks * 1000 / TICKS_PER_SECOND),
         "open_files": process.open_files,
         "open_files_max": crate::descriptors::limit(),

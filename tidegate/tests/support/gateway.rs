@@ -78,8 +78,22 @@ impl Gateway {
         Self::run(folder, PathBuf::new(), &["--demo", "--port", "0"].map(AsRef::as_ref))
     }
 
+    /// One that may have so many files open.
+    pub fn start_with_files(files: u32, rest: &str) -> Self {
+        let folder = Arc::new(Folder::new("gateway"));
+        let file = folder.path().join("gateway.toml");
+        std::fs::write(&file, format!("{HEAD}{rest}")).expect("the file can be written");
+        let mut launcher = Command::new("sh");
+        launcher.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_tidegate")]);
+        Self::run_by(launcher, folder, file.clone(), &["--config".as_ref(), file.as_os_str()])
+    }
+
     fn run(folder: Arc<Folder>, file: PathBuf, options: &[&std::ffi::OsStr]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        Self::run_by(Command::new(env!("CARGO_BIN_EXE_tidegate")), folder, file, options)
+    }
+
+    fn run_by(mut launcher: Command, folder: Arc<Folder>, file: PathBuf, options: &[&std::ffi::OsStr]) -> Self {
+        let mut child = launcher
             .arg("gateway")
             .args(options)
             .current_dir(folder.path())
