@@ -216,7 +216,7 @@ fn flood(gateway: &Gateway, address: &str, first: &[u8], piece: &[u8], bytes_max
         open = client.stream.write_all(&piece).is_ok();
         sent += piece.len();
     }
-    gateway.peak_bytes() - before
+    gateway.peak_bytes().saturating_sub(before)
 }
 
 #[test]

@@ -86,12 +86,12 @@ fn a_balancer_that_is_trusted_says_whose_request_it_is() {
 #[test]
 fn there_are_as_many_connections_as_the_process_can_bear() {
     let upstream = Upstream::start("a");
-    // 150 files, of which a hundred are kept for what is none of a request's.
-    let gateway = Gateway::start_with_files(150, &service(&[&upstream], ""));
+    // A quarter of the files is for endpoints, and a hundred are for what is none of a request's.
+    let gateway = Gateway::start_with_files(168, &service(&[&upstream], ""));
     let told: serde_json::Value =
         serde_json::from_str(&gateway.admin("GET", "/v1/gateway", "").body).expect("it is JSON");
-    assert_eq!((&told["connections_max"], &told["open_files_max"]), (&25.into(), &150.into()));
-    let mut clients: Vec<_> = (0..25).map(|_| gateway.connect()).collect();
+    assert_eq!((&told["connections_max"], &told["open_files_max"]), (&26.into(), &168.into()));
+    let mut clients: Vec<_> = (0..26).map(|_| gateway.connect()).collect();
     for client in &mut clients {
         assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
     }

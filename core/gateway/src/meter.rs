@@ -80,7 +80,9 @@ impl Counts {
     }
 
     pub(crate) fn on_offered(&mut self, now: Instant) {
-        let gap = self.came.replace(now).map(|came| real(now.since_ns(came)));
+        // A silence says nothing of how those come who come.
+        let gap = self.came.replace(now).map(|came| now.since_ns(came)).filter(|gap| *gap < SLOT_NS * SLOTS as u64);
+        let gap = gap.map(real);
         let slot = self.slot(now);
         slot.offered += 1;
         if let Some(gap) = gap {
@@ -221,6 +223,15 @@ mod tests {
         let meter = counts.read(now.plus_ms(100));
         assert!((meter.arrival_cv2 - 0.25).abs() < 1e-3, "{meter:?}");
         assert!((meter.inside_cv2 - 0.64).abs() < 1e-3, "{meter:?}");
+    }
+
+    #[test]
+    fn an_hour_of_silence_is_no_gap_between_arrivals() {
+        let mut counts = Counts::new(Instant(0));
+        for ms in (0..10_000).chain(3_600_000..3_605_000).step_by(10) {
+            counts.on_offered(Instant(0).plus_ms(ms));
+        }
+        assert!(counts.read(Instant(0).plus_ms(3_605_000)).arrival_cv2 < 0.01);
     }
 
     #[test]

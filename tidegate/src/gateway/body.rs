@@ -177,6 +177,8 @@ impl UploadState {
         self.waited_ns.set(self.waited_ns(now));
         self.wants.set(None);
         self.watch.moved(Phase::Upload, now, self.time);
+        // What streams both ways moves while either does.
+        self.watch.moved(Phase::Download, now, self.time.max(self.response_time));
     }
 
     /// How much longer the client may be waited for, as much as it has sent.
@@ -405,7 +407,11 @@ impl Body for Download {
                 Poll::Ready(None)
             }
             Some(Err(_)) => {
-                this.flying.broke();
+                // A client whose upload broke off ended the response with it: the endpoint did nothing wrong.
+                match this.upload.failed() {
+                    Some(_) => this.flying.cancelled(),
+                    None => this.flying.broke(),
+                }
                 Poll::Ready(Some(Err(Broken("the endpoint's body broke off"))))
             }
         }

@@ -186,8 +186,8 @@ pub async fn send(
     going.run(inside, notes).await
 }
 
-/// The core ends waits much earlier.
-const WAIT_MAX: Duration = Duration::from_secs(3600);
+/// The core ends waits. A bound far off would stay filed for long behind a request that has ended.
+pub const WAIT_MAX: Duration = Duration::MAX;
 /// How much time the client gives the request, and how much of it is left for the endpoint.
 const DEADLINE: HeaderName = HeaderName::from_static("x-deadline-ms");
 
@@ -351,6 +351,8 @@ impl<'a> Going<'a> {
                 (Refusal::at(Code::ConnectFailed, name).because(detail), Outcome::ConnectFailed)
             }
             Err(Over { by_deadline: true, .. }) => (Refusal::at(Code::Deadline, name), Outcome::Cancelled),
+            // It is no fault of the endpoint's that it has so much to do.
+            Err(_) if target.trunks.is_full() => (Refusal::at(Code::StreamsFull, name), Outcome::Cancelled),
             Err(_) => (Refusal::at(Code::ConnectLate, name).because(&target.name), Outcome::ConnectFailed),
         };
         add(&counts.connect_failed, 1);

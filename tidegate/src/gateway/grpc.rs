@@ -19,7 +19,8 @@ const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// True for a call of gRPC.
 pub fn is_call<B>(request: &Request<B>) -> bool {
     let kind = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    request.version() == Version::HTTP_2 && kind.starts_with(b"application/grpc")
+    let rest = kind.strip_prefix(b"application/grpc");
+    request.version() == Version::HTTP_2 && rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// How long its client gives a call.

@@ -35,7 +35,19 @@ const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain
 const CLIENT_CERT_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
 
 /// What only the gateway and those it trusts may say.
-static WHO_WAS_BEFORE: [HeaderName; 4] = [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST];
+static WHO_WAS_BEFORE: [HeaderName; 11] = [
+    FORWARDED,
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-protocol"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-real-ip"),
+];
 static WHO_IT_IS: [HeaderName; 3] = [CLIENT_CERT, CLIENT_CERT_CHAIN, CLIENT_CERT_SUBJECT];
 
 impl Told {
@@ -155,6 +167,8 @@ fn tell(headers: &mut HeaderMap, told: &Told) {
 /// Who the client has proved to be. What it claims beside that is believed of nobody but those who may speak for others.
 fn tell_identity(headers: &mut HeaderMap, told: &Told) {
     if told.is_trusted() && headers.contains_key(CLIENT_CERT) {
+        // That is a standard's, and who sends it keeps others from doing so. Of this one they may never have heard.
+        headers.remove(CLIENT_CERT_SUBJECT);
         return;
     }
     WHO_IT_IS.iter().for_each(|name| drop(headers.remove(name)));
@@ -166,15 +180,30 @@ fn tell_identity(headers: &mut HeaderMap, told: &Told) {
 
 /// Takes off names that a program behind may take for those, since it can't tell `_` from `-`.
 fn strip_disguised(headers: &mut HeaderMap) {
-    let means = |name: &HeaderName, wanted: &HeaderName| {
-        let (name, wanted) = (name.as_str(), wanted.as_str());
-        name.len() == wanted.len() && name.bytes().zip(wanted.bytes()).all(|(a, b)| a == b || (a, b) == (b'_', b'-'))
-    };
     let all = || WHO_WAS_BEFORE.iter().chain(&WHO_IT_IS);
-    let disguised = |name: &&HeaderName| name.as_str().contains('_') && all().any(|wanted| means(name, wanted));
+    let disguised = |name: &&HeaderName| {
+        name.as_str().contains('_') && all().any(|wanted| is_alike(name.as_str(), wanted.as_str()))
+    };
     while let Some(name) = headers.keys().find(disguised).cloned() {
         headers.remove(name);
     }
+}
+
+/// Takes off these and what may be taken for them.
+pub fn strip_alike(headers: &mut HeaderMap, names: &[&str]) {
+    let alike = |name: &&HeaderName| names.iter().any(|wanted| is_alike(name.as_str(), wanted));
+    while let Some(name) = headers.keys().find(alike).cloned() {
+        headers.remove(name);
+    }
+}
+
+fn is_alike(name: &str, wanted: &str) -> bool {
+    name.len() == wanted.len() && name.bytes().zip(wanted.bytes()).all(|(a, b)| a == b || (a, b) == (b'_', b'-'))
+}
+
+/// Whether `Connection` takes headers off the request on its way: then the endpoint gets another one than the client has sent.
+pub fn names_others(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONNECTION) && named_by_connection(headers).iter().any(|name| *name != TE && *name != UPGRADE)
 }
 
 /// Trailers may say none of it: they come behind what was put on.

@@ -116,10 +116,10 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 /// Files that are none of a request's.
 const FILES_RESERVED: u64 = 100;
 
-/// As many connections of clients as the limit of open files allows: a request takes two, its client's and its endpoint's.
+/// As many connections of clients as the limit of open files allows, of which a quarter is for endpoints: they share theirs.
 fn connections_most(wanted: u32) -> u32 {
     let files = crate::descriptors::raise();
-    let most = u32::try_from(files.saturating_sub(FILES_RESERVED) / 2).unwrap_or(u32::MAX).max(1);
+    let most = u32::try_from((files - files / 4).saturating_sub(FILES_RESERVED)).unwrap_or(u32::MAX).max(1);
     if most < wanted {
         let fields: log::Fields<'_> = &[("from", &wanted), ("to", &most), ("open_files_max", &files)];
         log::warn("gateway", "limits.connections is lowered to what the limit of open files allows", fields);

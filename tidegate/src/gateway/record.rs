@@ -116,6 +116,8 @@ impl Record {
     }
 }
 
+const TAKEN_BACK_NS: u64 = 500_000_000;
+
 impl Drop for Record {
     fn drop(&mut self) {
         let now = crate::clock::boot();
@@ -127,7 +129,9 @@ impl Drop for Record {
         if let (Some(line), Some(log)) = (&self.notes.0, &self.lane.log) {
             log.put(line.borrow().text(self.status.get(), self.bytes_out.get(), now.since_ns(self.begun)));
         }
-        let answered = if self.status.get() == 0 { Answered::No } else { Answered::Yes };
+        // One whose client gave up waiting wasn't taken back as it came.
+        let at_once = now.since_ns(self.begun) < TAKEN_BACK_NS;
+        let answered = if self.status.get() == 0 && at_once { Answered::No } else { Answered::Yes };
         self.call.end(now, answered);
     }
 }

@@ -28,6 +28,8 @@ pub enum Code {
     Shed(Why),
     TooManyRequests,
     TunnelsFull,
+    /// All connections to an endpoint have as many streams as they may.
+    StreamsFull,
     ConnectFailed,
     ConnectLate,
     Reset,
@@ -164,6 +166,11 @@ impl Code {
                 unavailable,
                 "tunnels_full",
                 "it has as many upgraded connections as it may (tunnels): come back later, or allow it more",
+            ),
+            Self::StreamsFull => (
+                unavailable,
+                "streams_full",
+                "its endpoint's connections carry as many streams as they may, and none ended within timeouts.connect: come back later",
             ),
             Self::ConnectFailed | Self::ConnectLate | Self::Reset | Self::BadResponse | Self::ResponseLate => {
                 self.told_of_endpoint()

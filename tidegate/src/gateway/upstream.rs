@@ -422,6 +422,10 @@ impl Flying {
         }
     }
 
+    pub fn cancelled(&mut self) {
+        self.fail(Outcome::Cancelled, Left::Cancelled);
+    }
+
     pub fn broke(&mut self) {
         self.fail(Outcome::Reset, Left::Failed);
     }

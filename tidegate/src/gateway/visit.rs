@@ -46,6 +46,7 @@ pub struct Visit {
 
 /// What hyper may buffer of a connection.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
+const READ_AHEAD_BYTES: usize = 8 * 1024;
 /// For the last answer on a connection, and its end.
 pub const LINGER_TIME: Duration = Duration::from_secs(2);
 
@@ -131,7 +132,8 @@ async fn serve_one_by_one(place: &Place, visit: Rc<Visit>, stream: Stream, head:
         async move { Ok::<_, Infallible>(exchange::answer(lane, call, request).await) }
     });
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(BUFFER_BYTES_MAX).max_headers(head.headers_max + 1);
+    // A head is whole before it is read, so there must be room for the longest.
+    builder.max_buf_size(BUFFER_BYTES_MAX.max(head.bytes_max + READ_AHEAD_BYTES)).max_headers(head.headers_max + 1);
     let mut connection = builder.serve_connection(TokioIo::new(inlet), service);
     let ended = std::future::poll_fn(|context| {
         watch.register(context);

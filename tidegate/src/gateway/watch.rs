@@ -80,21 +80,23 @@ impl Watch {
     pub fn begin(self: &Rc<Self>, phase: Phase, now: Instant, time: Duration) {
         self.phase.set(phase);
         self.until.set(after(now, time));
-        self.file();
+        self.file(now);
     }
 
     /// Something moved: the phase may take so long again. The other phases are left alone.
     pub fn moved(self: &Rc<Self>, phase: Phase, now: Instant, time: Duration) {
         if self.phase.get() == phase {
             self.until.set(after(now, time));
-            self.file();
+            self.file(now);
         }
     }
 
     /// Bounds the request as a whole.
     pub fn set_deadline(self: &Rc<Self>, deadline: Option<Instant>) {
         self.deadline.set(deadline.unwrap_or(NEVER));
-        self.file();
+        if deadline.is_some() {
+            self.file(crate::clock::boot());
+        }
     }
 
     pub fn phase(&self) -> Phase {
@@ -153,11 +155,13 @@ impl Watch {
         self.until.get().min(self.deadline.get())
     }
 
-    fn file(self: &Rc<Self>) {
+    /// Files it, no further ahead than that it is soon forgotten when it is stopped: when that comes, it is filed anew.
+    fn file(self: &Rc<Self>, now: Instant) {
         let bound = self.bound();
         if bound == NEVER {
             return;
         }
+        let bound = bound.min(after(now, FILED_AHEAD));
         let tick = bound.0 / TICK_NS + 1;
         let filed = self.filed.get();
         if filed != RUNG && filed <= tick {
@@ -175,6 +179,8 @@ pub struct Over {
     pub by_deadline: bool,
 }
 
+/// A watch that is stopped stays filed so long at most: each stream of HTTP/2 has one.
+const FILED_AHEAD: Duration = Duration::from_secs(5);
 /// A watch whose bell has rung is filed nowhere.
 const RUNG: u64 = 0;
 
@@ -211,7 +217,7 @@ impl Wheel {
                     let waker = watch.waker.borrow_mut().take();
                     waker.into_iter().for_each(Waker::wake);
                 } else {
-                    watch.file();
+                    watch.file(now);
                 }
             }
         }
@@ -233,6 +239,24 @@ fn after(now: Instant, time: Duration) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_stopped_is_soon_forgotten_however_late_it_was_due() {
+        let wheel = Rc::new(Wheel::default());
+        let now = crate::clock::boot();
+        for _ in 0..100 {
+            let watch = Watch::new(wheel.clone());
+            watch.set_deadline(Some(now.plus_ms(86_400_000)));
+            watch.begin(Phase::Waiting, now, Duration::from_secs(3_600));
+            watch.stop();
+        }
+        let living = Watch::new(wheel.clone());
+        living.begin(Phase::Waiting, now, Duration::from_secs(8));
+        wheel.ring(now.plus_ms(5_200));
+        let filed: usize = wheel.ticks.borrow().values().map(Vec::len).sum();
+        assert_eq!(filed, 1, "the one that is still due is filed anew");
+        assert_eq!(living.over(), None);
+    }
 
     fn instant(ms: u64) -> Instant {
         Instant(ms * 1_000_000)

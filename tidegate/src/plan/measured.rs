@@ -67,7 +67,8 @@ impl Measured {
             files_max: number(&after["open_files_max"]),
         };
         let (inside_ms, wait_ms) = (number(&chosen["mean_inside_ms"]), number(&chosen["mean_wait_ms"]));
-        let endpoints = chosen["endpoints"].as_array().map_or(0, Vec::len);
+        let endpoints = chosen["endpoints"].as_array().map_or(&[][..], Vec::as_slice);
+        let endpoints = endpoints.iter().filter(|one| one["state"] == "active").count();
         Ok(Self {
             service: chosen["name"].as_str().unwrap_or_default().to_owned(),
             rate_per_s: number(&chosen["admitted_per_s"]),
@@ -83,11 +84,16 @@ impl Measured {
         })
     }
 
+    /// Whether requests may wait at the endpoints, unseen by the gateway.
+    pub fn hides_waits(&self, slots: u32) -> bool {
+        self.limit > f64::from(slots)
+    }
+
     /// How long a slot works on a request. Where the gateway lets in no more than there are slots, that is the time inside. Else requests
     /// wait at the endpoints too, within what is measured: then it is the time that, with the wait that goes with it, comes to that.
     pub fn service_ms(&self, demand: &Demand, slots: u32) -> f64 {
         let inside_ms = self.total_ms - self.wait_ms;
-        if self.limit <= f64::from(slots) {
+        if !self.hides_waits(slots) {
             return inside_ms;
         }
         let (mut least, mut most) = (0.0, inside_ms);

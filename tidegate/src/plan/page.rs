@@ -28,7 +28,13 @@ pub fn text(plan: &Plan, paint: Paint) -> String {
             "measured: W {:.2} ms, of which {:.2} in the gateway's line; L {:.2}, λW {little:.2}\n",
             known.total_ms, known.wait_ms, known.total
         );
-        if let Some(forecast) = demand.at(fleet.slots()) {
+        if known.hides_waits(fleet.slots()) {
+            // What would be predicted from it is what was measured.
+            out += &format!(
+                "the gateway lets in more than there are slots: {:.2} ms is the service that explains what was measured\n",
+                demand.service_ms
+            );
+        } else if let Some(forecast) = demand.at(fleet.slots()) {
             let off = (forecast.inside_ms / known.total_ms - 1.0) * 100.0;
             out += &format!("predicted: W {:.2} ms, {off:+.1} %\n", forecast.inside_ms);
         }

@@ -93,7 +93,6 @@ impl Sweep {
         let tuning = shared.tuning;
         let all_there = shared.view.voters().iter().all(|node| !shared.lost.contains(node));
         let cells = if shared.votes() && all_there { self.look(now, shared) } else { Vec::new() };
-        self.found |= !self.untidy.is_empty();
         // A pass that has forgotten nothing is followed by a rest.
         let rests = self.after.is_none() && !self.found;
         self.found &= self.after.is_some();

@@ -24,6 +24,8 @@ pub enum Target {
 
 /// Beyond this nobody plans.
 const SERVERS_MAX: u32 = 100_000;
+/// Each number is looked at where servers slow each other down.
+const SLOWED_SERVERS_MAX: u32 = 2_000;
 
 impl Fleet {
     /// All slots.
@@ -44,10 +46,14 @@ impl Fleet {
     pub fn servers_for(&self, demand: &Demand, target: Target) -> Option<u32> {
         let most = self.law.and_then(|law| law.peak()).map_or(SERVERS_MAX, |peak| whole(peak).clamp(1, SERVERS_MAX));
         let meets = |servers: &u32| self.forecast(demand, *servers).is_some_and(|forecast| target.is_met(&forecast));
-        // With a law, more servers are slower each, so what is met need not stay met: the fewest is looked for from below.
-        let least = whole((demand.load() / f64::from(self.slots_each.max(1))).floor()).max(1);
         if self.law.is_some() {
-            return (least..=most).find(meets);
+            // More servers are slower each, so what is met need not stay met: the fewest is looked for from below, until one alone
+            // is too slow. Numbers that can't keep up cost nothing to pass.
+            let quick = |servers: &u32| match target {
+                Target::MeanMs(most) => self.slowed(demand, *servers).service_ms <= most,
+                Target::WaitMs { .. } => *servers <= SLOWED_SERVERS_MAX,
+            };
+            return (1..=most.min(SLOWED_SERVERS_MAX)).take_while(quick).find(meets);
         }
         let slots = match target {
             Target::MeanMs(most) => demand.slots_for_mean(most),
@@ -108,7 +114,13 @@ mod tests {
         let (alone, servers) =
             (free.servers_for(&thrice, wide).unwrap(), contended.servers_for(&thrice, wide).unwrap());
         assert!(servers > alone, "{servers} against {alone}");
-        assert_eq!(contended.servers_for(&DEMAND, Target::MeanMs(10.0)), None);
+        // Half of that load two can do, quicker each than three.
+        let half = Demand { rate_per_s: 300.0, ..DEMAND };
+        assert_eq!(contended.servers_for(&half, Target::MeanMs(10.0)), Some(2));
+        // Past the peak, fewer are more: eleven of twelve slow each other down to what eight can do alone.
+        let past = Fleet { servers: 12, slots_each: 1, law: law(0.0, 1.0 / 64.0) };
+        let load = Demand { rate_per_s: 1_140.0, ..DEMAND };
+        assert!(past.servers_for(&load, Target::MeanMs(1_000.0)).is_some_and(|servers| servers <= 8));
         let hopeless = Fleet { law: law(0.3, 0.1), ..free };
         assert_eq!(hopeless.servers_for(&Demand { rate_per_s: 5_000.0, ..DEMAND }, target), None);
     }

@@ -6,6 +6,7 @@
 //! request line, is taken off what a cache asks for ([`without_traps`]).
 
 use super::super::call::Call;
+use super::super::headers::strip_alike;
 use gateway::cache::origin;
 use hyper::header::{
     FORWARDED, HOST, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
@@ -50,6 +51,12 @@ pub fn url_of(key: &[u8]) -> &[u8] {
     key.split(|byte| *byte == b'\n').next().unwrap_or(key)
 }
 
+/// The same for another URL and service.
+pub fn of_service(key: &[u8], url: &[u8], service: &str) -> Vec<u8> {
+    let claims = key.splitn(3, |byte| *byte == b'\n').nth(2).unwrap_or_default();
+    [url, b"\n", service.as_bytes(), b"\n", claims].concat()
+}
+
 /// A request for all: without its client's conditions, which are answered here, and without what would change the answer unseen.
 pub fn without_traps(headers: &mut HeaderMap) {
     let conditions = [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
@@ -58,13 +65,14 @@ pub fn without_traps(headers: &mut HeaderMap) {
     headers.remove(FORWARDED);
     // Its client's own would end the request for all.
     headers.remove("x-deadline-ms");
-    TRAPS.into_iter().for_each(|name| drop(headers.remove(name)));
+    headers.remove("grpc-timeout");
+    strip_alike(headers, &TRAPS);
 }
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// By these, frameworks take a request for another than its first line says.
-const TRAPS: [&str; 12] = [
+const TRAPS: [&str; 14] = [
     "x-http-method-override",
     "x-http-method",
     "x-method-override",
@@ -77,4 +85,38 @@ const TRAPS: [&str; 12] = [
     "x-forwarded-ssl",
     "x-forwarded-port",
     "x-forwarded-prefix",
+    "x-forwarded-protocol",
+    "x-url-scheme",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_another_service_differs_by_its_name_alone() {
+        assert_eq!(
+            of_service(b"http://a/x\nreaders\nhttps,\na.test,\n", b"http://a/y", "writers"),
+            b"http://a/y\nwriters\nhttps,\na.test,\n"
+        );
+        assert_eq!(of_service(b"http://a/x\nreaders\n", b"http://a/x", "w"), b"http://a/x\nw\n");
+    }
+
+    #[test]
+    fn a_fetch_for_all_carries_nothing_that_changes_it_unseen() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "x-original-url",
+            "X_Original_URL",
+            "x-http_method_override",
+            "grpc-timeout",
+            "x-deadline-ms",
+            "range",
+            "x-mine",
+        ] {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), "1".parse().unwrap());
+        }
+        without_traps(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-mine"]);
+    }
+}

@@ -16,8 +16,9 @@ pub mod page;
 mod sent;
 mod store;
 
-use super::exchange::{Way, bounded, deadline_of};
-use super::lane::Lane;
+use super::exchange::{WAIT_MAX, Way, bounded, deadline_of};
+use super::headers;
+use super::lane::{Lane, Table};
 use super::record::Record;
 use super::refusal::{Code, Refusal};
 use super::route::Route;
@@ -34,8 +35,8 @@ use hyper::{Method, Response};
 use object::{CACHE_STATUS, Head, Kept, Object, Serving, fields, lines, respond};
 pub use sent::Sent;
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 use store::{Found, Joined, Place, Waiting};
 pub use store::{Limits, Store};
 use tokio::sync::oneshot;
@@ -74,6 +75,7 @@ pub struct Passing {
 #[derive(Debug)]
 struct Change {
     store: Arc<Store>,
+    table: Rc<Table>,
     key: Vec<u8>,
     /// Scheme and host.
     origin: (&'static str, String),
@@ -118,8 +120,6 @@ const MISSED: &str = "tidegate; fwd=miss";
 
 /// How often a request looks again before it passes by.
 const LOOKS_MAX: u32 = 4;
-/// Fetches end waits much earlier.
-const WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// Looks what the cache has for a request. What it can't answer passes by.
 pub async fn consult(
@@ -142,7 +142,8 @@ pub async fn consult(
     let mut asked = Asked::read(fields(&parts.headers));
     asked.authorized |= way.call.told().has_identity(&parts.headers);
     let readable = matches!(parts.method, Method::GET | Method::HEAD) && passing.body.is_none();
-    if !readable || asked.strict || asked.wanted.no_store || parts.headers.contains_key(UPGRADE) {
+    let odd = parts.headers.contains_key(UPGRADE) || headers::names_others(&parts.headers);
+    if !readable || asked.strict || asked.wanted.no_store || odd {
         return Ok(passing.pass(Some(PASSED)));
     }
     let look = Look { way, store, key, rules, asked, parts, record };
@@ -191,19 +192,26 @@ impl Passed {
 impl Change {
     fn new(way: &Way<'_>, parts: &Parts, store: Arc<Store>, key: Vec<u8>) -> Self {
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        Self { store, key, origin: (way.call.scheme(), host.to_owned()) }
+        let (table, origin) = (way.table.clone(), (way.call.scheme(), host.to_owned()));
+        Self { store, table, key, origin }
     }
 
+    /// What is at the URL has changed, whichever service answers for it.
     fn invalidate(&self, headers: &HeaderMap) {
-        self.store.invalidate(&self.key);
-        let url_bytes = key::url_of(&self.key).len();
+        let own = key::url_of(&self.key);
+        self.invalidate_at(own);
         for name in [LOCATION, CONTENT_LOCATION] {
             let location = headers.get(name).and_then(|value| value.to_str().ok());
             let url = location.and_then(|location| origin::same_origin(self.origin.0, &self.origin.1, location));
             if let Some(url) = url {
-                self.store.invalidate(&[url.as_bytes(), &self.key[url_bytes..]].concat());
+                self.invalidate_at(url.as_bytes());
             }
         }
+    }
+
+    fn invalidate_at(&self, url: &[u8]) {
+        let services = self.table.upstreams.iter().map(|upstream| upstream.plan.name.as_str());
+        services.for_each(|service| self.store.invalidate(&key::of_service(&self.key, url, service)));
     }
 }
 

@@ -189,8 +189,12 @@ impl Config {
             headers_max: usize::from(limits.headers),
             target_bytes_max: small(limits.uri.0),
         };
-        if head.bytes_max < 256 || head.bytes_max > HEAD_BYTES_MOST || head.headers_max == 0 {
-            return Err(Wrong::whole("limits.header wants 256 bytes to 1 MiB, and limits.headers at least 1"));
+        if head.bytes_max < 256
+            || head.bytes_max > HEAD_BYTES_MOST
+            || head.headers_max == 0
+            || head.headers_max > HEADERS_MOST
+        {
+            return Err(Wrong::whole("limits.header wants 256 bytes to 1 MiB, and limits.headers 1 to 10000"));
         }
         let listeners = listener::listeners(text, &gateway, listener)?;
         let admin = resolve(&gateway.admin).map_err(|why| Wrong::whole(format!("gateway.admin: {why}")))?;
@@ -230,6 +234,8 @@ impl Config {
 }
 
 const HEAD_BYTES_MOST: usize = 1 << 20;
+/// What holds them has an end of its own.
+const HEADERS_MOST: usize = 10_000;
 
 fn small(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)

@@ -64,8 +64,8 @@ const TAKEN_BACK_MIN: u64 = 100;
 /// Unread bytes of bodies: of one request, and of a connection.
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
-/// Bytes of a response that its client doesn't read.
-const SEND_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a response that its client doesn't read: of each of a hundred streams.
+const SEND_BYTES_MAX: usize = 16 * 1024;
 /// Streams that were refused while their client sent on.
 const REFUSED_STREAMS_MAX: usize = 128;
 /// Behind the last response, while nothing of it is read. h2 closes the connection when all is.

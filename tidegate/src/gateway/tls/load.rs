@@ -10,6 +10,7 @@ use sha2::Digest as _;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// Files as they were read once, together. Whether they have changed is told by digests: keys are kept nowhere longer than needed.
@@ -123,9 +124,56 @@ fn about(der: &[u8]) -> Result<(Vec<String>, i64), String> {
     Ok((names.collect(), parsed.validity().not_after.timestamp()))
 }
 
-/// The subject of a client's certificate, as `CN=ada,O=Example` of printable ASCII alone.
+/// The subject of a client's certificate, as `CN=ada,O=Example`, in its order, with what is no plain text there escaped as RFC 4514 says:
+/// two subjects are never told as one.
 pub fn subject(der: &[u8]) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(der).ok()?;
-    let text = parsed.subject().to_string();
-    Some(text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect())
+    let mut text = String::new();
+    for name in parsed.subject().iter() {
+        for (at, attribute) in name.iter().enumerate() {
+            if !text.is_empty() {
+                text.push(if at == 0 { ',' } else { '+' });
+            }
+            let kind = attribute.attr_type();
+            match oid2abbrev(kind, oid_registry()) {
+                Ok(short) => text.push_str(short),
+                Err(_) => text.push_str(&kind.to_id_string()),
+            }
+            text.push('=');
+            match attribute.as_str() {
+                Ok(value) => push_escaped(&mut text, value),
+                Err(_) => attribute.as_slice().iter().for_each(|byte| text += &format!("\\{byte:02X}")),
+            }
+        }
+    }
+    Some(text)
+}
+
+fn push_escaped(text: &mut String, value: &str) {
+    for (at, c) in value.char_indices() {
+        let at_an_end = at == 0 || at + c.len_utf8() == value.len();
+        match c {
+            ',' | '+' | '"' | '\\' | '<' | '>' | ';' | '=' => text.extend(['\\', c]),
+            ' ' | '#' if at_an_end => text.extend(['\\', c]),
+            ' '..='~' => text.push(c),
+            other => {
+                other.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| *text += &format!("\\{byte:02X}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_reads_as_two() {
+        let mut text = String::new();
+        for value in ["bob, O=Admins", " #a ", "#b", "J\u{e4}ger\n", "a\\b+c"] {
+            push_escaped(&mut text, value);
+            text.push('|');
+        }
+        assert_eq!(text, "bob\\, O\\=Admins|\\ #a\\ |\\#b|J\\C3\\A4ger\\0A|a\\\\b\\+c|");
+    }
 }

@@ -88,6 +88,12 @@ impl Trunks {
         }
     }
 
+    /// True if it has as many connections as it may, and no room on any.
+    pub fn is_full(&self) -> bool {
+        let open = self.open.borrow();
+        open.len() >= TRUNKS_MAX && open.iter().all(|trunk| trunk.streams.get() >= trunk.streams_max())
+    }
+
     fn free_place(self: &Rc<Self>) -> Option<Place> {
         let mut open = self.open.borrow_mut();
         open.retain(|trunk| !trunk.closed.get());

@@ -81,10 +81,7 @@ impl Stream {
                     let _ = self.body.flow_control().release_capacity(data.len());
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                // It has answered and wants no more of the request.
-                Some(Err(error)) if error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR) => {
-                    return Poll::Ready(None);
-                }
+                // Also a reset without an error: behind a whole answer h2 tells of none, so here the answer is cut off.
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => self.behind_data = true,
             }
