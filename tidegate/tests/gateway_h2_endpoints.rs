@@ -151,6 +151,19 @@ fn an_early_answer_ends_its_request() {
 }
 
 #[test]
+fn an_answer_that_is_reset_without_an_error_is_not_whole() {
+    let upstream = H2Upstream::start(100);
+    let gateway = before(&upstream);
+    for _ in 0..10 {
+        let mut client = gateway.connect();
+        client.send(get("/cut"));
+        // No last chunk tells a client of HTTP/1.1 that it was all; if nothing of it had come yet, it is an error.
+        let answer = client.try_answer(false);
+        assert!(answer.as_ref().is_none_or(|answer| answer.status == 502), "{answer:?}");
+    }
+}
+
+#[test]
 fn bodies_pass_both_ways_through_little_memory() {
     const BYTES: usize = 64 * 1024 * 1024;
     let upstream = H2Upstream::start(100);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
 /// `/bytes/N` N bytes · `/echo` the body as it comes, and its trailers · `/trailers` data, and trailers · `/only` trailers alone ·
-/// `/hold` nothing, until it is reset · `/early` an answer before the body is read · `/refuse` REFUSED_STREAM, as often as it
+/// `/hold` nothing, until it is reset · `/early` an answer before the body is read · `/cut` half of one, and RST_STREAM with NO_ERROR · `/refuse` REFUSED_STREAM, as often as it
 /// is to ·
 /// `/broken` INTERNAL_ERROR · `/leave` an answer, and GOAWAY · else its name, the path, and the bytes of the body.
 #[derive(Debug)]
@@ -163,6 +163,15 @@ impl State {
                 let mut send = respond.send_response(Response::new(()), false)?;
                 // Behind that, as the body is dropped unread, comes RST_STREAM with NO_ERROR.
                 return send.send_data(Bytes::from_static(b"early"), true);
+            }
+            "cut" => {
+                let mut send = respond.send_response(Response::new(()), false)?;
+                send.send_data(Bytes::from_static(b"half"), false)?;
+                // What was given to the connection goes out before the reset does.
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+                send.send_reset(Reason::NO_ERROR);
+                return Ok(());
             }
             "refuse" if self.refuses() => {
                 respond.send_reset(Reason::REFUSED_STREAM);
