@@ -6,14 +6,18 @@
 # connections that none of them is saturated. The gateway has a fixed limit: its adaptive one sheds where the others let all in.
 #
 #   RUNS=5 DUR=5 CONNS=64 bash bench/gateway.sh
-#   NGINX=path HAPROXY=path WRK=path where they aren't installed (Debian: nginx haproxy wrk)
+#   NGINX=path HAPROXY=path WRK=path where they aren't installed (Debian: nginx haproxy wrk nghttp2-client openssl)
+#
+# Then the same with TLS to the client, by HTTP/1.1 and by HTTP/2 (128 bytes, Nginx beside it), and what an idle connection takes in memory:
+# IDLE of them, each after one request.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 RUNS=${RUNS:-5} DUR=${DUR:-5} CONNS=${CONNS:-64} CALM=${CALM:-4}
 NGINX=${NGINX:-/usr/sbin/nginx} HAPROXY=${HAPROXY:-/usr/sbin/haproxy} WRK=${WRK:-wrk}
-need curl awk
-for program in "$NGINX" "$HAPROXY" "$WRK"; do
-    command -v "$program" >/dev/null || die "$program is missing (Debian: nginx haproxy wrk)"
+IDLE=${IDLE:-5000} H2LOAD=${H2LOAD:-h2load}
+need curl awk openssl python3
+for program in "$NGINX" "$HAPROXY" "$WRK" "$H2LOAD"; do
+    command -v "$program" >/dev/null || die "$program is missing (Debian: nginx haproxy wrk nghttp2-client)"
 done
 
 # What the process has used of its CPU, in microseconds.
@@ -33,7 +37,7 @@ await_http() {
 }
 
 nginx_common() {
-    echo "pid $work/$1.pid; error_log /dev/null crit; daemon off; master_process off; worker_processes 1; events { worker_connections 4096; }
+    echo "pid $work/$1.pid; error_log /dev/null crit; daemon off; master_process off; worker_processes 1; events { worker_connections 16384; }
 http { access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; client_body_temp_path $work/$1-cb; proxy_temp_path $work/$1-pt;
 fastcgi_temp_path $work/$1-ft; uwsgi_temp_path $work/$1-ut; scgi_temp_path $work/$1-st; default_type text/plain; $2 }"
 }
@@ -47,9 +51,12 @@ nginx_common up "server { listen 127.0.0.1:$upstream; root $work/files; open_fil
 SERVER_CPU=$CLIENT_CPU run "$NGINX" -p "$work" -c "$work/up.conf"
 await_http "$upstream"
 
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost -keyout "$work/key.pem" -out "$work/cert.pem" 2>/dev/null
+free_port; nginx_tls=$last_port
 free_port; nginx_port=$last_port
 nginx_common px "upstream u { server 127.0.0.1:$upstream; keepalive 256; keepalive_requests 1000000000; keepalive_timeout 1h; }
-server { listen 127.0.0.1:$nginx_port; location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection \"\";
+server { listen 127.0.0.1:$nginx_port; listen 127.0.0.1:$nginx_tls ssl http2; ssl_certificate $work/cert.pem; ssl_certificate_key $work/key.pem;
+location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection \"\";
 proxy_set_header Host \$host; proxy_set_header X-Forwarded-For \$proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto \$scheme; } }" >"$work/px.conf"
 run "$NGINX" -p "$work" -c "$work/px.conf"; nginx_pid=$started_pid
 await_http "$nginx_port"
@@ -75,6 +82,7 @@ H
 run "$HAPROXY" -db -f "$work/h.cfg"; haproxy_pid=$started_pid
 await_http "$haproxy_port"
 
+free_port; tidegate_tls=$last_port
 free_port; tidegate_port=$last_port
 cat >"$work/gateway.toml" <<T
 [gateway]
@@ -82,6 +90,12 @@ listen = "127.0.0.1:$tidegate_port"
 admin = "127.0.0.1:0"
 lanes = 1
 forwarded = "x-forwarded"
+[limits]
+connections = 12000
+[[listener]]
+address = "127.0.0.1:$tidegate_tls"
+[listener.tls]
+certificates = [{ certificate = "cert.pem", key = "key.pem" }]
 [service.app]
 endpoints = ["127.0.0.1:$upstream"]
 admission = { limit = 10000 }
@@ -122,3 +136,56 @@ for body in small large; do
     awk -v n="$(median "$work/nginx-$body" '$2')" -v t="$(median "$work/tidegate-$body" '$2')" -v b="$body" \
         'BEGIN { printf "%s: CPU per request %.2f times that of Nginx\n", b, t / n }'
 done
+
+# secure KIND PORT PID: the same figures as of measure, over TLS.
+secure() {
+    local before after
+    before=$(cpu_us "$3")
+    case $1 in
+    tls-h1)
+        taskset -c "$CLIENT_CPU" "$WRK" -t1 -c"$CONNS" -d"${DUR}s" "https://127.0.0.1:$2/small" >"$work/out"
+        count=$(awk '/requests in/ { print $1 }' "$work/out") ;;
+    tls-h2)
+        taskset -c "$CLIENT_CPU" "$H2LOAD" -D "$DUR" -c "$CONNS" -m 4 "https://127.0.0.1:$2/small" >"$work/out" 2>&1
+        count=$(awk '/^requests:/ { print $8 }' "$work/out") ;;
+    esac
+    after=$(cpu_us "$3")
+    awk -v cpu="$after" -v before="$before" -v count="$count" -v dur="$DUR" 'BEGIN { print count / dur, (cpu - before) / count }'
+}
+for kind in tls-h1 tls-h2; do
+    for ((i = 0; i < RUNS; i++)); do
+        secure "$kind" "$nginx_tls" "$nginx_pid" >>"$work/nginx-$kind"
+        secure "$kind" "$tidegate_tls" "$tidegate_pid" >>"$work/tidegate-$kind"
+    done
+    for target in nginx tidegate; do
+        printf '%-9s %-6s req/s %8.0f  cpu_us %6.2f\n' "$target" "$kind" "$(median "$work/$target-$kind" '$1')" "$(median "$work/$target-$kind" '$2')"
+    done
+    awk -v n="$(median "$work/nginx-$kind" '$2')" -v t="$(median "$work/tidegate-$kind" '$2')" -v k="$kind" \
+        'BEGIN { printf "%s: CPU per request %.2f times that of Nginx\n", k, t / n }'
+done
+
+# What idle connections take: of clear ones and of those with TLS.
+ulimit -n "$(ulimit -Hn)"
+python3 - "$IDLE" "$nginx_pid:$nginx_port:$nginx_tls:nginx" "$tidegate_pid:$tidegate_port:$tidegate_tls:tidegate" <<'P'
+import socket, ssl, sys
+count = int(sys.argv[1])
+def resident(pid):
+    return next(int(line.split()[1]) for line in open(f'/proc/{pid}/status') if line.startswith('VmRSS')) * 1024
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+for target in sys.argv[2:]:
+    pid, clear, secure, name = target.split(':')
+    for kind, port in ('clear', clear), ('tls', secure):
+        before, held = resident(pid), []
+        for _ in range(count):
+            one = socket.create_connection(('127.0.0.1', int(port)))
+            if kind == 'tls':
+                one = context.wrap_socket(one)
+            one.sendall(b'GET /small HTTP/1.1\r\nHost: a\r\n\r\n')
+            got = b''
+            while len(got) < 128 or b'\r\n\r\n' not in got or len(got.split(b'\r\n\r\n', 1)[1]) < 128:
+                got += one.recv(65536)
+            held.append(one)
+        print(f'{name:9} {kind:6} {(resident(pid) - before) / count:8.0f} bytes for an idle connection, of {count}')
+        del held
+P
