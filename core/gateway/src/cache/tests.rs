@@ -28,7 +28,7 @@ fn after(seconds: u64) -> Instant {
 
 #[test]
 fn what_may_be_stored() {
-    use Unstored::{Authorized, Forbidden, Private, SetCookie, Status, Useless, Varies};
+    use Unstored::{Authorized, Cookies, Forbidden, Private, SetCookie, Status, Useless, Varies};
     let rows: &[(&str, &str, u16, &str, Option<Unstored>)] = &[
         ("3: fresh by its own word", "", 200, "cache-control: max-age=60", None),
         ("3: by Expires", "", 200, "expires: Mon, 07 Nov 1994 08:49:37 GMT", None),
@@ -84,6 +84,39 @@ fn what_may_be_stored() {
         ("5.2.2.4: .. and can", "", 200, "cache-control: no-cache|etag: \"a\"", None),
         ("5.2.2.7: private", "", 200, "cache-control: private, max-age=60", Some(Private)),
         ("5.2.2.7: private but for a header", "", 200, "cache-control: private=\"x\", max-age=60", Some(Private)),
+        ("7.3: an answer to cookies that says nothing", "cookie: a=b", 200, "etag: \"a\"", Some(Cookies)),
+        (
+            "7.3: .. but when it was changed",
+            "cookie: a=b",
+            200,
+            "last-modified: Thu, 27 Oct 1994 08:49:37 GMT",
+            Some(Cookies),
+        ),
+        (
+            "7.3: .. that is never fresh",
+            "cookie: a=b",
+            200,
+            "cache-control: max-age=0, stale-if-error=60|etag: \"a\"",
+            Some(Cookies),
+        ),
+        ("7.3: .. nor by Expires", "cookie: a=b", 200, "expires: 0|etag: \"a\"", Some(Cookies)),
+        ("7.3: .. nor unvalidated", "cookie: a=b", 200, "cache-control: no-cache|etag: \"a\"", Some(Cookies)),
+        (
+            "7.3: .. that is unclear",
+            "cookie: a=b",
+            200,
+            "cache-control: s-maxage=9, s-maxage=9|etag: \"a\"",
+            Some(Cookies),
+        ),
+        ("7.3: .. that says for how long", "cookie: a=b", 200, "cache-control: max-age=60", None),
+        ("7.3: .. that is public", "cookie: a=b", 200, "cache-control: public, max-age=0|etag: \"a\"", None),
+        (
+            "7.3: .. that others may use while it is validated",
+            "cookie: a=b",
+            200,
+            "cache-control: max-age=0, stale-while-revalidate=60",
+            None,
+        ),
         ("7.3: it sets a cookie", "", 200, "cache-control: public, max-age=60|set-cookie: a=b", Some(SetCookie)),
     ];
     for (clause, request, status, response, wanted) in rows {
@@ -110,7 +143,12 @@ fn how_long_it_is_fresh() {
         ("5.3: Expires twice", "", "expires: Mon, 07 Nov 1994 08:49:37 GMT|expires: Mon, 07 Nov 1994 08:49:37 GMT", 0),
         ("4.2.2: a tenth of the time since the last change", "", "last-modified: Sun, 06 Nov 1994 08:39:37 GMT", 60),
         ("4.2.2: and an hour at most", "", "last-modified: Thu, 27 Oct 1994 08:49:37 GMT", 3600),
-        ("4.2.2: nothing is guessed for users", "cookie: a=b", "last-modified: Thu, 27 Oct 1994 08:49:37 GMT", 0),
+        (
+            "4.2.2: nothing is guessed for users",
+            "cookie: a=b",
+            "cache-control: public|last-modified: Thu, 27 Oct 1994 08:49:37 GMT",
+            0,
+        ),
         ("4.2.2: a change that lies ahead", "", "last-modified: Mon, 07 Nov 1994 08:49:37 GMT", 0),
     ];
     for (clause, request, response, wanted) in rows {
@@ -177,6 +215,14 @@ fn what_it_is_of_use_for() {
             "cache-control: max-stale",
             Validate,
         ),
+        ("4.2.4: never what was never fresh", "etag: \"a\"", 0, "cache-control: max-stale", Validate),
+        (
+            "4.2.1: nor what is unclear",
+            "cache-control: max-age=6, max-age=6|etag: \"a\"",
+            0,
+            "cache-control: max-stale",
+            Validate,
+        ),
         ("5.2.2.10: s-maxage forbids too", "cache-control: s-maxage=60", 60, "cache-control: max-stale", Validate),
         ("RFC 5861, 3", "cache-control: max-age=60, stale-while-revalidate=30", 89, "", StaleWhileRevalidate),
         ("RFC 5861, 3: no longer", "cache-control: max-age=60, stale-while-revalidate=30", 90, "", Validate),
@@ -233,5 +279,23 @@ fn what_stands_for_an_error_and_what_others_may_have() {
         ("cache-control: no-cache, max-age=60|etag: \"a\"", false),
     ] {
         assert_eq!(freshness(response).is_for_others(after(0)), wanted, "{response}");
+    }
+}
+
+#[test]
+fn what_a_route_allows_lengthens_a_time_and_is_none() {
+    let rules = Rules { stale_if_error_s: 30, stale_while_revalidate_s: 30 };
+    for (response, wanted) in [
+        ("cache-control: max-age=60|etag: \"a\"", true),
+        ("last-modified: Sun, 06 Nov 1994 08:39:37 GMT", true),
+        ("etag: \"a\"", false),
+        ("expires: 0|etag: \"a\"", false),
+        ("cache-control: max-age=0|etag: \"a\"", false),
+        ("cache-control: max-age=60, max-age=60|etag: \"a\"", false),
+    ] {
+        let read = Response::read(200, fields(response));
+        let freshness = store(&Request::default(), &read, &rules, arrival(0)).expect("it may be stored");
+        let seen = (freshness.is_for_others(after(0)), freshness.stands_for_error(after(0)));
+        assert_eq!(seen, (wanted, wanted), "{response}");
     }
 }

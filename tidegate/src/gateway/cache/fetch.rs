@@ -16,11 +16,11 @@ use super::super::watch::Watch;
 use super::fill::{End, Fill, Rest};
 use super::flight::{Flight, Outcome};
 use super::object::{Head, Kept, Object, Serving, lines};
-use super::store::{Place, Store};
+use super::store::{Place, Store, Whose};
 use super::{Missed, key};
 use base::time::NS_PER_MS;
 use gateway::Class;
-use gateway::cache::{Arrival, Request as Asked, Rules};
+use gateway::cache::{Arrival, Request as Asked, Rules, Unstored};
 use hyper::body::Body;
 use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
@@ -179,8 +179,8 @@ impl Fetch {
             other => {
                 // It speaks of another response, or this one is for all no longer.
                 self.store.forget(&self.place);
-                let for_a_while = other.and_then(Result::err).is_some_and(|why| why.is_of_the_resource());
-                self.store.pass(&self.place, &self.flight, for_a_while, arrival.at);
+                let whose = other.and_then(Result::err).map_or(Whose::Nobody, whose);
+                self.store.pass(&self.place, &self.flight, whose, arrival.at);
                 self.flight.tell(Outcome::Again);
                 return lead(leader, Lead::Again);
             }
@@ -211,8 +211,12 @@ impl Fetch {
             (Ok(head), Some(fill)) => (Arc::new(head), fill),
             (made, _) => {
                 let failed = status.is_server_error();
-                let same = made.err().map_or(too_large || until_close, |why| !failed && why.is_of_the_resource());
-                self.store.pass(&self.place, &self.flight, same, arrival.at);
+                let whose = match made.err() {
+                    None if too_large || until_close => Whose::All,
+                    Some(why) if !failed => whose(why),
+                    _ => Whose::Nobody,
+                };
+                self.store.pass(&self.place, &self.flight, whose, arrival.at);
                 self.flight.tell(match (failed, &leader) {
                     // Who waited for an endpoint that fails doesn't go there too.
                     (true, Some(_)) => Outcome::Refused(self.refusal(status)),
@@ -262,7 +266,7 @@ impl Fetch {
             }
             End::Broken => self.store.end(&self.place, &self.flight),
             End::Over => {
-                self.store.pass(&self.place, &self.flight, true, crate::clock::boot());
+                self.store.pass(&self.place, &self.flight, Whose::All, crate::clock::boot());
                 self.flight.tell(Outcome::Alone);
                 // Gone with us, if the leader's client has gone.
                 *rest.borrow_mut() = Some(download);
@@ -284,6 +288,15 @@ async fn read(download: &mut Download, fill: &Fill) -> End {
                 Err(frame) => frame.into_trailers().into_iter().for_each(|trailers| fill.set_trailers(trailers)),
             },
         }
+    }
+}
+
+/// Whose next requests would end the same way.
+fn whose(why: Unstored) -> Whose {
+    match why {
+        why if why.is_of_the_resource() => Whose::All,
+        why if why.is_of_cookies() => Whose::Cookies,
+        _ => Whose::Nobody,
     }
 }
 

@@ -239,7 +239,7 @@ impl Look<'_> {
                 return Err(Refusal::of(Code::OnlyIfCached));
             }
             // What isn't stored isn't fetched as a whole for who wants its head, or a part; nor is what is there asked for with
-            // credentials, if the answer couldn't take its place.
+            // credentials or cookies, if the answer couldn't take its place.
             if self.asked.range
                 || self.parts.method == Method::HEAD
                 || stale.as_ref().is_some_and(|one| !self.may_renew(one))
@@ -274,7 +274,8 @@ impl Look<'_> {
     }
 
     fn may_renew(&self, object: &Object) -> bool {
-        !self.asked.authorized || object.head.freshness.is_for_all()
+        let freshness = &object.head.freshness;
+        (!self.asked.authorized || freshness.is_for_all()) && (!self.asked.cookies || freshness.is_for_cookies())
     }
 
     fn use_of(&self, object: &Object, now: base::Instant) -> Use {
