@@ -232,6 +232,27 @@ fn a_page_for_cookies_that_says_nothing_is_given_to_nobody_else() {
 }
 
 #[test]
+fn no_client_takes_what_is_fresh_from_the_others() {
+    let origin = Origin::start(|asked| match asked.header("x-odd").map(str::to_owned).as_deref() {
+        Some("private") => asked.answer(200, "cache-control: private\r\n", "odd"),
+        Some(status) => asked.answer(status.parse().expect("a status"), "", "odd"),
+        None => asked.answer(200, "cache-control: max-age=60\r\netag: \"a\"\r\n", "good"),
+    });
+    let gateway = origin.cached(ON);
+    for odd in ["400", "403", "406", "431", "private"] {
+        let path = format!("/{odd}");
+        let headers = format!("Cache-Control: no-cache\r\nX-Odd: {odd}\r\n");
+        // Before there is anything, too: an error says nothing of what others get.
+        if odd != "private" {
+            assert_eq!(ask(&gateway, "GET", &path, &headers).text(), "odd");
+        }
+        assert_eq!(status(&get(&gateway, &path)), "tidegate; fwd=uri-miss; stored", "{odd}");
+        assert_eq!(ask(&gateway, "GET", &path, &headers).text(), "odd");
+        assert_eq!(status(&get(&gateway, &path)), "tidegate; hit", "{odd}");
+    }
+}
+
+#[test]
 fn what_may_have_been_cut_off_is_not_stored() {
     let origin = Origin::start(|asked| {
         let body = format!("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n\r\nanswer {}", asked.number);

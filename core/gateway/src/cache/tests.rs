@@ -283,6 +283,24 @@ fn what_stands_for_an_error_and_what_others_may_have() {
 }
 
 #[test]
+fn what_one_request_says_of_the_next() {
+    use Unstored::{Authorized, Cookies, Private, Status};
+    for (why, status, wanted) in [
+        (Private, 200, true),
+        (Status, 206, true),
+        (Status, 307, true),
+        (Status, 400, false),
+        (Status, 403, false),
+        (Status, 431, false),
+        (Status, 503, false),
+        (Authorized, 200, false),
+        (Cookies, 200, false),
+    ] {
+        assert_eq!(why.is_of_the_resource(status), wanted, "{why:?} {status}");
+    }
+}
+
+#[test]
 fn what_a_route_allows_lengthens_a_time_and_is_none() {
     let rules = Rules { stale_if_error_s: 30, stale_while_revalidate_s: 30 };
     for (response, wanted) in [

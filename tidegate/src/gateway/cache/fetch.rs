@@ -179,7 +179,7 @@ impl Fetch {
             other => {
                 // It speaks of another response, or this one is for all no longer.
                 self.store.forget(&self.place);
-                let whose = other.and_then(Result::err).map_or(Whose::Nobody, whose);
+                let whose = other.and_then(Result::err).map_or(Whose::Nobody, |why| whose(why, stale.head.status));
                 self.store.pass(&self.place, &self.flight, whose, arrival.at);
                 self.flight.tell(Outcome::Again);
                 return lead(leader, Lead::Again);
@@ -213,7 +213,7 @@ impl Fetch {
                 let failed = status.is_server_error();
                 let whose = match made.err() {
                     None if too_large || until_close => Whose::All,
-                    Some(why) if !failed => whose(why),
+                    Some(why) => whose(why, status),
                     _ => Whose::Nobody,
                 };
                 self.store.pass(&self.place, &self.flight, whose, arrival.at);
@@ -292,9 +292,9 @@ async fn read(download: &mut Download, fill: &Fill) -> End {
 }
 
 /// Whose next requests would end the same way.
-fn whose(why: Unstored) -> Whose {
+fn whose(why: Unstored, status: StatusCode) -> Whose {
     match why {
-        why if why.is_of_the_resource() => Whose::All,
+        why if why.is_of_the_resource(status.as_u16()) => Whose::All,
         why if why.is_of_cookies() => Whose::Cookies,
         _ => Whose::Nobody,
     }

@@ -264,7 +264,7 @@ impl Store {
     }
 
     /// What a flight brought isn't for the cache. For a while, those for whom that would end the same way wait for nobody who fetches
-    /// it next.
+    /// it next. An object that is of use to others stays: one client's answer says nothing against it.
     pub fn pass(&self, place: &Place, flight: &Arc<Flight>, whose: Whose, now: Instant) {
         let mut flights = self.lock();
         if !unlist(&mut flights, place, flight) {
@@ -275,7 +275,14 @@ impl Store {
             Whose::All => place.pass_key(),
             Whose::Cookies => place.cookie_key(),
         };
-        self.table.insert(key, Held::Pass(now.plus_ms(PASS_MS)));
+        let stays = match self.table.get(&*key) {
+            Some(Held::Object(object)) => object.head.freshness.is_for_others(now),
+            Some(Held::Varies(_)) => true,
+            Some(Held::Pass(_)) | None => false,
+        };
+        if !stays {
+            self.table.insert(key, Held::Pass(now.plus_ms(PASS_MS)));
+        }
     }
 
     /// What stood there doesn't hold any more.
