@@ -240,6 +240,33 @@ fn a_body_of_unknown_length_is_stored_at_its_end() {
 }
 
 #[test]
+fn a_body_of_unknown_length_is_stored_for_one_too() {
+    let origin = Origin::start(|asked| {
+        asked.write(&format!("HTTP/1.1 200 OK\r\n{FRESH}transfer-encoding: chunked\r\n\r\n3\r\none\r\n"));
+        asked.hold();
+        asked.write("3\r\ntwo\r\n0\r\n\r\n");
+    });
+    let gateway = cached(&origin);
+    origin.release();
+    let first = gateway.get("/x");
+    assert_eq!((first.text(), first.header("cache-status")), ("onetwo", Some("tidegate; fwd=uri-miss; stored")));
+    assert_eq!((gateway.get("/x").header("cache-status"), origin.count()), (Some("tidegate; hit"), 1));
+    // One who comes while it is on its way waits for its end, though who began it has gone.
+    let mut first = asking(&gateway, 1, "/y", "");
+    let mut head = Vec::new();
+    while !head.ends_with(b"one\r\n") {
+        let mut byte = [0];
+        first[0].stream.read_exact(&mut byte).expect("it comes before the rest");
+        head.push(byte[0]);
+    }
+    first.clear();
+    let mut late = asking(&gateway, 1, "/y", "");
+    until_waiting(&gateway, 1);
+    origin.release();
+    assert_eq!((answers(&mut late)[0].text(), origin.count()), ("onetwo", 2));
+}
+
+#[test]
 fn a_fetch_that_fails_fails_once_for_all() {
     let origin = holding(|asked| match asked.path() {
         "/dies" => asked.close(),

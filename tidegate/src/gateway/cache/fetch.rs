@@ -235,6 +235,7 @@ impl Fetch {
             self.tell_others(&serving, arrival);
             lead(leader, Lead::Served(serving, self.missed.stored()));
         } else {
+            self.flight.set_coming();
             lead(leader, Lead::Coming(head.clone(), fill.clone(), rest.clone(), self.missed.stored()));
         }
         self.come_in(head, &fill, (download, rest), arrival).await;
