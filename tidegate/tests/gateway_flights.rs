@@ -139,6 +139,27 @@ fn requests_with_credentials_do_not_hold_up_those_without() {
 }
 
 #[test]
+fn requests_with_credentials_do_not_wait_in_line_for_what_is_their_own() {
+    let origin = holding(|asked| {
+        let who = asked.header("authorization").unwrap_or("nobody").to_owned();
+        asked.answer(200, FRESH, &who);
+    });
+    let gateway = cached(&origin);
+    origin.release();
+    assert_eq!(answers(&mut asking(&gateway, 1, "/x", "Authorization: ann\r\n"))[0].text(), "ann");
+    // All at once, and those without are still one.
+    let mut own = asking(&gateway, 4, "/x", "Authorization: ann\r\n");
+    origin.await_count(5);
+    let mut others = asking(&gateway, 3, "/x", "");
+    until_waiting(&gateway, 2);
+    origin.await_count(6);
+    (0..5).for_each(|_| origin.release());
+    assert!(answers(&mut own).iter().all(|answer| answer.text() == "ann"));
+    assert!(answers(&mut others).iter().all(|answer| answer.text() == "nobody"));
+    assert_eq!(origin.count(), 6);
+}
+
+#[test]
 fn those_who_want_another_variant_ask_for_it() {
     let origin = holding(|asked| {
         let language = asked.header("accept-language").unwrap_or("none").to_owned();

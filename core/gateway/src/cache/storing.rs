@@ -55,13 +55,14 @@ const HEURISTIC_PART: u64 = 10;
 const HEURISTIC_MS_MAX: u64 = 3_600_000;
 
 impl Unstored {
-    /// True if the next request would end the same way, whoever sends it. An error may be of its request's making.
+    /// True if the next request would end the same way, whoever sends it (of those with credentials, after one with credentials). An
+    /// error may be of its request's making.
     #[must_use]
     pub fn is_of_the_resource(self, status: u16) -> bool {
         match self {
-            Self::Private | Self::SetCookie | Self::Varies | Self::Forbidden | Self::Useless => true,
+            Self::Private | Self::Authorized | Self::SetCookie | Self::Varies | Self::Forbidden | Self::Useless => true,
             Self::Status => matches!(status, 200..=399),
-            Self::Authorized | Self::Cookies => false,
+            Self::Cookies => false,
         }
     }
 

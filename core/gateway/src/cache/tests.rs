@@ -293,7 +293,7 @@ fn what_one_request_says_of_the_next() {
         (Status, 403, false),
         (Status, 431, false),
         (Status, 503, false),
-        (Authorized, 200, false),
+        (Authorized, 200, true),
         (Cookies, 200, false),
     ] {
         assert_eq!(why.is_of_the_resource(status), wanted, "{why:?} {status}");
