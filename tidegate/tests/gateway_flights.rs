@@ -288,6 +288,44 @@ fn a_body_of_unknown_length_is_stored_for_one_too() {
 }
 
 #[test]
+fn where_there_is_no_room_they_go_one_after_another() {
+    let gate = std::sync::Arc::new(std::sync::RwLock::new(()));
+    let closed = gate.clone();
+    let origin = Origin::start(move |asked| {
+        if asked.path() == "/x" {
+            asked.hold();
+            return asked.answer(200, FRESH, "body");
+        }
+        asked.write(&format!("HTTP/1.1 200 OK\r\n{FRESH}content-length: 65536\r\n\r\nhalf"));
+        drop(closed.read());
+        asked.write(&"x".repeat(65532));
+    });
+    let gateway = cached(&origin);
+    let shut = gate.write().expect("nobody failed with it");
+    // Half of the cache's memory: as much as may come in.
+    let mut large: Vec<Raw> = (0..8).flat_map(|number| asking(&gateway, 1, &format!("/{number}"), "")).collect();
+    let begun = std::time::Instant::now();
+    while figures(&gateway)["fetching_bytes"] != 8 * 65536 {
+        assert!(begun.elapsed().as_secs() < 30, "they should come in: {}", figures(&gateway));
+    }
+    let mut clients = asking(&gateway, 5, "/x", "");
+    until_waiting(&gateway, 4);
+    origin.release();
+    origin.await_count(10);
+    until_waiting(&gateway, 3);
+    assert_eq!(origin.count(), 10, "one more asks, and the others wait for it");
+    drop(shut);
+    assert!(answers(&mut large).iter().all(|answer| answer.body.len() == 65536));
+    let begun = std::time::Instant::now();
+    while figures(&gateway)["fetching_bytes"] != 0 {
+        assert!(begun.elapsed().as_secs() < 30, "the room is given back: {}", figures(&gateway));
+    }
+    origin.release();
+    assert!(answers(&mut clients).iter().all(|answer| answer.text() == "body"));
+    assert_eq!(origin.count(), 10);
+}
+
+#[test]
 fn a_fetch_that_fails_fails_once_for_all() {
     let origin = holding(|asked| match asked.path() {
         "/dies" => asked.close(),

@@ -203,7 +203,8 @@ impl Fetch {
         let status = response.status();
         let length = download.size_hint().exact();
         let made = Head::new(status, response.headers(), &self.asked, &self.rules, arrival);
-        let too_large = length.is_some_and(|length| length > self.store.limits.object_bytes_max);
+        let too_large =
+            length.is_some_and(|length| length > self.store.room.largest(self.store.limits.object_bytes_max));
         // RFC 9111, 3.3: what may have been cut off isn't stored.
         let until_close = response.extensions().get::<UntilClose>().is_some();
         let fill = made.as_ref().ok().filter(|_| !until_close).and_then(|_| self.new_fill(length));
@@ -211,6 +212,7 @@ impl Fetch {
             (Ok(head), Some(fill)) => (Arc::new(head), fill),
             (made, _) => {
                 let failed = status.is_server_error();
+                let no_room = made.is_ok() && !too_large && !until_close;
                 let whose = match made.err() {
                     None if too_large || until_close => Whose::All,
                     Some(why) => whose(why, status),
@@ -221,6 +223,7 @@ impl Fetch {
                     // Who waited for an endpoint that fails doesn't go there too.
                     (true, Some(_)) => Outcome::Refused(self.refusal(status)),
                     (true, None) => Outcome::Again,
+                    (false, _) if no_room => Outcome::NoRoom,
                     (false, _) => Outcome::Alone,
                 });
                 if failed {
@@ -267,8 +270,12 @@ impl Fetch {
             }
             End::Broken => self.store.end(&self.place, &self.flight),
             End::Over => {
-                self.store.pass(&self.place, &self.flight, Whose::All, crate::clock::boot());
-                self.flight.tell(Outcome::Alone);
+                let (whose, outcome) = match fill.is_too_large() {
+                    true => (Whose::All, Outcome::Alone),
+                    false => (Whose::Nobody, Outcome::NoRoom),
+                };
+                self.store.pass(&self.place, &self.flight, whose, crate::clock::boot());
+                self.flight.tell(outcome);
                 // Gone with us, if the leader's client has gone.
                 *rest.borrow_mut() = Some(download);
             }

@@ -41,6 +41,8 @@ pub enum Outcome {
     Alone,
     /// Nothing came of it: look again.
     Again,
+    /// There was no room to share it: look again, as often as it takes, so that they go one after another.
+    NoRoom,
     /// The answer is this refusal.
     Refused(Refusal),
 }

@@ -209,6 +209,15 @@ impl Change {
 
 type Answer = (Response<()>, Sent);
 
+/// What came of another's fetch.
+enum Followed {
+    Answer(Answer),
+    /// It has to ask for itself.
+    Alone,
+    Again,
+    NoRoom,
+}
+
 /// A request that looks.
 struct Look<'a> {
     way: &'a Way<'a>,
@@ -223,7 +232,9 @@ struct Look<'a> {
 impl Look<'_> {
     /// The answer, or how it is told that there is none here.
     async fn run(&self) -> Result<Result<Answer, &'static str>, Refusal> {
-        for _ in 0..LOOKS_MAX {
+        let mut looks = 0;
+        while looks < LOOKS_MAX {
+            looks += 1;
             let now = crate::clock::boot();
             let found = self.store.find(&self.key, &self.parts.headers, self.asked.authorized, now);
             let stale = match found {
@@ -261,9 +272,14 @@ impl Look<'_> {
                     self.lead(place, Flight::new(false), stale).await?
                 }
                 Joined::Member(waiting) => match self.follow(&waiting).await? {
-                    Some(Ok(answer)) => Some(answer),
-                    Some(Err(())) => break,
-                    None => None,
+                    Followed::Answer(answer) => Some(answer),
+                    Followed::Alone => break,
+                    Followed::Again => None,
+                    // His own deadline ends it.
+                    Followed::NoRoom => {
+                        looks = 0;
+                        None
+                    }
                 },
             };
             if let Some(answer) = done {
@@ -376,13 +392,14 @@ impl Look<'_> {
         })
     }
 
-    /// Waits for another's fetch; an error if it has to ask for itself.
-    async fn follow(&self, waiting: &Waiting) -> Result<Option<Result<Answer, ()>>, Refusal> {
+    /// Waits for another's fetch.
+    async fn follow(&self, waiting: &Waiting) -> Result<Followed, Refusal> {
         Ok(match self.wait(waiting.outcome()).await? {
-            Outcome::Served(serving) => self.share(&serving).map(Ok),
+            Outcome::Served(serving) => self.share(&serving).map_or(Followed::Again, Followed::Answer),
             Outcome::Refused(refusal) => return Err(refusal),
-            Outcome::Alone => Some(Err(())),
-            Outcome::Again => None,
+            Outcome::Alone => Followed::Alone,
+            Outcome::Again => Followed::Again,
+            Outcome::NoRoom => Followed::NoRoom,
         })
     }
 
