@@ -211,7 +211,7 @@ type Answer = (Response<()>, Sent);
 
 /// What came of another's fetch.
 enum Followed {
-    Answer(Answer),
+    Answer(Box<Answer>),
     /// It has to ask for itself.
     Alone,
     Again,
@@ -272,7 +272,7 @@ impl Look<'_> {
                     self.lead(place, Flight::new(false), stale).await?
                 }
                 Joined::Member(waiting) => match self.follow(&waiting).await? {
-                    Followed::Answer(answer) => Some(answer),
+                    Followed::Answer(answer) => Some(*answer),
                     Followed::Alone => break,
                     Followed::Again => None,
                     // His own deadline ends it.
@@ -395,7 +395,9 @@ impl Look<'_> {
     /// Waits for another's fetch.
     async fn follow(&self, waiting: &Waiting) -> Result<Followed, Refusal> {
         Ok(match self.wait(waiting.outcome()).await? {
-            Outcome::Served(serving) => self.share(&serving).map_or(Followed::Again, Followed::Answer),
+            Outcome::Served(serving) => {
+                self.share(&serving).map_or(Followed::Again, |answer| Followed::Answer(Box::new(answer)))
+            }
             Outcome::Refused(refusal) => return Err(refusal),
             Outcome::Alone => Followed::Alone,
             Outcome::Again => Followed::Again,
