@@ -209,6 +209,50 @@ fn what_is_one_users_is_given_to_nobody_else() {
 }
 
 #[test]
+fn a_page_for_cookies_that_says_nothing_is_given_to_nobody_else() {
+    let origin = Origin::start(|asked| {
+        let who = asked.header("cookie").unwrap_or("nobody").to_owned();
+        match asked.path() {
+            _ if who == "bob" => asked.answer(503, "cache-control: no-store\r\n", "bad"),
+            "/zero" => asked.answer(200, "cache-control: max-age=0\r\netag: \"a\"\r\n", &who),
+            "/past" => asked.answer(200, "expires: 0\r\netag: \"a\"\r\n", &who),
+            _ => asked.answer(200, "etag: \"a\"\r\n", &who),
+        }
+    });
+    for rest in ["cache = true\n", "cache = { stale_while_revalidate = \"30s\", stale_if_error = \"1m\" }\n"] {
+        let gateway = origin.cached(rest);
+        for path in ["/account", "/zero", "/past"] {
+            assert_eq!(ask(&gateway, "GET", path, "Cookie: ann\r\n").text(), "ann");
+            let stored = ask(&gateway, "GET", path, "Cache-Control: only-if-cached, max-stale\r\n");
+            assert_eq!(stored.status, 504, "{rest}{path}: {stored:?}");
+            assert_eq!(ask(&gateway, "GET", path, "Cookie: bob\r\n").text(), "bad", "{rest}{path}");
+            assert_eq!(ask(&gateway, "GET", path, "Cache-Control: max-stale\r\n").text(), "nobody", "{rest}{path}");
+        }
+    }
+}
+
+#[test]
+fn no_client_takes_what_is_fresh_from_the_others() {
+    let origin = Origin::start(|asked| match asked.header("x-odd").map(str::to_owned).as_deref() {
+        Some("private") => asked.answer(200, "cache-control: private\r\n", "odd"),
+        Some(status) => asked.answer(status.parse().expect("a status"), "", "odd"),
+        None => asked.answer(200, "cache-control: max-age=60\r\netag: \"a\"\r\n", "good"),
+    });
+    let gateway = origin.cached(ON);
+    for odd in ["400", "403", "406", "431", "private"] {
+        let path = format!("/{odd}");
+        let headers = format!("Cache-Control: no-cache\r\nX-Odd: {odd}\r\n");
+        // Before there is anything, too: an error says nothing of what others get.
+        if odd != "private" {
+            assert_eq!(ask(&gateway, "GET", &path, &headers).text(), "odd");
+        }
+        assert_eq!(status(&get(&gateway, &path)), "tidegate; fwd=uri-miss; stored", "{odd}");
+        assert_eq!(ask(&gateway, "GET", &path, &headers).text(), "odd");
+        assert_eq!(status(&get(&gateway, &path)), "tidegate; hit", "{odd}");
+    }
+}
+
+#[test]
 fn what_may_have_been_cut_off_is_not_stored() {
     let origin = Origin::start(|asked| {
         let body = format!("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n\r\nanswer {}", asked.number);

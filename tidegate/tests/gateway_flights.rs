@@ -139,6 +139,27 @@ fn requests_with_credentials_do_not_hold_up_those_without() {
 }
 
 #[test]
+fn requests_with_credentials_do_not_wait_in_line_for_what_is_their_own() {
+    let origin = holding(|asked| {
+        let who = asked.header("authorization").unwrap_or("nobody").to_owned();
+        asked.answer(200, FRESH, &who);
+    });
+    let gateway = cached(&origin);
+    origin.release();
+    assert_eq!(answers(&mut asking(&gateway, 1, "/x", "Authorization: ann\r\n"))[0].text(), "ann");
+    // All at once, and those without are still one.
+    let mut own = asking(&gateway, 4, "/x", "Authorization: ann\r\n");
+    origin.await_count(5);
+    let mut others = asking(&gateway, 3, "/x", "");
+    until_waiting(&gateway, 2);
+    origin.await_count(6);
+    (0..5).for_each(|_| origin.release());
+    assert!(answers(&mut own).iter().all(|answer| answer.text() == "ann"));
+    assert!(answers(&mut others).iter().all(|answer| answer.text() == "nobody"));
+    assert_eq!(origin.count(), 6);
+}
+
+#[test]
 fn those_who_want_another_variant_ask_for_it() {
     let origin = holding(|asked| {
         let language = asked.header("accept-language").unwrap_or("none").to_owned();
@@ -237,6 +258,71 @@ fn a_body_of_unknown_length_is_stored_at_its_end() {
     assert!(answers(&mut clients).iter().all(|answer| answer.text() == "onetwo"));
     let stored = gateway.get("/x");
     assert_eq!((stored.text(), stored.header("content-length"), origin.count()), ("onetwo", Some("6"), 1));
+}
+
+#[test]
+fn a_body_of_unknown_length_is_stored_for_one_too() {
+    let origin = Origin::start(|asked| {
+        asked.write(&format!("HTTP/1.1 200 OK\r\n{FRESH}transfer-encoding: chunked\r\n\r\n3\r\none\r\n"));
+        asked.hold();
+        asked.write("3\r\ntwo\r\n0\r\n\r\n");
+    });
+    let gateway = cached(&origin);
+    origin.release();
+    let first = gateway.get("/x");
+    assert_eq!((first.text(), first.header("cache-status")), ("onetwo", Some("tidegate; fwd=uri-miss; stored")));
+    assert_eq!((gateway.get("/x").header("cache-status"), origin.count()), (Some("tidegate; hit"), 1));
+    // One who comes while it is on its way waits for its end, though who began it has gone.
+    let mut first = asking(&gateway, 1, "/y", "");
+    let mut head = Vec::new();
+    while !head.ends_with(b"one\r\n") {
+        let mut byte = [0];
+        first[0].stream.read_exact(&mut byte).expect("it comes before the rest");
+        head.push(byte[0]);
+    }
+    first.clear();
+    let mut late = asking(&gateway, 1, "/y", "");
+    until_waiting(&gateway, 1);
+    origin.release();
+    assert_eq!((answers(&mut late)[0].text(), origin.count()), ("onetwo", 2));
+}
+
+#[test]
+fn where_there_is_no_room_they_go_one_after_another() {
+    let gate = std::sync::Arc::new(std::sync::RwLock::new(()));
+    let closed = gate.clone();
+    let origin = Origin::start(move |asked| {
+        if asked.path() == "/x" {
+            asked.hold();
+            return asked.answer(200, FRESH, "body");
+        }
+        asked.write(&format!("HTTP/1.1 200 OK\r\n{FRESH}content-length: 65536\r\n\r\nhalf"));
+        drop(closed.read());
+        asked.write(&"x".repeat(65532));
+    });
+    let gateway = cached(&origin);
+    let shut = gate.write().expect("nobody failed with it");
+    // Half of the cache's memory: as much as may come in.
+    let mut large: Vec<Raw> = (0..8).flat_map(|number| asking(&gateway, 1, &format!("/{number}"), "")).collect();
+    let begun = std::time::Instant::now();
+    while figures(&gateway)["fetching_bytes"] != 8 * 65536 {
+        assert!(begun.elapsed().as_secs() < 30, "they should come in: {}", figures(&gateway));
+    }
+    let mut clients = asking(&gateway, 5, "/x", "");
+    until_waiting(&gateway, 4);
+    origin.release();
+    origin.await_count(10);
+    until_waiting(&gateway, 3);
+    assert_eq!(origin.count(), 10, "one more asks, and the others wait for it");
+    drop(shut);
+    assert!(answers(&mut large).iter().all(|answer| answer.body.len() == 65536));
+    let begun = std::time::Instant::now();
+    while figures(&gateway)["fetching_bytes"] != 0 {
+        assert!(begun.elapsed().as_secs() < 30, "the room is given back: {}", figures(&gateway));
+    }
+    origin.release();
+    assert!(answers(&mut clients).iter().all(|answer| answer.text() == "body"));
+    assert_eq!(origin.count(), 10);
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub struct Freshness {
     pub(super) always_validated: bool,
     /// It says itself that it is for those with credentials too.
     pub(super) for_all: bool,
+    /// It says itself that others may use it, though it came for one with cookies.
+    pub(super) for_cookies: bool,
     /// Whatever a client or a route would take.
     pub(super) never_stale: bool,
 }
@@ -91,6 +93,12 @@ impl Freshness {
     #[must_use]
     pub fn is_for_all(&self) -> bool {
         self.for_all
+    }
+
+    /// The same for a request with cookies.
+    #[must_use]
+    pub fn is_for_cookies(&self) -> bool {
+        self.for_cookies
     }
 
     /// Whether the next one may be, by what this one says: where none is, waiting for another's is in vain.

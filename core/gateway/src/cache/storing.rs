@@ -1,8 +1,9 @@
 //! Whether a response may be stored (RFC 9111, 3), and how long it is fresh (4.2.1).
 //!
 //! Stricter than the RFC where a shared cache is known to do harm: nothing with `Set-Cookie` is stored whatever else it says; what
-//! says nothing of its freshness isn't guessed for a request with cookies, nor for statuses by which a client's odd header could be
-//! made into everybody's error (400, 405, 414, 5xx).
+//! says nothing of its freshness isn't guessed for statuses by which a client's odd header could be made into everybody's error (400,
+//! 405, 414, 5xx); and an answer to a request with cookies isn't stored at all, not even to be validated, unless it says that others may
+//! use it: it is `public`, or says for how long.
 
 use super::directives::Allowed;
 use super::freshness::Freshness;
@@ -29,6 +30,8 @@ pub enum Unstored {
     Authorized,
     /// It sets a cookie.
     SetCookie,
+    /// It has an answer to cookies, and doesn't say that others may use it.
+    Cookies,
     /// It goes by what can't be told.
     Varies,
     /// Its status is none that may be, or it is a part.
@@ -52,10 +55,21 @@ const HEURISTIC_PART: u64 = 10;
 const HEURISTIC_MS_MAX: u64 = 3_600_000;
 
 impl Unstored {
-    /// True if the next request would end the same way, whoever sends it.
+    /// True if the next request would end the same way, whoever sends it (of those with credentials, after one with credentials). An
+    /// error may be of its request's making.
     #[must_use]
-    pub fn is_of_the_resource(self) -> bool {
-        matches!(self, Self::Private | Self::SetCookie | Self::Varies | Self::Forbidden | Self::Status | Self::Useless)
+    pub fn is_of_the_resource(self, status: u16) -> bool {
+        match self {
+            Self::Private | Self::Authorized | Self::SetCookie | Self::Varies | Self::Forbidden | Self::Useless => true,
+            Self::Status => matches!(status, 200..=399),
+            Self::Cookies => false,
+        }
+    }
+
+    /// True if the next request with cookies would, and says nothing of those without.
+    #[must_use]
+    pub fn is_of_cookies(self) -> bool {
+        self == Self::Cookies
     }
 }
 
@@ -84,30 +98,35 @@ pub fn store(request: &Request, response: &Response, rules: &Rules, arrival: Arr
     }
     let freshness = freshness(request, response, rules, arrival);
     let never = freshness.lifetime_ms == 0 && freshness.while_revalidate_ms == 0 && freshness.if_error_ms == 0;
-    if !response.validator && (never || allowed.no_cache) { Err(Unstored::Useless) } else { Ok(freshness) }
+    if !response.validator && (never || allowed.no_cache) {
+        return Err(Unstored::Useless);
+    }
+    if request.cookies && !freshness.for_cookies { Err(Unstored::Cookies) } else { Ok(freshness) }
 }
 
 fn freshness(request: &Request, response: &Response, rules: &Rules, arrival: Arrival) -> Freshness {
     let allowed = &response.allowed;
     let ms = |seconds: u32| u64::from(seconds) * 1000;
     let date_s = response.date_s.unwrap_or(arrival.wall_s);
-    let lifetime_ms = match (allowed.s_maxage_s.or(allowed.max_age_s), response.expires) {
-        _ if allowed.unclear => 0,
-        (Some(age_s), _) => ms(age_s),
-        (None, Expires::At(at_s)) => at_s.saturating_sub(date_s).saturating_mul(1000),
-        (None, Expires::Past) => 0,
-        (None, Expires::Unsaid) => guess_ms(request, response, date_s),
+    let said_ms = match (allowed.s_maxage_s.or(allowed.max_age_s), response.expires) {
+        _ if allowed.unclear => Some(0),
+        (Some(age_s), _) => Some(ms(age_s)),
+        (None, Expires::At(at_s)) => Some(at_s.saturating_sub(date_s).saturating_mul(1000)),
+        (None, Expires::Past) => Some(0),
+        (None, Expires::Unsaid) => None,
     };
+    let lifetime_ms = said_ms.unwrap_or_else(|| guess_ms(request, response, date_s));
     // 4.2.3.
     let apparent_ms = arrival.wall_s.saturating_sub(date_s) * 1000;
     let told_ms = response.age_s.map_or(0, ms) + arrival.delay_ms;
     let age_ms = if mutation::on(Mutation::CacheAgeUncounted) { 0 } else { apparent_ms.max(told_ms) };
     let forbidden = allowed.must_revalidate || allowed.proxy_revalidate || allowed.no_cache;
-    // What the response itself says of staleness stands beside s-maxage; what the route says doesn't (4.2.4).
+    // What the response itself says of staleness stands beside s-maxage; what the route says doesn't (4.2.4), nor for what was never
+    // fresh: a window lengthens a time for which others may use it, and is none.
     let allowance = |said: Option<u32>, usual: u32| match said {
         _ if forbidden || allowed.unclear => 0,
         Some(said) => ms(said),
-        None if allowed.s_maxage_s.is_some() => 0,
+        None if allowed.s_maxage_s.is_some() || lifetime_ms == 0 => 0,
         None => ms(usual),
     };
     Freshness {
@@ -118,7 +137,10 @@ fn freshness(request: &Request, response: &Response, rules: &Rules, arrival: Arr
         if_error_ms: allowance(allowed.stale_if_error_s, rules.stale_if_error_s),
         always_validated: allowed.no_cache,
         for_all: for_all(allowed),
-        never_stale: forbidden || allowed.s_maxage_s.is_some(),
+        for_cookies: allowed.public
+            || said_ms.is_some_and(|said| said > 0)
+            || allowance(allowed.stale_while_revalidate_s, 0) > 0,
+        never_stale: forbidden || allowed.s_maxage_s.is_some() || allowed.unclear || lifetime_ms == 0,
     }
 }
 

@@ -92,6 +92,49 @@ fn what_may_be_stored() {
 }
 
 #[test]
+fn what_may_be_stored_of_answers_to_cookies() {
+    use Unstored::Cookies;
+    let rows: &[(&str, &str, u16, &str, Option<Unstored>)] = &[
+        ("7.3: an answer to cookies that says nothing", "cookie: a=b", 200, "etag: \"a\"", Some(Cookies)),
+        (
+            "7.3: .. but when it was changed",
+            "cookie: a=b",
+            200,
+            "last-modified: Thu, 27 Oct 1994 08:49:37 GMT",
+            Some(Cookies),
+        ),
+        (
+            "7.3: .. that is never fresh",
+            "cookie: a=b",
+            200,
+            "cache-control: max-age=0, stale-if-error=60|etag: \"a\"",
+            Some(Cookies),
+        ),
+        ("7.3: .. nor by Expires", "cookie: a=b", 200, "expires: 0|etag: \"a\"", Some(Cookies)),
+        ("7.3: .. nor unvalidated", "cookie: a=b", 200, "cache-control: no-cache|etag: \"a\"", Some(Cookies)),
+        (
+            "7.3: .. that is unclear",
+            "cookie: a=b",
+            200,
+            "cache-control: s-maxage=9, s-maxage=9|etag: \"a\"",
+            Some(Cookies),
+        ),
+        ("7.3: .. that says for how long", "cookie: a=b", 200, "cache-control: max-age=60", None),
+        ("7.3: .. that is public", "cookie: a=b", 200, "cache-control: public, max-age=0|etag: \"a\"", None),
+        (
+            "7.3: .. that others may use while it is validated",
+            "cookie: a=b",
+            200,
+            "cache-control: max-age=0, stale-while-revalidate=60",
+            None,
+        ),
+    ];
+    for (clause, request, status, response, wanted) in rows {
+        assert_eq!(stored(request, *status, response).err(), *wanted, "{clause}");
+    }
+}
+
+#[test]
 fn how_long_it_is_fresh() {
     let rows: &[(&str, &str, &str, u64)] = &[
         ("4.2.1: s-maxage before max-age", "", "cache-control: s-maxage=10, max-age=60", 10),
@@ -110,7 +153,12 @@ fn how_long_it_is_fresh() {
         ("5.3: Expires twice", "", "expires: Mon, 07 Nov 1994 08:49:37 GMT|expires: Mon, 07 Nov 1994 08:49:37 GMT", 0),
         ("4.2.2: a tenth of the time since the last change", "", "last-modified: Sun, 06 Nov 1994 08:39:37 GMT", 60),
         ("4.2.2: and an hour at most", "", "last-modified: Thu, 27 Oct 1994 08:49:37 GMT", 3600),
-        ("4.2.2: nothing is guessed for users", "cookie: a=b", "last-modified: Thu, 27 Oct 1994 08:49:37 GMT", 0),
+        (
+            "4.2.2: nothing is guessed for users",
+            "cookie: a=b",
+            "cache-control: public|last-modified: Thu, 27 Oct 1994 08:49:37 GMT",
+            0,
+        ),
         ("4.2.2: a change that lies ahead", "", "last-modified: Mon, 07 Nov 1994 08:49:37 GMT", 0),
     ];
     for (clause, request, response, wanted) in rows {
@@ -233,5 +281,50 @@ fn what_stands_for_an_error_and_what_others_may_have() {
         ("cache-control: no-cache, max-age=60|etag: \"a\"", false),
     ] {
         assert_eq!(freshness(response).is_for_others(after(0)), wanted, "{response}");
+    }
+}
+
+#[test]
+fn what_one_request_says_of_the_next() {
+    use Unstored::{Authorized, Cookies, Private, Status};
+    for (why, status, wanted) in [
+        (Private, 200, true),
+        (Status, 206, true),
+        (Status, 307, true),
+        (Status, 400, false),
+        (Status, 403, false),
+        (Status, 431, false),
+        (Status, 503, false),
+        (Authorized, 200, true),
+        (Cookies, 200, false),
+    ] {
+        assert_eq!(why.is_of_the_resource(status), wanted, "{why:?} {status}");
+    }
+}
+
+#[test]
+fn what_a_route_allows_lengthens_a_time_and_is_none() {
+    let rules = Rules { stale_if_error_s: 30, stale_while_revalidate_s: 30 };
+    for (response, wanted) in [
+        ("cache-control: max-age=60|etag: \"a\"", true),
+        ("last-modified: Sun, 06 Nov 1994 08:39:37 GMT", true),
+        ("etag: \"a\"", false),
+        ("expires: 0|etag: \"a\"", false),
+        ("cache-control: max-age=0|etag: \"a\"", false),
+        ("cache-control: max-age=60, max-age=60|etag: \"a\"", false),
+    ] {
+        let read = Response::read(200, fields(response));
+        let freshness = store(&Request::default(), &read, &rules, arrival(0)).expect("it may be stored");
+        let seen = (freshness.is_for_others(after(0)), freshness.stands_for_error(after(0)));
+        assert_eq!(seen, (wanted, wanted), "{response}");
+    }
+}
+
+#[test]
+fn what_was_never_fresh_is_never_stale() {
+    let request = Request::read(fields("cache-control: max-stale"));
+    for response in ["etag: \"a\"", "cache-control: max-age=6, max-age=6|etag: \"a\"", "expires: 0|etag: \"a\""] {
+        let freshness = stored("", 200, response).expect("it may be stored");
+        assert_eq!(freshness.of_use(&request.wanted, after(0)), Use::Validate, "{response}");
     }
 }

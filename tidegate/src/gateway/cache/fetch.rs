@@ -16,11 +16,11 @@ use super::super::watch::Watch;
 use super::fill::{End, Fill, Rest};
 use super::flight::{Flight, Outcome};
 use super::object::{Head, Kept, Object, Serving, lines};
-use super::store::{Place, Store};
+use super::store::{Place, Store, Whose};
 use super::{Missed, key};
 use base::time::NS_PER_MS;
 use gateway::Class;
-use gateway::cache::{Arrival, Request as Asked, Rules};
+use gateway::cache::{Arrival, Request as Asked, Rules, Unstored};
 use hyper::body::Body;
 use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
@@ -179,8 +179,8 @@ impl Fetch {
             other => {
                 // It speaks of another response, or this one is for all no longer.
                 self.store.forget(&self.place);
-                let for_a_while = other.and_then(Result::err).is_some_and(|why| why.is_of_the_resource());
-                self.store.pass(&self.place, &self.flight, for_a_while, arrival.at);
+                let whose = other.and_then(Result::err).map_or(Whose::Nobody, |why| whose(why, stale.head.status));
+                self.store.pass(&self.place, &self.flight, whose, arrival.at);
                 self.flight.tell(Outcome::Again);
                 return lead(leader, Lead::Again);
             }
@@ -203,7 +203,8 @@ impl Fetch {
         let status = response.status();
         let length = download.size_hint().exact();
         let made = Head::new(status, response.headers(), &self.asked, &self.rules, arrival);
-        let too_large = length.is_some_and(|length| length > self.store.limits.object_bytes_max);
+        let too_large =
+            length.is_some_and(|length| length > self.store.room.largest(self.store.limits.object_bytes_max));
         // RFC 9111, 3.3: what may have been cut off isn't stored.
         let until_close = response.extensions().get::<UntilClose>().is_some();
         let fill = made.as_ref().ok().filter(|_| !until_close).and_then(|_| self.new_fill(length));
@@ -211,12 +212,18 @@ impl Fetch {
             (Ok(head), Some(fill)) => (Arc::new(head), fill),
             (made, _) => {
                 let failed = status.is_server_error();
-                let same = made.err().map_or(too_large || until_close, |why| !failed && why.is_of_the_resource());
-                self.store.pass(&self.place, &self.flight, same, arrival.at);
+                let no_room = made.is_ok() && !too_large && !until_close;
+                let whose = match made.err() {
+                    None if too_large || until_close => Whose::All,
+                    Some(why) => whose(why, status),
+                    _ => Whose::Nobody,
+                };
+                self.store.pass(&self.place, &self.flight, whose, arrival.at);
                 self.flight.tell(match (failed, &leader) {
                     // Who waited for an endpoint that fails doesn't go there too.
                     (true, Some(_)) => Outcome::Refused(self.refusal(status)),
                     (true, None) => Outcome::Again,
+                    (false, _) if no_room => Outcome::NoRoom,
                     (false, _) => Outcome::Alone,
                 });
                 if failed {
@@ -231,6 +238,7 @@ impl Fetch {
             self.tell_others(&serving, arrival);
             lead(leader, Lead::Served(serving, self.missed.stored()));
         } else {
+            self.flight.set_coming();
             lead(leader, Lead::Coming(head.clone(), fill.clone(), rest.clone(), self.missed.stored()));
         }
         self.come_in(head, &fill, (download, rest), arrival).await;
@@ -262,8 +270,12 @@ impl Fetch {
             }
             End::Broken => self.store.end(&self.place, &self.flight),
             End::Over => {
-                self.store.pass(&self.place, &self.flight, true, crate::clock::boot());
-                self.flight.tell(Outcome::Alone);
+                let (whose, outcome) = match fill.is_too_large() {
+                    true => (Whose::All, Outcome::Alone),
+                    false => (Whose::Nobody, Outcome::NoRoom),
+                };
+                self.store.pass(&self.place, &self.flight, whose, crate::clock::boot());
+                self.flight.tell(outcome);
                 // Gone with us, if the leader's client has gone.
                 *rest.borrow_mut() = Some(download);
             }
@@ -284,6 +296,15 @@ async fn read(download: &mut Download, fill: &Fill) -> End {
                 Err(frame) => frame.into_trailers().into_iter().for_each(|trailers| fill.set_trailers(trailers)),
             },
         }
+    }
+}
+
+/// Whose next requests would end the same way.
+fn whose(why: Unstored, status: StatusCode) -> Whose {
+    match why {
+        why if why.is_of_the_resource(status.as_u16()) => Whose::All,
+        why if why.is_of_cookies() => Whose::Cookies,
+        _ => Whose::Nobody,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Those who want the same, and the one who fetches it for all of them.
 //!
 //! A flight is begun by a leader and joined by others, on whichever lane. Its outcome is told to all at once. A member may go at any
-//! time; when the last has gone before there is an outcome, the fetch is given up, unless it was begun for nobody in the first place.
+//! time; when the last has gone before there is an outcome, the fetch is given up, unless it was begun for nobody in the first place, or
+//! its response has come already and is on its way into the store.
 
 use super::super::refusal::Refusal;
 use super::object::Serving;
@@ -26,6 +27,8 @@ struct Inner {
     numbers: u64,
     waiting: BTreeMap<u64, Waker>,
     abandoned: bool,
+    /// Its response has come: it goes on for those who come later.
+    coming: bool,
     fetcher: Option<Waker>,
 }
 
@@ -38,6 +41,8 @@ pub enum Outcome {
     Alone,
     /// Nothing came of it: look again.
     Again,
+    /// There was no room to share it: look again, as often as it takes, so that they go one after another.
+    NoRoom,
     /// The answer is this refusal.
     Refused(Refusal),
 }
@@ -67,6 +72,11 @@ impl Flight {
         waiting.into_values().for_each(Waker::wake);
     }
 
+    /// Its response has come, and is worth storing whoever goes; but what it is, is known at its end.
+    pub fn set_coming(&self) {
+        self.lock().coming = true;
+    }
+
     pub fn is_told(&self) -> bool {
         self.lock().outcome.is_some()
     }
@@ -74,7 +84,7 @@ impl Flight {
     /// Ends it if nobody wants it any more; true if it has ended so.
     pub fn abandon(&self) -> bool {
         let mut inner = self.lock();
-        if inner.members > 0 || inner.outcome.is_some() || self.background {
+        if inner.members > 0 || inner.outcome.is_some() || inner.coming || self.background {
             return inner.abandoned;
         }
         inner.abandoned = true;

@@ -217,6 +217,15 @@ impl Change {
 
 type Answer = (Response<()>, Sent);
 
+/// What came of another's fetch.
+enum Followed {
+    Answer(Box<Answer>),
+    /// It has to ask for itself.
+    Alone,
+    Again,
+    NoRoom,
+}
+
 /// A request that looks.
 struct Look<'a> {
     way: &'a Way<'a>,
@@ -231,7 +240,9 @@ struct Look<'a> {
 impl Look<'_> {
     /// The answer, or how it is told that there is none here.
     async fn run(&self) -> Result<Result<Answer, &'static str>, Refusal> {
-        for _ in 0..LOOKS_MAX {
+        let mut looks = 0;
+        while looks < LOOKS_MAX {
+            looks += 1;
             let now = crate::clock::boot();
             let found = self.store.find(&self.key, &self.parts.headers, self.asked.authorized, now);
             let stale = match found {
@@ -247,7 +258,7 @@ impl Look<'_> {
                 return Err(Refusal::of(Code::OnlyIfCached));
             }
             // What isn't stored isn't fetched as a whole for who wants its head, or a part; nor is what is there asked for with
-            // credentials, if the answer couldn't take its place.
+            // credentials or cookies, if the answer couldn't take its place.
             if self.asked.range
                 || self.parts.method == Method::HEAD
                 || stale.as_ref().is_some_and(|one| !self.may_renew(one))
@@ -269,9 +280,14 @@ impl Look<'_> {
                     self.lead(place, Flight::new(false), stale).await?
                 }
                 Joined::Member(waiting) => match self.follow(&waiting).await? {
-                    Some(Ok(answer)) => Some(answer),
-                    Some(Err(())) => break,
-                    None => None,
+                    Followed::Answer(answer) => Some(*answer),
+                    Followed::Alone => break,
+                    Followed::Again => None,
+                    // His own deadline ends it.
+                    Followed::NoRoom => {
+                        looks = 0;
+                        None
+                    }
                 },
             };
             if let Some(answer) = done {
@@ -282,7 +298,8 @@ impl Look<'_> {
     }
 
     fn may_renew(&self, object: &Object) -> bool {
-        !self.asked.authorized || object.head.freshness.is_for_all()
+        let freshness = &object.head.freshness;
+        (!self.asked.authorized || freshness.is_for_all()) && (!self.asked.cookies || freshness.is_for_cookies())
     }
 
     fn use_of(&self, object: &Object, now: base::Instant) -> Use {
@@ -383,13 +400,16 @@ impl Look<'_> {
         })
     }
 
-    /// Waits for another's fetch; an error if it has to ask for itself.
-    async fn follow(&self, waiting: &Waiting) -> Result<Option<Result<Answer, ()>>, Refusal> {
+    /// Waits for another's fetch.
+    async fn follow(&self, waiting: &Waiting) -> Result<Followed, Refusal> {
         Ok(match self.wait(waiting.outcome()).await? {
-            Outcome::Served(serving) => self.share(&serving).map(Ok),
+            Outcome::Served(serving) => {
+                self.share(&serving).map_or(Followed::Again, |answer| Followed::Answer(Box::new(answer)))
+            }
             Outcome::Refused(refusal) => return Err(refusal),
-            Outcome::Alone => Some(Err(())),
-            Outcome::Again => None,
+            Outcome::Alone => Followed::Alone,
+            Outcome::Again => Followed::Again,
+            Outcome::NoRoom => Followed::NoRoom,
         })
     }
 

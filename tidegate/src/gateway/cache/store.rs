@@ -13,7 +13,7 @@ use super::key;
 use super::object::{Object, lines};
 use base::Instant;
 use gateway::cache::Vary;
-use hyper::header::HeaderMap;
+use hyper::header::{COOKIE, HeaderMap};
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use siphasher::sip::SipHasher13;
@@ -73,6 +73,16 @@ pub struct Place {
     resource: Arc<[u8]>,
     object: Arc<[u8]>,
     authorized: bool,
+}
+
+/// Whom a flight's outcome speaks for, if it wasn't for the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Nobody,
+    /// All who go by the same place.
+    All,
+    /// Those of them who have cookies.
+    Cookies,
 }
 
 /// What is known for a request.
@@ -155,7 +165,12 @@ impl Store {
         match held {
             Some(Held::Object(object)) => Found::Object(object),
             Some(Held::Pass(until)) if now < until => Found::Pass,
-            _ if authorized && self.passes(&self.place(key, headers, true), now) => Found::Pass,
+            _ if authorized && self.passes(&self.place(key, headers, true).pass_key(), now) => Found::Pass,
+            _ if headers.contains_key(COOKIE)
+                && self.passes(&self.place(key, headers, authorized).cookie_key(), now) =>
+            {
+                Found::Pass
+            }
             _ => Found::Nothing,
         }
     }
@@ -170,8 +185,8 @@ impl Store {
         Place { resource, object, authorized }
     }
 
-    fn passes(&self, place: &Place, now: Instant) -> bool {
-        matches!(self.table.get(&*place.pass_key()), Some(Held::Pass(until)) if now < until)
+    fn passes(&self, key: &[u8], now: Instant) -> bool {
+        matches!(self.table.get(key), Some(Held::Pass(until)) if now < until)
     }
 
     /// Begins a fetch, or joins the one that is under way, if all is still as it was found.
@@ -248,15 +263,25 @@ impl Store {
         self.table.insert(variant(&place.resource, &mark, headers), Held::Object(object));
     }
 
-    /// What a flight brought isn't for the cache. For a while, nobody waits for whoever fetches it next, if that would end the same
-    /// way.
-    pub fn pass(&self, place: &Place, flight: &Arc<Flight>, for_a_while: bool, now: Instant) {
+    /// What a flight brought isn't for the cache. For a while, those for whom that would end the same way wait for nobody who fetches
+    /// it next. An object that is of use to others stays: one client's answer says nothing against it.
+    pub fn pass(&self, place: &Place, flight: &Arc<Flight>, whose: Whose, now: Instant) {
         let mut flights = self.lock();
         if !unlist(&mut flights, place, flight) {
             return;
         }
-        if for_a_while {
-            self.table.insert(place.pass_key(), Held::Pass(now.plus_ms(PASS_MS)));
+        let key = match whose {
+            Whose::Nobody => return,
+            Whose::All => place.pass_key(),
+            Whose::Cookies => place.cookie_key(),
+        };
+        let stays = match self.table.get(&*key) {
+            Some(Held::Object(object)) => object.head.freshness.is_for_others(now),
+            Some(Held::Varies(_)) => true,
+            Some(Held::Pass(_)) | None => false,
+        };
+        if !stays {
+            self.table.insert(key, Held::Pass(now.plus_ms(PASS_MS)));
         }
     }
 
@@ -362,6 +387,10 @@ impl Place {
 
     fn pass_key(&self) -> Arc<[u8]> {
         if self.authorized { [&*self.object, b"\0authorized"].concat().into() } else { self.object.clone() }
+    }
+
+    fn cookie_key(&self) -> Arc<[u8]> {
+        [&*self.pass_key(), b"\0cookies"].concat().into()
     }
 }
 
