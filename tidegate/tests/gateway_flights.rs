@@ -89,6 +89,7 @@ fn what_nobody_wants_any_more_is_given_up() {
     let gateway = cached(&origin);
     let mut clients = asking(&gateway, 4, "/x", "");
     until_waiting(&gateway, 3);
+    origin.await_count(1);
     clients.clear();
     gateway.until("the request is gone", |app| app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 0);
     assert_eq!(figures(&gateway)["fetching"], 0);

@@ -234,6 +234,7 @@ impl Fetch {
         };
         let rest = Rest::default();
         if length.is_some() {
+            self.store.will_vary(&self.place, &head.vary);
             let serving = Arc::new(self.serving(head.clone(), Kept::Coming(fill.clone(), length)));
             self.tell_others(&serving, arrival);
             lead(leader, Lead::Served(serving, self.missed.stored()));

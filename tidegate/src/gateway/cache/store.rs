@@ -125,6 +125,15 @@ const OBJECTS_OF_SHARD: u64 = 16;
 /// The table is laid out for objects of this size at first; it grows where they are smaller.
 const OBJECT_BYTES_USUAL: u64 = 16 * 1024;
 
+/// Under what a resource's responses stand.
+enum Marked {
+    /// There is one for all.
+    One,
+    By(Arc<Mark>),
+    /// There are as many as requests.
+    AsMany,
+}
+
 impl Store {
     pub fn new(limits: Limits, seed: u64) -> Arc<Self> {
         let evicted = Arc::<AtomicU64>::default();
@@ -242,25 +251,42 @@ impl Store {
 
     /// Where the resource varies, or has varied, the object stands under what all its responses so far vary by.
     fn put(&self, place: &Place, object: Arc<Object>, headers: &HeaderMap) {
-        let vary = &object.head.vary;
+        match self.mark(place, &object.head.vary) {
+            Marked::AsMany => {}
+            Marked::One => self.table.insert(place.resource.clone(), Held::Object(object)),
+            Marked::By(mark) => self.table.insert(variant(&place.resource, &mark, headers), Held::Object(object)),
+        }
+    }
+
+    /// A response that is on its way varies: who wants another variant than its own waits for it no more.
+    pub fn will_vary(&self, place: &Place, vary: &Vary) {
+        let flights = self.lock();
+        // What stands there stays until there is something to put in its place.
+        let stands = matches!(self.table.get(&*place.resource), Some(Held::Object(_)));
+        if !stands && !vary.names().is_empty() {
+            self.mark(place, vary);
+        }
+        drop(flights);
+    }
+
+    /// Notes what a resource varies by, beside what it has varied by.
+    fn mark(&self, place: &Place, vary: &Vary) -> Marked {
         let mark = match self.table.get(&*place.resource) {
             Some(Held::Varies(mark)) => Some(mark),
             _ => None,
         };
         let both = mark.as_ref().map_or_else(|| vary.clone(), |mark| mark.vary.with(vary));
         if both.is_all() {
-            return;
+            return Marked::AsMany;
         }
         if both.names().is_empty() {
-            self.table.insert(place.resource.clone(), Held::Object(object));
-            return;
+            return Marked::One;
         }
-        let mark = mark.filter(|mark| mark.vary == both).unwrap_or_else(|| {
+        Marked::By(mark.filter(|mark| mark.vary == both).unwrap_or_else(|| {
             let mark = Arc::new(Mark { number: self.numbers.fetch_add(1, Ordering::Relaxed), vary: both });
             self.table.insert(place.resource.clone(), Held::Varies(mark.clone()));
             mark
-        });
-        self.table.insert(variant(&place.resource, &mark, headers), Held::Object(object));
+        }))
     }
 
     /// What a flight brought isn't for the cache. For a while, those for whom that would end the same way wait for nobody who fetches
