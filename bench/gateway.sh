@@ -95,7 +95,7 @@ connections = 12000
 [[listener]]
 address = "127.0.0.1:$tidegate_tls"
 [listener.tls]
-certificates = [{ certificate = "cert.pem", key = "key.pem" }]
+certificates = [{ certificate = "$work/cert.pem", key = "$work/key.pem" }]
 [service.app]
 endpoints = ["127.0.0.1:$upstream"]
 admission = { limit = 10000 }
