@@ -3,7 +3,7 @@
 # the same upstream (Nginx, which answers from memory) and the same load (wrk), by turns in one run.
 #
 # Each target runs flat out, which gives CPU per request (of the proxy alone, by /proc) and throughput; p99 is measured apart, with so few
-# connections that none of them is saturated. The gateway has a fixed limit: its adaptive one sheds where the others let all in.
+# connections that none of them is saturated, and at the same rate of all (RATE a second, come what may). The gateway has a fixed limit: its adaptive one sheds where the others let all in.
 #
 #   RUNS=5 DUR=5 CONNS=64 bash bench/gateway.sh
 #   NGINX=path HAPROXY=path WRK=path where they aren't installed (Debian: nginx haproxy wrk nghttp2-client openssl)
@@ -14,8 +14,9 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 RUNS=${RUNS:-5} DUR=${DUR:-5} CONNS=${CONNS:-64} CALM=${CALM:-4}
 NGINX=${NGINX:-/usr/sbin/nginx} HAPROXY=${HAPROXY:-/usr/sbin/haproxy} WRK=${WRK:-wrk}
-IDLE=${IDLE:-5000} H2LOAD=${H2LOAD:-h2load}
+IDLE=${IDLE:-4000} RATE=${RATE:-4000} BENCH=${BENCH:-target/release/bench} H2LOAD=${H2LOAD:-h2load}
 need curl awk openssl python3
+[ -x "$BENCH" ] || cargo build --release -q -p bench
 for program in "$NGINX" "$HAPROXY" "$WRK" "$H2LOAD"; do
     command -v "$program" >/dev/null || die "$program is missing (Debian: nginx haproxy wrk nghttp2-client)"
 done
@@ -135,6 +136,17 @@ for body in small large; do
     done
     awk -v n="$(median "$work/nginx-$body" '$2')" -v t="$(median "$work/tidegate-$body" '$2')" -v b="$body" \
         'BEGIN { printf "%s: CPU per request %.2f times that of Nginx\n", b, t / n }'
+    for ((i = 0; i < RUNS; i++)); do
+        for target in nginx haproxy tidegate; do
+            port=${target}_port
+            taskset -c "$CLIENT_CPU" "$BENCH" load --quiet --target "127.0.0.1:${!port}" --path "/$body" --phases "${RATE}x$DUR" |
+                sed 's/.* p50_us=\([0-9]*\) p99_us=\([0-9]*\) .*/\1 \2/' >>"$work/$target-$body-paced"
+        done
+    done
+    for target in nginx haproxy tidegate; do
+        printf '%-9s %-6s at %d/s: p50_us %6.0f  p99_us %6.0f\n' "$target" "$body" "$RATE" "$(median "$work/$target-$body-paced" '$1')" \
+            "$(median "$work/$target-$body-paced" '$2')"
+    done
 done
 
 # secure KIND PORT PID: the same figures as of measure, over TLS.
@@ -175,6 +187,8 @@ context = ssl.create_default_context()
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 for target in sys.argv[2:]:
     pid, clear, secure, name = target.split(':')
+    # Those of the first kind stay while the others come: what they gave back would be used again.
+    kept = []
     for kind, port in ('clear', clear), ('tls', secure):
         before, held = resident(pid), []
         for _ in range(count):
@@ -187,5 +201,5 @@ for target in sys.argv[2:]:
                 got += one.recv(65536)
             held.append(one)
         print(f'{name:9} {kind:6} {(resident(pid) - before) / count:8.0f} bytes for an idle connection, of {count}')
-        del held
+        kept.append(held)
 P

@@ -22,8 +22,8 @@ impl Connection {
     }
 
     /// Sends a request and reads its answer: the status, and whether the connection may be used again.
-    pub async fn ask(&mut self) -> Result<(u16, bool)> {
-        self.stream.write_all(b"GET / HTTP/1.1\r\nhost: load\r\n\r\n").await?;
+    pub async fn ask(&mut self, path: &str) -> Result<(u16, bool)> {
+        self.stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: load\r\n\r\n").as_bytes()).await?;
         self.held.clear();
         loop {
             if let Some(end) = head_end(&self.held) {

@@ -103,10 +103,10 @@ impl World {
             Some(connection) => connection,
             None => Connection::open(target).await?,
         };
-        let mut answer = connection.ask().await;
+        let mut answer = connection.ask(&self.options.path).await;
         if was_kept && answer.is_err() {
             connection = Connection::open(target).await?;
-            answer = connection.ask().await;
+            answer = connection.ask(&self.options.path).await;
         }
         let (status, keep) = answer?;
         if keep {

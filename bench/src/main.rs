@@ -54,6 +54,9 @@ pub struct Load {
     /// Requests a second for so many seconds, one phase after the other: `6000x60,1600x20`.
     #[arg(long, value_delimiter = ',', value_parser = phase)]
     pub phases: Vec<Phase>,
+    /// What is asked for.
+    #[arg(long, default_value = "/")]
+    pub path: String,
     /// A client gives up after so long, and closes its connection.
     #[arg(long, default_value_t = 1000)]
     pub timeout_ms: u64,
