@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::Read;
 use support::gateway::{Event, Gateway, Raw, Upstream, header};
 use support::h2c::H2Upstream;
 use support::tls::under_tls;
@@ -175,19 +175,7 @@ fn bodies_pass_both_ways_through_little_memory() {
         client.send(get("/bytes/100000000"));
         client.stream.read_exact(&mut [0; 1]).expect("it begins");
     }
-    let mut client = gateway.connect();
-    client.send(get(&format!("/bytes/{BYTES}")));
-    let mut piece = vec![0; 1024 * 1024];
-    let mut got = 0;
-    while got < BYTES {
-        got += client.stream.read(&mut piece).expect("it goes on");
-    }
-    let mut client = gateway.connect();
-    client.send(format!("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: {BYTES}\r\n\r\n"));
-    for _ in 0..BYTES / piece.len() {
-        client.stream.get_mut().write_all(&piece).expect("it is read");
-    }
-    assert_eq!(client.answer(false).text(), format!("h2 /p {BYTES}"));
+    gateway.pass_large_bodies("h2", BYTES);
     let grown = gateway.peak_bytes().saturating_sub(peak);
     assert!(grown < 32 * 1024 * 1024, "{grown} bytes more");
     assert_eq!(upstream.connections(), 1);

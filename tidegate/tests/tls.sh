@@ -5,19 +5,7 @@
 set -euo pipefail
 tidegate=$(realpath "$1")
 cd "$(dirname "$0")/../.."
-needed=(sslscan:sslscan openssl:openssl curl:curl)
-missing=()
-for pair in "${needed[@]}"; do
-    command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-    if [ "$(id -u)" -ne 0 ]; then
-        echo "missing: ${missing[*]}; install them, or run this as root" >&2
-        exit 1
-    fi
-    apt-get update
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
-fi
+tidegate/tests/clients/packages.sh sslscan:sslscan openssl:openssl curl:curl
 work=$(mktemp -d)
 pid=
 

@@ -16,20 +16,9 @@ home=target/clients
 
 # A program, and the Debian package that brings it.
 needed=(redis-cli:redis-tools redis-benchmark:redis-tools redis-server:redis-server python3:python3 node:nodejs npm:npm curl:curl jq:jq)
-missing=()
-for pair in "${needed[@]}"; do
-    command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
-done
 # Debian's python3 comes without venv.
-python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-if [ ${#missing[@]} -gt 0 ]; then
-    if [ "$(id -u)" -ne 0 ]; then
-        echo "missing: ${missing[*]}; install them, or run this as root" >&2
-        exit 1
-    fi
-    apt-get update
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
-fi
+python3 -c 'import ensurepip, venv' 2>/dev/null || needed+=(python3-venv)
+tidegate/tests/clients/packages.sh "${needed[@]}"
 
 # python FOLDER PACKAGE..: a virtual environment with exactly these, made anew when the list changes.
 python() {

@@ -161,6 +161,23 @@ impl Gateway {
         }
     }
 
+    /// A body of so many bytes comes down, and one goes up, of which the endpoint of this name tells.
+    pub fn pass_large_bodies(&self, name: &str, bytes: usize) {
+        let mut client = self.connect();
+        client.send(format!("GET /bytes/{bytes} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let mut piece = vec![0; 1024 * 1024];
+        let mut got = 0;
+        while got < bytes {
+            got += client.stream.read(&mut piece).expect("it goes on");
+        }
+        let mut client = self.connect();
+        client.send(format!("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: {bytes}\r\n\r\n"));
+        for _ in 0..bytes / piece.len() {
+            client.send(&piece);
+        }
+        assert_eq!(client.answer(false).text(), format!("{name} /p {bytes}"));
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
