@@ -151,9 +151,13 @@ async fn forward(
     check_limits(table, call, &route.limits, &parts, record)?;
     let mut way = Way { lane, table, call, upstream, class: route.class, tee: None };
     way.tee = route.mirror.as_ref().and_then(|mirror| mirror::begin(&way, mirror, &parts, &body));
-    let (parts, body, passed) = match cache::consult(&way, route, parts, body, record).await? {
-        Consulted::Answered(response, sent) => return Ok((response, Behind::Body(Source::Cached(sent)))),
-        Consulted::Passes(passing) => passing.into_parts(),
+    let (parts, body, passed) = if table.config.cache.is_none() {
+        (parts, Some(body), cache::Passed::default())
+    } else {
+        match cache::consult(&way, route, parts, body, record).await? {
+            Consulted::Answered(response, sent) => return Ok((response, Behind::Body(Source::Cached(sent)))),
+            Consulted::Passes(passing) => passing.into_parts(),
+        }
     };
     let (mut response, behind) = send(&way, parts, body.map(Payload::Client), &record.notes(), record.begun()).await?;
     passed.on_answer(&mut response);

@@ -132,9 +132,13 @@ pub async fn consult(
     let body = Some(body).filter(|body| !body.is_end_stream());
     let mut passing = Passing { parts, body, told: None, change: None };
     let Some(store) = &way.table.config.cache else { return Ok(passing.pass(None)) };
+    let changes = !matches!(passing.parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    if !changes && route.cache.is_none() {
+        return Ok(passing.pass(None));
+    }
     let key = key::of(way.call, &passing.parts, &way.upstream.plan.name);
     let (Some(key), parts) = (key, &passing.parts) else { return Ok(passing.pass(None)) };
-    if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE) {
+    if changes {
         passing.change = Some(Change::new(way, parts, store.clone(), key));
         return Ok(passing.pass(route.cache.map(|_| METHOD)));
     }
@@ -164,7 +168,7 @@ impl Passing {
 }
 
 /// What a request that goes by the cache tells it by its response.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Passed {
     told: Option<&'static str>,
     change: Option<Change>,
