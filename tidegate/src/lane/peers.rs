@@ -129,7 +129,7 @@ impl Driver {
                 continue;
             }
             if matches!(message, PeerMessage::Register(_)) && peers.backlog_bytes(to) > MESSAGES_BACKLOG_MAX {
-                // Whoever waits for it sends it again.
+                // Rounds and questions that nothing is said to are sent again; an answer's asker asks again, or is told that it isn't known.
                 continue;
             }
             if !peers.put(to, &message) && matches!(message, PeerMessage::Ask { .. }) && !unreached.contains(&to) {

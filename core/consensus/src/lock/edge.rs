@@ -24,6 +24,10 @@ struct Pending {
     /// More than one home had it: it may take effect at another than the one that answers.
     twice: bool,
     gives_up: Instant,
+    /// When it is sent again to the homes that have said nothing to it, and after how long then.
+    again: Option<(Instant, u64)>,
+    /// It was sent again, to a home that may have answered before.
+    resent: bool,
 }
 
 /// A home as its requests see it.
@@ -44,6 +48,8 @@ pub(crate) struct Edge {
     peers: BTreeMap<NodeId, Peer>,
     /// When requests at other nodes are given up.
     ends: BTreeSet<(Instant, u64)>,
+    /// When requests at other nodes are sent again.
+    agains: BTreeSet<(Instant, u64)>,
     /// The last requests that were at other nodes, with the tokens that their clients were given.
     told: BTreeMap<u64, Option<u64>>,
     told_order: VecDeque<u64>,
@@ -59,6 +65,8 @@ pub(crate) enum Here {
 const TOLD_COUNT_MAX: usize = 16 * 1024;
 /// How much longer than its home the edge waits for an answer.
 const GRACE_MS: u64 = 500;
+/// The longest time between two sendings of a request that its home has said nothing to.
+const AGAIN_MS_MAX: u64 = 800;
 
 impl Edge {
     /// A client's request: its number, by which it may be cancelled.
@@ -81,7 +89,9 @@ impl Edge {
         }
         let gives_up = now.plus_ms(wait_ms + shared.tuning.patience_ms + GRACE_MS);
         let waiter = Some(waiter);
-        self.pending.insert(number, Pending { waiter, name, command, asked: Vec::new(), twice: false, gives_up });
+        let pending =
+            Pending { waiter, name, command, asked: Vec::new(), twice: false, gives_up, again: None, resent: false };
+        self.pending.insert(number, pending);
         (number, self.pass_on(now, number, shared, out))
     }
 
@@ -105,11 +115,12 @@ impl Edge {
         }
         pending.asked.push(to);
         let asker = Asker { node: shared.me, incarnation: shared.incarnation, number };
-        let (name, command) = (pending.name.clone(), pending.command.clone());
+        let (name, command) = (pending.name.clone(), pending.command_now(now, shared));
         if to == shared.me {
             return Some(Here::Admit(asker, name, command));
         }
         self.ends.insert((pending.gives_up, number));
+        set_again(&mut self.agains, pending, number, Some((now, shared.tuning.resend_ms)));
         let peer = self.peers.entry(to).or_default();
         peer.outstanding.insert(number);
         if peer.ping_at.is_none() {
@@ -143,10 +154,11 @@ impl Edge {
             return Vec::new();
         }
         let releases = matches!(pending.command, Command::Release { .. });
+        let twice = pending.twice || pending.resent;
         let outcome = match outcome {
-            Outcome::NoQuorum | Outcome::Overloaded if pending.twice => Outcome::Unknown,
-            // The other home may have released it.
-            Outcome::Lost if pending.twice && releases => Outcome::Unknown,
+            Outcome::NoQuorum | Outcome::Overloaded if twice => Outcome::Unknown,
+            // The other home may have released it, or this one, when it was asked first.
+            Outcome::Lost if twice && releases => Outcome::Unknown,
             other => other,
         };
         self.finish(asker, outcome, (from, shared), out)
@@ -161,8 +173,9 @@ impl Edge {
         out: &mut Outbox,
     ) -> Vec<Here> {
         let number = asker.number;
-        let Some(pending) = self.pending.remove(&number) else { return Vec::new() };
+        let Some(mut pending) = self.pending.remove(&number) else { return Vec::new() };
         self.ends.remove(&(pending.gives_up, number));
+        set_again(&mut self.agains, &mut pending, number, None);
         let mut here = Vec::new();
         for node in pending.asked {
             self.let_go(number, node);
@@ -218,6 +231,34 @@ impl Edge {
         }
     }
 
+    /// A home has the request, and has not answered it before.
+    pub(crate) fn on_queued(&mut self, asker: Asker, shared: &Shared) {
+        if (asker.node, asker.incarnation) != (shared.me, shared.incarnation) {
+            return;
+        }
+        if let Some(pending) = self.pending.get_mut(&asker.number) {
+            pending.resent = false;
+            set_again(&mut self.agains, pending, asker.number, None);
+        }
+    }
+
+    /// Sends again what homes have said nothing to: a node that begins, or whose link has too much to send, doesn't hear all it is asked,
+    /// and answers pings all the same.
+    fn ask_again(&mut self, now: Instant, shared: &Shared, out: &mut Outbox) {
+        while let Some((at, number)) = self.agains.first().copied().filter(|(at, _)| *at <= now) {
+            self.agains.remove(&(at, number));
+            let Some(pending) = self.pending.get_mut(&number) else { continue };
+            let wait_ms = pending.again.map_or(shared.tuning.resend_ms, |(_, wait_ms)| wait_ms * 2);
+            set_again(&mut self.agains, pending, number, Some((now, wait_ms.min(AGAIN_MS_MAX))));
+            pending.resent = true;
+            let asker = Asker { node: shared.me, incarnation: shared.incarnation, number };
+            for to in pending.asked.iter().filter(|node| **node != shared.me) {
+                let (name, command) = (pending.name.clone(), pending.command_now(now, shared));
+                shared.send(*to, Message::Ask { asker, name, command }, out);
+            }
+        }
+    }
+
     fn let_go(&mut self, number: u64, node: NodeId) {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.outstanding.remove(&number);
@@ -232,6 +273,7 @@ impl Edge {
         let (name, asked) = (pending.name.clone(), pending.asked.clone());
         if asked.contains(&shared.me) {
             // Its home drops it, or gives back what comes of it, and answers no more.
+            set_again(&mut self.agains, pending, number, None);
             self.pending.remove(&number);
             self.remember(number, None);
         }
@@ -282,7 +324,8 @@ impl Edge {
     pub(crate) fn due(&self) -> Instant {
         let pings = self.peers.values().filter_map(|peer| peer.ping_at);
         let ends = self.ends.first().map(|(at, _)| *at);
-        pings.chain(ends).min().unwrap_or(Instant(u64::MAX))
+        let agains = self.agains.first().map(|(at, _)| *at);
+        pings.chain(ends).chain(agains).min().unwrap_or(Instant(u64::MAX))
     }
 
     /// Asks who is silent whether it is there, and gives up what takes too long.
@@ -306,10 +349,12 @@ impl Edge {
         }
         let mut here: Vec<Here> =
             hedged.into_iter().filter_map(|number| self.pass_on(now, number, shared, out)).collect();
+        self.ask_again(now, shared, out);
         while let Some((at, number)) = self.ends.first().copied().filter(|(at, _)| *at <= now) {
             self.ends.remove(&(at, number));
             if let Some(pending) = self.pending.get(&number) {
-                let untold = pending.asked.is_empty() && !pending.twice || pending.command == Command::Info;
+                let untold =
+                    pending.asked.is_empty() && !pending.twice && !pending.resent || pending.command == Command::Info;
                 let outcome = if untold { Outcome::NoQuorum } else { Outcome::Unknown };
                 let asker = Asker { node: shared.me, incarnation: shared.incarnation, number };
                 here.extend(self.finish(asker, outcome, (shared.me, shared), out));
@@ -321,6 +366,30 @@ impl Edge {
     /// Requests that aren't answered yet.
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
+    }
+}
+
+impl Pending {
+    /// What a home is asked now: it waits no longer than the client does.
+    fn command_now(&self, now: Instant, shared: &Shared) -> Command {
+        let mut command = self.command.clone();
+        if let Command::Acquire(acquire) = &mut command {
+            let left_ms = self.gives_up.since_ns(now) / 1_000_000;
+            acquire.wait_ms = acquire.wait_ms.min(left_ms.saturating_sub(shared.tuning.patience_ms + GRACE_MS));
+        }
+        command
+    }
+}
+
+/// When a request is sent again: so long after now, or not at all.
+fn set_again(agains: &mut BTreeSet<(Instant, u64)>, pending: &mut Pending, number: u64, next: Option<(Instant, u64)>) {
+    if let Some((at, _)) = pending.again.take() {
+        agains.remove(&(at, number));
+    }
+    if let Some((now, wait_ms)) = next {
+        let at = now.plus_ms(wait_ms);
+        agains.insert((at, number));
+        pending.again = Some((at, wait_ms));
     }
 }
 

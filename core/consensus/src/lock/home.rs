@@ -92,7 +92,10 @@ impl Home {
         shared: &mut Shared,
         out: &mut Outbox,
     ) {
-        if self.line.knows(asker) {
+        if let Some(place) = self.line.place_of(asker) {
+            if matches!(place, Place::New | Place::InLine) && asker.node != shared.me {
+                shared.send(asker.node, Message::Queued { asker }, out);
+            }
             return;
         }
         if self.line.len() >= LOCK_WAITER_COUNT_MAX {

@@ -106,8 +106,8 @@ impl Line {
         self.ops.is_empty()
     }
 
-    pub(crate) fn knows(&self, asker: Asker) -> bool {
-        asker.number != NOBODY && self.ops.iter().any(|op| op.asker == asker)
+    pub(crate) fn place_of(&self, asker: Asker) -> Option<Place> {
+        self.ops.iter().find(|op| asker.number != NOBODY && op.asker == asker).map(|op| op.place)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Op> {

@@ -136,7 +136,7 @@ pub enum Message {
         name: Bytes,
         command: Command,
     },
-    /// The request waits in line.
+    /// The request waits in line, or was asked before and is not answered yet.
     Queued {
         asker: Asker,
     },

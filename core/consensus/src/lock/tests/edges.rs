@@ -43,6 +43,34 @@ fn a_stopped_home_costs_each_node_one_hedge() {
     assert_eq!(cluster.count(Event::Hedged), 0, "it is asked again when it is heard");
 }
 
+/// A node that begins, or to which too much is to be sent, doesn't hear a question and answers pings all the same. Such a question was
+/// never asked again: its client was told UNKNOWN after seconds, by nodes that were all well.
+#[test]
+fn what_a_home_has_not_heard_is_asked_again() {
+    let mut cluster = Cluster::new(3);
+    let name = name_at_home(&cluster, 1);
+    cluster.stopped.insert(NodeId(1));
+    let waiter = cluster.ask(2, name, Command::Acquire(acquire("x", 60_000)));
+    cluster.stopped.clear();
+    cluster.pass(99);
+    assert_eq!(cluster.answer(waiter), None);
+    cluster.pass(2);
+    let held = token(&cluster.answer(waiter).expect("it is asked again"));
+    cluster.stopped.insert(NodeId(1));
+    let waiter = cluster.ask(2, name, waits("y", 5_000));
+    cluster.stopped.clear();
+    cluster.pass(5_000);
+    assert_eq!(cluster.answer(waiter), Some(Outcome::Refused), "it waits no longer for being asked twice");
+    cluster.stopped.insert(NodeId(1));
+    let waiter = cluster.ask(3, name, waits("z", 60_000));
+    cluster.stopped.clear();
+    cluster.pass(1_000);
+    cluster.events.clear();
+    assert_eq!(cluster.release(2, name, "x", held), Outcome::Released);
+    token(&cluster.answer(waiter).expect("it is its turn"));
+    assert_eq!(cluster.count(Event::GivenBack), 0, "it stands in line once");
+}
+
 #[test]
 fn a_lost_link_costs_nothing() {
     let mut cluster = Cluster::new(3);
