@@ -164,7 +164,7 @@ fn a_client_that_goes_takes_its_request_with_it() {
     }
     // One that goes within its body, and one within the response's.
     let mut client = gateway.connect();
-    client.send("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhello");
+    client.send("POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
     gateway.until("it is in flight", |app| app["endpoints"][0]["in_flight"] == 1);
     drop(client);
     let mut client = gateway.connect();

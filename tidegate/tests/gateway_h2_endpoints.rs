@@ -144,7 +144,8 @@ fn an_early_answer_ends_its_request() {
     let gateway = before(&upstream);
     for _ in 0..10 {
         let mut client = gateway.connect();
-        client.send("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nhello");
+        let begun = "x".repeat(20_000);
+        client.send(format!("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n{begun}"));
         assert_eq!(client.answer(false).text(), "early");
     }
     gateway.until("nothing is left", |app| app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 0);

@@ -216,7 +216,8 @@ fn a_body_that_crawls_is_refused_and_holds_no_place_meanwhile() {
     let keys = "admission = { limit = 1, queue = 0 }\n[limits]\nbody_rate = \"1mb\"\n[timeouts]\nbody_grace = \"3s\"\n";
     let gateway = Gateway::start_with_one_lane(&service(&[&upstream], keys));
     let mut client = gateway.connect();
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+    // So much of it is waited for before it takes a place at all.
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n{}", "x".repeat(16 * 1024)));
     gateway.until("it is in flight, and its place another's", |app| {
         let _ = client.stream.get_ref().write_all(b"x");
         app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 1

@@ -14,6 +14,7 @@ struct Load {
     stop: Arc<AtomicBool>,
     counts: Arc<Counts>,
     clients: Vec<JoinHandle<()>>,
+    begun: Instant,
 }
 
 #[derive(Default)]
@@ -50,7 +51,7 @@ impl Load {
             })
         };
         let clients = (0..clients).map(client).collect();
-        Self { stop, counts, clients }
+        Self { stop, counts, clients, begun }
     }
 
     fn sound(&self) -> u64 {
@@ -63,6 +64,17 @@ impl Load {
         while self.sound() < until {
             assert!(begun.elapsed() < Duration::from_secs(30), "{} of {until} in time", self.sound());
             std::thread::yield_now();
+        }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Waits until it has run so long, and is answered then.
+    fn run_until_ms(&self, ms: u64) {
+        while self.elapsed_ms() < ms {
+            self.run(1);
         }
     }
 
@@ -93,9 +105,14 @@ fn one_of_ten_endpoints_dies_under_load_and_hardly_anybody_notices() {
     let load = Load::start(&gateway.http, 8);
     load.run(500);
     upstreams[3].kill();
+    let killed_ms = load.elapsed_ms();
     load.run(4000);
+    // What fails later than a second behind it shows only if there is more than a second of it.
+    load.run_until_ms(killed_ms + 2_000);
+    let last_failure_ms = load.counts.last_failure_ms.load(Ordering::Relaxed);
     let (sound, failed) = load.end();
     assert!(failed * 1000 <= sound, "{failed} of {sound} failed");
+    assert!(last_failure_ms <= killed_ms + 1_000, "killed at {killed_ms} ms, failing at {last_failure_ms} ms");
     gateway.until("its checks fail", |app| app["endpoints"][3]["state"] != "active");
 }
 

@@ -245,6 +245,17 @@ impl Service {
         self.gate.waiting()
     }
 
+    /// A request that has left is at its endpoint all the same, and counts again: beyond the limit, if need be.
+    pub fn come_back(&mut self, now: Instant) -> Pass {
+        self.gate.come_back(now)
+    }
+
+    /// Whether who comes now would be let in at once.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.gate.is_open()
+    }
+
     /// True while so many come that the newest go first.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {

@@ -176,3 +176,26 @@ fn waiting_ends_by_time() {
     assert_eq!(out.shed.len(), 1);
     assert_eq!((out.shed[0].0, out.shed[0].1.why), (ticket, Why::WaitedTooLong));
 }
+
+#[test]
+fn who_comes_back_counts_beyond_the_limit() {
+    let (now, mut out) = (Instant(1_000_000), Outbox::default());
+    let admission = config::Admission { limit: config::Limit::Fixed(1), ..config::Admission::default() };
+    let mut service = service(Config { admission, ..Config::default() }, &[1]);
+    let mut go = |service: &mut Service| match service.arrive(now, Class::new(0), None, &mut out) {
+        Admit::Go(pass) => pass,
+        other => panic!("{other:?}"),
+    };
+    let aside = go(&mut service);
+    service.leave(now, aside, Left::Cancelled, &mut Outbox::default());
+    assert!(service.has_room());
+    let other = go(&mut service);
+    let back = service.come_back(now);
+    assert_eq!((service.inside(), service.has_room()), (2, false));
+    let Admit::Wait(_) = service.arrive(now, Class::new(0), None, &mut out) else { panic!("there is no room") };
+    let mut out = Outbox::default();
+    service.leave(now, other, Left::Cancelled, &mut out);
+    assert_eq!((service.inside(), out.go.len()), (1, 0), "one is still inside, which is all that may be");
+    service.leave(now, back, Left::Cancelled, &mut out);
+    assert_eq!(out.go.len(), 1);
+}

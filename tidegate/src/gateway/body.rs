@@ -1,9 +1,11 @@
 //! Bodies on their way, both of them streams that hold no more than a piece: what has not been asked for is not read.
 
 use super::config::ClientTimes;
+use super::front::Front;
 use super::headers;
 use super::line::Line;
 use super::mirror::Tee;
+use super::place::Place;
 use super::refusal::Code;
 use super::trunk::stream::Stream;
 use super::upstream::Flying;
@@ -12,9 +14,9 @@ use base::Instant;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, TRANSFER_ENCODING};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ pub struct Upload {
 /// Where it comes from.
 #[derive(Debug)]
 pub enum Payload {
-    Client(Incoming),
+    Client(Front),
     /// What another request's body was; none once it is read.
     Copy(Option<Bytes>),
 }
@@ -75,11 +77,16 @@ pub struct UploadState {
     response_time: Duration,
     bytes_max: u64,
     bytes: Cell<u64>,
+    /// What was read and has not passed yet.
+    ahead: Cell<u64>,
     ended: Cell<bool>,
     /// Since when the client is waited for, not the upstream.
     wants: Cell<Option<Instant>>,
-    /// How long it was waited for before that.
+    /// How long it was waited for before that, and before the last try began.
     waited_ns: Cell<u64>,
+    waited_before_ns: Cell<u64>,
+    /// What is given back while the body comes too slowly.
+    place: RefCell<Weak<Place>>,
     /// Why it ended before its end.
     failed: Cell<Option<Code>>,
     /// Who sees it pass, for a copy.
@@ -121,9 +128,12 @@ impl UploadState {
             response_time,
             bytes_max,
             bytes: Cell::new(0),
+            ahead: Cell::new(0),
             ended: Cell::new(empty),
             wants: Cell::new(None),
             waited_ns: Cell::new(0),
+            waited_before_ns: Cell::new(0),
+            place: RefCell::default(),
             failed: Cell::new(None),
             tee,
         })
@@ -133,6 +143,7 @@ impl UploadState {
     pub fn begin(&self) {
         let now = crate::clock::boot();
         self.waited_ns.set(self.waited_ns(now));
+        self.waited_before_ns.set(self.waited_ns.get());
         self.wants.set(None);
         if self.ended.get() {
             self.watch.begin(Phase::Response, now, self.response_time);
@@ -150,6 +161,11 @@ impl UploadState {
         self.bytes.get()
     }
 
+    /// So many bytes of the body have come before they are asked for.
+    pub fn read_ahead(&self, bytes: u64) {
+        self.ahead.set(self.ahead.get() + bytes);
+    }
+
     pub fn ended(&self) -> bool {
         self.ended.get()
     }
@@ -163,8 +179,17 @@ impl UploadState {
         self.waited_ns.get() + self.wants.get().map_or(0, |since| now.since_ns(since))
     }
 
+    /// The same, since the last try began.
+    pub fn waited_in_try_ns(&self, now: Instant) -> u64 {
+        self.waited_ns(now) - self.waited_before_ns.get()
+    }
+
+    pub fn set_place(&self, place: Weak<Place>) {
+        *self.place.borrow_mut() = place;
+    }
+
     /// The client is waited for from now on: for a byte, and for as many as should have come by then.
-    fn begin_wait(&self) {
+    pub fn begin_wait(&self) {
         if self.wants.get().is_none() {
             let now = crate::clock::boot();
             self.wants.set(Some(now));
@@ -172,7 +197,7 @@ impl UploadState {
         }
     }
 
-    fn end_wait(&self) {
+    pub fn end_wait(&self) {
         let now = crate::clock::boot();
         self.waited_ns.set(self.waited_ns(now));
         self.wants.set(None);
@@ -186,7 +211,7 @@ impl UploadState {
         if self.rate == 0 {
             return Duration::MAX;
         }
-        let bought_ms = self.bytes.get().saturating_mul(1000) / self.rate;
+        let bought_ms = (self.bytes.get() + self.ahead.get()).saturating_mul(1000) / self.rate;
         let allowed = self.grace.saturating_add(Duration::from_millis(bought_ms));
         allowed.saturating_sub(Duration::from_nanos(self.waited_ns.get()))
     }
@@ -199,9 +224,14 @@ impl UploadState {
         if let Some(tee) = &self.tee {
             tee.end();
         }
-        if !self.ended.replace(true) && self.watch.phase() == Phase::Upload {
+        if self.ended.replace(true) {
+            return;
+        }
+        if self.watch.phase() == Phase::Upload {
             self.watch.begin(Phase::Response, crate::clock::boot(), self.response_time);
         }
+        let place = self.place.take().upgrade();
+        place.iter().for_each(|place| place.on_uploaded());
     }
 }
 
@@ -239,8 +269,10 @@ impl Body for Upload {
                 Poll::Ready(Some(Err(Broken("the client's body broke off"))))
             }
             Some(Ok(mut frame)) => {
-                let bytes = state.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);
+                let passed = frame.data_ref().map_or(0, |data| data.len() as u64);
+                let bytes = state.bytes.get() + passed;
                 state.bytes.set(bytes);
+                state.ahead.set(state.ahead.get().saturating_sub(passed));
                 if bytes > state.bytes_max {
                     state.failed.set(Some(Code::BodyTooLarge));
                     return Poll::Ready(Some(Err(Broken("the client's body is too large"))));
@@ -369,15 +401,16 @@ impl Download {
     }
 
     fn on_frame(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        let now = crate::clock::boot();
         if let Some(data) = frame.data_ref() {
             self.bytes += data.len() as u64;
-            self.flying.passed(self.bytes);
+            self.flying.passed(now, self.bytes);
         }
         let last = frame.is_trailers() || self.body.is_end_stream();
         if let Some(trailers) = frame.trailers_mut() {
             strip_trailers(trailers);
         }
-        self.watch.moved(Phase::Download, crate::clock::boot(), self.time);
+        self.watch.moved(Phase::Download, now, self.time);
         if last {
             self.finish();
         }
@@ -394,6 +427,7 @@ impl Body for Download {
         if this.ended {
             return Poll::Ready(None);
         }
+        this.flying.taken();
         // It may have been handed to another task since it was begun.
         this.watch.register(context);
         if let Some(over) = this.watch.over() {

@@ -8,6 +8,7 @@ mod over_h2;
 use super::body::{Arriving, Download, Payload, UntilClose, Upload, UploadState};
 use super::call::Call;
 use super::config::Protocol;
+use super::front::Front;
 use super::lane::{Lane, Table};
 use super::line::Line;
 use super::mirror::{self, Tee};
@@ -159,7 +160,8 @@ async fn forward(
             Consulted::Passes(passing) => passing.into_parts(),
         }
     };
-    let (mut response, behind) = send(&way, parts, body.map(Payload::Client), &record.notes(), record.begun()).await?;
+    let body = body.map(|body| Payload::Client(Front::new(body)));
+    let (mut response, behind) = send(&way, parts, body, &record.notes(), record.begun()).await?;
     passed.on_answer(&mut response);
     let behind = match behind {
         Passed::Body(download) => Behind::Body(Source::Passed(download)),
@@ -177,10 +179,15 @@ pub async fn send(
     begun: Instant,
 ) -> Result<(Response<()>, Passed), Refusal> {
     let Way { lane, upstream, class, call, .. } = *way;
+    let expects = parts.headers.contains_key(EXPECT);
     let mut going = Going::new(way, parts, body, begun)?;
     trace::keep_or_begin(&mut going.headers, || lane.chance());
     notes.set_sent(&going.headers, &going.upload);
     call.watch.set_deadline(going.deadline);
+    // Who asks whether to send its body is told no sooner than there is room.
+    if !expects || upstream.has_room() {
+        going.gather().await?;
+    }
     call.watch.begin(Phase::Waiting, crate::clock::boot(), WAIT_MAX);
     let entered = bounded(&call.watch, upstream.enter(class, going.deadline)).await;
     let inside = match entered {
@@ -223,6 +230,22 @@ impl<'a> Going<'a> {
         let uri = uri.into_parts().path_and_query.map_or_else(|| Ok(Uri::from_static("/")), Uri::try_from);
         let uri = uri.map_err(|error| Refusal::of(Code::BodyBroken).because(error))?;
         Ok(Self { call, upstream, method, uri, headers, body, has_body, upload, deadline, impatient, upgrade })
+    }
+
+    /// Waits for the beginning of the body.
+    async fn gather(&mut self) -> Result<(), Refusal> {
+        let Some(Payload::Client(front)) = &mut self.body else { return Ok(()) };
+        let (wanted, upload) = (front.wanted(), &self.upload);
+        if wanted == 0 {
+            return Ok(());
+        }
+        upload.begin();
+        let gathered = std::future::poll_fn(|context| front.poll_gather(context, wanted, upload));
+        match bounded(&self.call.watch, gathered).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(code)) => Err(Refusal::of(self.call.spoiled().unwrap_or(code))),
+            Err(over) => Err(self.late(over).refusal),
+        }
     }
 
     /// Tries until an endpoint has answered or the core says that it is enough.
@@ -438,7 +461,8 @@ impl<'a> Going<'a> {
         begun: Instant,
     ) -> Result<(Response<()>, Passed), Refusal> {
         let now = crate::clock::boot();
-        let first_byte_us = now.since_ns(begun) / 1000;
+        // The time that the client took to send is not the endpoint's.
+        let first_byte_us = now.since_ns(begun).saturating_sub(self.upload.waited_in_try_ns(now)) / 1000;
         let status_class = u8::try_from(response.status().as_u16() / 100).unwrap_or(5);
         let mut tried = tried;
         tried.outcome = Outcome::Answered { status_class, first_byte_us };

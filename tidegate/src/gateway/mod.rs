@@ -17,6 +17,7 @@ mod demo;
 mod door;
 mod exchange;
 mod follow;
+mod front;
 mod grpc;
 mod handover;
 mod headers;

@@ -207,6 +207,7 @@ impl Upstream {
 
     /// Waits until the request may come in.
     pub async fn enter(self: &Rc<Self>, class: Class, deadline: Option<Instant>) -> Result<Inside, Shed> {
+        self.places.press(|| !self.has_room());
         let admit = self.with(|core, now, out| core.arrive(now, class, deadline, out));
         let pass = match admit {
             Admit::Go(pass) => Ok(pass),
@@ -224,6 +225,17 @@ impl Upstream {
                 Err(shed)
             }
         }
+    }
+
+    /// A request that gave its place back while its endpoint had it takes one again, whether there is room or not.
+    pub fn enter_again(self: &Rc<Self>) -> Inside {
+        let pass = self.with(|core, now, _| core.come_back(now));
+        Inside { upstream: self.clone(), pass: Some(pass), left: Left::Cancelled }
+    }
+
+    /// Whether who comes now would be let in at once.
+    pub fn has_room(&self) -> bool {
+        self.core.borrow().has_room()
     }
 
     /// An endpoint for one try.
@@ -348,6 +360,12 @@ pub struct Inside {
     pub left: Left,
 }
 
+impl Inside {
+    pub fn upstream(&self) -> &Rc<Upstream> {
+        &self.upstream
+    }
+}
+
 impl Drop for Inside {
     fn drop(&mut self) {
         let pass = self.pass.take().expect("it is given back here alone");
@@ -407,11 +425,17 @@ impl Flying {
         self.place.leave();
     }
 
-    /// So much of the body has passed.
-    pub fn passed(&mut self, bytes: u64) {
+    /// So much of the body has passed, the last piece of it now.
+    pub fn passed(&mut self, now: Instant, bytes: u64) {
+        self.place.hand(now);
         if bytes > place::STREAM_BYTES {
             self.place.leave();
         }
+    }
+
+    /// The client has taken all that has passed.
+    pub fn taken(&self) {
+        self.place.ask();
     }
 
     pub fn timed_out(&mut self, by_deadline: bool) {

@@ -81,7 +81,7 @@ impl Gate {
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Admit::Shed(self.shed(now, Why::Deadline));
         }
-        if self.queue.len() == 0 && self.has_room() {
+        if self.is_open() {
             return Admit::Go(self.pass(now, now));
         }
         if let Bound::Adaptive(knee) = &mut self.bound {
@@ -111,6 +111,15 @@ impl Gate {
         let waited = self.queue.remove(ticket).is_some();
         self.settle(now, out);
         waited
+    }
+
+    /// Who comes need not wait.
+    pub(crate) fn is_open(&self) -> bool {
+        self.queue.len() == 0 && self.has_room()
+    }
+
+    pub(crate) fn come_back(&mut self, now: Instant) -> Pass {
+        self.pass(now, now)
     }
 
     pub(crate) fn leave(&mut self, now: Instant, pass: &Pass, left: Left, out: &mut Outbox) {
