@@ -19,7 +19,8 @@ options: --commands N (2000)  node, cluster (500): commands that take effect or 
          --ms N (6000)        gateway: virtual milliseconds of a run
        sim gateway figures DIR      the pictures of docs/gateway-overload.md
        sim gateway compare          its table of other algorithms
-       sim gateway theory N         its table of predictions, over N arrivals each";
+       sim gateway theory N         its table of predictions, over N arrivals each
+       sim gateway balance N        its table of balance, over N seeds each";
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -145,6 +146,10 @@ fn draw(what: &str, rest: &[String]) -> Result<ExitCode, String> {
         ("theory", [arrivals]) => {
             let arrivals = arrivals.parse().map_err(|_| format!("'{arrivals}' is no number"))?;
             print!("{}", gateway::figures::theory(arrivals));
+        }
+        ("balance", [seeds]) => {
+            let seeds = seeds.parse().map_err(|_| format!("'{seeds}' is no number"))?;
+            print!("{}", gateway::figures::balance(seeds));
         }
         _ => return Err(format!("gateway has no {what} with {} arguments", rest.len())),
     }

@@ -2,7 +2,7 @@
 
 use gateway::Policy;
 use sim::gateway::load::{Again, Clients, Load};
-use sim::gateway::scenarios::{self, measure_drift, measure_overload};
+use sim::gateway::scenarios::{self, balance, measure_drift, measure_overload};
 use sim::gateway::server::Work;
 use sim::gateway::theory::hold;
 use sim::gateway::world::{Picking, World};
@@ -51,13 +51,15 @@ fn the_limit_follows_a_service_that_becomes_slower_and_faster() {
 
 #[test]
 fn a_slow_endpoint_is_used_as_by_one_who_knows_all_speeds() {
-    for (work, slots, part) in [(EXPONENTIAL, 1, 0.7), (EXPONENTIAL, 4, 0.8), (Work::Fixed { ms: 10.0 }, 20, 0.8)] {
-        let p99 = |policy, picking| {
-            let world = World::run(scenarios::uneven(policy, picking, work, slots, part, 30_000), 7);
-            world.report().latency_ms(2_000, 30_000, 0.99)
-        };
-        let best = p99(Policy::LeastConnections, Picking::ShortestExpectedDelay);
-        let ours = p99(Policy::PeakEwma, Picking::Gateway);
+    let uneven = Work::LogNormal { ms: 10.0, cv2: 4.0 };
+    for (work, slots, part) in [
+        (EXPONENTIAL, 1, 0.7),
+        (EXPONENTIAL, 4, 0.8),
+        (Work::Fixed { ms: 10.0 }, 20, 0.8),
+        (uneven, 1, 0.5),
+        (uneven, 1, 0.8),
+    ] {
+        let (ours, best) = balance(work, slots, part, 11..14, 30_000);
         assert!(ours <= 1.5 * best, "{work:?} x {slots} at {part}: {ours} ms beside {best} ms");
     }
 }

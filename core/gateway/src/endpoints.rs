@@ -39,7 +39,7 @@ pub enum Policy {
     Random,
     /// Who has the fewest requests in flight for its weight.
     LeastConnections,
-    /// The better of two by chance: who is expected to answer first.
+    /// The best of three by chance: who is expected to answer first.
     #[default]
     PeakEwma,
     /// By key on a consistent-hash ring; who has more than so many percent of its share of those in flight is passed over (100 or

@@ -80,15 +80,10 @@ pub fn policy_picture() -> String {
 /// The table of ways to limit: overload and drift.
 #[must_use]
 pub fn compare() -> String {
-    let works = [
-        ("fixed", Work::Fixed { ms: 10.0 }),
-        ("exponential", Work::Exponential { ms: 10.0 }),
-        ("lognormal, cv² 4", Work::LogNormal { ms: 10.0, cv2: 4.0 }),
-    ];
     let mut out = String::from(
         "| service | limit | goodput at 3x | p99 / no load | recovered, s | goodput before, at and after half speed | .. and double speed |\n|---|---|---|---|---|---|---|\n",
     );
-    for (service, work) in works {
+    for (service, work) in works() {
         for (name, make) in ways() {
             let found = measure_overload(make(scenarios::overload(work, 3.0, 5_000)), 1, 5_000);
             let thirds = |speed: f64| {
@@ -134,6 +129,31 @@ pub fn theory(arrivals: u64) -> String {
         }
     }
     out
+}
+
+/// The table of balance: how much worse than one who knows all, by the part of the capacity.
+#[must_use]
+pub fn balance(seeds: u64) -> String {
+    let parts = [0.5, 0.6, 0.7, 0.8, 0.9];
+    let mut out = String::from("| service | slots | 0.5 | 0.6 | 0.7 | 0.8 | 0.9 |\n|---|---|---|---|---|---|---|\n");
+    for (name, work) in works() {
+        for slots in [1, 4, 20] {
+            let ratio = |part: f64| {
+                let (ours, best) = scenarios::balance(work, slots, part, 0..seeds, 60_000);
+                format!("{:.2}", ours / best)
+            };
+            let _ = writeln!(out, "| {name} | {slots} | {} |", parts.map(ratio).join(" | "));
+        }
+    }
+    out
+}
+
+fn works() -> [(&'static str, Work); 3] {
+    [
+        ("fixed", Work::Fixed { ms: 10.0 }),
+        ("exponential", Work::Exponential { ms: 10.0 }),
+        ("lognormal, cv² 4", Work::LogNormal { ms: 10.0, cv2: 4.0 }),
+    ]
 }
 
 type Way = (&'static str, Box<dyn Fn(Setup) -> Setup>);

@@ -6,6 +6,7 @@ use super::server::{Spec, Work};
 use super::world::{Change, Picking, Setup, World};
 use gateway::Policy;
 use gateway::config::{Admission, Config, Limit};
+use std::ops::Range;
 
 /// Two servers of 20 slots and 10 ms: 4,000 requests per second and no more.
 #[must_use]
@@ -130,4 +131,18 @@ pub fn uneven(policy: Policy, picking: Picking, work: Work, slots: u32, part: f6
     let load = Load::steady(part * capacity(&servers), Clients::PLAIN);
     let setup = plain(policy, servers, load, ms);
     Setup { config: with_limit(setup.config, Limit::Off), picking, ..setup }
+}
+
+/// The 99th percentiles with three fast servers and a slow one, of peak EWMA and of one who knows all speeds and queues, each the mean of some seeds.
+#[must_use]
+pub fn balance(work: Work, slots: u32, part: f64, seeds: Range<u64>, ms: u64) -> (f64, f64) {
+    let mean = |policy: Policy, picking: Picking| {
+        let p99 = |seed| {
+            let world = World::run(uneven(policy, picking, work, slots, part, ms), seed);
+            world.report().latency_ms(2_000, ms, 0.99)
+        };
+        seeds.clone().map(p99).sum::<f64>() / seeds.clone().count() as f64
+    };
+    let best = mean(Policy::LeastConnections, Picking::ShortestExpectedDelay);
+    (mean(Policy::PeakEwma, Picking::Gateway), best)
 }

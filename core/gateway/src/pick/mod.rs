@@ -80,7 +80,7 @@ impl Picker {
             Policy::Weighted => smooth(field, owed),
             Policy::Random => self.by_chance(field),
             Policy::LeastConnections => self.least_loaded(field),
-            Policy::PeakEwma => self.better_of_two(field),
+            Policy::PeakEwma => self.best_of_some(field),
             Policy::RingHash { .. } | Policy::Maglev => {
                 let key = key.unwrap_or_else(|| self.rng.next_u64());
                 self.by_key(field, key).or_else(|| self.by_turn(field))
@@ -131,21 +131,23 @@ impl Picker {
         Some(field.ready[best])
     }
 
-    /// Two are as good as all (Mitzenmacher 2001), cost the same for a thousand endpoints as for two, and lanes and gateways that know
-    /// the same don't all run to the same best one.
-    fn better_of_two(&mut self, field: &Field<'_>) -> Option<usize> {
-        let Some(one) = self.draw(field, None) else { return self.soonest(field) };
-        let Some(other) = self.draw(field, Some(one)) else { return self.soonest(field) };
-        Some(if field.is_sooner(other, one) { other } else { one })
+    /// The best of a few is as good as the best of all (Mitzenmacher 2001), costs the same for a thousand endpoints as for three, and lanes and gateways
+    /// that know the same don't all run to the same best one. Of two among four, of which one is slow, the slow one is too often the better.
+    fn best_of_some(&mut self, field: &Field<'_>) -> Option<usize> {
+        let Some(one) = self.draw(field, &[]) else { return self.soonest(field) };
+        let Some(other) = self.draw(field, &[one]) else { return self.soonest(field) };
+        let better = if field.is_sooner(other, one) { other } else { one };
+        let third = self.draw(field, &[one, other]).filter(|third| field.is_sooner(*third, better));
+        third.or(Some(better))
     }
 
-    /// One by chance, but not this one. None if chance didn't find any: then it is time to look at all.
-    fn draw(&mut self, field: &Field<'_>, but: Option<usize>) -> Option<usize> {
+    /// One by chance, but none of these. None if chance didn't find any: then there are hardly others.
+    fn draw(&mut self, field: &Field<'_>, but: &[usize]) -> Option<usize> {
         let n = field.ready.len() as u64;
         let mut tries = (0..DRAWS).filter(|_| n > 0);
         tries.find_map(|_| {
             let place = usize::try_from(self.rng.below(n)).expect("below a length");
-            Some(field.ready[place]).filter(|at| Some(*at) != but && field.may(*at))
+            Some(field.ready[place]).filter(|at| !but.contains(at) && field.may(*at))
         })
     }
 
