@@ -10,88 +10,71 @@
 //! GET /v1/gateway/cache, POST /v1/gateway/cache:purge          see [`super::cache::page`]
 //! GET /metrics /healthz /readyz
 //! ```
+//!
+//! There is no authentication: who reaches the port is an operator, but for pages that his browser shows ([`crate::http::port`]).
 
 use super::cache::page as cache;
 use super::control::{Control, Unchanged, reports};
 use super::{metrics, standing};
+use crate::http::port;
+use crate::http::told::Problem;
 use crate::http::{JSON, TEXT, respond};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::ORIGIN;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 
 pub type Shared = Rc<RefCell<Control>>;
 
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
-const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
-const HEADER_BYTES_MAX: usize = 16 * 1024;
-const BODY_BYTES_MAX: usize = 64 * 1024;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const WEIGHT_MAX: u32 = 1000;
 
 /// Serves until the process ends.
 pub async fn serve(listener: TcpListener, control: Shared) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::task::spawn_local(visit(stream, control.clone()))),
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
-    }
+    let port = control.borrow().port.clone();
+    let visit = |stream, place| drop(tokio::task::spawn_local(visit(stream, control.clone(), place)));
+    port.serve(listener, visit).await;
 }
 
 /// One connection, with one request.
-async fn visit(stream: TcpStream, control: Shared) {
+async fn visit(stream: TcpStream, control: Shared, place: OwnedSemaphorePermit) {
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let control = control.clone();
-        async move { Ok::<_, Infallible>(answer(&control, request).await) }
+        async move { Ok::<_, Infallible>(try_answer(&control, request).await.unwrap_or_else(Problem::respond)) }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME_MAX)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
+    let connection = port::protocol().serve_connection(TokioIo::new(stream), service);
+    let _ = tokio::time::timeout(port::CONNECTION_TIME_MAX, connection).await;
+    drop(place);
 }
 
-/// What is told instead: status, a word for programs, and the message.
-type Problem = (StatusCode, &'static str, String);
 type Answer = Result<Response<Full<Bytes>>, Problem>;
-
-async fn answer(control: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    try_answer(control, request).await.unwrap_or_else(|(status, word, message)| {
-        respond(status, JSON, format!("{}\n", json!({ "error": word, "message": message })))
-    })
-}
 
 async fn try_answer(control: &Shared, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
+    port::check_host(&head, &control.borrow().config.admin_names)?;
     let path = head.uri.path().to_owned();
     let reads = head.method == Method::GET || head.method == Method::HEAD;
     if reads {
         return read(control, &path).await;
     }
-    // Pages that a browser shows send an origin, and may change nothing here.
-    if head.headers.contains_key(ORIGIN) {
-        let message = "pages in browsers may change nothing here: send no Origin header";
-        return Err((StatusCode::FORBIDDEN, "forbidden", message.to_owned()));
+    port::check_change(&head.headers)?;
+    // No form deletes.
+    if head.method != Method::DELETE {
+        port::check_json(&head.headers)?;
     }
-    let limited = Limited::new(body, BODY_BYTES_MAX).collect().await;
-    let body = limited.map_err(|_| bad("the body did not come whole, or is too large"))?.to_bytes();
+    let body = port::read(body).await?;
     if path == "/v1/gateway:reload" && head.method == Method::POST {
         let read = control.borrow_mut().reload();
         return match read {
             Ok(changed) => Ok(told(&json!({ "reloaded": changed }))),
-            Err(why) => Err((StatusCode::UNPROCESSABLE_ENTITY, "refused", why)),
+            Err(why) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", why)),
         };
     }
     if path == "/v1/gateway/cache:purge" && head.method == Method::POST {
@@ -99,8 +82,10 @@ async fn try_answer(control: &Shared, request: Request<Incoming>) -> Answer {
         crate::log::info("gateway", "stored responses were purged by an operator", &[("objects", &purged)]);
         return Ok(told(&json!({ "purged": purged })));
     }
-    let missing =
-        || (StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {path} to be changed by {}", head.method));
+    let missing = || {
+        let message = format!("there is nothing at {path} to be changed by {}", head.method);
+        Problem::new(StatusCode::NOT_FOUND, "not_found", message)
+    };
     let rest = path.strip_prefix("/v1/gateway/services/").ok_or_else(missing)?;
     let (service, rest) = rest.split_once("/endpoints").ok_or_else(missing)?;
     let mut control = control.borrow_mut();
@@ -121,13 +106,13 @@ async fn try_answer(control: &Shared, request: Request<Incoming>) -> Answer {
     };
     changed.map(|()| told(&json!({ "changed": true }))).map_err(|why| match why {
         Unchanged::NoService => {
-            (StatusCode::NOT_FOUND, "no_service", format!("there is no service '{service}'; nothing was changed"))
+            let message = format!("there is no service '{service}'; nothing was changed");
+            Problem::new(StatusCode::NOT_FOUND, "no_service", message)
         }
-        Unchanged::NoEndpoint => (
-            StatusCode::NOT_FOUND,
-            "no_endpoint",
-            format!("service '{service}' has no such endpoint; nothing was changed"),
-        ),
+        Unchanged::NoEndpoint => {
+            let message = format!("service '{service}' has no such endpoint; nothing was changed");
+            Problem::new(StatusCode::NOT_FOUND, "no_endpoint", message)
+        }
         Unchanged::Bad(why) => bad(&why),
     })
 }
@@ -167,7 +152,7 @@ async fn read(control: &Shared, path: &str) -> Answer {
         let message = format!(
             "there is no {path} here; ask for /v1/gateway, /v1/gateway/services, /v1/gateway/cache, /metrics, /healthz or /readyz"
         );
-        (StatusCode::NOT_FOUND, "not_found", message)
+        Problem::new(StatusCode::NOT_FOUND, "not_found", message)
     })
 }
 
@@ -184,7 +169,7 @@ fn one() -> u32 {
 }
 
 fn bad(message: &str) -> Problem {
-    (StatusCode::BAD_REQUEST, "bad_request", format!("{message}; nothing was changed"))
+    Problem::new(StatusCode::BAD_REQUEST, "bad_request", format!("{message}; nothing was changed"))
 }
 
 fn told(value: &Value) -> Response<Full<Bytes>> {

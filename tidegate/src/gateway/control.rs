@@ -13,10 +13,12 @@ use super::report::LaneReport;
 use super::roster::Roster;
 use super::security::{self, Securities};
 use super::tls::{self, Files, Tls};
+use crate::http::port::Port;
 use crate::log;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -36,6 +38,8 @@ pub struct Control {
     pub follower: Option<Follower>,
     pub crew: Arc<Crew>,
     pub access: Option<AccessLog>,
+    /// Where operators ask.
+    pub port: Rc<Port>,
     /// Times that a file was taken, and was refused.
     pub reloads: u64,
     pub reloads_refused: u64,
@@ -75,6 +79,7 @@ impl Control {
             roster,
             crew,
             access: None,
+            port: Rc::default(),
             reloads: 0,
             reloads_refused: 0,
             refused: None,

@@ -35,6 +35,8 @@ fn own(page: &mut Page, control: &Control, reports: &[LaneReport]) {
         .value(sum(|one| one.refused));
     page.counter("tidegate_gateway_reloads_total", "Changed files taken.").value(control.reloads);
     page.counter("tidegate_gateway_reloads_refused_total", "Changed files refused.").value(control.reloads_refused);
+    let help = "Connections to the admin port that were too many at once.";
+    page.counter("tidegate_gateway_admin_refused_total", help).value(control.port.refused());
     if let Some(access) = &control.access {
         let help = "Lines of the access log that were dropped, since its disk is too slow.";
         page.counter("tidegate_gateway_access_log_dropped_total", help).value(access.dropped());

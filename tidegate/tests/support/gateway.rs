@@ -143,7 +143,10 @@ impl Gateway {
 
     pub fn admin(&self, method: &str, path: &str, body: &str) -> Page {
         let length = body.len();
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}");
+        let at = &self.admin;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {at}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
         http(&self.admin, &request).expect("the admin port takes connections")
     }
 

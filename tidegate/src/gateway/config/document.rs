@@ -44,7 +44,10 @@ pub struct Gateway {
     /// Where operators ask: metrics, services, changes of endpoints.
     #[serde(default = "default_admin")]
     pub admin: Address,
-    /// Lets the listening addresses be others than this machine's own.
+    /// By which names it may be asked for, besides that in its address, addresses and localhost.
+    #[serde(default)]
+    pub admin_names: Vec<String>,
+    /// Lets the listening addresses, and that for operators, be others than this machine's own.
     #[serde(default)]
     pub public: bool,
     /// Threads that serve; one less than there are cores if not given.

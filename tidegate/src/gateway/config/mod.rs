@@ -35,6 +35,8 @@ pub struct Config {
     /// Their number and addresses stay while the process runs.
     pub listeners: Vec<Listener>,
     pub admin: SocketAddr,
+    /// Whom requests to it may name as their host, besides addresses.
+    pub admin_names: Vec<String>,
     pub lanes: u16,
     pub drain: Duration,
     pub access_log: Option<PathBuf>,
@@ -208,6 +210,7 @@ impl Config {
         Ok(Self {
             listeners,
             admin,
+            admin_names: admin_names(gateway.admin_names, &gateway.admin)?,
             lanes,
             drain: gateway.drain.0,
             access_log: gateway.access_log,
@@ -231,6 +234,17 @@ impl Config {
             cache,
         })
     }
+}
+
+fn admin_names(mut names: Vec<String>, address: &Address) -> Result<Vec<String>, Wrong> {
+    if let Some(name) = names.iter().find(|name| name.is_empty() || name.contains([':', '/', '*'])) {
+        let why = format!(
+            "gateway.admin_names has '{name}', which is no name; give one as \"gateway.internal\", without a port"
+        );
+        return Err(Wrong::whole(why));
+    }
+    names.push(address.host().to_owned());
+    Ok(names)
 }
 
 const HEAD_BYTES_MOST: usize = 1 << 20;
