@@ -5,6 +5,7 @@ use super::control::Control;
 use super::report::{EndpointReport, LaneReport, ServiceReport};
 use super::standing::{by_name, state_name};
 use super::tls::Reason;
+use super::want::Want;
 use crate::meters::text::{Page, SECONDS, seconds};
 use crate::meters::{Process, Sums, process};
 use std::collections::BTreeMap;
@@ -114,6 +115,14 @@ fn requests(page: &mut Page, services: &ByName<'_>) {
         let mut family = page.counter(name, help);
         for (service, lanes) in services {
             family.labelled("service", service, lanes.iter().map(|lane| of(lane)).sum::<u64>());
+        }
+    }
+    let help = "Connections to endpoints, checks included, that weren't made for want of something of this machine's.";
+    let mut family = page.counter("tidegate_gateway_upstream_connects_wanting_total", help);
+    for (service, lanes) in services {
+        for (at, (_, want)) in Want::ALL.iter().enumerate() {
+            let count: u64 = lanes.iter().map(|lane| lane.wants[at]).sum();
+            family.labels(&[("service", service), ("want", want)], count);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`lane`] (a thread), [`door`], [`tls`] and [`visit`] (a connection of a client), [`inlet`] and [`strict`] (what may come in by
 //! HTTP/1.1), [`streams`] (HTTP/2),
-//! [`call`] and [`exchange`] (a request), [`upstream`] (a service), [`line`] and [`pool`] (connections to endpoints), [`body`] (what streams),
+//! [`call`] and [`exchange`] (a request), [`upstream`] (a service), [`line`], [`pool`] and [`want`] (connections to endpoints), [`body`] (what streams),
 //! [`watch`] (bounds on time); and [`config`], [`control`] and [`admin`] above them.
 
 mod access;
@@ -46,6 +46,7 @@ mod trunk;
 mod tunnel;
 mod upstream;
 mod visit;
+mod want;
 mod watch;
 mod wire;
 

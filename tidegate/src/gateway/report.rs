@@ -3,6 +3,7 @@
 use super::lane::Lane;
 use super::tls::Reason;
 use super::upstream::Counts;
+use super::want::Want;
 use crate::meters::Sums;
 use gateway::{EndpointView, Meter};
 
@@ -33,6 +34,8 @@ pub struct ServiceReport {
     pub retried: u64,
     pub connected: u64,
     pub connect_failed: u64,
+    /// By what was wanting.
+    pub wants: [u64; Want::ALL.len()],
     pub reused: u64,
     pub mirrored: u64,
     pub mirror_skipped: u64,
@@ -73,6 +76,7 @@ impl LaneReport {
                 retried: retried.get(),
                 connected: connected.get(),
                 connect_failed: connect_failed.get(),
+                wants: counts.wants.counts(),
                 reused: reused.get(),
                 mirrored: counts.mirrored.get(),
                 mirror_skipped: counts.mirror_skipped.get(),
