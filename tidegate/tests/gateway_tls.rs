@@ -313,6 +313,32 @@ fn handshakes_are_bounded_and_strangers_are_counted() {
 }
 
 #[test]
+fn many_handshakes_at_once_all_have_their_turn() {
+    let folder = Folder::new("tls");
+    let authority = authority(&folder);
+    let upstream = Upstream::start("a");
+    let gateway = Gateway::start(&format!("{}{}", listener(&authority, ""), service(&[&upstream], "")));
+    let at = address(&gateway, 0);
+    // Some say nothing: they hold up nobody.
+    let silent: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(&at).expect("it takes connections")).collect();
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let asks: Vec<_> = (0..40)
+            .map(|_| {
+                let client = authority.client(None, &["http/1.1"]);
+                let at = at.as_str();
+                scope.spawn(move || ask(&client, at, "shop.test", GET).expect("it is served"))
+            })
+            .collect();
+        asks.into_iter().map(|ask| ask.join().expect("it ends")).collect()
+    });
+    assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200")), "{answers:?}");
+    assert_eq!(metric(&gateway, "tidegate_gateway_handshakes_total"), 40);
+    assert_eq!(metric(&gateway, "tidegate_gateway_handshakes_waiting"), 0);
+    assert_eq!(metric(&gateway, "tidegate_gateway_handshakes_failed_total{reason=\"crowded\"}"), 0);
+    drop(silent);
+}
+
+#[test]
 fn what_can_be_read_in_two_ways_is_refused_by_tls_too() {
     let folder = Folder::new("tls");
     let authority = authority(&folder);

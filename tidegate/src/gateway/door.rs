@@ -51,7 +51,7 @@ pub async fn open(lane: &Lane, tcp: TcpStream, origin: Origin) -> Option<Opened>
     };
     // Handshakes take their time: nothing old is held meanwhile.
     drop(table);
-    let shaken = tls::shake(&tls, socket).await;
+    let shaken = tls::shake(&tls, socket, &lane.handshakes.turns).await;
     lane.handshakes.count(&shaken);
     let secured = shaken.ok()?;
     let chosen = secured.stream.get_ref().1.alpn_protocol();

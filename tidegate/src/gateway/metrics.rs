@@ -60,6 +60,8 @@ fn secured(page: &mut Page, control: &Control, reports: &[LaneReport]) {
     page.counter("tidegate_gateway_handshakes_total", "TLS handshakes done.").value(sum(|one| one.handshakes));
     let help = "TLS handshakes of clients that came again.";
     page.counter("tidegate_gateway_handshakes_resumed_total", help).value(sum(|one| one.resumed));
+    let help = "TLS handshakes that wait for their turn: each lane computes one at a time.";
+    page.gauge("tidegate_gateway_handshakes_waiting", help).value(sum(|one| one.handshakes_waiting));
     let mut failed = page.counter("tidegate_gateway_handshakes_failed_total", "TLS handshakes that failed, by reason.");
     for (at, (_, reason)) in Reason::ALL.iter().enumerate() {
         failed.labelled("reason", reason, reports.iter().map(|one| one.handshakes_failed[at]).sum::<u64>());

@@ -19,6 +19,7 @@ pub struct LaneReport {
     pub floods: u64,
     pub handshakes: u64,
     pub resumed: u64,
+    pub handshakes_waiting: u64,
     /// By their reason.
     pub handshakes_failed: [u64; Reason::ALL.len()],
     /// In the order of the configuration.
@@ -97,6 +98,7 @@ impl LaneReport {
             floods: lane.floods.get(),
             handshakes: lane.handshakes.done.get(),
             resumed: lane.handshakes.resumed.get(),
+            handshakes_waiting: lane.handshakes.turns.waiting(),
             handshakes_failed: std::array::from_fn(|reason| lane.handshakes.failed[reason].get()),
             services: services.collect(),
         }

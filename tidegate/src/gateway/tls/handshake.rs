@@ -2,6 +2,7 @@
 
 use super::super::stream::Socket;
 use super::super::upstream::add;
+use super::turns::Turns;
 use super::{Tls, load};
 use hyper::header::HeaderValue;
 use rustls::{Error, HandshakeKind};
@@ -30,6 +31,8 @@ pub struct Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     Late,
+    /// Its turn did not come in time.
+    Crowded,
     Closed,
     NotTls,
     /// No version, cipher or protocol that both know.
@@ -42,8 +45,9 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [(Self, &str); 8] = [
+    pub const ALL: [(Self, &str); 9] = [
         (Self::Late, "late"),
+        (Self::Crowded, "crowded"),
         (Self::Closed, "closed"),
         (Self::NotTls, "not_tls"),
         (Self::Incompatible, "incompatible"),
@@ -75,6 +79,7 @@ pub struct Handshakes {
     pub resumed: Cell<u64>,
     /// By their reason.
     pub failed: [Cell<u64>; Reason::ALL.len()],
+    pub turns: Turns,
 }
 
 impl Handshakes {
@@ -90,10 +95,10 @@ impl Handshakes {
     }
 }
 
-/// Secures a connection.
-pub async fn shake(tls: &Tls, socket: Socket) -> Result<Secured, Reason> {
+/// Secures a connection, when it is its turn.
+pub async fn shake(tls: &Tls, socket: Socket, turns: &Turns) -> Result<Secured, Reason> {
     let accepting = TlsAcceptor::from(tls.config.clone()).accept(socket);
-    let accepted = tokio::time::timeout(tls.time, accepting).await.map_err(|_| Reason::Late)?;
+    let accepted = turns.take(tls.time, accepting).await?;
     let stream = accepted.map_err(|error| Reason::of(&error))?;
     let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let identity = shown.map(|der| Identity::of(der)).transpose()?;

@@ -7,6 +7,7 @@
 mod choice;
 mod handshake;
 pub mod load;
+mod turns;
 
 use super::config::listener::{ClientAuth, Listener};
 use crate::log;
