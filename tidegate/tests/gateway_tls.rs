@@ -160,6 +160,52 @@ fn who_comes_again_resumes_but_not_where_more_is_demanded() {
 }
 
 #[test]
+fn who_came_by_authorities_of_before_does_not_come_again_by_a_ticket() {
+    let (folder, others) = (Folder::new("tls"), Folder::new("tls"));
+    let (authority, other) = (authority(&folder), Authority::new(others.path(), "other"));
+    authority.issue("ada", &["ada.test"]);
+    let upstream = Upstream::start("a");
+    let clients = folder.path().join("clients.pem");
+    // Replaced at once, as those do it who renew files.
+    let believe = |authority: &Authority| {
+        std::fs::copy(&authority.file, clients.with_extension("new")).expect("it can be copied");
+        std::fs::rename(clients.with_extension("new"), &clients).expect("it can be moved");
+    };
+    believe(&authority);
+    for auth in ["required", "optional"] {
+        let demand = format!("client_ca = \"{}\"\nclient_auth = \"{auth}\"", clients.display());
+        let gateway = Gateway::start(&format!("{}{}", listener(&authority, &demand), service(&[&upstream], "")));
+        let at = address(&gateway, 0);
+        let file = |kind: &str| folder.path().join(format!("ada.{kind}")).display().to_string();
+        let (certificate, key) = (file("pem"), file("key"));
+        let asked = |version: &str, how: &str| {
+            let session = folder.path().join(version).display().to_string();
+            let who = ["-servername", "shop.test", "-cert", &certificate, "-key", &key];
+            let how = [version, "-ign_eof", how, &session];
+            run_with("openssl", &[&["s_client", "-connect", &at][..], &who, &how].concat(), GET).1
+        };
+        let versions = ["-tls1_2", "-tls1_3"];
+        for version in versions {
+            assert!(asked(version, "-sess_out").contains("a /x 0"), "{version}");
+            let told = asked(version, "-sess_in");
+            assert!(told.contains("Reused, TLSv1") && told.contains("a /x 0"), "{version}: {told}");
+        }
+        for (believed, reloads) in [(&other, 1), (&authority, 2)] {
+            believe(believed);
+            let wanted = format!("\"reloads\":{reloads}");
+            gateway.until("it is taken", |_| gateway.admin("GET", "/v1/gateway", "").body.contains(&wanted));
+            for version in versions {
+                let told = asked(version, "-sess_in");
+                assert!(!told.contains("Reused, TLSv1"), "{auth} {version}: {told}");
+                assert_eq!(told.contains("a /x 0"), reloads == 2, "{auth} {version}: {told}");
+            }
+        }
+        let resumed = metric(&gateway, "tidegate_gateway_handshakes_resumed_total");
+        assert_eq!(resumed, 2, "none since the authorities have changed, not by those of before either");
+    }
+}
+
+#[test]
 fn clients_prove_who_they_are_and_claims_are_worth_nothing() {
     let folder = Folder::new("tls");
     let authority = authority(&folder);
