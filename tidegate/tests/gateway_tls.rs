@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 use support::Folder;
 use support::gateway::{Gateway, Upstream, header, service};
-use support::tls::{Authority, address, ask, connect, run, run_with};
+use support::tls::{Authority, address, ask, connect, run, run_with, under_tls};
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n";
 
@@ -356,6 +356,51 @@ fn handshakes_are_bounded_and_strangers_are_counted() {
         |reason: &str| metric(&gateway, &format!("tidegate_gateway_handshakes_failed_total{{reason=\"{reason}\"}}"));
     gateway.until("they are counted", |_| reason("late") == 1 && reason("not_tls") == 1 && reason("closed") == 1);
     gateway.until("they are gone", |_| metric(&gateway, "tidegate_gateway_connections") == 0);
+}
+
+#[test]
+fn the_access_log_tells_what_was_spoken_and_how_it_was_secured() {
+    let folder = Folder::new("tls");
+    let authority = authority(&folder);
+    authority.issue("ada", &["ada.test"]);
+    let upstream = Upstream::start("a");
+    let (beyond, _certificates, trust) = under_tls(&upstream);
+    let endpoint = format!("[service.app]\nendpoints = [\"{}\"]\n{trust}\n", address(&beyond, 0));
+    let demand = format!("client_ca = \"{}\"\nclient_auth = \"optional\"", authority.file.display());
+    let listener = listener(&authority, &demand);
+    let gateway = Gateway::start_logging(&format!("{listener}{endpoint}[[route]]\nservice = \"app\"\n"));
+    let at = address(&gateway, 0);
+    let ada = authority.client(Some("ada"), &["http/1.1"]);
+    for _ in 0..2 {
+        let answer = ask(&ada, &at, "shop.test", GET).expect("she is served");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let url = format!("https://{at}/x");
+    let words = ["-sSk", "-o", "/dev/null", "-w", "%{http_version}", "--http2", "--tls-max", "1.2", &url];
+    assert_eq!(run("curl", &words), (true, "2".to_owned()));
+    assert_eq!(gateway.connect().ask("GET /x HTTP/1.0\r\nHost: a\r\n\r\n").status, 200);
+    assert_eq!(gateway.connect().ask("GET /x HTTP/1.1\r\nHost: a\r\nExpect: nothing\r\n\r\n").status, 417);
+    let log = gateway.stop_and_read_log();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("each is JSON")).collect();
+    let told = |line: &serde_json::Value| {
+        let fields =
+            ["protocol", "tls", "tls_resumed", "tls_server_name", "tls_client", "endpoint_protocol", "endpoint_tls"];
+        fields.map(|field| line[field].to_string().replace('"', "")).join(" ")
+    };
+    let mut told: Vec<String> = lines.iter().map(told).collect();
+    // Each lane hands over its own.
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "HTTP/1.0  null null null HTTP/1.1 true",
+            "HTTP/1.1  null null null  false",
+            "HTTP/1.1 TLSv1.3 false shop.test CN=ada HTTP/1.1 true",
+            "HTTP/1.1 TLSv1.3 true shop.test CN=ada HTTP/1.1 true",
+            "HTTP/2 TLSv1.2 false   HTTP/1.1 true",
+        ]
+    );
 }
 
 #[test]

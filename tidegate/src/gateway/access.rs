@@ -5,10 +5,11 @@
 
 use super::body::UploadState;
 use super::refusal::Refusal;
+use super::tls::Session;
 use crate::log::quoted;
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{HOST, USER_AGENT};
+use hyper::{Request, Version};
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -116,12 +117,18 @@ fn cut(bytes: &[u8]) -> String {
 #[derive(Debug)]
 pub struct Line {
     client: SocketAddr,
+    /// What the client speaks.
+    protocol: &'static str,
+    session: Option<Rc<Session>>,
     method: String,
     target: String,
     host: String,
     agent: String,
     pub service: String,
     pub endpoint: String,
+    /// What is spoken to it; empty if there is none.
+    pub endpoint_protocol: &'static str,
+    pub endpoint_secure: bool,
     pub tries: u32,
     pub trace: String,
     pub error: &'static str,
@@ -131,10 +138,16 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn new(client: SocketAddr, request: &Request<Incoming>) -> Self {
+    pub fn new(client: SocketAddr, session: Option<&Rc<Session>>, request: &Request<Incoming>) -> Self {
         let header = |name| request.headers().get(name).map(|value| cut(value.as_bytes()));
         Self {
             client,
+            protocol: match request.version() {
+                Version::HTTP_10 => "HTTP/1.0",
+                Version::HTTP_2 => "HTTP/2",
+                _ => "HTTP/1.1",
+            },
+            session: session.cloned(),
             method: request.method().to_string(),
             target: request
                 .uri()
@@ -144,6 +157,8 @@ impl Line {
             agent: header(USER_AGENT).unwrap_or_default(),
             service: String::new(),
             endpoint: String::new(),
+            endpoint_protocol: "",
+            endpoint_secure: false,
             tries: 0,
             trace: String::new(),
             error: "",
@@ -182,8 +197,23 @@ impl Line {
         }
         let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         let _ = write!(line, ",\"error\":\"{}\",\"cache\":\"{}\"", self.error, self.cache);
+        let Self { protocol, endpoint_protocol, endpoint_secure, .. } = self;
+        let _ = write!(line, ",\"protocol\":\"{protocol}\",\"endpoint_protocol\":\"{endpoint_protocol}\"");
+        let _ = write!(line, ",\"endpoint_tls\":{endpoint_secure}");
+        self.tell_session(&mut line);
         let _ = write!(line, ",\"status\":{status},\"tries\":{}", self.tries);
         let _ = writeln!(line, ",\"bytes_in\":{bytes_in},\"bytes_out\":{bytes_out},\"us\":{us}}}");
         line
+    }
+
+    fn tell_session(&self, line: &mut String) {
+        let Some(Session { version, resumed, server_name, subject }) = self.session.as_deref() else {
+            line.push_str(",\"tls\":\"\"");
+            return;
+        };
+        let subject = subject.as_ref().map(|subject| cut(subject.as_bytes())).unwrap_or_default();
+        let server_name = quoted(server_name.as_deref().unwrap_or(""));
+        let _ = write!(line, ",\"tls\":\"{version}\",\"tls_resumed\":{resumed},\"tls_server_name\":{server_name}");
+        let _ = write!(line, ",\"tls_client\":{}", quoted(&subject));
     }
 }

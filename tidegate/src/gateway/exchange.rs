@@ -252,7 +252,7 @@ impl<'a> Going<'a> {
                 }
             };
             tries += 1;
-            notes.set_target(&target, tries);
+            notes.set_target(&target, self.upstream.plan.protocol, tries);
             let begun = crate::clock::boot();
             let failure = match self.attempt(&target).await {
                 Ok(response) => return self.answered(response, (target, tried), place, begun),

@@ -5,9 +5,10 @@ use super::super::upstream::add;
 use super::turns::Turns;
 use super::{Tls, load};
 use hyper::header::HeaderValue;
-use rustls::{Error, HandshakeKind};
+use rustls::{Error, HandshakeKind, ProtocolVersion, ServerConnection};
 use std::cell::Cell;
 use std::io::ErrorKind;
+use std::rc::Rc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -17,6 +18,18 @@ pub struct Secured {
     pub stream: Box<TlsStream<Socket>>,
     /// Who the client is, if it has shown a certificate.
     pub identity: Option<Identity>,
+    pub session: Rc<Session>,
+}
+
+/// What was agreed on, for the access log.
+#[derive(Debug)]
+pub struct Session {
+    pub version: &'static str,
+    pub resumed: bool,
+    /// Whom the client has asked for.
+    pub server_name: Option<String>,
+    /// Whose certificate it has shown.
+    pub subject: Option<HeaderValue>,
 }
 
 /// Who a client has proved to be.
@@ -87,8 +100,7 @@ impl Handshakes {
         match shaken {
             Ok(secured) => {
                 add(&self.done, 1);
-                let resumed = secured.stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-                add(&self.resumed, u64::from(resumed));
+                add(&self.resumed, u64::from(secured.session.resumed));
             }
             Err(reason) => add(&self.failed[*reason as usize], 1),
         }
@@ -100,9 +112,26 @@ pub async fn shake(tls: &Tls, socket: Socket, turns: &Turns) -> Result<Secured, 
     let accepting = TlsAcceptor::from(tls.config.clone()).accept(socket);
     let accepted = turns.take(tls.time, accepting).await?;
     let stream = accepted.map_err(|error| Reason::of(&error))?;
-    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let connection = stream.get_ref().1;
+    let shown = connection.peer_certificates().and_then(<[_]>::first);
     let identity = shown.map(|der| Identity::of(der)).transpose()?;
-    Ok(Secured { stream: Box::new(stream), identity })
+    let session = Rc::new(Session::of(connection, identity.as_ref()));
+    Ok(Secured { stream: Box::new(stream), identity, session })
+}
+
+impl Session {
+    fn of(connection: &ServerConnection, identity: Option<&Identity>) -> Self {
+        Self {
+            version: match connection.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+                Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                _ => "TLS",
+            },
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            server_name: connection.server_name().map(str::to_owned),
+            subject: identity.map(|identity| identity.subject.clone()),
+        }
+    }
 }
 
 impl Identity {
