@@ -57,7 +57,7 @@ impl Gateway {
     pub fn successor_fails(&self) -> String {
         let ended = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["gateway".as_ref(), "--config".as_ref(), self.file.as_os_str()])
-            .current_dir(self.folder.path())
+            .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())
             .output()
             .expect("the binary starts");
@@ -96,7 +96,8 @@ impl Gateway {
         let mut child = launcher
             .arg("gateway")
             .args(options)
-            .current_dir(folder.path())
+            // Not where the file is: its paths go from there.
+            .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

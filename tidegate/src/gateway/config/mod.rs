@@ -162,12 +162,14 @@ impl Config {
     /// Understands the text of the file at `path`; what is wrong is told with its line.
     pub fn of_text(path: Option<&Path>, text: &str) -> Result<Self, String> {
         let name = path.map_or_else(|| "the demo".to_owned(), |path| path.display().to_string());
-        Self::parse(text).map_err(|wrong| format!("{name}, {wrong}"))
+        let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
+        Self::parse(folder, text).map_err(|wrong| format!("{name}, {wrong}"))
     }
 
-    /// Understands the text of a file.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
-        let document: Document = toml::from_str(text).map_err(|error| Wrong::of(text, &error))?;
+    /// Understands the text of a file in `folder`, from where the paths in it go.
+    pub fn parse(folder: &Path, text: &str) -> Result<Self, Wrong> {
+        let mut document: Document = toml::from_str(text).map_err(|error| Wrong::of(text, &error))?;
+        document.place_in(folder);
         let Document { gateway, listener, limits, timeouts, cache, service, limit, route } = document;
         let services = service.into_iter().map(|(name, section)| make_service(text, name, section, &timeouts));
         let services = services.collect::<Result<Vec<_>, Wrong>>()?;
