@@ -13,7 +13,10 @@
 //!
 //! There is no authentication: who reaches the port is an operator, but for pages that his browser shows ([`crate::http::port`]).
 
+use super::aside::aside;
 use super::cache::page as cache;
+use super::config::resolve;
+use super::config::values::Address;
 use super::control::{Control, Unchanged, reports};
 use super::{metrics, standing};
 use crate::http::port;
@@ -28,13 +31,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
 pub type Shared = Rc<RefCell<Control>>;
 
 const WEIGHT_MAX: u32 = 1000;
+/// What goes on aside is waited for as long as leaves time to say that it was in vain.
+const ASIDE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until the process ends.
 pub async fn serve(listener: TcpListener, control: Shared) {
@@ -70,38 +77,38 @@ async fn try_answer(control: &Shared, request: Request<Incoming>) -> Answer {
         port::check_json(&head.headers)?;
     }
     let body = port::read(body).await?;
-    if path == "/v1/gateway:reload" && head.method == Method::POST {
-        let read = control.borrow_mut().reload();
-        return match read {
-            Ok(changed) => Ok(told(&json!({ "reloaded": changed }))),
-            Err(why) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", why)),
-        };
+    change(control, &head.method, &path, &body).await
+}
+
+async fn change(control: &Shared, method: &Method, path: &str, body: &[u8]) -> Answer {
+    if path == "/v1/gateway:reload" && *method == Method::POST {
+        return reload(control).await;
     }
-    if path == "/v1/gateway/cache:purge" && head.method == Method::POST {
-        let purged = cache::purge(control.borrow().config.cache.as_deref(), &body).map_err(|why| bad(&why))?;
+    if path == "/v1/gateway/cache:purge" && *method == Method::POST {
+        let purged = cache::purge(control.borrow().config.cache.as_deref(), body).map_err(|why| bad(&why))?;
         crate::log::info("gateway", "stored responses were purged by an operator", &[("objects", &purged)]);
         return Ok(told(&json!({ "purged": purged })));
     }
     let missing = || {
-        let message = format!("there is nothing at {path} to be changed by {}", head.method);
+        let message = format!("there is nothing at {path} to be changed by {method}");
         Problem::new(StatusCode::NOT_FOUND, "not_found", message)
     };
     let rest = path.strip_prefix("/v1/gateway/services/").ok_or_else(missing)?;
     let (service, rest) = rest.split_once("/endpoints").ok_or_else(missing)?;
-    let mut control = control.borrow_mut();
-    let changed = match (rest.strip_prefix('/'), &head.method) {
+    let changed = match (rest.strip_prefix('/'), method) {
         (None, &Method::POST) if rest.is_empty() => {
-            let add: Add = serde_json::from_slice(&body)
-                .map_err(|error| bad(&format!("the body can't be understood: {error}")))?;
-            if add.weight > WEIGHT_MAX {
-                return Err(bad(&format!("the weight is {}; give 0 to {WEIGHT_MAX}", add.weight)));
+            let Add { address, weight } =
+                serde_json::from_slice(body).map_err(|error| bad(&format!("the body can't be understood: {error}")))?;
+            if weight > WEIGHT_MAX {
+                return Err(bad(&format!("the weight is {weight}; give 0 to {WEIGHT_MAX}")));
             }
-            control.add(service, &add.address, add.weight)
+            let (name, at) = find(control, &address).await?;
+            control.borrow_mut().add(service, name, at, weight)
         }
         (Some(verb), &Method::POST) if verb.ends_with(":drain") => {
-            control.drain(service, verb.strip_suffix(":drain").unwrap_or(verb))
+            control.borrow_mut().drain(service, verb.strip_suffix(":drain").unwrap_or(verb))
         }
-        (Some(address), &Method::DELETE) => control.remove(service, address),
+        (Some(address), &Method::DELETE) => control.borrow_mut().remove(service, address),
         _ => return Err(missing()),
     };
     changed.map(|()| told(&json!({ "changed": true }))).map_err(|why| match why {
@@ -115,6 +122,40 @@ async fn try_answer(control: &Shared, request: Request<Incoming>) -> Answer {
         }
         Unchanged::Bad(why) => bad(&why),
     })
+}
+
+async fn reload(control: &Shared) -> Answer {
+    let refused = |why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", why);
+    let asked = control.borrow_mut().ask_reload().map_err(refused)?;
+    let late = || {
+        let why = "the file is still being read, since a file system or a server of names doesn't answer: what comes of it \
+                   will be told by /v1/gateway";
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "late", why)
+    };
+    let reloaded = tokio::time::timeout(ASIDE_TIME_MAX, asked).await.map_err(|_| late())?;
+    let reloaded = reloaded.unwrap_or_else(|_| Err("the gateway stops".to_owned()));
+    reloaded.map(|changed| told(&json!({ "reloaded": changed }))).map_err(refused)
+}
+
+/// Where an endpoint is. A name may take its time, on a thread of its own.
+async fn find(control: &Shared, address: &str) -> Result<(Address, SocketAddr), Problem> {
+    let name = Address::parse(address)
+        .ok_or_else(|| bad(&format!("'{address}' is no address; give host and port, as \"127.0.0.1:9001\"")))?;
+    if let Ok(at) = address.parse() {
+        return Ok((name, at));
+    }
+    let place = control.borrow().resolving.clone().try_acquire_owned();
+    let late = |why: &str| Problem::new(StatusCode::GATEWAY_TIMEOUT, "late", format!("{why}; nothing was changed"));
+    let place = place.map_err(|_| late("other names are being resolved, as many as may be at once"))?;
+    let of_thread = name.clone();
+    let found = aside(move || {
+        // The place is taken for as long as the thread hangs.
+        let _place = place;
+        resolve(&of_thread)
+    });
+    let found = tokio::time::timeout(ASIDE_TIME_MAX, found).await;
+    let found = found.map_err(|_| late("no server of names answers"))?.map_err(|_| late("the name wasn't resolved"))?;
+    Ok((name, found.map_err(|why| bad(&why))?))
 }
 
 async fn read(control: &Shared, path: &str) -> Answer {
