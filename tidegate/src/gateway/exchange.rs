@@ -548,3 +548,19 @@ pub async fn bounded<F: Future>(watch: &Watch, future: F) -> Result<F::Output, O
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanting_toward_one_address_alone_is_tried_at_another() {
+        let (outcome, safety) = (Outcome::Cancelled, Safety::NothingSent);
+        for (want, last) in [(Want::Files, true), (Want::Memory, true), (Want::Ports, false)] {
+            let failure = Failure { refusal: Refusal::of(Code::Wants(want)), outcome, safety };
+            assert_eq!((failure.is_final(), failure.refusal.status().as_u16()), (last, 503), "{want:?}");
+        }
+        let refused = Failure { refusal: Refusal::of(Code::ConnectFailed), outcome: Outcome::ConnectFailed, safety };
+        assert!(!refused.is_final());
+    }
+}
