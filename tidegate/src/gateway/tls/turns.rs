@@ -1,8 +1,8 @@
 //! Who may compute a step of a handshake, in the order of coming.
 //!
 //! A signature takes as long as hundreds of requests, and a client gets one for a hello. If a flood of hellos were served as it comes,
-//! requests of those who are let in already would wait behind all of them. So there is one handshake at a time, and between two
-//! everybody else who is ready has his turn, and the sockets are looked at.
+//! requests of those who are let in already would wait behind all of them. So there is one handshake at a time, and when as much has been
+//! computed as one takes, everybody else who is ready has his turn, and the sockets are looked at.
 //!
 //! A turn is for what there is to compute, and over when more must come from the client: one that is silent holds up nobody.
 
@@ -21,11 +21,16 @@ pub struct Turns {
     /// Fair: who came first goes first.
     one: Semaphore,
     waiting: Cell<u64>,
+    /// What steps have taken since others had their turn.
+    spent_ns: Cell<u64>,
 }
+
+/// Less than a signature takes, and more than a look at a client that has sent nothing.
+const SPENT_NS_MAX: u64 = 100_000;
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { one: Semaphore::new(1), waiting: Cell::new(0) }
+        Self { one: Semaphore::new(1), waiting: Cell::new(0), spent_ns: Cell::new(0) }
     }
 }
 
@@ -48,11 +53,19 @@ impl Turns {
                     let _waiting = Waiting::new(&self.waiting);
                     Some(self.one.acquire().await.expect("nobody closes it"))
                 };
-                // Which comes back when all others that are ready have run, and what the sockets bring is known.
-                tokio::task::yield_now().await;
+                if self.spent_ns.get() > SPENT_NS_MAX {
+                    // Which comes back when all others that are ready have run, and what the sockets bring is known.
+                    tokio::task::yield_now().await;
+                    self.spent_ns.set(0);
+                }
                 waits.set(None);
                 let step = std::future::poll_fn(|context| match turn.take() {
-                    Some(_turn) => handshake.as_mut().poll(context).map(Some),
+                    Some(_turn) => {
+                        let begun = crate::clock::boot();
+                        let polled = handshake.as_mut().poll(context);
+                        add(&self.spent_ns, crate::clock::boot().since_ns(begun));
+                        polled.map(Some)
+                    }
                     // Woken: there is more to do.
                     None => std::task::Poll::Ready(None),
                 });
@@ -96,6 +109,13 @@ mod tests {
         runtime.block_on(test);
     }
 
+    /// As long as a step of a handshake.
+    fn compute(what: impl FnOnce()) {
+        let begun = crate::clock::boot();
+        while crate::clock::boot().since_ns(begun) <= SPENT_NS_MAX {}
+        what();
+    }
+
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
@@ -105,7 +125,7 @@ mod tests {
             let handshakes = (0..50).map(|number| {
                 let (turns, told) = (turns.clone(), told.clone());
                 tokio::task::spawn_local(async move {
-                    turns.take(LONG, async { told.borrow_mut().push(Some(number)) }).await
+                    turns.take(LONG, async { compute(|| told.borrow_mut().push(Some(number))) }).await
                 })
             });
             let handshakes: Vec<_> = handshakes.collect();
