@@ -51,8 +51,9 @@ fn the_client_is_who_the_balancer_says() {
         (v2(0x21, 0x11, &v4), "203.0.113.9"),
         (v2(0x21, 0x11, &[&v4[..], &[1, 0, 2, b'h', b'2']].concat()), "203.0.113.9"),
         (v2(0x21, 0x21, &v6), "2000::1"),
-        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
-        (v2(0x20, 0, &[]), "127.0.0.1"),
+        // The balancer says that it doesn't know, or that it is itself: whatever else it says is ignored.
+        (b"PROXY UNKNOWN 192.0.2.7 198.51.100.1 56324 443\r\n".to_vec(), "127.0.0.1"),
+        (v2(0x20, 0x11, &[192, 0, 2, 8, 127, 0, 0, 1, 0, 80, 1, 187]), "127.0.0.1"),
     ];
     for (head, client) in &heads {
         let mut raw = Raw::connect(&address);

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 use support::Folder;
 use support::gateway::{Gateway, Upstream, header, service};
-use support::tls::{Authority, address, ask, connect, run, run_with};
+use support::tls::{Authority, address, ask, connect, run, run_with, under_tls};
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n";
 
@@ -157,6 +157,52 @@ fn who_comes_again_resumes_but_not_where_more_is_demanded() {
     }
     assert_eq!(metric(&gateway, "tidegate_gateway_handshakes_resumed_total"), 8);
     assert_eq!(metric(&gateway, "tidegate_gateway_handshakes_failed_total{reason=\"no_certificate\"}"), 2);
+}
+
+#[test]
+fn who_came_by_authorities_of_before_does_not_come_again_by_a_ticket() {
+    let (folder, others) = (Folder::new("tls"), Folder::new("tls"));
+    let (authority, other) = (authority(&folder), Authority::new(others.path(), "other"));
+    authority.issue("ada", &["ada.test"]);
+    let upstream = Upstream::start("a");
+    let clients = folder.path().join("clients.pem");
+    // Replaced at once, as those do it who renew files.
+    let believe = |authority: &Authority| {
+        std::fs::copy(&authority.file, clients.with_extension("new")).expect("it can be copied");
+        std::fs::rename(clients.with_extension("new"), &clients).expect("it can be moved");
+    };
+    believe(&authority);
+    for auth in ["required", "optional"] {
+        let demand = format!("client_ca = \"{}\"\nclient_auth = \"{auth}\"", clients.display());
+        let gateway = Gateway::start(&format!("{}{}", listener(&authority, &demand), service(&[&upstream], "")));
+        let at = address(&gateway, 0);
+        let file = |kind: &str| folder.path().join(format!("ada.{kind}")).display().to_string();
+        let (certificate, key) = (file("pem"), file("key"));
+        let asked = |version: &str, how: &str| {
+            let session = folder.path().join(version).display().to_string();
+            let who = ["-servername", "shop.test", "-cert", &certificate, "-key", &key];
+            let how = [version, "-ign_eof", how, &session];
+            run_with("openssl", &[&["s_client", "-connect", &at][..], &who, &how].concat(), GET).1
+        };
+        let versions = ["-tls1_2", "-tls1_3"];
+        for version in versions {
+            assert!(asked(version, "-sess_out").contains("a /x 0"), "{version}");
+            let told = asked(version, "-sess_in");
+            assert!(told.contains("Reused, TLSv1") && told.contains("a /x 0"), "{version}: {told}");
+        }
+        for (believed, reloads) in [(&other, 1), (&authority, 2)] {
+            believe(believed);
+            let wanted = format!("\"reloads\":{reloads}");
+            gateway.until("it is taken", |_| gateway.admin("GET", "/v1/gateway", "").body.contains(&wanted));
+            for version in versions {
+                let told = asked(version, "-sess_in");
+                assert!(!told.contains("Reused, TLSv1"), "{auth} {version}: {told}");
+                assert_eq!(told.contains("a /x 0"), reloads == 2, "{auth} {version}: {told}");
+            }
+        }
+        let resumed = metric(&gateway, "tidegate_gateway_handshakes_resumed_total");
+        assert_eq!(resumed, 2, "none since the authorities have changed, not by those of before either");
+    }
 }
 
 #[test]
@@ -310,6 +356,77 @@ fn handshakes_are_bounded_and_strangers_are_counted() {
         |reason: &str| metric(&gateway, &format!("tidegate_gateway_handshakes_failed_total{{reason=\"{reason}\"}}"));
     gateway.until("they are counted", |_| reason("late") == 1 && reason("not_tls") == 1 && reason("closed") == 1);
     gateway.until("they are gone", |_| metric(&gateway, "tidegate_gateway_connections") == 0);
+}
+
+#[test]
+fn the_access_log_tells_what_was_spoken_and_how_it_was_secured() {
+    let folder = Folder::new("tls");
+    let authority = authority(&folder);
+    authority.issue("ada", &["ada.test"]);
+    let upstream = Upstream::start("a");
+    let (beyond, _certificates, trust) = under_tls(&upstream);
+    let endpoint = format!("[service.app]\nendpoints = [\"{}\"]\n{trust}\n", address(&beyond, 0));
+    let demand = format!("client_ca = \"{}\"\nclient_auth = \"optional\"", authority.file.display());
+    let listener = listener(&authority, &demand);
+    let gateway = Gateway::start_logging(&format!("{listener}{endpoint}[[route]]\nservice = \"app\"\n"));
+    let at = address(&gateway, 0);
+    let ada = authority.client(Some("ada"), &["http/1.1"]);
+    for _ in 0..2 {
+        let answer = ask(&ada, &at, "shop.test", GET).expect("she is served");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let url = format!("https://{at}/x");
+    let words = ["-sSk", "-o", "/dev/null", "-w", "%{http_version}", "--http2", "--tls-max", "1.2", &url];
+    assert_eq!(run("curl", &words), (true, "2".to_owned()));
+    assert_eq!(gateway.connect().ask("GET /x HTTP/1.0\r\nHost: a\r\n\r\n").status, 200);
+    assert_eq!(gateway.connect().ask("GET /x HTTP/1.1\r\nHost: a\r\nExpect: nothing\r\n\r\n").status, 417);
+    let log = gateway.stop_and_read_log();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("each is JSON")).collect();
+    let told = |line: &serde_json::Value| {
+        let fields =
+            ["protocol", "tls", "tls_resumed", "tls_server_name", "tls_client", "endpoint_protocol", "endpoint_tls"];
+        fields.map(|field| line[field].to_string().replace('"', "")).join(" ")
+    };
+    let mut told: Vec<String> = lines.iter().map(told).collect();
+    // Each lane hands over its own.
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "HTTP/1.0  null null null HTTP/1.1 true",
+            "HTTP/1.1  null null null  false",
+            "HTTP/1.1 TLSv1.3 false shop.test CN=ada HTTP/1.1 true",
+            "HTTP/1.1 TLSv1.3 true shop.test CN=ada HTTP/1.1 true",
+            "HTTP/2 TLSv1.2 false   HTTP/1.1 true",
+        ]
+    );
+}
+
+#[test]
+fn many_handshakes_at_once_all_have_their_turn() {
+    let folder = Folder::new("tls");
+    let authority = authority(&folder);
+    let upstream = Upstream::start("a");
+    let gateway = Gateway::start(&format!("{}{}", listener(&authority, ""), service(&[&upstream], "")));
+    let at = address(&gateway, 0);
+    // Some say nothing: they hold up nobody.
+    let silent: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(&at).expect("it takes connections")).collect();
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let asks: Vec<_> = (0..40)
+            .map(|_| {
+                let client = authority.client(None, &["http/1.1"]);
+                let at = at.as_str();
+                scope.spawn(move || ask(&client, at, "shop.test", GET).expect("it is served"))
+            })
+            .collect();
+        asks.into_iter().map(|ask| ask.join().expect("it ends")).collect()
+    });
+    assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200")), "{answers:?}");
+    assert_eq!(metric(&gateway, "tidegate_gateway_handshakes_total"), 40);
+    assert_eq!(metric(&gateway, "tidegate_gateway_handshakes_waiting"), 0);
+    assert_eq!(metric(&gateway, "tidegate_gateway_handshakes_failed_total{reason=\"crowded\"}"), 0);
+    drop(silent);
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub const REST_BYTES_MAX: usize = 4096;
 const FIXED_BYTES: usize = 16;
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const WORD: &[u8] = b"PROXY ";
+const UNKNOWN: &[u8] = b"UNKNOWN";
 
 /// The header at the beginning of `bytes`; none if more is needed to know.
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
@@ -66,10 +67,14 @@ fn line(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let Some(end) = window.iter().position(|byte| *byte == b'\n') else {
         return if bytes.len() < LINE_BYTES_MAX { Ok(None) } else { Err(Malformed::TooLong) };
     };
-    let text = window[..end].strip_suffix(b"\r").ok_or(Malformed::Line)?;
-    let text = core::str::from_utf8(text).ok().filter(|text| text.is_ascii()).ok_or(Malformed::Line)?;
-    let rest = text.strip_prefix("PROXY ").ok_or(Malformed::Line)?;
-    let source = if rest == "UNKNOWN" || rest.starts_with("UNKNOWN ") { None } else { Some(addresses(rest)?) };
+    let rest = window[..end].strip_suffix(b"\r").and_then(|line| line.strip_prefix(WORD)).ok_or(Malformed::Line)?;
+    // Whatever follows that word is to be ignored (2.1).
+    let source = if rest == UNKNOWN || (rest.starts_with(UNKNOWN) && rest[UNKNOWN.len()] == b' ') {
+        None
+    } else {
+        let text = core::str::from_utf8(rest).ok().filter(|text| text.is_ascii());
+        Some(addresses(text.ok_or(Malformed::Line)?)?)
+    };
     Ok(Some(Header { bytes: end + 1, source }))
 }
 
@@ -200,7 +205,8 @@ mod tests {
             ("PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n", Some("192.0.2.1:56324")),
             ("PROXY TCP6 2001:db8::1 ::1 1 0\r\n", Some("[2001:db8::1]:1")),
             ("PROXY UNKNOWN\r\n", None),
-            ("PROXY UNKNOWN ffff:: whatever 1\r\n", None),
+            ("PROXY UNKNOWN 192.0.2.1 198.51.100.1 56324 443\r\n", None),
+            ("PROXY UNKNOWN \u{e9} \t:: whatever 1\r\n", None),
         ] {
             assert_eq!(done(text.as_bytes()), source.map(|source| source.parse().unwrap()), "{text}");
         }
@@ -225,7 +231,8 @@ mod tests {
             ("PROXY TCP4 1.1.1.1 2.2.2.2 +1 2\r\n", Malformed::Port),
             ("PROXY TCP4 1.1.1.1 2.2.2.2 01 2\r\n", Malformed::Port),
             ("PROXY TCP4 1.1.1.1 2.2.2.2 1 65536\r\n", Malformed::Port),
-            ("PROXY UNKNOWN \u{e9}\r\n", Malformed::Line),
+            ("PROXY TCP4 1.1.1.1 2.2.2.2 1 \u{e9}\r\n", Malformed::Line),
+            ("PROXY UNKNOWN 1\n", Malformed::Line),
         ] {
             assert_eq!(told(text.as_bytes()), Err(wanted), "{text:?}");
         }

@@ -65,6 +65,9 @@ impl Health {
         if checks.interval_ms > 0 {
             self.due = Due::At(now.plus_ms(jittered(checks, rng)));
         }
+        if checked == Checked::Unknown {
+            return Change::None;
+        }
         let (speaks_against, needed) = match self.passing {
             true => (checked == Checked::Failed, checks.fall),
             false => (checked == Checked::Passed, checks.rise),
@@ -94,12 +97,18 @@ mod tests {
         let (checks, mut rng) = (Checks { interval_ms: 1000, ..Checks::default() }, Rng::new(1));
         let mut health = Health::new(Instant(0), &checks, &mut rng);
         let mut tell = |passed: &str| -> String {
-            let word = |c| if c == '+' { Checked::Passed } else { Checked::Failed };
+            let word = |c| match c {
+                '+' => Checked::Passed,
+                '-' => Checked::Failed,
+                _ => Checked::Unknown,
+            };
             passed.chars().map(|c| format!("{:?} ", health.on_check(Instant(0), word(c), &checks, &mut rng))).collect()
         };
         assert_eq!(tell("--+--"), "None None None None None ");
         assert_eq!(tell("-+-+"), "Down None None None ");
         assert_eq!(tell("++"), "Up None ");
+        assert_eq!(tell("--??-"), "None None None None Down ", "what could not be checked counts neither way");
+        assert_eq!(tell("+??+"), "None None None Up ");
     }
 
     #[test]

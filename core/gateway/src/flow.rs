@@ -137,6 +137,8 @@ pub enum NoEndpoint {
 pub enum Checked {
     Passed,
     Failed,
+    /// It could not be made, for reasons that are not the endpoint's: says nothing.
+    Unknown,
 }
 
 /// Whether doing a request twice can do harm.

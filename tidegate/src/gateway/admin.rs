@@ -10,126 +10,152 @@
 //! GET /v1/gateway/cache, POST /v1/gateway/cache:purge          see [`super::cache::page`]
 //! GET /metrics /healthz /readyz
 //! ```
+//!
+//! There is no authentication: who reaches the port is an operator, but for pages that his browser shows ([`crate::http::port`]).
 
+use super::aside::aside;
 use super::cache::page as cache;
+use super::config::resolve;
+use super::config::values::Address;
 use super::control::{Control, Unchanged, reports};
 use super::{metrics, standing};
+use crate::http::port;
+use crate::http::told::Problem;
 use crate::http::{JSON, TEXT, respond};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::ORIGIN;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 
 pub type Shared = Rc<RefCell<Control>>;
 
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
-const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
-const HEADER_BYTES_MAX: usize = 16 * 1024;
-const BODY_BYTES_MAX: usize = 64 * 1024;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const WEIGHT_MAX: u32 = 1000;
+/// What goes on aside is waited for as long as leaves time to say that it was in vain.
+const ASIDE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until the process ends.
 pub async fn serve(listener: TcpListener, control: Shared) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::task::spawn_local(visit(stream, control.clone()))),
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
-    }
+    let port = control.borrow().port.clone();
+    let visit = |stream, place| drop(tokio::task::spawn_local(visit(stream, control.clone(), place)));
+    port.serve(listener, visit).await;
 }
 
 /// One connection, with one request.
-async fn visit(stream: TcpStream, control: Shared) {
+async fn visit(stream: TcpStream, control: Shared, place: OwnedSemaphorePermit) {
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let control = control.clone();
-        async move { Ok::<_, Infallible>(answer(&control, request).await) }
+        async move { Ok::<_, Infallible>(try_answer(&control, request).await.unwrap_or_else(Problem::respond)) }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME_MAX)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
+    let connection = port::protocol().serve_connection(TokioIo::new(stream), service);
+    let _ = tokio::time::timeout(port::CONNECTION_TIME_MAX, connection).await;
+    drop(place);
 }
 
-/// What is told instead: status, a word for programs, and the message.
-type Problem = (StatusCode, &'static str, String);
 type Answer = Result<Response<Full<Bytes>>, Problem>;
-
-async fn answer(control: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    try_answer(control, request).await.unwrap_or_else(|(status, word, message)| {
-        respond(status, JSON, format!("{}\n", json!({ "error": word, "message": message })))
-    })
-}
 
 async fn try_answer(control: &Shared, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
+    port::check_host(&head, &control.borrow().config.admin_names)?;
     let path = head.uri.path().to_owned();
     let reads = head.method == Method::GET || head.method == Method::HEAD;
     if reads {
         return read(control, &path).await;
     }
-    // Pages that a browser shows send an origin, and may change nothing here.
-    if head.headers.contains_key(ORIGIN) {
-        let message = "pages in browsers may change nothing here: send no Origin header";
-        return Err((StatusCode::FORBIDDEN, "forbidden", message.to_owned()));
+    port::check_change(&head.headers)?;
+    // No form deletes.
+    if head.method != Method::DELETE {
+        port::check_json(&head.headers)?;
     }
-    let limited = Limited::new(body, BODY_BYTES_MAX).collect().await;
-    let body = limited.map_err(|_| bad("the body did not come whole, or is too large"))?.to_bytes();
-    if path == "/v1/gateway:reload" && head.method == Method::POST {
-        let read = control.borrow_mut().reload();
-        return match read {
-            Ok(changed) => Ok(told(&json!({ "reloaded": changed }))),
-            Err(why) => Err((StatusCode::UNPROCESSABLE_ENTITY, "refused", why)),
-        };
+    let body = port::read(body).await?;
+    change(control, &head.method, &path, &body).await
+}
+
+async fn change(control: &Shared, method: &Method, path: &str, body: &[u8]) -> Answer {
+    if path == "/v1/gateway:reload" && *method == Method::POST {
+        return reload(control).await;
     }
-    if path == "/v1/gateway/cache:purge" && head.method == Method::POST {
-        let purged = cache::purge(control.borrow().config.cache.as_deref(), &body).map_err(|why| bad(&why))?;
+    if path == "/v1/gateway/cache:purge" && *method == Method::POST {
+        let purged = cache::purge(control.borrow().config.cache.as_deref(), body).map_err(|why| bad(&why))?;
         crate::log::info("gateway", "stored responses were purged by an operator", &[("objects", &purged)]);
         return Ok(told(&json!({ "purged": purged })));
     }
-    let missing =
-        || (StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {path} to be changed by {}", head.method));
+    let missing = || {
+        let message = format!("there is nothing at {path} to be changed by {method}");
+        Problem::new(StatusCode::NOT_FOUND, "not_found", message)
+    };
     let rest = path.strip_prefix("/v1/gateway/services/").ok_or_else(missing)?;
     let (service, rest) = rest.split_once("/endpoints").ok_or_else(missing)?;
-    let mut control = control.borrow_mut();
-    let changed = match (rest.strip_prefix('/'), &head.method) {
+    let changed = match (rest.strip_prefix('/'), method) {
         (None, &Method::POST) if rest.is_empty() => {
-            let add: Add = serde_json::from_slice(&body)
-                .map_err(|error| bad(&format!("the body can't be understood: {error}")))?;
-            if add.weight > WEIGHT_MAX {
-                return Err(bad(&format!("the weight is {}; give 0 to {WEIGHT_MAX}", add.weight)));
+            let Add { address, weight } =
+                serde_json::from_slice(body).map_err(|error| bad(&format!("the body can't be understood: {error}")))?;
+            if weight > WEIGHT_MAX {
+                return Err(bad(&format!("the weight is {weight}; give 0 to {WEIGHT_MAX}")));
             }
-            control.add(service, &add.address, add.weight)
+            let (name, at) = find(control, &address).await?;
+            control.borrow_mut().add(service, name, at, weight)
         }
         (Some(verb), &Method::POST) if verb.ends_with(":drain") => {
-            control.drain(service, verb.strip_suffix(":drain").unwrap_or(verb))
+            control.borrow_mut().drain(service, verb.strip_suffix(":drain").unwrap_or(verb))
         }
-        (Some(address), &Method::DELETE) => control.remove(service, address),
+        (Some(address), &Method::DELETE) => control.borrow_mut().remove(service, address),
         _ => return Err(missing()),
     };
     changed.map(|()| told(&json!({ "changed": true }))).map_err(|why| match why {
         Unchanged::NoService => {
-            (StatusCode::NOT_FOUND, "no_service", format!("there is no service '{service}'; nothing was changed"))
+            let message = format!("there is no service '{service}'; nothing was changed");
+            Problem::new(StatusCode::NOT_FOUND, "no_service", message)
         }
-        Unchanged::NoEndpoint => (
-            StatusCode::NOT_FOUND,
-            "no_endpoint",
-            format!("service '{service}' has no such endpoint; nothing was changed"),
-        ),
+        Unchanged::NoEndpoint => {
+            let message = format!("service '{service}' has no such endpoint; nothing was changed");
+            Problem::new(StatusCode::NOT_FOUND, "no_endpoint", message)
+        }
         Unchanged::Bad(why) => bad(&why),
     })
+}
+
+async fn reload(control: &Shared) -> Answer {
+    let refused = |why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", why);
+    let asked = control.borrow_mut().ask_reload().map_err(refused)?;
+    let late = || {
+        let why = "the file is still being read, since a file system or a server of names doesn't answer: what comes of it \
+                   will be told by /v1/gateway";
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "late", why)
+    };
+    let reloaded = tokio::time::timeout(ASIDE_TIME_MAX, asked).await.map_err(|_| late())?;
+    let reloaded = reloaded.unwrap_or_else(|_| Err("the gateway stops".to_owned()));
+    reloaded.map(|changed| told(&json!({ "reloaded": changed }))).map_err(refused)
+}
+
+/// Where an endpoint is. A name may take its time, on a thread of its own.
+async fn find(control: &Shared, address: &str) -> Result<(Address, SocketAddr), Problem> {
+    let name = Address::parse(address)
+        .ok_or_else(|| bad(&format!("'{address}' is no address; give host and port, as \"127.0.0.1:9001\"")))?;
+    if let Ok(at) = address.parse() {
+        return Ok((name, at));
+    }
+    let place = control.borrow().resolving.clone().try_acquire_owned();
+    let late = |why: &str| Problem::new(StatusCode::GATEWAY_TIMEOUT, "late", format!("{why}; nothing was changed"));
+    let place = place.map_err(|_| late("other names are being resolved, as many as may be at once"))?;
+    let of_thread = name.clone();
+    let found = aside(move || {
+        // The place is taken for as long as the thread hangs.
+        let _place = place;
+        resolve(&of_thread)
+    });
+    let found = tokio::time::timeout(ASIDE_TIME_MAX, found).await;
+    let found = found.map_err(|_| late("no server of names answers"))?.map_err(|_| late("the name wasn't resolved"))?;
+    Ok((name, found.map_err(|why| bad(&why))?))
 }
 
 async fn read(control: &Shared, path: &str) -> Answer {
@@ -167,7 +193,7 @@ async fn read(control: &Shared, path: &str) -> Answer {
         let message = format!(
             "there is no {path} here; ask for /v1/gateway, /v1/gateway/services, /v1/gateway/cache, /metrics, /healthz or /readyz"
         );
-        (StatusCode::NOT_FOUND, "not_found", message)
+        Problem::new(StatusCode::NOT_FOUND, "not_found", message)
     })
 }
 
@@ -184,7 +210,7 @@ fn one() -> u32 {
 }
 
 fn bad(message: &str) -> Problem {
-    (StatusCode::BAD_REQUEST, "bad_request", format!("{message}; nothing was changed"))
+    Problem::new(StatusCode::BAD_REQUEST, "bad_request", format!("{message}; nothing was changed"))
 }
 
 fn told(value: &Value) -> Response<Full<Bytes>> {

@@ -7,6 +7,7 @@ use super::config::ClientTimes;
 use super::headers::Told;
 use super::inlet::InletState;
 use super::refusal::{Code, Refusal};
+use super::tls::Session;
 use super::tunnel::Tunnel;
 use super::visit::{LINGER_TIME, Visit};
 use super::watch::{Phase, Watch, Wheel};
@@ -62,6 +63,11 @@ impl Call {
 
     pub fn peer(&self) -> SocketAddr {
         self.visit.peer
+    }
+
+    /// How its connection is secured; none in clear.
+    pub fn session(&self) -> Option<&Rc<Session>> {
+        self.visit.session.as_ref()
     }
 
     pub fn told(&self) -> &Told {

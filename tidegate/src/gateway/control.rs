@@ -5,27 +5,35 @@
 //! whoever looks at the admin endpoint later.
 
 use super::access::AccessLog;
+use super::aside::aside;
 use super::config::values::Address;
-use super::config::{Config, Endpoint, resolve};
+use super::config::{Config, Endpoint};
 use super::follow::Follower;
 use super::lane::{Command, Crew, Plan};
 use super::report::LaneReport;
 use super::roster::Roster;
 use super::security::{self, Securities};
 use super::tls::{self, Files, Tls};
+use crate::http::port::Port;
 use crate::log;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// See the module.
 #[derive(Debug)]
 pub struct Control {
     /// None for the demo.
     pub file: Option<PathBuf>,
+    /// Has the file read.
+    pub change: Option<mpsc::Sender<()>>,
+    /// Who wants to know what comes of the next reading.
+    asked: Vec<oneshot::Sender<Reloaded>>,
     /// What was read last, whether it is in force or not.
     read: Read,
     pub config: Arc<Config>,
@@ -36,12 +44,26 @@ pub struct Control {
     pub follower: Option<Follower>,
     pub crew: Arc<Crew>,
     pub access: Option<AccessLog>,
+    /// Names that operators have given, while they are resolved.
+    pub resolving: Arc<Semaphore>,
+    /// Where operators ask.
+    pub port: Rc<Port>,
     /// Times that a file was taken, and was refused.
     pub reloads: u64,
     pub reloads_refused: u64,
     /// Why the file as it is now is not in force.
     pub refused: Option<String>,
     pub draining: bool,
+}
+
+/// True if the file was another; the reason if it isn't in force.
+type Reloaded = Result<bool, String>;
+
+/// What a file is, read with all that it names.
+struct Reading {
+    read: Read,
+    config: Result<Config, String>,
+    files: Files,
 }
 
 /// The file, and digests of those that it names.
@@ -61,12 +83,18 @@ pub enum Unchanged {
 
 /// How long lanes may take to tell how they stand.
 const REPORT_TIME_MAX: Duration = Duration::from_secs(2);
+/// Names at once.
+const RESOLVING_MAX: usize = 8;
+/// A file is read in far less.
+const READING_SLOW: Duration = Duration::from_secs(5);
 
 impl Control {
     /// The first plan is in force before the lanes are.
     pub fn new(file: Option<PathBuf>, read: Read, plan: &Plan, roster: Roster, crew: Arc<Crew>) -> Self {
         Self {
             file,
+            change: None,
+            asked: Vec::new(),
             read,
             config: plan.config.clone(),
             tls: plan.tls.clone(),
@@ -75,6 +103,8 @@ impl Control {
             roster,
             crew,
             access: None,
+            resolving: Arc::new(Semaphore::new(RESOLVING_MAX)),
+            port: Rc::default(),
             reloads: 0,
             reloads_refused: 0,
             refused: None,
@@ -82,18 +112,25 @@ impl Control {
         }
     }
 
-    /// Reads the file, and goes by it if it is another and sound. The reason if it isn't sound.
-    pub fn reload(&mut self) -> Result<bool, String> {
-        let file = self.file.clone().ok_or("the demo goes by no file: start the gateway with --config FILE")?;
-        let text = Config::text_of(&file).map_err(|error| error.to_string())?;
-        let config = Config::of_text(Some(&file), &text);
-        let files = config.as_ref().map(|config| Files::read(config.files())).unwrap_or_default();
-        let read = Read::new(text, &files);
+    /// Has the file read: what comes of it.
+    pub fn ask_reload(&mut self) -> Result<oneshot::Receiver<Reloaded>, String> {
+        let change = self.change.as_ref().filter(|_| self.file.is_some());
+        let change = change.ok_or("the demo goes by no file: start the gateway with --config FILE")?;
+        let (tell, told) = oneshot::channel();
+        self.asked.push(tell);
+        // Where a change waits to be read already, that is enough.
+        let _ = change.try_send(());
+        Ok(told)
+    }
+
+    /// Goes by the file as it was read, if it is another and sound. The reason if it isn't sound.
+    fn go_by(&mut self, file: &Path, reading: Reading) -> Reloaded {
+        let Reading { read, config, files } = reading;
         if read == self.read {
             return self.refused.clone().map_or(Ok(false), Err);
         }
         self.read = read;
-        let taken = config.and_then(|config| self.take(&file, config, &files));
+        let taken = config.and_then(|config| self.take(file, config, &files));
         match &taken {
             Ok(()) => {
                 self.reloads += 1;
@@ -111,7 +148,6 @@ impl Control {
     }
 
     fn take(&mut self, file: &Path, mut config: Config, files: &Files) -> Result<(), String> {
-        self.follow(&config);
         config.keep_known(&self.config);
         let fixed = [
             ("the address of a listener", addresses(&config).ne(addresses(&self.config))),
@@ -148,28 +184,12 @@ impl Control {
         Ok(())
     }
 
-    /// Follows the folders of all files that the configuration names.
-    pub fn follow(&self, config: &Config) {
-        let files = self.file.iter().chain(config.files());
-        for file in files.filter(|_| self.follower.is_some()) {
-            let followed = self.follower.iter().try_for_each(|follower| follower.follow(file));
-            if let Err(error) = followed {
-                let fields: log::Fields<'_> = &[("file", &file.display()), ("error", &error)];
-                log::warn("gateway", "changes of a file aren't noticed: send SIGHUP when it has changed", fields);
-            }
-        }
-    }
-
     /// Adds an endpoint, or changes the weight of one that is there.
-    pub fn add(&mut self, service: &str, address: &str, weight: u32) -> Result<(), Unchanged> {
-        let address = Address::parse(address).ok_or_else(|| {
-            Unchanged::Bad(format!("'{address}' is no address; give host and port, as \"127.0.0.1:9001\""))
-        })?;
-        let at = resolve(&address).map_err(Unchanged::Bad)?;
-        self.change(service, |endpoints| {
+    pub fn add(&mut self, service: &str, name: Address, at: SocketAddr, weight: u32) -> Result<(), Unchanged> {
+        self.alter(service, |endpoints| {
             match endpoints.iter_mut().find(|endpoint| endpoint.address == at) {
                 Some(endpoint) => endpoint.weight = weight,
-                None => endpoints.push(Endpoint { name: address.0, address: at, weight }),
+                None => endpoints.push(Endpoint { name: name.0, address: at, weight }),
             }
             Ok(())
         })
@@ -177,7 +197,7 @@ impl Control {
 
     /// An endpoint gets no new requests.
     pub fn drain(&mut self, service: &str, address: &str) -> Result<(), Unchanged> {
-        self.change(service, |endpoints| {
+        self.alter(service, |endpoints| {
             let mut all = endpoints.iter_mut();
             let endpoint = all.find(|endpoint| endpoint.is(address)).ok_or(Unchanged::NoEndpoint)?;
             endpoint.weight = 0;
@@ -187,14 +207,14 @@ impl Control {
 
     /// An endpoint is gone once it has ended what it has.
     pub fn remove(&mut self, service: &str, address: &str) -> Result<(), Unchanged> {
-        self.change(service, |endpoints| {
+        self.alter(service, |endpoints| {
             let before = endpoints.len();
             endpoints.retain(|endpoint| !endpoint.is(address));
             if endpoints.len() == before { Err(Unchanged::NoEndpoint) } else { Ok(()) }
         })
     }
 
-    fn change(
+    fn alter(
         &mut self,
         service: &str,
         change: impl FnOnce(&mut Vec<Endpoint>) -> Result<(), Unchanged>,
@@ -218,6 +238,45 @@ impl Control {
 impl Read {
     pub fn new(text: String, files: &Files) -> Self {
         Self { text, named: files.digests() }
+    }
+}
+
+impl Reading {
+    /// May take as long as file systems and servers of names like.
+    fn of(file: &Path, follower: Option<&Follower>) -> Result<Self, String> {
+        let text = Config::text_of(file).map_err(|error| error.to_string())?;
+        let config = Config::of_text(Some(file), &text);
+        // They are followed before they are read, so that no change is missed.
+        if let (Some(follower), Ok(config)) = (follower, &config) {
+            follower.follow_all(config.files());
+        }
+        let files = config.as_ref().map(|config| Files::read(config.files())).unwrap_or_default();
+        Ok(Self { read: Read::new(text, &files), config, files })
+    }
+}
+
+/// Reads the file aside, and goes by it. Whoever calls it does so once at a time, so that one thread hangs where all would.
+pub async fn reload(control: &RefCell<Control>) {
+    let (file, follower, asked) = {
+        let mut control = control.borrow_mut();
+        (control.file.clone(), control.follower.clone(), std::mem::take(&mut control.asked))
+    };
+    let Some(file) = file else { return };
+    let path = file.clone();
+    let mut reading = aside(move || Reading::of(&path, follower.as_ref()));
+    let read = match tokio::time::timeout(READING_SLOW, &mut reading).await {
+        Ok(read) => read,
+        Err(_) => {
+            let message = "the file is still being read: a file system or a server of names doesn't answer";
+            log::warn("gateway", message, &[("file", &file.display())]);
+            reading.await
+        }
+    };
+    let read = read.unwrap_or_else(|_| Err(format!("{} can't be read: see the log", file.display())));
+    let reloaded = read.and_then(|reading| control.borrow_mut().go_by(&file, reading));
+    for tell in asked {
+        // Some have gone.
+        let _ = tell.send(reloaded.clone());
     }
 }
 

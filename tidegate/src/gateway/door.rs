@@ -4,9 +4,10 @@ use super::config::Protocol;
 use super::config::listener::Protocols;
 use super::lane::{Lane, Origin, Table};
 use super::stream::{Socket, Stream};
-use super::tls::{self, Identity};
+use super::tls::{self, Identity, Session};
 use edge::proxy;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -17,6 +18,8 @@ pub struct Opened {
     /// The client.
     pub peer: SocketAddr,
     pub identity: Option<Identity>,
+    /// None in clear.
+    pub session: Option<Rc<Session>>,
     pub speaks: Protocol,
 }
 
@@ -47,11 +50,11 @@ pub async fn open(lane: &Lane, tcp: TcpStream, origin: Origin) -> Option<Opened>
             Protocols { h2: true, .. } => Protocol::H2,
             Protocols { .. } => Protocol::H1,
         };
-        return Some(Opened { stream: Stream::Clear(socket), peer, identity: None, speaks });
+        return Some(Opened { stream: Stream::Clear(socket), peer, identity: None, session: None, speaks });
     };
     // Handshakes take their time: nothing old is held meanwhile.
     drop(table);
-    let shaken = tls::shake(&tls, socket).await;
+    let shaken = tls::shake(&tls, socket, &lane.handshakes.turns).await;
     lane.handshakes.count(&shaken);
     let secured = shaken.ok()?;
     let chosen = secured.stream.get_ref().1.alpn_protocol();
@@ -60,7 +63,8 @@ pub async fn open(lane: &Lane, tcp: TcpStream, origin: Origin) -> Option<Opened>
         None if !protocols.h1 => Protocol::H2,
         _ => Protocol::H1,
     };
-    Some(Opened { stream: Stream::Tls(secured.stream), peer, identity: secured.identity, speaks })
+    let tls::Secured { stream, identity, session } = secured;
+    Some(Opened { stream: Stream::Tls(stream), peer, identity, session: Some(session), speaks })
 }
 
 /// A connection that a balancer did not make, or did not say so of in time and form.

@@ -17,6 +17,7 @@ use super::record::{Notes, Record, Reply, Source};
 use super::refusal::{Code, Refusal};
 use super::tunnel::{Joint, Slot, Tunnel};
 use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
+use super::want::{Unconnected, Want};
 use super::watch::{Over, Phase, Watch};
 use super::{cache, grpc, headers, limit, trace};
 use base::Instant;
@@ -120,6 +121,13 @@ struct Failure {
     refusal: Refusal,
     outcome: Outcome,
     safety: Safety,
+}
+
+impl Failure {
+    /// Nobody else can do better.
+    fn is_final(&self) -> bool {
+        self.outcome == Outcome::Cancelled && self.refusal.code != Code::Wants(Want::Ports)
+    }
 }
 
 /// Which way a request goes.
@@ -267,7 +275,7 @@ impl<'a> Going<'a> {
                 }
             };
             tries += 1;
-            notes.set_target(&target, tries);
+            notes.set_target(&target, self.upstream.plan.protocol, tries);
             let begun = crate::clock::boot();
             let failure = match self.attempt(&target).await {
                 Ok(response) => return self.answered(response, (target, tried), place, begun),
@@ -277,7 +285,7 @@ impl<'a> Going<'a> {
             tried.end(failure.outcome);
             place.set_left(if failure.outcome == Outcome::TimedOut { Left::TimedOut } else { Left::Failed });
             let attempt = Attempt { tries, safety: failure.safety, deadline: self.deadline };
-            if failure.outcome == Outcome::Cancelled {
+            if failure.is_final() {
                 place.set_left(Left::Cancelled);
                 return Err(failure.refusal);
             }
@@ -356,13 +364,17 @@ impl<'a> Going<'a> {
     }
 
     async fn connect(&self, target: &Target) -> Result<Line, Failure> {
-        let line = self.opened(target, async { Line::over(target.connect().await?).await }).await?;
+        let line = self.opened(target, async { Ok(Line::over(target.connect().await?).await?) }).await?;
         add(&self.upstream.counts.connected, 1);
         Ok(line)
     }
 
     /// Waits for a way to `target`.
-    async fn opened<T>(&self, target: &Target, way: impl Future<Output = Result<T, String>>) -> Result<T, Failure> {
+    async fn opened<T>(
+        &self,
+        target: &Target,
+        way: impl Future<Output = Result<T, Unconnected>>,
+    ) -> Result<T, Failure> {
         let (watch, counts) = (&self.call.watch, &self.upstream.counts);
         watch.begin(Phase::Connect, crate::clock::boot(), self.upstream.plan.times.connect);
         let opened = bounded(watch, way).await;
@@ -372,9 +384,14 @@ impl<'a> Going<'a> {
                 target.note_trouble(name, "");
                 return Ok(way);
             }
-            Ok(Err(error)) => {
-                target.note_trouble(name, &error);
-                let detail = format!("{}: {error}", target.name);
+            Ok(Err(Unconnected { why, want: Some(want) })) => {
+                counts.wants.note(want, name, &target.name, &why);
+                let refusal = Refusal::at(Code::Wants(want), name).because(why).retry_after(1);
+                return Err(Failure { refusal, outcome: Outcome::Cancelled, safety: Safety::NothingSent });
+            }
+            Ok(Err(Unconnected { why, want: None })) => {
+                target.note_trouble(name, &why);
+                let detail = format!("{}: {why}", target.name);
                 (Refusal::at(Code::ConnectFailed, name).because(detail), Outcome::ConnectFailed)
             }
             Err(Over { by_deadline: true, .. }) => (Refusal::at(Code::Deadline, name), Outcome::Cancelled),
@@ -554,4 +571,20 @@ pub async fn bounded<F: Future>(watch: &Watch, future: F) -> Result<F::Output, O
         None => future.as_mut().poll(context).map(Ok),
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanting_toward_one_address_alone_is_tried_at_another() {
+        let (outcome, safety) = (Outcome::Cancelled, Safety::NothingSent);
+        for (want, last) in [(Want::Files, true), (Want::Memory, true), (Want::Ports, false)] {
+            let failure = Failure { refusal: Refusal::of(Code::Wants(want)), outcome, safety };
+            assert_eq!((failure.is_final(), failure.refusal.status().as_u16()), (last, 503), "{want:?}");
+        }
+        let refused = Failure { refusal: Refusal::of(Code::ConnectFailed), outcome: Outcome::ConnectFailed, safety };
+        assert!(!refused.is_final());
+    }
 }

@@ -7,30 +7,46 @@
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Follower(Arc<OwnedFd>);
 
 impl Follower {
     /// Says so whenever something in a followed folder was written or replaced, until nobody listens.
-    pub fn start(told: UnboundedSender<()>) -> std::io::Result<Self> {
+    pub fn start(told: Sender<()>) -> std::io::Result<Self> {
         let events = Arc::new(inotify::init(CreateFlags::CLOEXEC)?);
         let follower = Self(events.clone());
         let wait = move || {
             let mut bytes = [MaybeUninit::uninit(); 4096];
             let mut events = inotify::Reader::new(events, &mut bytes);
-            while events.next().is_ok() && told.send(()).is_ok() {}
+            // Where one waits to be heard, that is enough.
+            while events.next().is_ok() && !matches!(told.try_send(()), Err(TrySendError::Closed(()))) {}
         };
         std::thread::Builder::new().name("follow".to_owned()).spawn(wait)?;
         Ok(follower)
     }
 
+    /// The folders of all these. The file system may take its time.
+    pub fn follow_all<'a>(&self, files: impl Iterator<Item = &'a PathBuf>) {
+        for file in files {
+            if let Err(error) = self.follow(file) {
+                let fields: crate::log::Fields<'_> = &[("file", &file.display()), ("error", &error)];
+                crate::log::warn(
+                    "gateway",
+                    "changes of a file aren't noticed: send SIGHUP when it has changed",
+                    fields,
+                );
+            }
+        }
+    }
+
     /// The folder of `file` too, if it isn't already.
-    pub fn follow(&self, file: &Path) -> std::io::Result<()> {
+    fn follow(&self, file: &Path) -> std::io::Result<()> {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         inotify::add_watch(&*self.0, folder, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO)?;
         Ok(())

@@ -5,6 +5,7 @@ use super::control::Control;
 use super::report::{EndpointReport, LaneReport, ServiceReport};
 use super::standing::{by_name, state_name};
 use super::tls::Reason;
+use super::want::Want;
 use crate::meters::text::{Page, SECONDS, seconds};
 use crate::meters::{Process, Sums, process};
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ fn own(page: &mut Page, control: &Control, reports: &[LaneReport]) {
         .value(sum(|one| one.refused));
     page.counter("tidegate_gateway_reloads_total", "Changed files taken.").value(control.reloads);
     page.counter("tidegate_gateway_reloads_refused_total", "Changed files refused.").value(control.reloads_refused);
+    let help = "Connections to the admin port that were too many at once.";
+    page.counter("tidegate_gateway_admin_refused_total", help).value(control.port.refused());
     if let Some(access) = &control.access {
         let help = "Lines of the access log that were dropped, since its disk is too slow.";
         page.counter("tidegate_gateway_access_log_dropped_total", help).value(access.dropped());
@@ -57,6 +60,8 @@ fn secured(page: &mut Page, control: &Control, reports: &[LaneReport]) {
     page.counter("tidegate_gateway_handshakes_total", "TLS handshakes done.").value(sum(|one| one.handshakes));
     let help = "TLS handshakes of clients that came again.";
     page.counter("tidegate_gateway_handshakes_resumed_total", help).value(sum(|one| one.resumed));
+    let help = "TLS handshakes that wait for their turn: each lane computes one at a time.";
+    page.gauge("tidegate_gateway_handshakes_waiting", help).value(sum(|one| one.handshakes_waiting));
     let mut failed = page.counter("tidegate_gateway_handshakes_failed_total", "TLS handshakes that failed, by reason.");
     for (at, (_, reason)) in Reason::ALL.iter().enumerate() {
         failed.labelled("reason", reason, reports.iter().map(|one| one.handshakes_failed[at]).sum::<u64>());
@@ -112,6 +117,14 @@ fn requests(page: &mut Page, services: &ByName<'_>) {
         let mut family = page.counter(name, help);
         for (service, lanes) in services {
             family.labelled("service", service, lanes.iter().map(|lane| of(lane)).sum::<u64>());
+        }
+    }
+    let help = "Connections to endpoints, checks included, that weren't made for want of something of this machine's.";
+    let mut family = page.counter("tidegate_gateway_upstream_connects_wanting_total", help);
+    for (service, lanes) in services {
+        for (at, (_, want)) in Want::ALL.iter().enumerate() {
+            let count: u64 = lanes.iter().map(|lane| lane.wants[at]).sum();
+            family.labels(&[("service", service), ("want", want)], count);
         }
     }
 }

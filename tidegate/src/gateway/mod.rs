@@ -2,11 +2,12 @@
 //!
 //! Reading order: [`lane`] (a thread), [`door`], [`tls`] and [`visit`] (a connection of a client), [`inlet`] and [`strict`] (what may come in by
 //! HTTP/1.1), [`streams`] (HTTP/2),
-//! [`call`] and [`exchange`] (a request), [`upstream`] (a service), [`line`] and [`pool`] (connections to endpoints), [`body`] (what streams),
+//! [`call`] and [`exchange`] (a request), [`upstream`] (a service), [`line`], [`pool`] and [`want`] (connections to endpoints), [`body`] (what streams),
 //! [`watch`] (bounds on time); and [`config`], [`control`] and [`admin`] above them.
 
 mod access;
 mod admin;
+mod aside;
 mod body;
 mod cache;
 mod call;
@@ -47,6 +48,7 @@ mod trunk;
 mod tunnel;
 mod upstream;
 mod visit;
+mod want;
 mod watch;
 mod wire;
 
@@ -67,6 +69,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tls::Files;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -108,12 +111,14 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         lane.join().map_err(|_| "a lane ended by a panic")??;
     }
     if let Some(writer) = writer {
-        writer.join().map_err(|_| "the access log ended by a panic")?;
+        writer.end(LOG_TIME_MAX)?;
     }
     log::info("gateway", "stopped", &[]);
     Ok(())
 }
 
+/// How long the last lines of the access log may take to be written.
+const LOG_TIME_MAX: Duration = Duration::from_secs(5);
 /// Files that are none of a request's.
 const FILES_RESERVED: u64 = 100;
 
@@ -199,28 +204,32 @@ async fn command(
 
 /// Goes by the file as it is, from now on; SIGHUP has it read too, and the access log opened anew.
 fn follow_file(control: &admin::Shared) -> std::io::Result<()> {
-    let (change, mut changed) = mpsc::unbounded_channel();
-    if control.borrow().file.is_some() {
+    // One that waits is enough: all is read anew.
+    let (change, mut changed) = mpsc::channel(1);
+    let file = control.borrow().file.clone();
+    if let Some(file) = file {
         let mut control = control.borrow_mut();
-        control.follower = Some(Follower::start(change.clone())?);
-        control.follow(&control.config);
+        let follower = Follower::start(change.clone())?;
+        follower.follow_all(control.config.files().chain([&file]));
+        control.follower = Some(follower);
         // They may have changed since they were read.
-        let _ = change.send(());
+        let _ = change.try_send(());
     }
+    control.borrow_mut().change = Some(change.clone());
     let (hang_up, mut hung_up) = mpsc::unbounded_channel();
     on_signal(SignalKind::hangup(), hang_up)?;
     let access = control.borrow().access.clone();
     tokio::task::spawn_local(async move {
         while hung_up.recv().await.is_some() {
             access.iter().for_each(AccessLog::reopen);
-            let _ = change.send(());
+            let _ = change.try_send(());
         }
     });
     let control = control.clone();
     // What is wrong with the file is logged where it is found.
     tokio::task::spawn_local(async move {
         while changed.recv().await.is_some() {
-            let _ = control.borrow_mut().reload();
+            control::reload(&control).await;
         }
     });
     Ok(())

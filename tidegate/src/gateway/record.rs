@@ -4,6 +4,7 @@ use super::access::Line;
 use super::body::{Broken, Download, UploadState};
 use super::cache::Sent;
 use super::call::{Answered, Call};
+use super::config::Protocol;
 use super::lane::Lane;
 use super::refusal::Refusal;
 use super::upstream::{Target, Upstream, add};
@@ -37,9 +38,11 @@ pub struct Record {
 pub struct Notes(Option<Rc<RefCell<Line>>>);
 
 impl Notes {
-    pub fn set_target(&self, target: &Rc<Target>, tries: u32) {
+    pub fn set_target(&self, target: &Rc<Target>, protocol: Protocol, tries: u32) {
         self.note(|line| {
             line.endpoint.clone_from(&target.name);
+            line.endpoint_protocol = protocol_name(protocol);
+            line.endpoint_secure = target.is_secure();
             line.tries = tries;
         });
     }
@@ -58,9 +61,17 @@ impl Notes {
     }
 }
 
+fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::H1 => "HTTP/1.1",
+        Protocol::H2 => "HTTP/2",
+    }
+}
+
 impl Record {
     pub fn new(lane: Rc<Lane>, call: Rc<Call>, request: &Request<Incoming>) -> Self {
-        let notes = Notes(lane.log.as_ref().map(|_| Rc::new(RefCell::new(Line::new(call.peer(), request)))));
+        let notes =
+            Notes(lane.log.as_ref().map(|_| Rc::new(RefCell::new(Line::new(call.peer(), call.session(), request)))));
         let (status, bytes_out, upstream) = (Cell::new(0), Cell::new(0), RefCell::new(None));
         Self { lane, call, begun: crate::clock::boot(), status, bytes_out, upstream, notes, limited: Cell::new(None) }
     }

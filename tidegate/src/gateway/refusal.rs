@@ -8,6 +8,7 @@
 //! ```
 
 use super::strict::Refused;
+use super::want::Want;
 use bytes::Bytes;
 use gateway::{NoEndpoint, Shed, Why};
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -30,6 +31,8 @@ pub enum Code {
     TunnelsFull,
     /// All connections to an endpoint have as many streams as they may.
     StreamsFull,
+    /// This machine has no means for a connection.
+    Wants(Want),
     ConnectFailed,
     ConnectLate,
     Reset,
@@ -172,6 +175,7 @@ impl Code {
                 "streams_full",
                 "its endpoint's connections carry as many streams as they may, and none ended within timeouts.connect: come back later",
             ),
+            Self::Wants(want) => (unavailable, "no_means", no_means(want)),
             Self::ConnectFailed | Self::ConnectLate | Self::Reset | Self::BadResponse | Self::ResponseLate => {
                 self.told_of_endpoint()
             }
@@ -229,6 +233,16 @@ impl Code {
             ),
             _ => (late, "deadline", "the request's own deadline passed before it was answered"),
         }
+    }
+}
+
+fn no_means(want: Want) -> &'static str {
+    match want {
+        Want::Files => {
+            "the gateway has no file left for a connection to the endpoint: come back later, or raise its limit"
+        }
+        Want::Memory => "the gateway's machine has no memory for a connection to the endpoint: come back later",
+        Want::Ports => "the gateway's machine has no port left for a connection to the endpoint: come back later",
     }
 }
 

@@ -3,6 +3,7 @@
 use super::lane::Lane;
 use super::tls::Reason;
 use super::upstream::Counts;
+use super::want::Want;
 use crate::meters::Sums;
 use gateway::{EndpointView, Meter};
 
@@ -18,6 +19,7 @@ pub struct LaneReport {
     pub floods: u64,
     pub handshakes: u64,
     pub resumed: u64,
+    pub handshakes_waiting: u64,
     /// By their reason.
     pub handshakes_failed: [u64; Reason::ALL.len()],
     /// In the order of the configuration.
@@ -33,6 +35,8 @@ pub struct ServiceReport {
     pub retried: u64,
     pub connected: u64,
     pub connect_failed: u64,
+    /// By what was wanting.
+    pub wants: [u64; Want::ALL.len()],
     pub reused: u64,
     pub mirrored: u64,
     pub mirror_skipped: u64,
@@ -73,6 +77,7 @@ impl LaneReport {
                 retried: retried.get(),
                 connected: connected.get(),
                 connect_failed: connect_failed.get(),
+                wants: counts.wants.counts(),
                 reused: reused.get(),
                 mirrored: counts.mirrored.get(),
                 mirror_skipped: counts.mirror_skipped.get(),
@@ -93,6 +98,7 @@ impl LaneReport {
             floods: lane.floods.get(),
             handshakes: lane.handshakes.done.get(),
             resumed: lane.handshakes.resumed.get(),
+            handshakes_waiting: lane.handshakes.turns.waiting(),
             handshakes_failed: std::array::from_fn(|reason| lane.handshakes.failed[reason].get()),
             services: services.collect(),
         }

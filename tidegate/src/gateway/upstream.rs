@@ -11,6 +11,7 @@ use super::pool::Pool;
 use super::security::Security;
 use super::timer::Timer;
 use super::trunk::Trunks;
+use super::want::{Unconnected, Wants};
 use super::wire::Wire;
 use crate::log;
 use base::Instant;
@@ -64,6 +65,8 @@ pub struct Counts {
     pub time_ns: crate::meters::Histogram,
     pub connected: Cell<u64>,
     pub connect_failed: Cell<u64>,
+    /// Connections that weren't made for want of something here.
+    pub wants: Wants,
     pub reused: Cell<u64>,
     /// Copies of others' requests: sent, not sent, and under way.
     pub mirrored: Cell<u64>,
@@ -281,7 +284,7 @@ impl Target {
     }
 
     /// A new connection to it.
-    pub async fn connect(&self) -> Result<Wire, String> {
+    pub async fn connect(&self) -> Result<Wire, Unconnected> {
         let security = self.security.as_deref();
         let security = security.map(|one| one.name_of(&self.name).map(|name| (one, name))).transpose()?;
         Wire::open(self.address, security).await

@@ -10,6 +10,7 @@ use super::lane::{Origin, Place};
 use super::stream::Stream;
 use super::streams::{self, Next, Streams};
 use super::strict::HeadLimits;
+use super::tls::Session;
 use super::watch::{Phase, Watch};
 use base::Instant;
 use bytes::Bytes;
@@ -32,6 +33,8 @@ use tokio::net::TcpStream;
 #[derive(Debug)]
 pub struct Visit {
     pub peer: SocketAddr,
+    /// Of TLS; none in clear.
+    pub session: Option<Rc<Session>>,
     pub told: Told,
     pub times: ClientTimes,
     /// The connection's own bounds: what it does without a request, and its end.
@@ -100,7 +103,9 @@ impl Visit {
 /// Serves one connection to its end.
 pub async fn serve(place: Place, stream: TcpStream, origin: Origin) {
     let lane = &place.lane;
-    let Some(Opened { stream, peer, identity, speaks }) = door::open(lane, stream, origin).await else { return };
+    let Some(Opened { stream, peer, identity, session, speaks }) = door::open(lane, stream, origin).await else {
+        return;
+    };
     let table = lane.table();
     let config: &Config = &table.config;
     let watch = Watch::new(lane.wheel.clone());
@@ -111,7 +116,8 @@ pub async fn serve(place: Place, stream: TcpStream, origin: Origin) {
     drop(table);
     let idle = Cell::new(times.idle);
     let streams = (speaks == Protocol::H2).then(Streams::default);
-    let visit = Rc::new(Visit { peer, told, times, watch: watch.clone(), idle, inlet: RefCell::default(), streams });
+    let visit =
+        Rc::new(Visit { peer, session, told, times, watch: watch.clone(), idle, inlet: RefCell::default(), streams });
     place.settle(visit.clone());
     match speaks {
         Protocol::H1 => serve_one_by_one(&place, visit, stream, head).await,

@@ -1,6 +1,7 @@
 //! The bytes of a connection to an endpoint: in the clear, or under TLS.
 
 use super::security::Security;
+use super::want::Unconnected;
 use rustls::pki_types::ServerName;
 use std::io::{IoSlice, Result};
 use std::net::SocketAddr;
@@ -22,9 +23,9 @@ impl Wire {
     pub async fn open(
         address: SocketAddr,
         security: Option<(&Security, ServerName<'static>)>,
-    ) -> std::result::Result<Self, String> {
-        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    ) -> std::result::Result<Self, Unconnected> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
         let Some((security, name)) = security else { return Ok(Self::Clear(stream)) };
         let shaken = security.connector().connect(name, stream).await;
         let stream = shaken.map_err(|error| format!("TLS: {error}"))?;

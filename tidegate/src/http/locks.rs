@@ -11,7 +11,7 @@
 
 use super::told::{self, Problem, READ_ONLY};
 use super::visit::Visit;
-use super::{CONNECTION_TIME_MAX, spelling};
+use super::{port, spelling};
 use crate::lane::{CALLERS_LANE, caller};
 use crate::shared::{Input, Phase, Shared};
 use base::ClientId;
@@ -19,9 +19,9 @@ use base::limits::LOCK_WAIT_MS_MAX;
 use bytes::Bytes;
 use data::Reply;
 use data::command::locks::Ask;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, ORIGIN};
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
@@ -30,9 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// Far more than any sound request has.
-const BODY_BYTES_MAX: usize = 64 * 1024;
 
 const ROOT: &str = "/v1/locks";
 
@@ -54,8 +51,9 @@ async fn try_serve(shared: &Arc<Shared>, visit: &Visit, request: Request<Incomin
     let target = Target::of(&head.method, head.uri.path(), head.uri.query().unwrap_or(""))?;
     let words = match &target {
         Target::Change { verb, name } => {
-            check_origin(&head.headers)?;
-            verb.words(name, &read(body).await?)?
+            port::check_change(&head.headers)?;
+            port::check_json(&head.headers)?;
+            verb.words(name, &port::read(body).await?)?
         }
         Target::Look { words, .. } => words.clone(),
     };
@@ -127,35 +125,6 @@ fn check_password(shared: &Shared, headers: &HeaderMap) -> Result<(), Problem> {
     }
     let message = "the node has a password: send it as `authorization: Bearer PASSWORD`";
     Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message))
-}
-
-/// Whoever runs a browser beside the node must not have locks taken by the pages that it shows: those send an origin, or could send
-/// no JSON without being asked for it.
-fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.contains_key(ORIGIN) {
-        let message = "pages in browsers may change no locks: send no Origin header";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", message));
-    }
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
-        return Ok(());
-    }
-    let message = "a body is JSON: send it with `content-type: application/json`";
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message))
-}
-
-async fn read(body: Incoming) -> Result<Bytes, Problem> {
-    let limited = tokio::time::timeout(CONNECTION_TIME_MAX, Limited::new(body, BODY_BYTES_MAX).collect());
-    let collected = limited.await.map_err(|_| bad("the body did not come in time"))?;
-    let why = |error: Box<dyn std::error::Error + Send + Sync>| {
-        if error.is::<http_body_util::LengthLimitError>() {
-            let message = format!("a body has at most {BODY_BYTES_MAX} bytes; no lock was changed");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
-        } else {
-            bad("the body did not come whole")
-        }
-    };
-    Ok(collected.map_err(why)?.to_bytes())
 }
 
 fn bad(message: impl std::fmt::Display) -> Problem {

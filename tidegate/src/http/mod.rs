@@ -1,13 +1,13 @@
 //! The admin endpoint: health and metrics over HTTP, on a port and a thread of its own.
 //!
 //! Whoever scrapes or probes must not be able to hurt the lanes, so nothing here is shared with them but counters that
-//! they write and this thread reads; and calls about locks ([`locks`]), which go to a lane by its mailbox. A connection carries one
-//! request and lives ten seconds at most, whatever it does, unless it waits for a lock ([`visit`]); there are few of them, and one too
-//! many is closed at once. hyper does the protocol, on a tokio runtime of this one thread.
+//! they write and this thread reads; and calls about locks ([`locks`]), which go to a lane by its mailbox. Connections are few and short
+//! ([`port`]), unless one waits for a lock ([`visit`]). hyper does the protocol, on a tokio runtime of this one thread.
 
 mod locks;
+pub mod port;
 pub mod spelling;
-mod told;
+pub mod told;
 mod visit;
 
 use crate::meters::page::page;
@@ -18,53 +18,29 @@ use crate::status::gather::gather;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use port::Port;
 use serde_json::Value;
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use visit::Visit;
-
-/// Connections at a time.
-const CONNECTIONS_MAX: usize = 64;
-/// A request's line and headers.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
-const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
-/// From accept to close; a call that waits for a lock has as much behind its wait.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
-/// After a failed accept, which is mostly a lack of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-const _: () = assert!(HEADER_TIME_MAX.as_millis() < CONNECTION_TIME_MAX.as_millis(), "an answer needs time too");
 
 /// Serves `listener` from a thread of its own until the process ends.
 pub fn start(listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let listener = runtime.block_on(async { tokio::net::TcpListener::from_std(listener) })?;
-    let serve = move || runtime.block_on(accept(listener, shared));
+    let visit = move |stream, place| drop(tokio::spawn(visit(stream, shared.clone(), place)));
+    let serve = move || runtime.block_on(Port::default().serve(listener, visit));
     std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop)
 }
 
-async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        if let Ok(place) = places.clone().try_acquire_owned() {
-            tokio::spawn(serve(stream, shared.clone(), place));
-        }
-    }
-}
-
 /// One connection. What goes wrong on it is its peer's affair.
-async fn serve(stream: tokio::net::TcpStream, shared: Arc<Shared>, place: OwnedSemaphorePermit) {
+async fn visit(stream: tokio::net::TcpStream, shared: Arc<Shared>, place: OwnedSemaphorePermit) {
     let visit = Arc::new(Visit::new(place));
     let of_request = visit.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
@@ -79,13 +55,7 @@ async fn serve(stream: tokio::net::TcpStream, shared: Arc<Shared>, place: OwnedS
             Ok::<_, Infallible>(answer(&shared, method, path, document.as_ref()))
         }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME_MAX)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
+    let mut connection = std::pin::pin!(port::protocol().serve_connection(TokioIo::new(stream), service));
     loop {
         let until = visit.until();
         let ended = tokio::time::timeout_at(until, connection.as_mut()).await.is_ok();
@@ -140,6 +110,8 @@ pub fn respond(status: StatusCode, kind: &'static str, body: String) -> Response
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // It is no script, whatever page asks for it as one.
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

@@ -3,7 +3,7 @@
 //! The few places are for requests that are answered at once. Who waits for a lock, or watches one, stays as long as it asked for, and
 //! is counted as one of the node's clients instead, so that neither probes nor the limit of open files suffer.
 
-use super::CONNECTION_TIME_MAX;
+use super::port::CONNECTION_TIME_MAX;
 use crate::lane::CALLERS_LANE;
 use crate::shared::{Mailbox, Shared, lock};
 use std::sync::atomic::Ordering::Relaxed;

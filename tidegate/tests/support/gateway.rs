@@ -57,7 +57,7 @@ impl Gateway {
     pub fn successor_fails(&self) -> String {
         let ended = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["gateway".as_ref(), "--config".as_ref(), self.file.as_os_str()])
-            .current_dir(self.folder.path())
+            .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())
             .output()
             .expect("the binary starts");
@@ -96,7 +96,8 @@ impl Gateway {
         let mut child = launcher
             .arg("gateway")
             .args(options)
-            .current_dir(folder.path())
+            // Not where the file is: its paths go from there.
+            .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -143,7 +144,10 @@ impl Gateway {
 
     pub fn admin(&self, method: &str, path: &str, body: &str) -> Page {
         let length = body.len();
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}");
+        let at = &self.admin;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {at}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
         http(&self.admin, &request).expect("the admin port takes connections")
     }
 

@@ -8,7 +8,7 @@ use gateway::Policy;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 /// The whole file.
@@ -35,6 +35,18 @@ pub struct Document {
     pub route: Vec<Spanned<Route>>,
 }
 
+impl Document {
+    /// Paths that are relative go from `folder`, wherever the process was started.
+    pub fn place_in(&mut self, folder: &Path) {
+        let of_process = self.gateway.access_log.iter_mut().filter(|path| path.as_os_str() != "-");
+        let of_process = of_process.chain(&mut self.gateway.handover);
+        let of_listeners = self.listener.iter_mut().flat_map(listener::Section::files_mut);
+        let of_services = self.service.values_mut().filter_map(|service| service.tls.as_mut());
+        let of_services = of_services.flat_map(|tls| tls.get_mut().files_mut());
+        of_process.chain(of_listeners).chain(of_services).for_each(|path| *path = folder.join(&path));
+    }
+}
+
 /// The process.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,7 +56,10 @@ pub struct Gateway {
     /// Where operators ask: metrics, services, changes of endpoints.
     #[serde(default = "default_admin")]
     pub admin: Address,
-    /// Lets the listening addresses be others than this machine's own.
+    /// By which names it may be asked for, besides that in its address, addresses and localhost.
+    #[serde(default)]
+    pub admin_names: Vec<String>,
+    /// Lets the listening addresses, and that for operators, be others than this machine's own.
     #[serde(default)]
     pub public: bool,
     /// Threads that serve; one less than there are cores if not given.
@@ -279,6 +294,10 @@ pub struct EndpointTls {
 impl EndpointTls {
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.ca, &self.certificate, &self.key].into_iter().flatten()
+    }
+
+    fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [&mut self.ca, &mut self.certificate, &mut self.key].into_iter().flatten()
     }
 }
 

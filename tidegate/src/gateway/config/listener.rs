@@ -93,6 +93,16 @@ fn handshake_time() -> Time {
     Time::seconds(5)
 }
 
+impl Section {
+    /// The files that it names.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.tls.iter_mut().flat_map(|tls| {
+            let TlsSection { certificates, client_ca, .. } = tls.get_mut();
+            certificates.iter_mut().flat_map(|pair| [&mut pair.certificate, &mut pair.key]).chain(client_ca)
+        })
+    }
+}
+
 impl Protocols {
     /// Their names in TLS, the better one first.
     pub fn alpn(self) -> Vec<Vec<u8>> {

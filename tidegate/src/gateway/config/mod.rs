@@ -35,6 +35,8 @@ pub struct Config {
     /// Their number and addresses stay while the process runs.
     pub listeners: Vec<Listener>,
     pub admin: SocketAddr,
+    /// Whom requests to it may name as their host, besides addresses.
+    pub admin_names: Vec<String>,
     pub lanes: u16,
     pub drain: Duration,
     pub access_log: Option<PathBuf>,
@@ -160,12 +162,14 @@ impl Config {
     /// Understands the text of the file at `path`; what is wrong is told with its line.
     pub fn of_text(path: Option<&Path>, text: &str) -> Result<Self, String> {
         let name = path.map_or_else(|| "the demo".to_owned(), |path| path.display().to_string());
-        Self::parse(text).map_err(|wrong| format!("{name}, {wrong}"))
+        let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
+        Self::parse(folder, text).map_err(|wrong| format!("{name}, {wrong}"))
     }
 
-    /// Understands the text of a file.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
-        let document: Document = toml::from_str(text).map_err(|error| Wrong::of(text, &error))?;
+    /// Understands the text of a file in `folder`, from where the paths in it go.
+    pub fn parse(folder: &Path, text: &str) -> Result<Self, Wrong> {
+        let mut document: Document = toml::from_str(text).map_err(|error| Wrong::of(text, &error))?;
+        document.place_in(folder);
         let Document { gateway, listener, limits, timeouts, cache, service, limit, route } = document;
         let services = service.into_iter().map(|(name, section)| make_service(text, name, section, &timeouts));
         let services = services.collect::<Result<Vec<_>, Wrong>>()?;
@@ -208,6 +212,7 @@ impl Config {
         Ok(Self {
             listeners,
             admin,
+            admin_names: admin_names(gateway.admin_names, &gateway.admin)?,
             lanes,
             drain: gateway.drain.0,
             access_log: gateway.access_log,
@@ -231,6 +236,17 @@ impl Config {
             cache,
         })
     }
+}
+
+fn admin_names(mut names: Vec<String>, address: &Address) -> Result<Vec<String>, Wrong> {
+    if let Some(name) = names.iter().find(|name| name.is_empty() || name.contains([':', '/', '*'])) {
+        let why = format!(
+            "gateway.admin_names has '{name}', which is no name; give one as \"gateway.internal\", without a port"
+        );
+        return Err(Wrong::whole(why));
+    }
+    names.push(address.host().to_owned());
+    Ok(names)
 }
 
 const HEAD_BYTES_MOST: usize = 1 << 20;

@@ -35,9 +35,33 @@ prefix = \"/\"
 split = [{ service = \"shop\", weight = 1 }, { service = \"other\", weight = 9 }]
 ";
 
+fn parse(text: &str) -> Result<Config, Wrong> {
+    Config::parse(Path::new(""), text)
+}
+
+#[test]
+fn paths_go_from_the_folder_of_the_file() {
+    let tls = "[[listener]]\naddress = \"127.0.0.1:0\"\n[listener.tls]\nclient_ca = \"tls/ca.pem\"\n\
+               certificates = [{ certificate = \"a.pem\", key = \"/run/a.key\" }]\n";
+    let endpoints =
+        "policy = \"ring-hash\"\ntls = { ca = \"../ca.pem\", certificate = \"own.pem\", key = \"/own.key\" }";
+    let text = GOOD.replace("policy = \"ring-hash\"", endpoints).replace("[limits]", &format!("{tls}[limits]"));
+    let text = text.replace("lanes = 2", "lanes = 2\naccess_log = \"a.log\"\nhandover = \"h.sock\"");
+    let config = Config::of_text(Some(Path::new("/etc/gateway/x.toml")), &text).unwrap();
+    let files: Vec<String> = config.files().map(|path| path.display().to_string()).collect();
+    let wanted = ["a.pem", "/run/a.key", "tls/ca.pem", "../ca.pem", "own.pem", "/own.key"];
+    assert_eq!(files, wanted.map(|path| Path::new("/etc/gateway").join(path).display().to_string()));
+    assert_eq!(config.access_log.as_deref(), Some(Path::new("/etc/gateway/a.log")));
+    assert_eq!(config.handover.as_deref(), Some(Path::new("/etc/gateway/h.sock")));
+    let config = Config::of_text(Some(Path::new("/etc/x.toml")), &text.replace("a.log", "-")).unwrap();
+    assert_eq!(config.access_log.as_deref(), Some(Path::new("-")), "that is stdout");
+    let config = Config::of_text(Some(Path::new("x.toml")), &text).unwrap();
+    assert_eq!(config.access_log.as_deref(), Some(Path::new("a.log")));
+}
+
 #[test]
 fn a_good_file_is_understood() {
-    let config = Config::parse(GOOD).unwrap();
+    let config = parse(GOOD).unwrap();
     assert_eq!((config.lanes, config.head.bytes_max, config.limits.len()), (2, 16 * 1024, 1));
     let [other, shop] = config.services.as_slice() else { panic!("there are two services") };
     assert_eq!((other.name.as_str(), other.times.response), ("other", Duration::from_secs(60)));
@@ -82,7 +106,7 @@ fn what_is_wrong_is_told_with_its_line() {
         ("host = \"shop.test\"", "host = \"http://shop\"", 25, "is no host"),
     ] {
         assert!(GOOD.contains(from), "{from}");
-        let told = Config::parse(&GOOD.replacen(from, to, 1)).map_err(|wrong| wrong.to_string());
+        let told = parse(&GOOD.replacen(from, to, 1)).map_err(|wrong| wrong.to_string());
         let told = told.expect_err(to);
         assert!(told.contains(wanted), "{to}: {told}");
         if line > 0 {
@@ -90,8 +114,8 @@ fn what_is_wrong_is_told_with_its_line() {
         }
     }
     let listener = "[[listener]]\naddress = \"127.0.0.1:8080\"\n";
-    let told = Config::parse(&format!("{GOOD}{listener}")).unwrap_err().to_string();
+    let told = parse(&format!("{GOOD}{listener}")).unwrap_err().to_string();
     assert_eq!(told, "line 33: 127.0.0.1:8080 is listened on twice");
-    assert!(Config::parse(&GOOD.replace("listen =", "# ")).unwrap_err().to_string().contains("nowhere"));
-    assert!(Config::parse("[gateway]\nlisten = \"127.0.0.1:0\"\n").unwrap_err().to_string().contains("no [[route]]"));
+    assert!(parse(&GOOD.replace("listen =", "# ")).unwrap_err().to_string().contains("nowhere"));
+    assert!(parse("[gateway]\nlisten = \"127.0.0.1:0\"\n").unwrap_err().to_string().contains("no [[route]]"));
 }

@@ -73,6 +73,11 @@ impl Address {
         Self::is_whole(text).then(|| Self(text.to_owned()))
     }
 
+    /// What stands before its port.
+    pub fn host(&self) -> &str {
+        self.0.rsplit_once(':').map_or(&self.0, |(host, _)| host)
+    }
+
     /// True if it names a host and a port.
     fn is_whole(text: &str) -> bool {
         let Some((host, port)) = text.rsplit_once(':') else { return false };

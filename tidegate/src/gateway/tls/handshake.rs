@@ -2,11 +2,13 @@
 
 use super::super::stream::Socket;
 use super::super::upstream::add;
+use super::turns::Turns;
 use super::{Tls, load};
 use hyper::header::HeaderValue;
-use rustls::{Error, HandshakeKind};
+use rustls::{Error, HandshakeKind, ProtocolVersion, ServerConnection};
 use std::cell::Cell;
 use std::io::ErrorKind;
+use std::rc::Rc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -16,6 +18,18 @@ pub struct Secured {
     pub stream: Box<TlsStream<Socket>>,
     /// Who the client is, if it has shown a certificate.
     pub identity: Option<Identity>,
+    pub session: Rc<Session>,
+}
+
+/// What was agreed on, for the access log.
+#[derive(Debug)]
+pub struct Session {
+    pub version: &'static str,
+    pub resumed: bool,
+    /// Whom the client has asked for.
+    pub server_name: Option<String>,
+    /// Whose certificate it has shown.
+    pub subject: Option<HeaderValue>,
 }
 
 /// Who a client has proved to be.
@@ -30,6 +44,8 @@ pub struct Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     Late,
+    /// Its turn did not come in time.
+    Crowded,
     Closed,
     NotTls,
     /// No version, cipher or protocol that both know.
@@ -42,8 +58,9 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [(Self, &str); 8] = [
+    pub const ALL: [(Self, &str); 9] = [
         (Self::Late, "late"),
+        (Self::Crowded, "crowded"),
         (Self::Closed, "closed"),
         (Self::NotTls, "not_tls"),
         (Self::Incompatible, "incompatible"),
@@ -75,6 +92,7 @@ pub struct Handshakes {
     pub resumed: Cell<u64>,
     /// By their reason.
     pub failed: [Cell<u64>; Reason::ALL.len()],
+    pub turns: Turns,
 }
 
 impl Handshakes {
@@ -82,22 +100,38 @@ impl Handshakes {
         match shaken {
             Ok(secured) => {
                 add(&self.done, 1);
-                let resumed = secured.stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-                add(&self.resumed, u64::from(resumed));
+                add(&self.resumed, u64::from(secured.session.resumed));
             }
             Err(reason) => add(&self.failed[*reason as usize], 1),
         }
     }
 }
 
-/// Secures a connection.
-pub async fn shake(tls: &Tls, socket: Socket) -> Result<Secured, Reason> {
+/// Secures a connection, when it is its turn.
+pub async fn shake(tls: &Tls, socket: Socket, turns: &Turns) -> Result<Secured, Reason> {
     let accepting = TlsAcceptor::from(tls.config.clone()).accept(socket);
-    let accepted = tokio::time::timeout(tls.time, accepting).await.map_err(|_| Reason::Late)?;
+    let accepted = turns.take(tls.time, accepting).await?;
     let stream = accepted.map_err(|error| Reason::of(&error))?;
-    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let connection = stream.get_ref().1;
+    let shown = connection.peer_certificates().and_then(<[_]>::first);
     let identity = shown.map(|der| Identity::of(der)).transpose()?;
-    Ok(Secured { stream: Box::new(stream), identity })
+    let session = Rc::new(Session::of(connection, identity.as_ref()));
+    Ok(Secured { stream: Box::new(stream), identity, session })
+}
+
+impl Session {
+    fn of(connection: &ServerConnection, identity: Option<&Identity>) -> Self {
+        Self {
+            version: match connection.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+                Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                _ => "TLS",
+            },
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            server_name: connection.server_name().map(str::to_owned),
+            subject: identity.map(|identity| identity.subject.clone()),
+        }
+    }
 }
 
 impl Identity {

@@ -7,11 +7,12 @@
 mod choice;
 mod handshake;
 pub mod load;
+mod turns;
 
 use super::config::listener::{ClientAuth, Listener};
 use crate::log;
 use choice::Choice;
-pub use handshake::{Handshakes, Identity, Reason, shake};
+pub use handshake::{Handshakes, Identity, Reason, Secured, Session, shake};
 pub use load::{Digest, Files, Shown};
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};

@@ -12,6 +12,7 @@
 
 pub mod stream;
 
+use super::want::Unconnected;
 use super::wire::Wire;
 use base::Instant;
 use bytes::Bytes;
@@ -69,10 +70,10 @@ const PONG_TIME_MAX: Duration = Duration::from_secs(10);
 
 impl Trunks {
     /// A place for one stream: on the connection that has the fewest, or a new one that `connect` makes.
-    pub async fn place<C: Future<Output = Result<Wire, String>>>(
+    pub async fn place<C: Future<Output = Result<Wire, Unconnected>>>(
         self: &Rc<Self>,
         connect: impl Fn() -> C,
-    ) -> Result<Place, String> {
+    ) -> Result<Place, Unconnected> {
         loop {
             if let Some(place) = self.free_place() {
                 return Ok(place);
