@@ -323,6 +323,36 @@ fn streams_at_once_are_bounded_and_each_has_its_own_time() {
 }
 
 #[test]
+fn streams_that_nobody_reads_stop_no_other() {
+    let upstream = Upstream::start("a");
+    let at = upstream.address;
+    let busy = "admission = { limit = 1, queue = 100, wait = \"30s\" }";
+    let services = format!("[service.busy]\nendpoints = [\"{at}\"]\n{busy}\n[service.app]\nendpoints = [\"{at}\"]\n");
+    let routes = "[[route]]\npath = \"/hold\"\nservice = \"busy\"\n[[route]]\nservice = \"app\"\n";
+    let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\nprotocols = [\"h2\"]\n";
+    let gateway = Gateway::start(&format!("{listener}{services}{routes}"));
+    let address = gateway.http.split(',').nth(1).expect("there are two").to_owned();
+    let mut client = Frames::connect(&address);
+    // One holds the only place that there is, and the bodies of the others are as long as their windows, and wait.
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&get_but(":path", "/hold")));
+    assert_eq!(upstream.event(), Event::Held);
+    let waiting: Vec<(&str, &str)> = [&get_but(":path", "/hold")[1..], &[(":method", "POST")]].concat();
+    let window = client.stream_window();
+    for n in 1..99 {
+        client.send(HEADERS, END_HEADERS, 2 * n + 1, &block(&waiting));
+        let mut left = window;
+        while left > 0 {
+            let bytes = left.min(16_384);
+            client.send(DATA, 0, 2 * n + 1, &vec![b'x'; bytes]);
+            left -= bytes;
+        }
+    }
+    client.send(HEADERS, END_HEADERS, 201, &block(&get_but(":method", "POST")));
+    client.send(DATA, END_STREAM, 201, &[b'x'; 1000]);
+    assert_eq!(client.outcome(201), Outcome::Answered("a /x 1000".to_owned()));
+}
+
+#[test]
 fn connections_without_requests_end() {
     let upstream = Upstream::start("a");
     let times = "\n[timeouts]\nheader = \"1s\"\nidle = \"1s\"\n";

@@ -196,6 +196,9 @@ impl Config {
         {
             return Err(Wrong::whole("limits.header wants 256 bytes to 1 MiB, and limits.headers 1 to 10000"));
         }
+        if limits.streams == 0 || limits.streams > STREAMS_MOST {
+            return Err(Wrong::whole(format!("limits.streams is {}; give 1 to {STREAMS_MOST}", limits.streams)));
+        }
         let listeners = listener::listeners(text, &gateway, listener)?;
         let admin = resolve(&gateway.admin).map_err(|why| Wrong::whole(format!("gateway.admin: {why}")))?;
         let mut open = listeners.iter().map(|one| one.address).chain([admin]).filter(|at| !at.ip().is_loopback());
@@ -217,7 +220,7 @@ impl Config {
             head,
             body_bytes_max: limits.body.0,
             connections_max: limits.connections,
-            streams_max: limits.streams.max(1),
+            streams_max: limits.streams,
             client_times: ClientTimes {
                 header: timeouts.header.0,
                 body: timeouts.body.0,
@@ -236,6 +239,8 @@ impl Config {
 const HEAD_BYTES_MOST: usize = 1 << 20;
 /// What holds them has an end of its own.
 const HEADERS_MOST: usize = 10_000;
+/// A connection's window, which has an end of its own, holds that of all its streams.
+pub const STREAMS_MOST: u32 = 10_000;
 
 fn small(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)

@@ -58,6 +58,7 @@ fn what_is_wrong_is_told_with_its_line() {
         ("lanes = 2", "lanes = \"two\"", 4, "invalid type"),
         ("127.0.0.1:8080", "127.0.0.1", 3, "'127.0.0.1' is no address"),
         ("127.0.0.1:8080", "0.0.0.0:8080", 0, "gateway.public"),
+        ("[limits]", "[limits]\nstreams = 0", 0, "limits.streams is 0; give 1 to 10000"),
         ("[limits]", "[limitz]", 5, "no key 'limitz'; did you mean"),
         ("16kb", "16 miles", 6, "'16 miles' is no size"),
         ("response = \"5s\"", "response = \"5 s\"", 8, "'5 s' is no time"),
