@@ -5,8 +5,8 @@ mod support;
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 use support::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GET, HEADERS, Outcome, PING, RST_STREAM, SETTINGS, block,
-    frame, get_but, get_with,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GET, HEADERS, Outcome, PING, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, block, frame, get_but, get_with,
 };
 use support::gateway::{Event, Gateway, Upstream, header, service};
 use support::tls::run;
@@ -314,7 +314,7 @@ fn streams_at_once_are_bounded_and_each_has_its_own_time() {
     client.send(HEADERS, END_HEADERS | END_STREAM, 33, &block(&get_but(":path", "/bytes/10000000")));
     assert_eq!(client.outcome(33), Outcome::Reset(8), "CANCEL: its window is full, and stays so");
     let more = u32::to_be_bytes(1_000_000);
-    client.send(support::frames::WINDOW_UPDATE, 0, 0, &more);
+    client.send(WINDOW_UPDATE, 0, 0, &more);
     let late = [&get_but(":path", "/hold")[..], &[("x-deadline-ms", "300")]].concat();
     let outcome = client.ask(35, &late);
     assert!(matches!(&outcome, Outcome::Answered(body) if body.contains("\"deadline\"")), "{outcome:?}");
@@ -389,6 +389,54 @@ fn who_is_told_to_go_ends_the_streams_that_it_has() {
     // It is told twice: that it is to go, and with what it has heard that, which was the last stream.
     let last = std::iter::repeat_with(|| client.outcome(1)).find(|outcome| *outcome != Outcome::Gone(0));
     assert_eq!(last, Some(Outcome::Answered("released".to_owned())));
+    assert!(gateway.wait().success());
+}
+
+#[test]
+fn who_reads_slowly_is_told_all_before_a_drain_ends_his_connection() {
+    let upstream = Upstream::start("a");
+    // More than the kernel holds, as much as it holds, and what h2 holds for a window that is full.
+    std::thread::scope(|scope| {
+        for (bytes, window) in [(20_000_000, 0x7fff_ffff), (3_000_000, 0x7fff_ffff), (10, 3)] {
+            let upstream = &upstream;
+            scope.spawn(move || read_slowly_behind_a_drain(upstream, bytes, window));
+        }
+    });
+}
+
+fn read_slowly_behind_a_drain(upstream: &Upstream, bytes: usize, window: u32) {
+    let (gateway, address) = start(upstream, "");
+    let mut client = Frames::connect(&address);
+    socket2::SockRef::from(&client.stream).set_recv_buffer_size(65_536).expect("it can be set");
+    client.send(SETTINGS, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat());
+    client.send(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes());
+    let path = format!("/bytes/{bytes}");
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&get_but(":path", &path)));
+    while client.next().expect("it begins").kind != HEADERS {}
+    gateway.signal("-TERM");
+    client.rest(Duration::from_secs(5));
+    let (mut got, mut ended, mut rested) = (0, false, false);
+    let more = 1000_u32.to_be_bytes();
+    while !ended {
+        let frame = client.next().unwrap_or_else(|| panic!("only {got} of {bytes} came"));
+        if frame.kind == DATA {
+            got += frame.payload.len();
+            ended = frame.flags & END_STREAM != 0;
+        }
+        // By now what is left waits in the gateway's kernel, and h2 has ended.
+        if !rested && bytes - got < 300_000 {
+            client.rest(Duration::from_secs(2));
+            rested = true;
+        }
+        // It tells what it has taken, as clients do.
+        client.send(WINDOW_UPDATE, 0, 0, &more);
+        if window < 1000 && !ended {
+            client.send(WINDOW_UPDATE, 0, 1, &more);
+        }
+    }
+    assert_eq!(got, bytes);
+    assert!(client.ends());
+    drop(client);
     assert!(gateway.wait().success());
 }
 

@@ -7,6 +7,7 @@ use super::config::ClientTimes;
 use super::headers::Told;
 use super::inlet::InletState;
 use super::refusal::{Code, Refusal};
+use super::streams::Unsent;
 use super::tunnel::Tunnel;
 use super::visit::{LINGER_TIME, Visit};
 use super::watch::{Phase, Watch, Wheel};
@@ -98,6 +99,11 @@ impl Call {
 
     pub fn take_tunnel(&self) -> Option<Tunnel> {
         self.tunnel.take()
+    }
+
+    /// Counts a piece of the response until it has left, where it may stay behind the request's end.
+    pub fn unsent(&self) -> Option<Unsent> {
+        matches!(self.carrier, Carrier::Stream { .. }).then(|| Unsent::new(self.visit.clone()))
     }
 
     /// The connection takes no more requests behind this one: where that is said by the headers of its response, it is.

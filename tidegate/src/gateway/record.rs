@@ -6,10 +6,11 @@ use super::cache::Sent;
 use super::call::{Answered, Call};
 use super::lane::Lane;
 use super::refusal::Refusal;
+use super::streams::Unsent;
 use super::upstream::{Target, Upstream, add};
 use super::{limit, trace};
 use base::Instant;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use gateway::quota::Verdict;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::HeaderMap;
@@ -167,11 +168,36 @@ impl Reply {
     }
 }
 
+/// Bytes of an answer's body on their way to the client.
+#[derive(Debug)]
+pub struct Piece {
+    bytes: Bytes,
+    _unsent: Option<Unsent>,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.bytes.advance(bytes);
+    }
+
+    fn copy_to_bytes(&mut self, bytes: usize) -> Bytes {
+        self.bytes.copy_to_bytes(bytes)
+    }
+}
+
 impl Body for Reply {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Broken>>> {
         let polled = match &mut self.source {
             Source::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
             Source::Passed(download) => Pin::new(&mut **download).poll_frame(context),
@@ -180,7 +206,8 @@ impl Body for Reply {
         if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&polled, &self.record) {
             record.count_out(frame.data_ref().map_or(0, |data| data.len() as u64));
         }
-        polled
+        let unsent = || self.record.as_ref().and_then(|record| record.call.unsent());
+        polled.map_ok(|frame| frame.map_data(|bytes| Piece { bytes, _unsent: unsent() }))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -95,6 +95,12 @@ impl Frames {
         u32::from_be_bytes(window[2..].try_into().expect("four bytes")) as usize
     }
 
+    /// Neither reads nor writes for so long.
+    pub fn rest(&mut self, time: Duration) {
+        let (_kept, never) = std::sync::mpsc::channel::<()>();
+        let _ = never.recv_timeout(time);
+    }
+
     /// What becomes of a stream; what comes for others is skipped.
     pub fn outcome(&mut self, stream: u32) -> Outcome {
         let mut body = Vec::new();

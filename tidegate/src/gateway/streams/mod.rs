@@ -4,6 +4,7 @@
 //! are reset before anybody has looked at them. What it lets pass is looked at by [`sound`] before it may become a request of
 //! HTTP/1.1. Requests that are taken back as fast as they come are counted here, for they cost endpoints more than their clients.
 
+mod outlet;
 mod sound;
 
 use super::call::{Answered, Call};
@@ -21,6 +22,7 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use outlet::{Outlet, Tail};
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
@@ -37,6 +39,8 @@ pub struct Streams {
     /// Those that their client took back before they were answered.
     taken_back: Cell<u64>,
     leave: Cell<Leave>,
+    /// Pieces of responses that h2 holds, whose requests may have ended.
+    unsent: Cell<u32>,
     pub flooded: Cell<bool>,
 }
 
@@ -49,6 +53,23 @@ enum Leave {
     Wanted,
     /// It was.
     Said,
+}
+
+/// A piece of a response, until it has left or was given up.
+#[derive(Debug)]
+pub struct Unsent(Rc<Visit>);
+
+impl Unsent {
+    pub fn new(visit: Rc<Visit>) -> Self {
+        visit.streams.iter().for_each(|streams| streams.unsent.set(streams.unsent.get() + 1));
+        Self(visit)
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.0.streams.iter().for_each(|streams| streams.unsent.set(streams.unsent.get() - 1));
+    }
 }
 
 /// What a connection does behind the end of a stream.
@@ -71,7 +92,8 @@ const _: () = assert!(STREAM_WINDOW_BYTES as u64 * STREAMS_MOST as u64 <= 0x7fff
 const SEND_BYTES_MAX: usize = 16 * 1024;
 /// Streams that were refused while their client sent on.
 const REFUSED_STREAMS_MAX: usize = 128;
-/// Behind the last response, while nothing of it is read. h2 closes the connection when all is.
+/// Behind the last response, for the client to hear that the connection ends. One that has not taken all of it has as long as any that
+/// doesn't read.
 pub const LEAVE_TIME: Duration = Duration::from_secs(3);
 /// A client that sends nothing is asked so often whether it is there, and has so long to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -113,7 +135,7 @@ impl Streams {
 }
 
 /// Serves one connection to its end.
-pub async fn serve(place: &Place, visit: Rc<Visit>, mut stream: Stream, (head, streams_max): (HeadLimits, u32)) {
+pub async fn serve(place: &Place, visit: Rc<Visit>, stream: Stream, (head, streams_max): (HeadLimits, u32)) {
     super::upstream::add(&place.lane.many_at_once, 1);
     let (watch, tasks) = (visit.watch.clone(), Tasks::default());
     let (lane, next, of_visit) = (place.lane.clone(), tasks.next.clone(), visit.clone());
@@ -135,29 +157,27 @@ pub async fn serve(place: &Place, visit: Rc<Visit>, mut stream: Stream, (head, s
         .max_send_buf_size(SEND_BYTES_MAX)
         .keep_alive_interval(Some(PING_INTERVAL))
         .keep_alive_timeout(PING_TIME_MAX);
-    let (written, mut seen) = (stream.count(), 0);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let (outlet, tail) = Outlet::new(stream);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(outlet), service));
+    let mut end = End { visit: visit.clone(), tail, seen: 0 };
     let ended = std::future::poll_fn(|context| {
         watch.register(context);
         loop {
+            // What is left of responses is looked up while h2 is called.
+            let looks = watch.over().is_some();
+            end.tail.look.set(looks);
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                 return Poll::Ready(ended);
             }
+            end.note();
             let Some(over) = watch.over() else { return Poll::Pending };
-            let Some(streams) = visit.streams.as_ref().filter(|streams| !streams.flooded.get()) else {
-                return Poll::Ready(Ok(()));
-            };
-            let moved = std::mem::replace(&mut seen, written.get()) != written.get();
-            match over.phase {
-                Phase::Linger if !moved => return Poll::Ready(Ok(())),
-                Phase::Linger => {}
-                _ => connection.as_mut().graceful_shutdown(),
+            if !looks {
+                continue;
             }
-            streams.leave.set(Leave::Said);
-            if streams.open.get() == 0 {
-                watch.begin(Phase::Linger, crate::clock::boot(), LEAVE_TIME);
-            } else {
-                watch.pause();
+            match end.step(over.phase) {
+                Step::Tell => connection.as_mut().graceful_shutdown(),
+                Step::Wait => {}
+                Step::Close => return Poll::Ready(Ok(())),
             }
         }
     });
@@ -165,6 +185,66 @@ pub async fn serve(place: &Place, visit: Rc<Visit>, mut stream: Stream, (head, s
     let flooded = visit.streams.as_ref().is_some_and(|streams| streams.flooded.get());
     if flooded || ended.is_err_and(|error| is_flood(&error)) {
         super::upstream::add(&place.lane.floods, 1);
+    }
+}
+
+/// How the gateway ends a connection: it tells the client, waits until the streams have ended and what is left of them has left, and
+/// closes.
+struct End {
+    visit: Rc<Visit>,
+    tail: Rc<Tail>,
+    /// Bytes that had moved when it was looked at last.
+    seen: u64,
+}
+
+/// What is to be done at the end of a phase.
+enum Step {
+    Tell,
+    Wait,
+    Close,
+}
+
+impl End {
+    /// Behind each call of h2: a client that takes something has its time anew, and one that all was sent to less.
+    fn note(&mut self) {
+        let (watch, stall_time) = (&self.visit.watch, self.visit.times.body);
+        let moved = std::mem::replace(&mut self.seen, self.tail.moved.get()) != self.tail.moved.get();
+        if self.tail.closed.take() {
+            let (phase, time) =
+                if self.tail.unsent.get() { (Phase::Flush, stall_time) } else { (Phase::Linger, LEAVE_TIME) };
+            watch.begin(phase, crate::clock::boot(), time);
+        } else if moved && watch.phase() == Phase::Flush && self.is_quiet() {
+            watch.begin(Phase::Flush, crate::clock::boot(), stall_time);
+        }
+    }
+
+    fn step(&mut self, phase: Phase) -> Step {
+        let Some(streams) = self.visit.streams.as_ref().filter(|streams| !streams.flooded.get()) else {
+            return Step::Close;
+        };
+        let (watch, now) = (&self.visit.watch, crate::clock::boot());
+        match phase {
+            Phase::Linger if streams.unsent.get() > 0 || self.tail.unsent.get() => {
+                watch.begin(Phase::Flush, now, self.visit.times.body);
+                Step::Wait
+            }
+            Phase::Linger | Phase::Flush => Step::Close,
+            _ => {
+                streams.leave.set(Leave::Said);
+                self.tail.leaving.set(true);
+                if self.is_quiet() {
+                    watch.begin(Phase::Linger, now, LEAVE_TIME);
+                } else {
+                    watch.pause();
+                }
+                Step::Tell
+            }
+        }
+    }
+
+    /// No stream is open.
+    fn is_quiet(&self) -> bool {
+        self.visit.streams.as_ref().is_none_or(|streams| streams.open.get() == 0)
     }
 }
 
