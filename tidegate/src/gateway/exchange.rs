@@ -140,6 +140,7 @@ async fn forward(
     record: &Record,
 ) -> Result<(Response<()>, Behind), Refusal> {
     let table = &lane.table();
+    record.join(table.config.requests_max)?;
     let (parts, body) = request.into_parts();
     check_expectation(&parts.headers)?;
     if body.size_hint().lower() > table.config.body_bytes_max {

@@ -5,7 +5,7 @@ use super::body::{Broken, Download, UploadState};
 use super::cache::Sent;
 use super::call::{Answered, Call};
 use super::lane::Lane;
-use super::refusal::Refusal;
+use super::refusal::{Code, Refusal};
 use super::streams::Unsent;
 use super::upstream::{Target, Upstream, add};
 use super::{limit, trace};
@@ -31,6 +31,8 @@ pub struct Record {
     upstream: RefCell<Option<Rc<Upstream>>>,
     notes: Notes,
     limited: Cell<Option<Verdict>>,
+    /// It is among the requests that are counted as in progress.
+    joined: Cell<bool>,
 }
 
 /// What the access log wants to know; nothing if there is no log. Whoever does a part of the request's work notes it here.
@@ -63,7 +65,14 @@ impl Record {
     pub fn new(lane: Rc<Lane>, call: Rc<Call>, request: &Request<Incoming>) -> Self {
         let notes = Notes(lane.log.as_ref().map(|_| Rc::new(RefCell::new(Line::new(call.peer(), request)))));
         let (status, bytes_out, upstream) = (Cell::new(0), Cell::new(0), RefCell::new(None));
-        Self { lane, call, begun: crate::clock::boot(), status, bytes_out, upstream, notes, limited: Cell::new(None) }
+        let (begun, limited, joined) = (crate::clock::boot(), Cell::new(None), Cell::new(false));
+        Self { lane, call, begun, status, bytes_out, upstream, notes, limited, joined }
+    }
+
+    /// Counts it as in progress until its end, unless there are as many as may be.
+    pub fn join(&self, requests_max: u32) -> Result<(), Refusal> {
+        self.joined.set(self.lane.join(requests_max));
+        if self.joined.get() { Ok(()) } else { Err(Refusal::of(Code::RequestsFull).retry_after(FULL_RETRY_AFTER_S)) }
     }
 
     pub fn set_status(&self, status: StatusCode) {
@@ -117,11 +126,16 @@ impl Record {
     }
 }
 
+/// Where there are too many requests, many end each second.
+const FULL_RETRY_AFTER_S: u64 = 1;
 const TAKEN_BACK_NS: u64 = 500_000_000;
 
 impl Drop for Record {
     fn drop(&mut self) {
         let now = crate::clock::boot();
+        if self.joined.get() {
+            self.lane.leave();
+        }
         let class = usize::from(self.status.get() / 100).min(5);
         if let Some(upstream) = self.upstream.get_mut() {
             add(&upstream.counts.answers[class], 1);

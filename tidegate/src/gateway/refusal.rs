@@ -27,6 +27,8 @@ pub enum Code {
     NoEndpoint(NoEndpoint),
     Shed(Why),
     TooManyRequests,
+    /// As many are in progress over all connections as may be.
+    RequestsFull,
     TunnelsFull,
     /// All connections to an endpoint have as many streams as they may.
     StreamsFull,
@@ -161,6 +163,11 @@ impl Code {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
                 "more requests came from this client than its limit allows: come back after the seconds of Retry-After",
+            ),
+            Self::RequestsFull => (
+                unavailable,
+                "requests_full",
+                "as many requests are in progress at the gateway as limits.requests allows: come back after the seconds of Retry-After",
             ),
             Self::TunnelsFull => (
                 unavailable,

@@ -16,6 +16,7 @@ pub struct LaneReport {
     pub unproxied: u64,
     pub many_at_once: u64,
     pub floods: u64,
+    pub overfull: u64,
     pub handshakes: u64,
     pub resumed: u64,
     /// By their reason.
@@ -91,6 +92,7 @@ impl LaneReport {
             unproxied: lane.unproxied.get(),
             many_at_once: lane.many_at_once.get(),
             floods: lane.floods.get(),
+            overfull: lane.overfull.get(),
             handshakes: lane.handshakes.done.get(),
             resumed: lane.handshakes.resumed.get(),
             handshakes_failed: std::array::from_fn(|reason| lane.handshakes.failed[reason].get()),
