@@ -16,6 +16,7 @@ use hyper::header::{CONNECTION, HeaderMap, HeaderValue};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// See the module.
 #[derive(Debug)]
@@ -34,7 +35,11 @@ enum Carrier {
     /// A connection that carries one at a time, and has carried so many.
     Connection { inlet: Rc<InletState>, number: Cell<u64> },
     /// One of many; what is wrong with its head, if something is.
-    Stream { unsound: RefCell<Option<Refusal>> },
+    Stream {
+        unsound: RefCell<Option<Refusal>>,
+        /// The request wants to be joined, behind such an answer of the endpoint's (`Sec-WebSocket-Accept`).
+        accept: Option<HeaderValue>,
+    },
 }
 
 impl Call {
@@ -45,14 +50,19 @@ impl Call {
     }
 
     /// That of a stream.
-    pub fn of_stream(visit: Rc<Visit>, wheel: Rc<Wheel>, unsound: Option<Refusal>) -> Rc<Self> {
-        let carrier = Carrier::Stream { unsound: RefCell::new(unsound) };
+    pub fn of_stream(
+        visit: Rc<Visit>,
+        wheel: Rc<Wheel>,
+        unsound: Option<Refusal>,
+        accept: Option<HeaderValue>,
+    ) -> Rc<Self> {
+        let carrier = Carrier::Stream { unsound: RefCell::new(unsound), accept };
         Rc::new(Self { watch: Watch::new(wheel), visit, carrier, tunnel: RefCell::default() })
     }
 
     /// A call for what is done in the place of several requests: as this one's client would be told of, with bounds of its own.
     pub fn of_all(&self, watch: Rc<Watch>) -> Rc<Self> {
-        let carrier = Carrier::Stream { unsound: RefCell::new(None) };
+        let carrier = Carrier::Stream { unsound: RefCell::new(None), accept: None };
         Rc::new(Self { watch, visit: self.visit.clone(), carrier, tunnel: RefCell::default() })
     }
 
@@ -77,7 +87,7 @@ impl Call {
                 inlet.set_busy(true);
                 inlet.refusal_of(number.get())
             }
-            Carrier::Stream { unsound } => {
+            Carrier::Stream { unsound, .. } => {
                 self.visit.on_stream();
                 unsound.take()
             }
@@ -90,6 +100,16 @@ impl Call {
             Carrier::Connection { inlet, .. } => inlet.spoiled(),
             Carrier::Stream { .. } => None,
         }
+    }
+
+    /// What the endpoint must answer, where the request is of no use unless it is joined with it.
+    pub fn accept(&self) -> Option<&HeaderValue> {
+        if let Carrier::Stream { accept, .. } = &self.carrier { accept.as_ref() } else { None }
+    }
+
+    /// How long the client may take nothing of what is there for it.
+    pub fn stall_time(&self) -> Duration {
+        self.visit.times.body
     }
 
     /// The connection goes on so behind its 101.

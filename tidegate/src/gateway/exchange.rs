@@ -14,6 +14,7 @@ use super::mirror::{self, Tee};
 use super::place::Place;
 use super::record::{Notes, Record, Reply, Source};
 use super::refusal::{Code, Refusal};
+use super::streams::websocket;
 use super::tunnel::{Joint, Slot, Tunnel};
 use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
 use super::watch::{Over, Phase, Watch};
@@ -209,6 +210,9 @@ impl<'a> Going<'a> {
         let slot = |protocol| Slot::take(upstream).map(|slot| (protocol, slot));
         let upgrade = upgrade.map(|protocol| slot(protocol).ok_or_else(|| Refusal::at(Code::TunnelsFull, &plan.name)));
         let upgrade = upgrade.transpose()?;
+        if upgrade.is_none() && call.accept().is_some() {
+            return Err(Refusal::at(Code::NoUpgrade, &plan.name));
+        }
         headers::toward_upstream(&mut headers, call.told());
         if let Some((protocol, _)) = &upgrade {
             headers::tell_upgrade(&mut headers, protocol.clone());
@@ -306,8 +310,14 @@ impl<'a> Going<'a> {
                 Ok(Ok(response)) if self.is_asked_for(&response) => {
                     return Ok(response.map(|body| Arriving::Line(body, Some(line))));
                 }
-                Ok(Ok(_)) => {
-                    let refusal = Refusal::at(Code::BadResponse, &self.upstream.plan.name).because("101 unasked for");
+                Ok(Ok(response)) => {
+                    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                    let why = match (self.call.accept(), switched) {
+                        (None, _) => "101 unasked for",
+                        (Some(_), true) => "101 without the Sec-WebSocket-Accept of its key",
+                        (Some(_), false) => "a success other than 101 to a WebSocket",
+                    };
+                    let refusal = Refusal::at(Code::BadResponse, &self.upstream.plan.name).because(why);
                     return Err(Failure { refusal, outcome: Outcome::Reset, safety: Safety::Unsafe });
                 }
                 Err(over) => return Err(self.late(over)),
@@ -393,11 +403,15 @@ impl<'a> Going<'a> {
         }
     }
 
-    /// A 101 must have been asked for, with that protocol.
+    /// A 101 must have been asked for, with that protocol; and what asks for nothing else has no other success.
     fn is_asked_for(&self, response: &Response<Incoming>) -> bool {
+        let accept = self.call.accept();
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return accept.is_none() || !response.status().is_success();
+        }
         let asked = self.upgrade.as_ref().map(|(protocol, _)| std::slice::from_ref(protocol));
-        response.status() != StatusCode::SWITCHING_PROTOCOLS
-            || asked.is_some_and(|asked| headers::asked_upgrade(response.headers(), asked).is_some())
+        asked.is_some_and(|asked| headers::asked_upgrade(response.headers(), asked).is_some())
+            && accept.is_none_or(|accept| websocket::is_accepted(response.headers(), accept))
     }
 
     /// A phase took too long.

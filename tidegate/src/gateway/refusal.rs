@@ -30,6 +30,8 @@ pub enum Code {
     /// As many are in progress over all connections as may be.
     RequestsFull,
     TunnelsFull,
+    /// A WebSocket by HTTP/2, for a service that takes none.
+    NoUpgrade,
     /// All connections to an endpoint have as many streams as they may.
     StreamsFull,
     ConnectFailed,
@@ -173,6 +175,11 @@ impl Code {
                 unavailable,
                 "tunnels_full",
                 "it has as many upgraded connections as it may (tunnels): come back later, or allow it more",
+            ),
+            Self::NoUpgrade => (
+                StatusCode::NOT_IMPLEMENTED,
+                "no_upgrade",
+                "it takes no WebSocket: its upgrade doesn't name it, or it speaks HTTP/2 to its endpoints (protocol), by which none is passed on",
             ),
             Self::StreamsFull => (
                 unavailable,

@@ -6,6 +6,7 @@
 
 mod outlet;
 mod sound;
+pub mod websocket;
 
 use super::call::{Answered, Call};
 use super::config::STREAMS_MOST;
@@ -30,6 +31,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
+use websocket::{Asked, Half};
 
 /// What a connection knows of its streams.
 #[derive(Debug, Default)]
@@ -140,15 +142,25 @@ pub async fn serve(place: &Place, visit: Rc<Visit>, stream: Stream, (head, strea
     let (watch, tasks) = (visit.watch.clone(), Tasks::default());
     let (lane, next, of_visit) = (place.lane.clone(), tasks.next.clone(), visit.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let unsound = sound::make(&mut request, &head).err().map(|refused| Refusal::of(Code::Framing(refused)));
-        let call = Call::of_stream(of_visit.clone(), lane.wheel.clone(), unsound);
-        *next.borrow_mut() = Some(call.watch.clone());
-        let lane = lane.clone();
-        async move { Ok::<_, Infallible>(exchange::answer(lane, call, request).await) }
+        let made = sound::make(&mut request, &head, || lane.chance());
+        let (asked, unsound) =
+            made.map_or_else(|why| (None, Some(Refusal::of(Code::Framing(why)))), |asked| (asked, None));
+        let accept = asked.as_ref().map(Asked::accept);
+        let call = Call::of_stream(of_visit.clone(), lane.wheel.clone(), unsound, accept);
+        *next.borrow_mut() = Some(Bound::Request(call.watch.clone()));
+        let (lane, next) = (lane.clone(), next.clone());
+        async move {
+            let response = exchange::answer(lane.clone(), call.clone(), request).await;
+            let Some(asked) = asked else { return Ok(response) };
+            let (response, half) = asked.join(&call, response, lane.wheel.clone());
+            *next.borrow_mut() = half.map(Bound::Half);
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = http2::Builder::new(tasks);
     builder
         .timer(TokioTimer::new())
+        .enable_connect_protocol()
         .max_concurrent_streams(streams_max)
         .max_header_list_size(u32::try_from(head.bytes_max).unwrap_or(u32::MAX))
         .max_local_error_reset_streams(Some(REFUSED_STREAMS_MAX))
@@ -256,16 +268,25 @@ fn is_flood(error: &hyper::Error) -> bool {
 
 /// Runs streams, each within the time that its watch gives it.
 ///
-/// hyper hands a stream's task over right behind the call of the service that makes it, so the watch left there last is its own.
+/// hyper hands a stream's task over right behind the call of the service that makes it, and that of a joined stream's half behind the
+/// answer that joins it: so what was left there last is its own.
 #[derive(Clone, Debug, Default)]
 struct Tasks {
-    next: Rc<RefCell<Option<Rc<Watch>>>>,
+    next: Rc<RefCell<Option<Bound>>>,
+}
+
+/// What bounds a task.
+#[derive(Debug)]
+enum Bound {
+    Request(Rc<Watch>),
+    Half(Rc<Half>),
 }
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
         match self.next.take() {
-            Some(watch) => drop(tokio::task::spawn_local(bounded(watch, task))),
+            Some(Bound::Request(watch)) => drop(tokio::task::spawn_local(bounded(watch, task))),
+            Some(Bound::Half(half)) => drop(tokio::task::spawn_local(half.run(task))),
             None => drop(tokio::task::spawn_local(task)),
         }
     }

@@ -11,7 +11,7 @@ pub mod load;
 use super::config::listener::{ClientAuth, Listener};
 use crate::log;
 use choice::Choice;
-pub use handshake::{Handshakes, Identity, Reason, shake};
+pub use handshake::{Handshakes, Identity, Reason, base64, shake};
 pub use load::{Digest, Files, Shown};
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
