@@ -198,14 +198,7 @@ impl Config {
         {
             return Err(Wrong::whole("limits.header wants 256 bytes to 1 MiB, and limits.headers 1 to 10000"));
         }
-        if limits.streams == 0 || limits.streams > STREAMS_MOST {
-            return Err(Wrong::whole(format!("limits.streams is {}; give 1 to {STREAMS_MOST}", limits.streams)));
-        }
-        if limits.requests == Some(0) {
-            return Err(Wrong::whole(
-                "limits.requests is 0, which lets nothing through; give 1 or more, or leave it out",
-            ));
-        }
+        check_requests(&limits)?;
         let listeners = listener::listeners(text, &gateway, listener)?;
         let admin = resolve(&gateway.admin).map_err(|why| Wrong::whole(format!("gateway.admin: {why}")))?;
         let mut open = listeners.iter().map(|one| one.address).chain([admin]).filter(|at| !at.ip().is_loopback());
@@ -251,6 +244,16 @@ const HEADERS_MOST: usize = 10_000;
 pub const STREAMS_MOST: u32 = 10_000;
 /// Requests for each connection there may be, where no number is given: those of HTTP/1.1, which carries one, never come to that.
 const REQUESTS_EACH: u32 = 2;
+
+fn check_requests(limits: &document::Limits) -> Result<(), Wrong> {
+    if limits.streams == 0 || limits.streams > STREAMS_MOST {
+        return Err(Wrong::whole(format!("limits.streams is {}; give 1 to {STREAMS_MOST}", limits.streams)));
+    }
+    if limits.requests == Some(0) {
+        return Err(Wrong::whole("limits.requests is 0, which lets nothing through; give 1 or more, or leave it out"));
+    }
+    Ok(())
+}
 
 fn small(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
