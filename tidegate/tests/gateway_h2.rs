@@ -286,6 +286,34 @@ fn requests_that_are_taken_back_as_they_come_end_their_connection() {
 }
 
 #[test]
+fn requests_that_are_reset_right_behind_their_heads_are_counted_however_they_come() {
+    let upstream = Upstream::start("a");
+    let (gateway, address) = start(&upstream, "");
+    // One that the gateway answers itself costs no endpoint anything, but is taken back as well.
+    for (path, at_once) in [("/hold", 1), ("/hold", 10), ("/x", 1), ("*", 1)] {
+        let mut client = Frames::connect(&address);
+        let head = block(&get_but(":path", path));
+        let (mut reset, mut open) = (0, true);
+        while open && reset < 2000 {
+            let pairs = (reset..reset + at_once).flat_map(|n| {
+                let stream = 2 * n + 1;
+                let cancel = frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+                [frame(HEADERS, END_HEADERS | END_STREAM, stream, &head), cancel].concat()
+            });
+            let _ = client.stream.write_all(&pairs.collect::<Vec<u8>>());
+            reset += at_once;
+            // The answer to a ping says that all before it was looked at.
+            client.send(PING, 0, 0, &[0; 8]);
+            let answer = std::iter::from_fn(|| client.next()).find(|frame| (frame.kind, frame.flags) == (PING, 1));
+            open = answer.is_some();
+        }
+        assert!(!open && reset <= 120, "{path}, {at_once} at once: {reset} were borne");
+    }
+    assert_eq!(metric(&gateway, "tidegate_gateway_http2_floods_total"), 4);
+    gateway.until("nothing is inside", |app| app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 0);
+}
+
+#[test]
 fn streams_at_once_are_bounded_and_each_has_its_own_time() {
     let upstream = Upstream::start("a");
     let times = "\n[limits]\nstreams = 10\n[timeouts]\nbody = \"300ms\"\ndownload = \"300ms\"\n";

@@ -53,6 +53,7 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
             let source = match behind {
                 Behind::Body(source) => source,
                 Behind::Joined(joint) => {
+                    record.set_told();
                     call.join(Tunnel::new(*joint, record));
                     return Response::from_parts(parts, Reply::joined());
                 }

@@ -33,6 +33,8 @@ pub struct Record {
     limited: Cell<Option<Verdict>>,
     /// It is among the requests that are counted as in progress.
     joined: Cell<bool>,
+    /// Its client was there for the answer.
+    told: Cell<bool>,
 }
 
 /// What the access log wants to know; nothing if there is no log. Whoever does a part of the request's work notes it here.
@@ -66,7 +68,8 @@ impl Record {
         let notes = Notes(lane.log.as_ref().map(|_| Rc::new(RefCell::new(Line::new(call.peer(), request)))));
         let (status, bytes_out, upstream) = (Cell::new(0), Cell::new(0), RefCell::new(None));
         let (begun, limited, joined) = (crate::clock::boot(), Cell::new(None), Cell::new(false));
-        Self { lane, call, begun, status, bytes_out, upstream, notes, limited, joined }
+        let told = Cell::new(false);
+        Self { lane, call, begun, status, bytes_out, upstream, notes, limited, joined, told }
     }
 
     /// Counts it as in progress until its end, unless there are as many as may be.
@@ -113,6 +116,11 @@ impl Record {
         self.limited.set(Some(limit::stricter(self.limited.get(), verdict)));
     }
 
+    /// The answer has begun to leave, or has nothing but a head.
+    pub fn set_told(&self) {
+        self.told.set(true);
+    }
+
     /// So many bytes have gone to the client.
     pub fn count_out(&self, bytes: u64) {
         add(&self.bytes_out, bytes);
@@ -146,7 +154,8 @@ impl Drop for Record {
         }
         // One whose client gave up waiting wasn't taken back as it came.
         let at_once = now.since_ns(self.begun) < TAKEN_BACK_NS;
-        let answered = if self.status.get() == 0 && at_once { Answered::No } else { Answered::Yes };
+        let unheard = self.status.get() == 0 || !self.told.get();
+        let answered = if unheard && at_once { Answered::No } else { Answered::Yes };
         self.call.end(now, answered);
     }
 }
@@ -169,7 +178,7 @@ pub enum Source {
 
 impl Reply {
     pub fn own(body: Bytes, record: Record) -> Self {
-        Self { source: Source::Own(Some(body).filter(|body| !body.is_empty())), record: Some(record) }
+        Self::of(Source::Own(Some(body).filter(|body| !body.is_empty())), record)
     }
 
     /// Nothing, as another protocol begins.
@@ -178,7 +187,11 @@ impl Reply {
     }
 
     pub fn of(source: Source, record: Record) -> Self {
-        Self { source, record: Some(record) }
+        let reply = Self { source, record: Some(record) };
+        if reply.is_end_stream() {
+            reply.record.iter().for_each(Record::set_told);
+        }
+        reply
     }
 }
 
@@ -212,6 +225,8 @@ impl Body for Reply {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Broken>>> {
+        // Who has taken his request back isn't there for the head, and the body isn't asked for.
+        self.record.iter().for_each(Record::set_told);
         let polled = match &mut self.source {
             Source::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
             Source::Passed(download) => Pin::new(&mut **download).poll_frame(context),

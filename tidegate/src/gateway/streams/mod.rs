@@ -38,7 +38,7 @@ use websocket::{Asked, Half};
 pub struct Streams {
     open: Cell<u32>,
     begun: Cell<u64>,
-    /// Those that their client took back before they were answered.
+    /// Those that their client took back before the head of an answer could leave, whoever would have given it.
     taken_back: Cell<u64>,
     leave: Cell<Leave>,
     /// Pieces of responses that h2 holds, whose requests may have ended.
@@ -92,6 +92,8 @@ const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const _: () = assert!(STREAM_WINDOW_BYTES as u64 * STREAMS_MOST as u64 <= 0x7fff_ffff, "the largest window there is");
 /// Bytes of a response that its client doesn't read: of each of a hundred streams.
 const SEND_BYTES_MAX: usize = 16 * 1024;
+/// Streams that came and were reset before anybody has looked at them: at once, as in one write.
+const RESET_STREAMS_MAX: usize = 20;
 /// Streams that were refused while their client sent on.
 const REFUSED_STREAMS_MAX: usize = 128;
 /// Behind the last response, for the client to hear that the connection ends. One that has not taken all of it has as long as any that
@@ -163,6 +165,7 @@ pub async fn serve(place: &Place, visit: Rc<Visit>, stream: Stream, (head, strea
         .enable_connect_protocol()
         .max_concurrent_streams(streams_max)
         .max_header_list_size(u32::try_from(head.bytes_max).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(Some(RESET_STREAMS_MAX))
         .max_local_error_reset_streams(Some(REFUSED_STREAMS_MAX))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(STREAM_WINDOW_BYTES.saturating_mul(streams_max))
@@ -232,6 +235,7 @@ impl End {
 
     fn step(&mut self, phase: Phase) -> Step {
         let Some(streams) = self.visit.streams.as_ref().filter(|streams| !streams.flooded.get()) else {
+            // Without a GOAWAY: hyper has that of a graceful end alone, which says that all streams are still heard, with no error.
             return Step::Close;
         };
         let (watch, now) = (&self.visit.watch, crate::clock::boot());
