@@ -5,8 +5,8 @@ mod support;
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 use support::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GET, HEADERS, Outcome, PING, RST_STREAM, SETTINGS, block,
-    frame, get_but, get_with,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GET, HEADERS, Outcome, PING, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, block, frame, get_but, get_with,
 };
 use support::gateway::{Event, Gateway, Upstream, header, service};
 use support::tls::run;
@@ -286,6 +286,34 @@ fn requests_that_are_taken_back_as_they_come_end_their_connection() {
 }
 
 #[test]
+fn requests_that_are_reset_right_behind_their_heads_are_counted_however_they_come() {
+    let upstream = Upstream::start("a");
+    let (gateway, address) = start(&upstream, "");
+    // One that the gateway answers itself costs no endpoint anything, but is taken back as well.
+    for (path, at_once) in [("/hold", 1), ("/hold", 10), ("/x", 1), ("*", 1)] {
+        let mut client = Frames::connect(&address);
+        let head = block(&get_but(":path", path));
+        let (mut reset, mut open) = (0, true);
+        while open && reset < 2000 {
+            let pairs = (reset..reset + at_once).flat_map(|n| {
+                let stream = 2 * n + 1;
+                let cancel = frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+                [frame(HEADERS, END_HEADERS | END_STREAM, stream, &head), cancel].concat()
+            });
+            let _ = client.stream.write_all(&pairs.collect::<Vec<u8>>());
+            reset += at_once;
+            // The answer to a ping says that all before it was looked at.
+            client.send(PING, 0, 0, &[0; 8]);
+            let answer = std::iter::from_fn(|| client.next()).find(|frame| (frame.kind, frame.flags) == (PING, 1));
+            open = answer.is_some();
+        }
+        assert!(!open && reset <= 120, "{path}, {at_once} at once: {reset} were borne");
+    }
+    assert_eq!(metric(&gateway, "tidegate_gateway_http2_floods_total"), 4);
+    gateway.until("nothing is inside", |app| app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 0);
+}
+
+#[test]
 fn streams_at_once_are_bounded_and_each_has_its_own_time() {
     let upstream = Upstream::start("a");
     let times = "\n[limits]\nstreams = 10\n[timeouts]\nbody = \"300ms\"\ndownload = \"300ms\"\n";
@@ -314,12 +342,42 @@ fn streams_at_once_are_bounded_and_each_has_its_own_time() {
     client.send(HEADERS, END_HEADERS | END_STREAM, 33, &block(&get_but(":path", "/bytes/10000000")));
     assert_eq!(client.outcome(33), Outcome::Reset(8), "CANCEL: its window is full, and stays so");
     let more = u32::to_be_bytes(1_000_000);
-    client.send(support::frames::WINDOW_UPDATE, 0, 0, &more);
+    client.send(WINDOW_UPDATE, 0, 0, &more);
     let late = [&get_but(":path", "/hold")[..], &[("x-deadline-ms", "300")]].concat();
     let outcome = client.ask(35, &late);
     assert!(matches!(&outcome, Outcome::Answered(body) if body.contains("\"deadline\"")), "{outcome:?}");
     assert_eq!(client.ask(37, GET), Outcome::Answered("a /x 0".to_owned()));
     gateway.until("nothing is inside", |app| app["inside"] == 0 && app["endpoints"][0]["in_flight"] == 0);
+}
+
+#[test]
+fn streams_that_nobody_reads_stop_no_other() {
+    let upstream = Upstream::start("a");
+    let at = upstream.address;
+    let busy = "admission = { limit = 1, queue = 100, wait = \"30s\" }";
+    let services = format!("[service.busy]\nendpoints = [\"{at}\"]\n{busy}\n[service.app]\nendpoints = [\"{at}\"]\n");
+    let routes = "[[route]]\npath = \"/hold\"\nservice = \"busy\"\n[[route]]\nservice = \"app\"\n";
+    let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\nprotocols = [\"h2\"]\n";
+    let gateway = Gateway::start(&format!("{listener}{services}{routes}"));
+    let address = gateway.http.split(',').nth(1).expect("there are two").to_owned();
+    let mut client = Frames::connect(&address);
+    // One holds the only place that there is, and the bodies of the others are as long as their windows, and wait.
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&get_but(":path", "/hold")));
+    assert_eq!(upstream.event(), Event::Held);
+    let waiting: Vec<(&str, &str)> = [&get_but(":path", "/hold")[1..], &[(":method", "POST")]].concat();
+    let window = client.stream_window();
+    for n in 1..99 {
+        client.send(HEADERS, END_HEADERS, 2 * n + 1, &block(&waiting));
+        let mut left = window;
+        while left > 0 {
+            let bytes = left.min(16_384);
+            client.send(DATA, 0, 2 * n + 1, &vec![b'x'; bytes]);
+            left -= bytes;
+        }
+    }
+    client.send(HEADERS, END_HEADERS, 201, &block(&get_but(":method", "POST")));
+    client.send(DATA, END_STREAM, 201, &[b'x'; 1000]);
+    assert_eq!(client.outcome(201), Outcome::Answered("a /x 1000".to_owned()));
 }
 
 #[test]
@@ -359,6 +417,54 @@ fn who_is_told_to_go_ends_the_streams_that_it_has() {
     // It is told twice: that it is to go, and with what it has heard that, which was the last stream.
     let last = std::iter::repeat_with(|| client.outcome(1)).find(|outcome| *outcome != Outcome::Gone(0));
     assert_eq!(last, Some(Outcome::Answered("released".to_owned())));
+    assert!(gateway.wait().success());
+}
+
+#[test]
+fn who_reads_slowly_is_told_all_before_a_drain_ends_his_connection() {
+    let upstream = Upstream::start("a");
+    // More than the kernel holds, as much as it holds, and what h2 holds for a window that is full.
+    std::thread::scope(|scope| {
+        for (bytes, window) in [(20_000_000, 0x7fff_ffff), (3_000_000, 0x7fff_ffff), (10, 3)] {
+            let upstream = &upstream;
+            scope.spawn(move || read_slowly_behind_a_drain(upstream, bytes, window));
+        }
+    });
+}
+
+fn read_slowly_behind_a_drain(upstream: &Upstream, bytes: usize, window: u32) {
+    let (gateway, address) = start(upstream, "");
+    let mut client = Frames::connect(&address);
+    socket2::SockRef::from(&client.stream).set_recv_buffer_size(65_536).expect("it can be set");
+    client.send(SETTINGS, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat());
+    client.send(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes());
+    let path = format!("/bytes/{bytes}");
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&get_but(":path", &path)));
+    while client.next().expect("it begins").kind != HEADERS {}
+    gateway.signal("-TERM");
+    client.rest(Duration::from_secs(5));
+    let (mut got, mut ended, mut rested) = (0, false, false);
+    let more = 1000_u32.to_be_bytes();
+    while !ended {
+        let frame = client.next().unwrap_or_else(|| panic!("only {got} of {bytes} came"));
+        if frame.kind == DATA {
+            got += frame.payload.len();
+            ended = frame.flags & END_STREAM != 0;
+        }
+        // By now what is left waits in the gateway's kernel, and h2 has ended.
+        if !rested && bytes - got < 300_000 {
+            client.rest(Duration::from_secs(2));
+            rested = true;
+        }
+        // It tells what it has taken, as clients do.
+        client.send(WINDOW_UPDATE, 0, 0, &more);
+        if window < 1000 && !ended {
+            client.send(WINDOW_UPDATE, 0, 1, &more);
+        }
+    }
+    assert_eq!(got, bytes);
+    assert!(client.ends());
+    drop(client);
     assert!(gateway.wait().success());
 }
 

@@ -2,7 +2,9 @@
 
 mod support;
 
-use support::gateway::{Answer, Gateway, Upstream, header, service};
+use std::time::{Duration, Instant};
+use support::frames::{END_HEADERS, END_STREAM, Frames, GET, HEADERS, Outcome, RST_STREAM, block, get_but};
+use support::gateway::{Answer, Event, Gateway, Upstream, header, service};
 
 #[test]
 fn each_request_has_a_line_in_the_access_log() {
@@ -97,4 +99,47 @@ fn there_are_as_many_connections_as_the_process_can_bear() {
     }
     assert!(gateway.connect().ends(), "one more is closed at once");
     assert_eq!(clients[0].ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 200, "nobody else is hurt");
+}
+
+#[test]
+fn requests_in_progress_are_bounded_over_all_connections_and_lanes() {
+    let upstream = Upstream::start("a");
+    let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\nprotocols = [\"h2\", \"http/1.1\"]\n";
+    let limits = "\n[limits]\nrequests = 5\n";
+    let gateway = Gateway::start(&format!("{listener}{}", service(&[&upstream], limits)));
+    let address = gateway.http.split(',').nth(1).expect("there are two").to_owned();
+    let hold = block(&get_but(":path", "/hold"));
+    let mut many = Frames::connect(&address);
+    for n in 0..3 {
+        many.send(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &hold);
+        assert_eq!(upstream.event(), Event::Held);
+    }
+    let mut others = [gateway.connect_to(&address), gateway.connect_to(&address)];
+    for other in &mut others {
+        other.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(upstream.event(), Event::Held);
+    }
+    let refused = gateway.connect_to(&address).ask("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((refused.status, refused.error().as_str()), (503, "requests_full"));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    let outcome = many.ask(7, GET);
+    assert!(matches!(&outcome, Outcome::Answered(body) if body.contains("requests_full")), "{outcome:?}");
+    let page = gateway.admin("GET", "/metrics", "").body;
+    assert!(page.contains("\ntidegate_gateway_requests_refused_total 2\n"), "{page}");
+    await_in_progress(&gateway, 5);
+    // One that is taken back makes room, and what was refused took none.
+    many.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes());
+    assert_eq!(upstream.event(), Event::Gone);
+    await_in_progress(&gateway, 4);
+    assert_eq!(gateway.connect_to(&address).ask("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    drop((many, others));
+    await_in_progress(&gateway, 0);
+}
+
+fn await_in_progress(gateway: &Gateway, wanted: u32) {
+    let wanted = format!("\ntidegate_gateway_requests_in_progress {wanted}\n");
+    let begun = Instant::now();
+    while !gateway.admin("GET", "/metrics", "").body.contains(&wanted) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "never {wanted}");
+    }
 }

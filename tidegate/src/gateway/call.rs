@@ -7,6 +7,7 @@ use super::config::ClientTimes;
 use super::headers::Told;
 use super::inlet::InletState;
 use super::refusal::{Code, Refusal};
+use super::streams::Unsent;
 use super::tls::Session;
 use super::tunnel::Tunnel;
 use super::visit::{LINGER_TIME, Visit};
@@ -16,6 +17,7 @@ use hyper::header::{CONNECTION, HeaderMap, HeaderValue};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// See the module.
 #[derive(Debug)]
@@ -34,7 +36,11 @@ enum Carrier {
     /// A connection that carries one at a time, and has carried so many.
     Connection { inlet: Rc<InletState>, number: Cell<u64> },
     /// One of many; what is wrong with its head, if something is.
-    Stream { unsound: RefCell<Option<Refusal>> },
+    Stream {
+        unsound: RefCell<Option<Refusal>>,
+        /// The request wants to be joined, behind such an answer of the endpoint's (`Sec-WebSocket-Accept`).
+        accept: Option<HeaderValue>,
+    },
 }
 
 impl Call {
@@ -45,14 +51,19 @@ impl Call {
     }
 
     /// That of a stream.
-    pub fn of_stream(visit: Rc<Visit>, wheel: Rc<Wheel>, unsound: Option<Refusal>) -> Rc<Self> {
-        let carrier = Carrier::Stream { unsound: RefCell::new(unsound) };
+    pub fn of_stream(
+        visit: Rc<Visit>,
+        wheel: Rc<Wheel>,
+        unsound: Option<Refusal>,
+        accept: Option<HeaderValue>,
+    ) -> Rc<Self> {
+        let carrier = Carrier::Stream { unsound: RefCell::new(unsound), accept };
         Rc::new(Self { watch: Watch::new(wheel), visit, carrier, tunnel: RefCell::default() })
     }
 
     /// A call for what is done in the place of several requests: as this one's client would be told of, with bounds of its own.
     pub fn of_all(&self, watch: Rc<Watch>) -> Rc<Self> {
-        let carrier = Carrier::Stream { unsound: RefCell::new(None) };
+        let carrier = Carrier::Stream { unsound: RefCell::new(None), accept: None };
         Rc::new(Self { watch, visit: self.visit.clone(), carrier, tunnel: RefCell::default() })
     }
 
@@ -82,7 +93,7 @@ impl Call {
                 inlet.set_busy(true);
                 inlet.refusal_of(number.get())
             }
-            Carrier::Stream { unsound } => {
+            Carrier::Stream { unsound, .. } => {
                 self.visit.on_stream();
                 unsound.take()
             }
@@ -97,6 +108,16 @@ impl Call {
         }
     }
 
+    /// What the endpoint must answer, where the request is of no use unless it is joined with it.
+    pub fn accept(&self) -> Option<&HeaderValue> {
+        if let Carrier::Stream { accept, .. } = &self.carrier { accept.as_ref() } else { None }
+    }
+
+    /// How long the client may take nothing of what is there for it.
+    pub fn stall_time(&self) -> Duration {
+        self.visit.times.body
+    }
+
     /// The connection goes on so behind its 101.
     pub fn join(&self, tunnel: Tunnel) {
         *self.tunnel.borrow_mut() = Some(tunnel);
@@ -104,6 +125,11 @@ impl Call {
 
     pub fn take_tunnel(&self) -> Option<Tunnel> {
         self.tunnel.take()
+    }
+
+    /// Counts a piece of the response until it has left, where it may stay behind the request's end.
+    pub fn unsent(&self) -> Option<Unsent> {
+        matches!(self.carrier, Carrier::Stream { .. }).then(|| Unsent::new(self.visit.clone()))
     }
 
     /// The connection takes no more requests behind this one: where that is said by the headers of its response, it is.

@@ -15,6 +15,7 @@ use super::mirror::{self, Tee};
 use super::place::Place;
 use super::record::{Notes, Record, Reply, Source};
 use super::refusal::{Code, Refusal};
+use super::streams::websocket;
 use super::tunnel::{Joint, Slot, Tunnel};
 use super::upstream::{Flying, Inside, Target, Try, Upstream, add};
 use super::want::{Unconnected, Want};
@@ -54,6 +55,7 @@ pub async fn answer(lane: Rc<Lane>, call: Rc<Call>, request: Request<Incoming>) 
             let source = match behind {
                 Behind::Body(source) => source,
                 Behind::Joined(joint) => {
+                    record.set_told();
                     call.join(Tunnel::new(*joint, record));
                     return Response::from_parts(parts, Reply::joined());
                 }
@@ -149,6 +151,7 @@ async fn forward(
     record: &Record,
 ) -> Result<(Response<()>, Behind), Refusal> {
     let table = &lane.table();
+    record.join(table.config.requests_max)?;
     let (parts, body) = request.into_parts();
     check_expectation(&parts.headers)?;
     if body.size_hint().lower() > table.config.body_bytes_max {
@@ -223,6 +226,9 @@ impl<'a> Going<'a> {
         let slot = |protocol| Slot::take(upstream).map(|slot| (protocol, slot));
         let upgrade = upgrade.map(|protocol| slot(protocol).ok_or_else(|| Refusal::at(Code::TunnelsFull, &plan.name)));
         let upgrade = upgrade.transpose()?;
+        if upgrade.is_none() && call.accept().is_some() {
+            return Err(Refusal::at(Code::NoUpgrade, &plan.name));
+        }
         headers::toward_upstream(&mut headers, call.told());
         if let Some((protocol, _)) = &upgrade {
             headers::tell_upgrade(&mut headers, protocol.clone());
@@ -336,8 +342,14 @@ impl<'a> Going<'a> {
                 Ok(Ok(response)) if self.is_asked_for(&response) => {
                     return Ok(response.map(|body| Arriving::Line(body, Some(line))));
                 }
-                Ok(Ok(_)) => {
-                    let refusal = Refusal::at(Code::BadResponse, &self.upstream.plan.name).because("101 unasked for");
+                Ok(Ok(response)) => {
+                    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                    let why = match (self.call.accept(), switched) {
+                        (None, _) => "101 unasked for",
+                        (Some(_), true) => "101 without the Sec-WebSocket-Accept of its key",
+                        (Some(_), false) => "a success other than 101 to a WebSocket",
+                    };
+                    let refusal = Refusal::at(Code::BadResponse, &self.upstream.plan.name).because(why);
                     return Err(Failure { refusal, outcome: Outcome::Reset, safety: Safety::Unsafe });
                 }
                 Err(over) => return Err(self.late(over)),
@@ -432,11 +444,15 @@ impl<'a> Going<'a> {
         }
     }
 
-    /// A 101 must have been asked for, with that protocol.
+    /// A 101 must have been asked for, with that protocol; and what asks for nothing else has no other success.
     fn is_asked_for(&self, response: &Response<Incoming>) -> bool {
+        let accept = self.call.accept();
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return accept.is_none() || !response.status().is_success();
+        }
         let asked = self.upgrade.as_ref().map(|(protocol, _)| std::slice::from_ref(protocol));
-        response.status() != StatusCode::SWITCHING_PROTOCOLS
-            || asked.is_some_and(|asked| headers::asked_upgrade(response.headers(), asked).is_some())
+        asked.is_some_and(|asked| headers::asked_upgrade(response.headers(), asked).is_some())
+            && accept.is_none_or(|accept| websocket::is_accepted(response.headers(), accept))
     }
 
     /// A phase took too long.

@@ -60,6 +60,8 @@ pub struct Crew {
     pub open: Vec<AtomicU32>,
     /// More than so many all together the process can't have.
     pub connections_most: u32,
+    /// Requests in progress at all of them.
+    pub requests: AtomicU32,
 }
 
 /// See the module.
@@ -91,6 +93,8 @@ pub struct Lane {
     /// Connections of HTTP/2, and those that were ended since their client flooded them.
     pub many_at_once: Cell<u64>,
     pub floods: Cell<u64>,
+    /// Requests that were refused since there were too many.
+    pub overfull: Cell<u64>,
 }
 
 /// What requests are served by: looked up once by each.
@@ -164,11 +168,26 @@ impl Lane {
             unproxied: Cell::new(0),
             many_at_once: Cell::new(0),
             floods: Cell::new(0),
+            overfull: Cell::new(0),
         }
     }
 
     pub fn table(&self) -> Rc<Table> {
         self.table.borrow().clone()
+    }
+
+    /// One more request is in progress, over all lanes, until [`Lane::leave`]; false if there are so many already.
+    pub fn join(&self, requests_max: u32) -> bool {
+        let before = self.crew.requests.fetch_add(1, Ordering::Relaxed);
+        if before >= requests_max {
+            self.leave();
+            self.overfull.set(self.overfull.get() + 1);
+        }
+        before < requests_max
+    }
+
+    pub fn leave(&self) {
+        self.crew.requests.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A number below `bound`, by chance.

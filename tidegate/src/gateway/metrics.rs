@@ -9,6 +9,7 @@ use super::want::Want;
 use crate::meters::text::{Page, SECONDS, seconds};
 use crate::meters::{Process, Sums, process};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 /// A family: its name, its help, and where its values come from.
 type Row<T> = (&'static str, &'static str, fn(&ServiceReport) -> T);
@@ -49,6 +50,11 @@ fn own(page: &mut Page, control: &Control, reports: &[LaneReport]) {
     let help =
         "Connections of HTTP/2 that were ended since their client flooded them with frames or took back most requests.";
     page.counter("tidegate_gateway_http2_floods_total", help).value(sum(|one| one.floods));
+    let in_progress = control.crew.requests.load(Ordering::Relaxed);
+    page.gauge("tidegate_gateway_requests_in_progress", "Requests of clients, over all connections.")
+        .value(in_progress);
+    let help = "Requests refused since as many were in progress as limits.requests allows.";
+    page.counter("tidegate_gateway_requests_refused_total", help).value(sum(|one| one.overfull));
     secured(page, control, reports);
     let help = "1 while the file on disk is refused and an older one is in force.";
     page.gauge("tidegate_gateway_file_refused", help).value(u8::from(control.refused.is_some()));

@@ -96,7 +96,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let plan = Arc::new(Plan { lists: roster.lists(&config, &securities)?, config: config.clone(), tls });
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.lanes).map(|_| mpsc::unbounded_channel()).unzip();
     let open = (0..config.lanes).map(|_| AtomicU32::new(0)).collect();
-    let crew = Arc::new(Crew { mailboxes, open, connections_most });
+    let crew = Arc::new(Crew { mailboxes, open, connections_most, requests: AtomicU32::new(0) });
     let (access, writer) = config.access_log.as_deref().map(AccessLog::open).transpose()?.unzip();
     let mut control = Control::new(options.config.clone(), Read::new(text, &named), &plan, roster, crew.clone());
     control.access.clone_from(&access);

@@ -6,11 +6,12 @@ use super::cache::Sent;
 use super::call::{Answered, Call};
 use super::config::Protocol;
 use super::lane::Lane;
-use super::refusal::Refusal;
+use super::refusal::{Code, Refusal};
+use super::streams::Unsent;
 use super::upstream::{Target, Upstream, add};
 use super::{limit, trace};
 use base::Instant;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use gateway::quota::Verdict;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::HeaderMap;
@@ -31,6 +32,10 @@ pub struct Record {
     upstream: RefCell<Option<Rc<Upstream>>>,
     notes: Notes,
     limited: Cell<Option<Verdict>>,
+    /// It is among the requests that are counted as in progress.
+    joined: Cell<bool>,
+    /// Its client was there for the answer.
+    told: Cell<bool>,
 }
 
 /// What the access log wants to know; nothing if there is no log. Whoever does a part of the request's work notes it here.
@@ -73,7 +78,15 @@ impl Record {
         let notes =
             Notes(lane.log.as_ref().map(|_| Rc::new(RefCell::new(Line::new(call.peer(), call.session(), request)))));
         let (status, bytes_out, upstream) = (Cell::new(0), Cell::new(0), RefCell::new(None));
-        Self { lane, call, begun: crate::clock::boot(), status, bytes_out, upstream, notes, limited: Cell::new(None) }
+        let (begun, limited, joined) = (crate::clock::boot(), Cell::new(None), Cell::new(false));
+        let told = Cell::new(false);
+        Self { lane, call, begun, status, bytes_out, upstream, notes, limited, joined, told }
+    }
+
+    /// Counts it as in progress until its end, unless there are as many as may be.
+    pub fn join(&self, requests_max: u32) -> Result<(), Refusal> {
+        self.joined.set(self.lane.join(requests_max));
+        if self.joined.get() { Ok(()) } else { Err(Refusal::of(Code::RequestsFull).retry_after(FULL_RETRY_AFTER_S)) }
     }
 
     pub fn set_status(&self, status: StatusCode) {
@@ -114,6 +127,11 @@ impl Record {
         self.limited.set(Some(limit::stricter(self.limited.get(), verdict)));
     }
 
+    /// The answer has begun to leave, or has nothing but a head.
+    pub fn set_told(&self) {
+        self.told.set(true);
+    }
+
     /// So many bytes have gone to the client.
     pub fn count_out(&self, bytes: u64) {
         add(&self.bytes_out, bytes);
@@ -127,11 +145,16 @@ impl Record {
     }
 }
 
+/// Where there are too many requests, many end each second.
+const FULL_RETRY_AFTER_S: u64 = 1;
 const TAKEN_BACK_NS: u64 = 500_000_000;
 
 impl Drop for Record {
     fn drop(&mut self) {
         let now = crate::clock::boot();
+        if self.joined.get() {
+            self.lane.leave();
+        }
         let class = usize::from(self.status.get() / 100).min(5);
         if let Some(upstream) = self.upstream.get_mut() {
             add(&upstream.counts.answers[class], 1);
@@ -142,7 +165,8 @@ impl Drop for Record {
         }
         // One whose client gave up waiting wasn't taken back as it came.
         let at_once = now.since_ns(self.begun) < TAKEN_BACK_NS;
-        let answered = if self.status.get() == 0 && at_once { Answered::No } else { Answered::Yes };
+        let unheard = self.status.get() == 0 || !self.told.get();
+        let answered = if unheard && at_once { Answered::No } else { Answered::Yes };
         self.call.end(now, answered);
     }
 }
@@ -165,7 +189,7 @@ pub enum Source {
 
 impl Reply {
     pub fn own(body: Bytes, record: Record) -> Self {
-        Self { source: Source::Own(Some(body).filter(|body| !body.is_empty())), record: Some(record) }
+        Self::of(Source::Own(Some(body).filter(|body| !body.is_empty())), record)
     }
 
     /// Nothing, as another protocol begins.
@@ -174,15 +198,46 @@ impl Reply {
     }
 
     pub fn of(source: Source, record: Record) -> Self {
-        Self { source, record: Some(record) }
+        let reply = Self { source, record: Some(record) };
+        if reply.is_end_stream() {
+            reply.record.iter().for_each(Record::set_told);
+        }
+        reply
+    }
+}
+
+/// Bytes of an answer's body on their way to the client.
+#[derive(Debug)]
+pub struct Piece {
+    bytes: Bytes,
+    _unsent: Option<Unsent>,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.bytes.advance(bytes);
+    }
+
+    fn copy_to_bytes(&mut self, bytes: usize) -> Bytes {
+        self.bytes.copy_to_bytes(bytes)
     }
 }
 
 impl Body for Reply {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Broken>>> {
+        // Who has taken his request back isn't there for the head, and the body isn't asked for.
+        self.record.iter().for_each(Record::set_told);
         let polled = match &mut self.source {
             Source::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
             Source::Passed(download) => Pin::new(&mut **download).poll_frame(context),
@@ -191,7 +246,8 @@ impl Body for Reply {
         if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&polled, &self.record) {
             record.count_out(frame.data_ref().map_or(0, |data| data.len() as u64));
         }
-        polled
+        let unsent = || self.record.as_ref().and_then(|record| record.call.unsent());
+        polled.map_ok(|frame| frame.map_data(|bytes| Piece { bytes, _unsent: unsent() }))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -28,7 +28,11 @@ pub enum Code {
     NoEndpoint(NoEndpoint),
     Shed(Why),
     TooManyRequests,
+    /// As many are in progress over all connections as may be.
+    RequestsFull,
     TunnelsFull,
+    /// A WebSocket by HTTP/2, for a service that takes none.
+    NoUpgrade,
     /// All connections to an endpoint have as many streams as they may.
     StreamsFull,
     /// This machine has no means for a connection.
@@ -165,10 +169,20 @@ impl Code {
                 "too_many_requests",
                 "more requests came from this client than its limit allows: come back after the seconds of Retry-After",
             ),
+            Self::RequestsFull => (
+                unavailable,
+                "requests_full",
+                "as many requests are in progress at the gateway as limits.requests allows: come back after the seconds of Retry-After",
+            ),
             Self::TunnelsFull => (
                 unavailable,
                 "tunnels_full",
                 "it has as many upgraded connections as it may (tunnels): come back later, or allow it more",
+            ),
+            Self::NoUpgrade => (
+                StatusCode::NOT_IMPLEMENTED,
+                "no_upgrade",
+                "it takes no WebSocket: its upgrade doesn't name it, or it speaks HTTP/2 to its endpoints (protocol), by which none is passed on",
             ),
             Self::StreamsFull => (
                 unavailable,

@@ -1,5 +1,6 @@
 //! A client's connection as bytes: in clear or by TLS, with what was read of it before it was known what it speaks.
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use std::cell::Cell;
 use std::future::Future;
 use std::io::{IoSlice, Result};
@@ -29,12 +30,31 @@ pub struct Socket {
 impl Stream {
     /// True if the client has ended its half, whether or not what it sent before was read.
     pub fn has_ended(&self) -> bool {
-        let tcp = match self {
+        let looked = std::pin::pin!(self.tcp().ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
+        matches!(looked, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+
+    /// True if the kernel holds what it couldn't send yet, since the client's machine takes no more.
+    ///
+    /// A socket is said to be writable where less is unsent than its low-water mark: so with a mark of one byte that is the answer.
+    /// Behind the end of this half it always is.
+    pub fn has_unsent(&self) -> bool {
+        let socket = socket2::SockRef::from(self.tcp());
+        let mut polled = [PollFd::new(self.tcp(), PollFlags::OUT)];
+        // Where it can't be told, nothing is waited for.
+        if socket.set_tcp_notsent_lowat(1).is_err() {
+            return false;
+        }
+        let ready = rustix::event::poll(&mut polled, Some(&Timespec::default()));
+        let _ = socket.set_tcp_notsent_lowat(0);
+        ready == Ok(0)
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
             Self::Clear(socket) => &socket.tcp,
             Self::Tls(tls) => &tls.get_ref().0.tcp,
-        };
-        let looked = std::pin::pin!(tcp.ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
-        matches!(looked, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+        }
     }
 
     pub fn scheme(&self) -> &'static str {

@@ -87,6 +87,20 @@ impl Frames {
         Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
+    /// How much of a body may be unread, as the other end's first settings say.
+    pub fn stream_window(&mut self) -> usize {
+        let settings = std::iter::from_fn(|| self.next()).find(|frame| frame.kind == SETTINGS && frame.flags == 0);
+        let settings = settings.expect("they come first").payload;
+        let window = settings.chunks(6).find(|setting| setting[..2] == [0, 4]).expect("it is set");
+        u32::from_be_bytes(window[2..].try_into().expect("four bytes")) as usize
+    }
+
+    /// Neither reads nor writes for so long.
+    pub fn rest(&mut self, time: Duration) {
+        let (_kept, never) = std::sync::mpsc::channel::<()>();
+        let _ = never.recv_timeout(time);
+    }
+
     /// What becomes of a stream; what comes for others is skipped.
     pub fn outcome(&mut self, stream: u32) -> Outcome {
         let mut body = Vec::new();

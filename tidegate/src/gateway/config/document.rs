@@ -122,6 +122,8 @@ pub struct Limits {
     pub connections: u32,
     /// Requests at once on a connection of HTTP/2.
     pub streams: u32,
+    /// Requests at once over all connections; twice as many as connections if not given.
+    pub requests: Option<u32>,
 }
 
 impl Default for Limits {
@@ -134,6 +136,7 @@ impl Default for Limits {
             body_rate: Size(240),
             connections: 10_000,
             streams: 100,
+            requests: None,
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Config {
     pub connections_max: u32,
     /// Requests at once on a connection of HTTP/2.
     pub streams_max: u32,
+    /// Requests at once over all connections.
+    pub requests_max: u32,
     pub client_times: ClientTimes,
     pub services: Vec<Arc<Service>>,
     pub limits: Vec<Arc<ClientLimit>>,
@@ -200,6 +202,7 @@ impl Config {
         {
             return Err(Wrong::whole("limits.header wants 256 bytes to 1 MiB, and limits.headers 1 to 10000"));
         }
+        check_requests(&limits)?;
         let listeners = listener::listeners(text, &gateway, listener)?;
         let admin = resolve(&gateway.admin).map_err(|why| Wrong::whole(format!("gateway.admin: {why}")))?;
         let mut open = listeners.iter().map(|one| one.address).chain([admin]).filter(|at| !at.ip().is_loopback());
@@ -222,7 +225,8 @@ impl Config {
             head,
             body_bytes_max: limits.body.0,
             connections_max: limits.connections,
-            streams_max: limits.streams.max(1),
+            streams_max: limits.streams,
+            requests_max: limits.requests.unwrap_or(limits.connections.saturating_mul(REQUESTS_EACH)),
             client_times: ClientTimes {
                 header: timeouts.header.0,
                 body: timeouts.body.0,
@@ -252,6 +256,20 @@ fn admin_names(mut names: Vec<String>, address: &Address) -> Result<Vec<String>,
 const HEAD_BYTES_MOST: usize = 1 << 20;
 /// What holds them has an end of its own.
 const HEADERS_MOST: usize = 10_000;
+/// A connection's window, which has an end of its own, holds that of all its streams.
+pub const STREAMS_MOST: u32 = 10_000;
+/// Requests for each connection there may be, where no number is given: those of HTTP/1.1, which carries one, never come to that.
+const REQUESTS_EACH: u32 = 2;
+
+fn check_requests(limits: &document::Limits) -> Result<(), Wrong> {
+    if limits.streams == 0 || limits.streams > STREAMS_MOST {
+        return Err(Wrong::whole(format!("limits.streams is {}; give 1 to {STREAMS_MOST}", limits.streams)));
+    }
+    if limits.requests == Some(0) {
+        return Err(Wrong::whole("limits.requests is 0, which lets nothing through; give 1 or more, or leave it out"));
+    }
+    Ok(())
+}
 
 fn small(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)

@@ -63,6 +63,7 @@ fn paths_go_from_the_folder_of_the_file() {
 fn a_good_file_is_understood() {
     let config = parse(GOOD).unwrap();
     assert_eq!((config.lanes, config.head.bytes_max, config.limits.len()), (2, 16 * 1024, 1));
+    assert_eq!(config.requests_max, 20_000, "twice the connections");
     let [other, shop] = config.services.as_slice() else { panic!("there are two services") };
     assert_eq!((other.name.as_str(), other.times.response), ("other", Duration::from_secs(60)));
     assert_eq!((shop.times.response, shop.times.deadline), (Duration::from_secs(5), Some(Duration::from_secs(2))));
@@ -82,6 +83,8 @@ fn what_is_wrong_is_told_with_its_line() {
         ("lanes = 2", "lanes = \"two\"", 4, "invalid type"),
         ("127.0.0.1:8080", "127.0.0.1", 3, "'127.0.0.1' is no address"),
         ("127.0.0.1:8080", "0.0.0.0:8080", 0, "gateway.public"),
+        ("[limits]", "[limits]\nstreams = 0", 0, "limits.streams is 0; give 1 to 10000"),
+        ("[limits]", "[limits]\nrequests = 0", 0, "limits.requests is 0"),
         ("[limits]", "[limitz]", 5, "no key 'limitz'; did you mean"),
         ("16kb", "16 miles", 6, "'16 miles' is no size"),
         ("response = \"5s\"", "response = \"5 s\"", 8, "'5 s' is no time"),

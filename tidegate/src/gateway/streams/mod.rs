@@ -4,9 +4,12 @@
 //! are reset before anybody has looked at them. What it lets pass is looked at by [`sound`] before it may become a request of
 //! HTTP/1.1. Requests that are taken back as fast as they come are counted here, for they cost endpoints more than their clients.
 
+mod outlet;
 mod sound;
+pub mod websocket;
 
 use super::call::{Answered, Call};
+use super::config::STREAMS_MOST;
 use super::exchange;
 use super::lane::Place;
 use super::refusal::{Code, Refusal};
@@ -20,6 +23,7 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use outlet::{Outlet, Tail};
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
@@ -27,15 +31,18 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
+use websocket::{Asked, Half};
 
 /// What a connection knows of its streams.
 #[derive(Debug, Default)]
 pub struct Streams {
     open: Cell<u32>,
     begun: Cell<u64>,
-    /// Those that their client took back before they were answered.
+    /// Those that their client took back before the head of an answer could leave, whoever would have given it.
     taken_back: Cell<u64>,
     leave: Cell<Leave>,
+    /// Pieces of responses that h2 holds, whose requests may have ended.
+    unsent: Cell<u32>,
     pub flooded: Cell<bool>,
 }
 
@@ -50,6 +57,23 @@ enum Leave {
     Said,
 }
 
+/// A piece of a response, until it has left or was given up.
+#[derive(Debug)]
+pub struct Unsent(Rc<Visit>);
+
+impl Unsent {
+    pub fn new(visit: Rc<Visit>) -> Self {
+        visit.streams.iter().for_each(|streams| streams.unsent.set(streams.unsent.get() + 1));
+        Self(visit)
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.0.streams.iter().for_each(|streams| streams.unsent.set(streams.unsent.get() - 1));
+    }
+}
+
 /// What a connection does behind the end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -61,14 +85,19 @@ pub enum Next {
 
 /// So many requests may be taken back, and half of all behind that.
 const TAKEN_BACK_MIN: u64 = 100;
-/// Unread bytes of bodies: of one request, and of a connection.
+/// Unread bytes of one request's body. A connection's window holds that of all its streams, so that none which nobody reads stops
+/// another. It is a trade: a body comes by so much in a round trip at most, which is 13 Mbit/s over 80 ms, and all requests that are
+/// in progress together may hold it.
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
+const _: () = assert!(STREAM_WINDOW_BYTES as u64 * STREAMS_MOST as u64 <= 0x7fff_ffff, "the largest window there is");
 /// Bytes of a response that its client doesn't read: of each of a hundred streams.
 const SEND_BYTES_MAX: usize = 16 * 1024;
+/// Streams that came and were reset before anybody has looked at them: at once, as in one write.
+const RESET_STREAMS_MAX: usize = 20;
 /// Streams that were refused while their client sent on.
 const REFUSED_STREAMS_MAX: usize = 128;
-/// Behind the last response, while nothing of it is read. h2 closes the connection when all is.
+/// Behind the last response, for the client to hear that the connection ends. One that has not taken all of it has as long as any that
+/// doesn't read.
 pub const LEAVE_TIME: Duration = Duration::from_secs(3);
 /// A client that sends nothing is asked so often whether it is there, and has so long to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -110,51 +139,60 @@ impl Streams {
 }
 
 /// Serves one connection to its end.
-pub async fn serve(place: &Place, visit: Rc<Visit>, mut stream: Stream, (head, streams_max): (HeadLimits, u32)) {
+pub async fn serve(place: &Place, visit: Rc<Visit>, stream: Stream, (head, streams_max): (HeadLimits, u32)) {
     super::upstream::add(&place.lane.many_at_once, 1);
     let (watch, tasks) = (visit.watch.clone(), Tasks::default());
     let (lane, next, of_visit) = (place.lane.clone(), tasks.next.clone(), visit.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let unsound = sound::make(&mut request, &head).err().map(|refused| Refusal::of(Code::Framing(refused)));
-        let call = Call::of_stream(of_visit.clone(), lane.wheel.clone(), unsound);
-        *next.borrow_mut() = Some(call.watch.clone());
-        let lane = lane.clone();
-        async move { Ok::<_, Infallible>(exchange::answer(lane, call, request).await) }
+        let made = sound::make(&mut request, &head, || lane.chance());
+        let (asked, unsound) =
+            made.map_or_else(|why| (None, Some(Refusal::of(Code::Framing(why)))), |asked| (asked, None));
+        let accept = asked.as_ref().map(Asked::accept);
+        let call = Call::of_stream(of_visit.clone(), lane.wheel.clone(), unsound, accept);
+        *next.borrow_mut() = Some(Bound::Request(call.watch.clone()));
+        let (lane, next) = (lane.clone(), next.clone());
+        async move {
+            let response = exchange::answer(lane.clone(), call.clone(), request).await;
+            let Some(asked) = asked else { return Ok(response) };
+            let (response, half) = asked.join(&call, response, lane.wheel.clone());
+            *next.borrow_mut() = half.map(Bound::Half);
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = http2::Builder::new(tasks);
     builder
         .timer(TokioTimer::new())
+        .enable_connect_protocol()
         .max_concurrent_streams(streams_max)
         .max_header_list_size(u32::try_from(head.bytes_max).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(Some(RESET_STREAMS_MAX))
         .max_local_error_reset_streams(Some(REFUSED_STREAMS_MAX))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_connection_window_size(STREAM_WINDOW_BYTES.saturating_mul(streams_max))
         .max_send_buf_size(SEND_BYTES_MAX)
         .keep_alive_interval(Some(PING_INTERVAL))
         .keep_alive_timeout(PING_TIME_MAX);
-    let (written, mut seen) = (stream.count(), 0);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let (outlet, tail) = Outlet::new(stream);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(outlet), service));
+    let mut end = End { visit: visit.clone(), tail, seen: 0 };
     let ended = std::future::poll_fn(|context| {
         watch.register(context);
         loop {
+            // What is left of responses is looked up while h2 is called.
+            let looks = watch.over().is_some();
+            end.tail.look.set(looks);
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                 return Poll::Ready(ended);
             }
+            end.note();
             let Some(over) = watch.over() else { return Poll::Pending };
-            let Some(streams) = visit.streams.as_ref().filter(|streams| !streams.flooded.get()) else {
-                return Poll::Ready(Ok(()));
-            };
-            let moved = std::mem::replace(&mut seen, written.get()) != written.get();
-            match over.phase {
-                Phase::Linger if !moved => return Poll::Ready(Ok(())),
-                Phase::Linger => {}
-                _ => connection.as_mut().graceful_shutdown(),
+            if !looks {
+                continue;
             }
-            streams.leave.set(Leave::Said);
-            if streams.open.get() == 0 {
-                watch.begin(Phase::Linger, crate::clock::boot(), LEAVE_TIME);
-            } else {
-                watch.pause();
+            match end.step(over.phase) {
+                Step::Tell => connection.as_mut().graceful_shutdown(),
+                Step::Wait => {}
+                Step::Close => return Poll::Ready(Ok(())),
             }
         }
     });
@@ -162,6 +200,67 @@ pub async fn serve(place: &Place, visit: Rc<Visit>, mut stream: Stream, (head, s
     let flooded = visit.streams.as_ref().is_some_and(|streams| streams.flooded.get());
     if flooded || ended.is_err_and(|error| is_flood(&error)) {
         super::upstream::add(&place.lane.floods, 1);
+    }
+}
+
+/// How the gateway ends a connection: it tells the client, waits until the streams have ended and what is left of them has left, and
+/// closes.
+struct End {
+    visit: Rc<Visit>,
+    tail: Rc<Tail>,
+    /// Bytes that had moved when it was looked at last.
+    seen: u64,
+}
+
+/// What is to be done at the end of a phase.
+enum Step {
+    Tell,
+    Wait,
+    Close,
+}
+
+impl End {
+    /// Behind each call of h2: a client that takes something has its time anew, and one that all was sent to less.
+    fn note(&mut self) {
+        let (watch, stall_time) = (&self.visit.watch, self.visit.times.body);
+        let moved = std::mem::replace(&mut self.seen, self.tail.moved.get()) != self.tail.moved.get();
+        if self.tail.closed.take() {
+            let (phase, time) =
+                if self.tail.unsent.get() { (Phase::Flush, stall_time) } else { (Phase::Linger, LEAVE_TIME) };
+            watch.begin(phase, crate::clock::boot(), time);
+        } else if moved && watch.phase() == Phase::Flush && self.is_quiet() {
+            watch.begin(Phase::Flush, crate::clock::boot(), stall_time);
+        }
+    }
+
+    fn step(&mut self, phase: Phase) -> Step {
+        let Some(streams) = self.visit.streams.as_ref().filter(|streams| !streams.flooded.get()) else {
+            // Without a GOAWAY: hyper has that of a graceful end alone, which says that all streams are still heard, with no error.
+            return Step::Close;
+        };
+        let (watch, now) = (&self.visit.watch, crate::clock::boot());
+        match phase {
+            Phase::Linger if streams.unsent.get() > 0 || self.tail.unsent.get() => {
+                watch.begin(Phase::Flush, now, self.visit.times.body);
+                Step::Wait
+            }
+            Phase::Linger | Phase::Flush => Step::Close,
+            _ => {
+                streams.leave.set(Leave::Said);
+                self.tail.leaving.set(true);
+                if self.is_quiet() {
+                    watch.begin(Phase::Linger, now, LEAVE_TIME);
+                } else {
+                    watch.pause();
+                }
+                Step::Tell
+            }
+        }
+    }
+
+    /// No stream is open.
+    fn is_quiet(&self) -> bool {
+        self.visit.streams.as_ref().is_none_or(|streams| streams.open.get() == 0)
     }
 }
 
@@ -173,16 +272,25 @@ fn is_flood(error: &hyper::Error) -> bool {
 
 /// Runs streams, each within the time that its watch gives it.
 ///
-/// hyper hands a stream's task over right behind the call of the service that makes it, so the watch left there last is its own.
+/// hyper hands a stream's task over right behind the call of the service that makes it, and that of a joined stream's half behind the
+/// answer that joins it: so what was left there last is its own.
 #[derive(Clone, Debug, Default)]
 struct Tasks {
-    next: Rc<RefCell<Option<Rc<Watch>>>>,
+    next: Rc<RefCell<Option<Bound>>>,
+}
+
+/// What bounds a task.
+#[derive(Debug)]
+enum Bound {
+    Request(Rc<Watch>),
+    Half(Rc<Half>),
 }
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
         match self.next.take() {
-            Some(watch) => drop(tokio::task::spawn_local(bounded(watch, task))),
+            Some(Bound::Request(watch)) => drop(tokio::task::spawn_local(bounded(watch, task))),
+            Some(Bound::Half(half)) => drop(tokio::task::spawn_local(half.run(task))),
             None => drop(tokio::task::spawn_local(task)),
         }
     }

@@ -6,13 +6,19 @@
 //! HTTP/1.1 (`Host`, one `Cookie`) is put so.
 
 use super::super::strict::{HeadLimits, Refused};
+use super::websocket::{self, Asked};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
 use hyper::http::uri::Scheme;
 use hyper::{Method, Request, Uri};
 
-/// Makes a request sound, or says why it can't be.
-pub fn make(request: &mut Request<Incoming>, limits: &HeadLimits) -> Result<(), Refused> {
+/// Makes a request sound, or says why it can't be. One for a WebSocket becomes that of HTTP/1.1, with a key by `chance`.
+pub fn make(
+    request: &mut Request<Incoming>,
+    limits: &HeadLimits,
+    chance: impl Fn() -> u64,
+) -> Result<Option<Asked>, Refused> {
+    let asked = websocket::take(request, chance)?;
     let ended = request.body().is_end_stream();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     check_target(&method, &uri, limits)?;
@@ -24,13 +30,10 @@ pub fn make(request: &mut Request<Incoming>, limits: &HeadLimits) -> Result<(), 
     let host = host(&uri, headers)?;
     headers.insert(HOST, host);
     join_cookies(headers);
-    Ok(())
+    Ok(asked)
 }
 
 fn check_target(method: &Method, uri: &Uri, limits: &HeadLimits) -> Result<(), Refused> {
-    if *method == Method::CONNECT {
-        return Err(Refused::Connect);
-    }
     let target = uri.path_and_query().map_or("", |target| target.as_str());
     if target.len() > limits.target_bytes_max {
         return Err(Refused::TargetTooLong);
@@ -123,7 +126,6 @@ mod tests {
             (Method::GET, "*", Err(Refused::Target)),
             (Method::GET, "ftp://a/x", Err(Refused::Target)),
             (Method::GET, "/\u{e9}", Err(Refused::Target)),
-            (Method::CONNECT, "a:443", Err(Refused::Connect)),
             (Method::GET, "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaa", Err(Refused::TargetTooLong)),
         ] {
             assert_eq!(check(method, target), wanted, "{target}");

@@ -8,6 +8,7 @@ pub enum Refused {
     RequestLine,
     Version,
     Connect,
+    Protocol,
     Target,
     TargetTooLong,
     HeadTooLarge,
@@ -42,7 +43,7 @@ impl Refused {
 
 const BAD: StatusCode = StatusCode::BAD_REQUEST;
 
-const ROWS: [(Refused, StatusCode, &str, &str); 25] = [
+const ROWS: [(Refused, StatusCode, &str, &str); 26] = [
     (
         Refused::RequestLine,
         BAD,
@@ -60,6 +61,12 @@ const ROWS: [(Refused, StatusCode, &str, &str); 25] = [
         StatusCode::NOT_IMPLEMENTED,
         "connect",
         "CONNECT asks for a tunnel, and this gateway makes none: send requests for what stands behind it",
+    ),
+    (
+        Refused::Protocol,
+        StatusCode::NOT_IMPLEMENTED,
+        "protocol",
+        "the :protocol of a CONNECT is none that this gateway passes on: it is `websocket` alone",
     ),
     (
         Refused::Target,

@@ -12,7 +12,7 @@ mod turns;
 use super::config::listener::{ClientAuth, Listener};
 use crate::log;
 use choice::Choice;
-pub use handshake::{Handshakes, Identity, Reason, Secured, Session, shake};
+pub use handshake::{Handshakes, Identity, Reason, Secured, Session, base64, shake};
 pub use load::{Digest, Files, Shown};
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
