@@ -28,6 +28,30 @@ fn what_connection_takes_off_is_not_what_others_asked_for() {
 }
 
 #[test]
+fn a_purge_by_url_finds_what_came_without_tls_or_by_another_host() {
+    let origin = Origin::start(|asked| asked.answer(200, "Cache-Control: max-age=60\r\nVary: accept\r\n", "x"));
+    let gateway = Gateway::start(&format!("trusted = [\"127.0.0.0/8\"]\n{}", origin.tables("cache = true\n")));
+    let fill = || {
+        ask(&gateway, "GET", "/x", "");
+        ask(&gateway, "GET", "/x", "X-Forwarded-Proto: https\r\n");
+        ask(&gateway, "GET", "/x", "X-Forwarded-Proto: https\r\nX-Forwarded-Host: Shop.test\r\n");
+    };
+    for (purge, purged) in [
+        (r#"{"url":"https://gateway.test/x"}"#, 3),
+        (r#"{"url":"https://gateway.test:443/x"}"#, 3),
+        (r#"{"prefix":"https://gateway.test"}"#, 3),
+        (r#"{"url":"http://shop.test/x"}"#, 1),
+        (r#"{"prefix":"https://shop.test/"}"#, 1),
+        (r#"{"url":"https://gateway.test:8443/x"}"#, 0),
+        (r#"{"url":"https://elsewhere.test/x"}"#, 0),
+    ] {
+        fill();
+        let page = gateway.admin("POST", "/v1/gateway/cache:purge", purge);
+        assert_eq!(page.body.trim(), format!("{{\"purged\":{purged}}}"), "{purge}");
+    }
+}
+
+#[test]
 fn nobody_elses_deadline_ends_a_fetch() {
     let origin = Origin::start(|asked| {
         assert_eq!(header(&asked.head, "grpc-timeout"), None);

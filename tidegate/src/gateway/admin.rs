@@ -95,7 +95,10 @@ async fn try_answer(control: &Shared, request: Request<Incoming>) -> Answer {
         };
     }
     if path == "/v1/gateway/cache:purge" && head.method == Method::POST {
-        let purged = cache::purge(control.borrow().config.cache.as_deref(), &body).map_err(|why| bad(&why))?;
+        let store = control.borrow().config.cache.clone();
+        // A task of its own: it is done to its end, whether its client waits for that or not.
+        let purge = tokio::task::spawn_local(async move { cache::purge(store.as_deref(), &body).await });
+        let purged = purge.await.expect("nothing ends it").map_err(|why| bad(&why))?;
         crate::log::info("gateway", "stored responses were purged by an operator", &[("objects", &purged)]);
         return Ok(told(&json!({ "purged": purged })));
     }
