@@ -52,6 +52,21 @@ fn a_purge_by_url_finds_what_came_without_tls_or_by_another_host() {
 }
 
 #[test]
+fn the_spelling_of_a_host_is_nobodys_choice() {
+    let origin = Origin::start(|asked| {
+        let host = header(&asked.head, "host").unwrap_or("none").to_owned();
+        let told = header(&asked.head, "x-forwarded-host").unwrap_or("none").to_owned();
+        asked.answer(200, "Cache-Control: max-age=60\r\n", &format!("http://{host}/ {told}"));
+    });
+    let gateway = origin.cached("cache = true\n");
+    for host in ["Gateway.TEST:80", "gateway.test"] {
+        let answer = gateway.connect().ask(&format!("GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(answer.text(), "http://gateway.test/ gateway.test", "{host}");
+    }
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
 fn nobody_elses_deadline_ends_a_fetch() {
     let origin = Origin::start(|asked| {
         assert_eq!(header(&asked.head, "grpc-timeout"), None);

@@ -135,6 +135,7 @@ impl Fetch {
         let (mut parts, ()) = Request::new(()).into_parts();
         (parts.uri, parts.headers) = (self.uri.clone(), self.headers.clone());
         key::without_traps(&mut parts.headers);
+        key::spell_host(&mut parts.headers, self.call.scheme());
         self.stale.iter().for_each(|stale| stale.head.ask(&mut parts.headers));
         parts
     }

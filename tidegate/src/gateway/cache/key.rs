@@ -3,13 +3,15 @@
 //!
 //! A header that isn't in the key and changes the response poisons the cache: whoever sends it first decides what all others get.
 //! So what trusted proxies say of host and scheme is in the key, and what else frameworks are known to go by, in spite of the
-//! request line, is taken off what a cache asks for ([`without_traps`]).
+//! request line, is taken off what a cache asks for ([`without_traps`]). And since spellings of a host are one in the key, a fetch is asked
+//! for by that one ([`spell_host`]): else the port that one client adds would be in everybody's redirects.
 
 use super::super::call::Call;
 use super::super::headers::strip_alike;
 use gateway::cache::origin;
 use hyper::header::{
-    FORWARDED, HOST, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+    FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, RANGE,
 };
 use hyper::http::request::Parts;
 
@@ -94,6 +96,14 @@ fn hosts_told(key: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub fn of_service(key: &[u8], url: &[u8], service: &str) -> Vec<u8> {
     let claims = key.splitn(3, |byte| *byte == b'\n').nth(2).unwrap_or_default();
     [url, b"\n", service.as_bytes(), b"\n", claims].concat()
+}
+
+/// Spells the host as the key does.
+pub fn spell_host(headers: &mut HeaderMap, scheme: &str) {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(|host| origin::host(scheme, host));
+    if let Some(host) = host.and_then(|host| HeaderValue::from_str(&host).ok()) {
+        headers.insert(HOST, host);
+    }
 }
 
 /// A request for all: without its client's conditions, which are answered here, and without what would change the answer unseen.
