@@ -141,6 +141,29 @@ fn requests_with_credentials_do_not_hold_up_those_without() {
 }
 
 #[test]
+fn requests_with_cookies_do_not_scatter_those_without() {
+    let origin = holding(|asked| {
+        let who = asked.header("cookie").unwrap_or("nobody").to_owned();
+        asked.answer(200, "last-modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n", &who);
+    });
+    let gateway = cached(&origin);
+    let mut leader = asking(&gateway, 1, "/x", "Cookie: ann\r\n");
+    origin.await_count(1);
+    let mut cookies = asking(&gateway, 2, "/x", "Cookie: bob\r\n");
+    let mut others = asking(&gateway, 4, "/x", "");
+    until_waiting(&gateway, 6);
+    origin.release();
+    // Those with cookies for themselves, and one for all the others.
+    origin.await_count(4);
+    until_waiting(&gateway, 3);
+    (0..3).for_each(|_| origin.release());
+    assert_eq!(answers(&mut leader)[0].text(), "ann");
+    assert!(answers(&mut cookies).iter().all(|answer| answer.text() == "bob"));
+    assert!(answers(&mut others).iter().all(|answer| answer.text() == "nobody"));
+    assert_eq!(origin.count(), 4);
+}
+
+#[test]
 fn requests_with_credentials_do_not_wait_in_line_for_what_is_their_own() {
     let origin = holding(|asked| {
         let who = asked.header("authorization").unwrap_or("nobody").to_owned();

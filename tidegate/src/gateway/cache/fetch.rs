@@ -231,6 +231,7 @@ impl Fetch {
                     // Who waited for an endpoint that fails doesn't go there too.
                     (true, Some(_)) => Outcome::Refused(self.refusal(status)),
                     (true, None) => Outcome::Again,
+                    (false, _) if whose == Whose::Cookies => Outcome::AloneWithCookies,
                     (false, _) => Outcome::Alone,
                 });
                 if failed {

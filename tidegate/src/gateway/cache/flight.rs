@@ -54,6 +54,8 @@ pub enum Outcome {
     Served(Arc<Serving>),
     /// Each has to ask for himself.
     Alone,
+    /// Each who has cookies has to; it says nothing of what the others get, who look again.
+    AloneWithCookies,
     /// Nothing came of it: look again.
     Again,
     /// It was handed on to this member, who fetches for the others from now on.

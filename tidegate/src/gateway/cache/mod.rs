@@ -409,7 +409,8 @@ impl Look<'_> {
                 self.share(&serving).map_or(Followed::Again, |answer| Followed::Answer(Box::new(answer)))
             }
             Outcome::Refused(refusal) => return Err(refusal),
-            Outcome::Alone => Followed::Alone,
+            Outcome::AloneWithCookies if !self.asked.cookies => Followed::Again,
+            Outcome::Alone | Outcome::AloneWithCookies => Followed::Alone,
             Outcome::Again => Followed::Again,
             Outcome::Lead => Followed::Lead,
         })
