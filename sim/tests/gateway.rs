@@ -24,8 +24,14 @@ fn a_short_campaign_is_clean() {
 fn the_cache_keeps_its_rules() {
     let outcome = hunt(0..200, 2, 1, || {}, |seed| caching::run(seed, 400));
     assert!(outcome.caught.is_empty(), "{:#?}", outcome.caught);
-    for event in ["answers from the cache", "answers that may not be stored"] {
-        assert!(outcome.tally.of(event) > 1_000, "{event}\n{}", outcome.tally);
+    for event in [
+        "answers from the cache",
+        "answers that may not be stored",
+        "answers that are fetched anew",
+        "answers that stood for errors",
+        "answers that another fetched",
+    ] {
+        assert!(outcome.tally.of(event) > 400, "{event}\n{}", outcome.tally);
     }
 }
 

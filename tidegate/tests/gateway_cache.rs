@@ -74,6 +74,7 @@ fn conditions_and_ranges_are_answered_from_what_is_stored() {
     assert_eq!((passed.status, status(&passed)), (200, "tidegate; fwd=miss"), "a part of what isn't stored passes by");
     let first = ask(&gateway, "GET", "/x", "If-None-Match: \"a\"\r\n");
     assert_eq!((first.status, first.body.len()), (304, 0), "the first is fetched for all, and answered so: {first:?}");
+    assert_eq!(first.header("content-length"), None, "no length is that of the body which isn't sent: {first:?}");
     for (headers, wanted, body) in [
         ("If-None-Match: \"b\", W/\"a\"\r\n".to_owned(), 304, ""),
         ("If-None-Match: \"b\"\r\n".to_owned(), 200, "answer 1 to /x"),

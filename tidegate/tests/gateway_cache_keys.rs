@@ -28,6 +28,45 @@ fn what_connection_takes_off_is_not_what_others_asked_for() {
 }
 
 #[test]
+fn a_purge_by_url_finds_what_came_without_tls_or_by_another_host() {
+    let origin = Origin::start(|asked| asked.answer(200, "Cache-Control: max-age=60\r\nVary: accept\r\n", "x"));
+    let gateway = Gateway::start(&format!("trusted = [\"127.0.0.0/8\"]\n{}", origin.tables("cache = true\n")));
+    let fill = || {
+        ask(&gateway, "GET", "/x", "");
+        ask(&gateway, "GET", "/x", "X-Forwarded-Proto: https\r\n");
+        ask(&gateway, "GET", "/x", "X-Forwarded-Proto: https\r\nX-Forwarded-Host: Shop.test\r\n");
+    };
+    for (purge, purged) in [
+        (r#"{"url":"https://gateway.test/x"}"#, 3),
+        (r#"{"url":"https://gateway.test:443/x"}"#, 3),
+        (r#"{"prefix":"https://gateway.test"}"#, 3),
+        (r#"{"url":"http://shop.test/x"}"#, 1),
+        (r#"{"prefix":"https://shop.test/"}"#, 1),
+        (r#"{"url":"https://gateway.test:8443/x"}"#, 0),
+        (r#"{"url":"https://elsewhere.test/x"}"#, 0),
+    ] {
+        fill();
+        let page = gateway.admin("POST", "/v1/gateway/cache:purge", purge);
+        assert_eq!(page.body.trim(), format!("{{\"purged\":{purged}}}"), "{purge}");
+    }
+}
+
+#[test]
+fn the_spelling_of_a_host_is_nobodys_choice() {
+    let origin = Origin::start(|asked| {
+        let host = header(&asked.head, "host").unwrap_or("none").to_owned();
+        let told = header(&asked.head, "x-forwarded-host").unwrap_or("none").to_owned();
+        asked.answer(200, "Cache-Control: max-age=60\r\n", &format!("http://{host}/ {told}"));
+    });
+    let gateway = origin.cached("cache = true\n");
+    for host in ["Gateway.TEST:80", "gateway.test"] {
+        let answer = gateway.connect().ask(&format!("GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(answer.text(), "http://gateway.test/ gateway.test", "{host}");
+    }
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
 fn nobody_elses_deadline_ends_a_fetch() {
     let origin = Origin::start(|asked| {
         assert_eq!(header(&asked.head, "grpc-timeout"), None);

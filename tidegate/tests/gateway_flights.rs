@@ -3,6 +3,7 @@
 mod support;
 
 use std::io::Read;
+use std::sync::{Arc, RwLock};
 use support::gateway::{Answer, Gateway, Raw};
 use support::origin::{Asked, Origin};
 
@@ -137,6 +138,29 @@ fn requests_with_credentials_do_not_hold_up_those_without() {
     assert_eq!(answers(&mut ann)[0].text(), "ann");
     assert!(answers(&mut others).iter().all(|answer| answer.text() == "nobody"));
     assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn requests_with_cookies_do_not_scatter_those_without() {
+    let origin = holding(|asked| {
+        let who = asked.header("cookie").unwrap_or("nobody").to_owned();
+        asked.answer(200, "last-modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n", &who);
+    });
+    let gateway = cached(&origin);
+    let mut leader = asking(&gateway, 1, "/x", "Cookie: ann\r\n");
+    origin.await_count(1);
+    let mut cookies = asking(&gateway, 2, "/x", "Cookie: bob\r\n");
+    let mut others = asking(&gateway, 4, "/x", "");
+    until_waiting(&gateway, 6);
+    origin.release();
+    // Those with cookies for themselves, and one for all the others.
+    origin.await_count(4);
+    until_waiting(&gateway, 3);
+    (0..3).for_each(|_| origin.release());
+    assert_eq!(answers(&mut leader)[0].text(), "ann");
+    assert!(answers(&mut cookies).iter().all(|answer| answer.text() == "bob"));
+    assert!(answers(&mut others).iter().all(|answer| answer.text() == "nobody"));
+    assert_eq!(origin.count(), 4);
 }
 
 #[test]
@@ -288,30 +312,70 @@ fn a_body_of_unknown_length_is_stored_for_one_too() {
     assert_eq!((answers(&mut late)[0].text(), origin.count()), ("onetwo", 2));
 }
 
-#[test]
-fn where_there_is_no_room_they_go_one_after_another() {
-    let gate = std::sync::Arc::new(std::sync::RwLock::new(()));
-    let closed = gate.clone();
-    let origin = Origin::start(move |asked| {
+/// An endpoint that holds requests for `/x` until it is their turn, and the rest of all other bodies while the gate is shut.
+fn gated(gate: &Arc<RwLock<()>>) -> Origin {
+    let gate = gate.clone();
+    Origin::start(move |asked| {
         if asked.path() == "/x" {
-            asked.hold();
+            asked.wait_for_turn();
             return asked.answer(200, FRESH, "body");
         }
         asked.write(&format!("HTTP/1.1 200 OK\r\n{FRESH}content-length: 65536\r\n\r\nhalf"));
-        drop(closed.read());
+        drop(gate.read());
         asked.write(&"x".repeat(65532));
-    });
-    let gateway = cached(&origin);
-    let shut = gate.write().expect("nobody failed with it");
-    // Half of the cache's memory: as much as may come in.
-    let mut large: Vec<Raw> = (0..8).flat_map(|number| asking(&gateway, 1, &format!("/{number}"), "")).collect();
+    })
+}
+
+/// Has half of the cache's memory come in: as much as may.
+fn take_all_room(gateway: &Gateway) -> Vec<Raw> {
+    let large = (0..8).flat_map(|number| asking(gateway, 1, &format!("/{number}"), "")).collect();
     let begun = std::time::Instant::now();
-    while figures(&gateway)["fetching_bytes"] != 8 * 65536 {
-        assert!(begun.elapsed().as_secs() < 30, "they should come in: {}", figures(&gateway));
+    while figures(gateway)["fetching_bytes"] != 8 * 65536 {
+        assert!(begun.elapsed().as_secs() < 30, "they should come in: {}", figures(gateway));
     }
+    large
+}
+
+#[test]
+fn where_there_is_no_room_at_all_each_asks_once_and_few_at_a_time() {
+    const CLIENTS: usize = 300;
+    let gate = Arc::new(RwLock::new(()));
+    let shut = gate.write().expect("nobody failed with it");
+    let origin = gated(&gate);
+    let tables = origin.tables("cache = true\n[cache]\nbytes = \"1mb\"\nobject_bytes = \"64kb\"\n");
+    let gateway = Gateway::start(&tables.replace("[[route]]", "admission = { limit = \"off\" }\n[[route]]"));
+    let mut large = take_all_room(&gateway);
+    let mut clients = asking(&gateway, CLIENTS, "/x", "");
+    until_waiting(&gateway, CLIENTS - 1);
+    // The one who asks for all, those who ask with him, and those who wait.
+    let (mut batch, mut waiting) = (1, CLIENTS - 1);
+    let mut batches = Vec::new();
+    while batch > 0 {
+        origin.await_count(8 + CLIENTS - waiting);
+        until_waiting(&gateway, waiting);
+        assert_eq!(origin.count(), 8 + CLIENTS - waiting, "nobody asks out of turn");
+        batches.push(batch);
+        origin.open(8 + CLIENTS - waiting);
+        batch = (CLIENTS - waiting).min(64).min(waiting);
+        waiting -= batch;
+    }
+    assert_eq!(batches, [1, 1, 2, 4, 8, 16, 32, 64, 64, 64, 44]);
+    assert!(answers(&mut clients).iter().all(|answer| answer.text() == "body"));
+    assert_eq!(origin.count(), 8 + CLIENTS);
+    drop(shut);
+    assert!(answers(&mut large).iter().all(|answer| answer.body.len() == 65536));
+}
+
+#[test]
+fn where_there_is_no_room_they_go_one_after_another() {
+    let gate = Arc::new(RwLock::new(()));
+    let shut = gate.write().expect("nobody failed with it");
+    let origin = gated(&gate);
+    let gateway = cached(&origin);
+    let mut large = take_all_room(&gateway);
     let mut clients = asking(&gateway, 5, "/x", "");
     until_waiting(&gateway, 4);
-    origin.release();
+    origin.open(9);
     origin.await_count(10);
     until_waiting(&gateway, 3);
     assert_eq!(origin.count(), 10, "one more asks, and the others wait for it");
@@ -321,7 +385,7 @@ fn where_there_is_no_room_they_go_one_after_another() {
     while figures(&gateway)["fetching_bytes"] != 0 {
         assert!(begun.elapsed().as_secs() < 30, "the room is given back: {}", figures(&gateway));
     }
-    origin.release();
+    origin.open(10);
     assert!(answers(&mut clients).iter().all(|answer| answer.text() == "body"));
     assert_eq!(origin.count(), 10);
 }

@@ -169,7 +169,7 @@ fn bodies_pass_both_ways_through_little_memory() {
     const BYTES: usize = 64 * 1024 * 1024;
     let upstream = H2Upstream::start(100);
     let gateway = before(&upstream);
-    let peak = gateway.peak_bytes();
+    let peak = gateway.peak_from_now();
     // Those that nobody reads stop none of the others.
     let mut unread: Vec<Raw> = (0..50).map(|_| gateway.connect()).collect();
     for client in &mut unread {

@@ -92,7 +92,7 @@ fn much_passes_through_little_memory_and_a_stuck_reader_stops_its_writer() {
     let upstream = Upstream::start("a");
     let gateway = Gateway::before(&[&upstream]);
     let mut client = joined(&gateway);
-    let before = gateway.peak_bytes();
+    let before = gateway.peak_from_now();
     let mut writer = client.stream.get_ref().try_clone().expect("a descriptor is left");
     let written = std::thread::spawn(move || {
         let piece = [b'x'; 64 * 1024];

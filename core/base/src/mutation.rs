@@ -232,6 +232,20 @@ pub enum Mutation {
     CacheVaryIgnored,
     /// What is stale is given as if it were fresh.
     CacheStaleServed,
+    /// What sets a cookie is stored.
+    CacheSetCookieStored,
+    /// What answers cookies is stored for others though it doesn't say that they may use it.
+    CacheCookiesStored,
+    /// A time is guessed for what answers cookies.
+    CacheGuessedForCookies,
+    /// A window for stale responses stands against `must-revalidate`.
+    CacheWindowForbidden,
+    /// A route's window stands beside `s-maxage`.
+    CacheWindowBesideShared,
+    /// A route's window stands for what was never fresh.
+    CacheWindowOfNothing,
+    /// A route's window stands before what the response says of its own.
+    CacheWindowBeforeWord,
 }
 
 impl Mutation {
@@ -299,12 +313,19 @@ impl Mutation {
         Self::NoLoadNeverProbed,
     ];
     /// Rules of the gateway's cache.
-    pub const OF_THE_CACHE: [Self; 5] = [
+    pub const OF_THE_CACHE: [Self; 12] = [
         Self::CachePrivateStored,
         Self::CacheAuthorizedStored,
         Self::CacheAgeUncounted,
         Self::CacheVaryIgnored,
         Self::CacheStaleServed,
+        Self::CacheSetCookieStored,
+        Self::CacheCookiesStored,
+        Self::CacheGuessedForCookies,
+        Self::CacheWindowForbidden,
+        Self::CacheWindowBesideShared,
+        Self::CacheWindowOfNothing,
+        Self::CacheWindowBeforeWord,
     ];
     /// Rules that replicas keep together.
     pub const OF_A_GROUP: [Self; 18] = [

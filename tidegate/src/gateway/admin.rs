@@ -85,7 +85,10 @@ async fn change(control: &Shared, method: &Method, path: &str, body: &[u8]) -> A
         return reload(control).await;
     }
     if path == "/v1/gateway/cache:purge" && *method == Method::POST {
-        let purged = cache::purge(control.borrow().config.cache.as_deref(), body).map_err(|why| bad(&why))?;
+        let (store, body) = (control.borrow().config.cache.clone(), body.to_vec());
+        // A task of its own: it is done to its end, whether its client waits for that or not.
+        let purge = tokio::task::spawn_local(async move { cache::purge(store.as_deref(), &body).await });
+        let purged = purge.await.expect("nothing ends it").map_err(|why| bad(&why))?;
         crate::log::info("gateway", "stored responses were purged by an operator", &[("objects", &purged)]);
         return Ok(told(&json!({ "purged": purged })));
     }

@@ -26,6 +26,8 @@ struct State {
 struct Told {
     heads: Vec<String>,
     released: usize,
+    /// So many of the first may go on.
+    open: usize,
     ended: bool,
 }
 
@@ -78,6 +80,12 @@ impl Origin {
         self.state.changed.notify_all();
     }
 
+    /// Lets the first so many go on that wait for their turn, or that will.
+    pub fn open(&self, count: usize) {
+        self.state.told.lock().expect("no thread fails with it").open = count;
+        self.state.changed.notify_all();
+    }
+
     /// A gateway before it, whose route has a cache; `rest` are more keys of the route, and tables behind it.
     pub fn cached(&self, rest: &str) -> Gateway {
         Gateway::start(&self.tables(rest))
@@ -123,6 +131,11 @@ impl Asked<'_> {
             told.released -= usize::from(free);
             free
         });
+    }
+
+    /// Waits until this one may go on, whichever others do.
+    pub fn wait_for_turn(&self) {
+        self.state.wait(|told| self.number < told.open);
     }
 
     /// Works for so long.

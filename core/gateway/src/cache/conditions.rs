@@ -17,6 +17,8 @@ pub struct Conditions<'a> {
 pub struct Validators<'a> {
     pub etag: Option<&'a [u8]>,
     pub last_modified: Option<&'a [u8]>,
+    /// When it was sent: what was changed in that same second may have been changed again.
+    pub date: Option<&'a [u8]>,
 }
 
 /// What is sent of a response with status 200.
@@ -81,7 +83,13 @@ fn is_same(value: &[u8], validators: &Validators<'_>) -> bool {
     match value.first() {
         Some(b'"') => validators.etag == Some(value),
         Some(b'W') if value.starts_with(b"W/") => false,
-        _ => validators.last_modified.is_some_and(|modified| modified.trim_ascii() == value),
+        _ => {
+            // RFC 9110, 8.8.2.2.
+            let (modified, sent) =
+                (validators.last_modified.and_then(date::parse), validators.date.and_then(date::parse));
+            let strong = modified.zip(sent).is_some_and(|(modified, sent)| modified < sent);
+            strong && validators.last_modified.is_some_and(|modified| modified.trim_ascii() == value)
+        }
     }
 }
 
@@ -116,8 +124,11 @@ fn part(range: &[u8], bytes: u64) -> Sent {
 mod tests {
     use super::*;
 
-    const TAGGED: Validators<'static> =
-        Validators { etag: Some(b"\"a\""), last_modified: Some(b"Sun, 06 Nov 1994 08:49:37 GMT") };
+    const TAGGED: Validators<'static> = Validators {
+        etag: Some(b"\"a\""),
+        last_modified: Some(b"Sun, 06 Nov 1994 08:49:37 GMT"),
+        date: Some(b"Sun, 06 Nov 1994 08:49:38 GMT"),
+    };
 
     #[test]
     fn tags_are_compared_weakly_and_count_before_dates() {
@@ -172,6 +183,10 @@ mod tests {
         ] {
             let conditions = Conditions { range, if_range: Some(value.as_bytes()), ..Conditions::default() };
             assert_eq!(conditions.of(&TAGGED, 10), wanted, "{value}");
+            // Changed in the second in which it was sent.
+            let dated = Validators { date: TAGGED.last_modified, ..TAGGED };
+            let wanted = if value.ends_with("GMT") { Sent::Whole } else { wanted };
+            assert_eq!(conditions.of(&dated, 10), wanted, "{value}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `Cache-Control` in both directions (RFC 9111, 5.2; RFC 5861).
 //!
 //! What is unclear is never to a response's advantage: a directive that is given twice, or whose argument is no number, makes
-//! the response stale (4.2.1), and the request one that wants validation.
+//! the response stale (4.2.1), and the request one that wants validation. A line that can't be read to its end (`private; max-age=60`,
+//! or a quote that doesn't end) may have said `private`, and so it has.
 
 /// What a response allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +56,7 @@ impl Allowed {
             }
         });
         self.unclear |= !(whole && clear);
+        self.private |= !whole;
     }
 }
 
@@ -98,9 +100,10 @@ pub(super) fn seconds(digits: &[u8]) -> Option<u32> {
     })
 }
 
-/// Each directive of a line: its name in lower case, and its argument without quotes. False if a quote doesn't end.
+/// Each directive of a line: its name in lower case, and its argument without quotes. False if a quote doesn't end, or a name
+/// or an argument is none.
 fn each(line: &[u8], mut see: impl FnMut(&[u8], Option<&[u8]>)) -> bool {
-    let mut rest = line;
+    let (mut rest, mut sound) = (line, true);
     while !rest.is_empty() {
         let (mut quoted, mut escaped) = (false, false);
         let end = rest.iter().position(|byte| {
@@ -116,9 +119,10 @@ fn each(line: &[u8], mut see: impl FnMut(&[u8], Option<&[u8]>)) -> bool {
         rest = behind.get(1..).unwrap_or_default();
         let mut halves = part.splitn(2, |byte| *byte == b'=');
         let name = halves.next().unwrap_or_default().trim_ascii();
-        let value = halves.next().map(<[u8]>::trim_ascii);
-        let value =
-            value.map(|value| value.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(value));
+        let written = halves.next().map(<[u8]>::trim_ascii);
+        let unquoted = written.and_then(|value| value.strip_prefix(b"\"")?.strip_suffix(b"\""));
+        sound &= is_token(name) && (unquoted.is_some() || written.is_none_or(is_token));
+        let value = unquoted.or(written);
         let mut lower = [0; 32];
         // None that is known is longer.
         if let Some(into) = lower.get_mut(..name.len()).filter(|_| !name.is_empty()) {
@@ -127,7 +131,12 @@ fn each(line: &[u8], mut see: impl FnMut(&[u8], Option<&[u8]>)) -> bool {
             see(into, value);
         }
     }
-    true
+    sound
+}
+
+/// It may be empty: so is what stands between two commas.
+fn is_token(text: &[u8]) -> bool {
+    text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 #[cfg(test)]
@@ -170,6 +179,23 @@ mod tests {
         twice.read(b"max-age=5");
         assert!(twice.unclear, "on two lines too");
         assert!(!allowed("no-cache, no-cache, unknown=\"x\", unknown").unclear);
+    }
+
+    #[test]
+    fn what_cannot_be_read_may_have_said_private() {
+        for line in [
+            "private; max-age=60",
+            "max-age=60; no-store",
+            "max-age=60, x=\"y, private",
+            "max age=60",
+            "x=a b, public",
+            "\"private\"",
+        ] {
+            assert!(allowed(line).private && allowed(line).unclear, "{line}");
+        }
+        for line in ["max-age = 60 , public", "x=\"a; private, b\", max-age=60", ",, max-age=60,", "x=a, public"] {
+            assert!(!allowed(line).private && !allowed(line).unclear, "{line}");
+        }
     }
 
     #[test]

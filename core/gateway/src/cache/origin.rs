@@ -23,6 +23,21 @@ pub fn url(url: &str) -> Option<String> {
     (!name.is_empty() && !name.contains('@')).then(|| format!("{scheme}://{}{slash}{target}", host(&scheme, name)))
 }
 
+/// Host and target of a URL that is written in the one way, but for what depends on its scheme: the port that either has anyway.
+#[must_use]
+pub fn halves(url: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = url.windows(3).position(|part| part == b"://")? + 3;
+    let rest = url.get(at..)?;
+    let (host, target) = rest.split_at(rest.iter().position(|byte| *byte == b'/')?);
+    Some((portless(host), target))
+}
+
+/// A host without the port that one of HTTP's schemes has anyway.
+#[must_use]
+pub fn portless(host: &[u8]) -> &[u8] {
+    host.strip_suffix(b":443").or(host.strip_suffix(b":80")).unwrap_or(host)
+}
+
 /// The URL that a `Location` or `Content-Location` in the answer to a change names, if it is of the same origin (RFC 9111, 4.4): a
 /// change of one origin's may not throw away another's.
 #[must_use]
@@ -52,6 +67,17 @@ mod tests {
         }
         assert_eq!(url("HTTP://A.test:80?x#y").as_deref(), Some("http://a.test/?x"));
         assert_eq!((url("ftp://a/"), url("/x"), url("http://u@a/")), (None, None, None));
+    }
+
+    #[test]
+    fn a_url_is_the_same_behind_what_ends_tls() {
+        let halves = |url: &'static str| halves(url.as_bytes());
+        let wanted = Some((&b"a.test"[..], &b"/x?y=http://b"[..]));
+        for url in ["http://a.test/x?y=http://b", "https://a.test/x?y=http://b", "http://a.test:443/x?y=http://b"] {
+            assert_eq!(halves(url), wanted, "{url}");
+        }
+        assert_eq!(halves("https://[::80]:8443/"), Some((&b"[::80]:8443"[..], &b"/"[..])));
+        assert_eq!((halves("/x"), halves("a.test")), (None, None));
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub fn store(request: &Request, response: &Response, rules: &Rules, arrival: Arr
     if request.authorized && !for_all(allowed) && !mutation::on(Mutation::CacheAuthorizedStored) {
         return Err(Unstored::Authorized);
     }
-    if response.set_cookie {
+    if response.set_cookie && !mutation::on(Mutation::CacheSetCookieStored) {
         return Err(Unstored::SetCookie);
     }
     if response.vary.is_all() {
@@ -101,7 +101,8 @@ pub fn store(request: &Request, response: &Response, rules: &Rules, arrival: Arr
     if !response.validator && (never || allowed.no_cache) {
         return Err(Unstored::Useless);
     }
-    if request.cookies && !freshness.for_cookies { Err(Unstored::Cookies) } else { Ok(freshness) }
+    let kept_apart = request.cookies && !mutation::on(Mutation::CacheCookiesStored);
+    if kept_apart && !freshness.for_cookies { Err(Unstored::Cookies) } else { Ok(freshness) }
 }
 
 fn freshness(request: &Request, response: &Response, rules: &Rules, arrival: Arrival) -> Freshness {
@@ -123,11 +124,13 @@ fn freshness(request: &Request, response: &Response, rules: &Rules, arrival: Arr
     let forbidden = allowed.must_revalidate || allowed.proxy_revalidate || allowed.no_cache;
     // What the response itself says of staleness stands beside s-maxage; what the route says doesn't (4.2.4), nor for what was never
     // fresh: a window lengthens a time for which others may use it, and is none.
+    let heeded = |rule: bool, broken: Mutation| rule && !mutation::on(broken);
     let allowance = |said: Option<u32>, usual: u32| match said {
-        _ if forbidden || allowed.unclear => 0,
-        Some(said) => ms(said),
-        None if allowed.s_maxage_s.is_some() || lifetime_ms == 0 => 0,
-        None => ms(usual),
+        _ if heeded(forbidden, Mutation::CacheWindowForbidden) || allowed.unclear => 0,
+        Some(said) if heeded(true, Mutation::CacheWindowBeforeWord) => ms(said),
+        _ if heeded(allowed.s_maxage_s.is_some(), Mutation::CacheWindowBesideShared) => 0,
+        _ if heeded(lifetime_ms == 0, Mutation::CacheWindowOfNothing) => 0,
+        _ => ms(usual),
     };
     Freshness {
         came: arrival.at,
@@ -151,7 +154,8 @@ fn for_all(allowed: &Allowed) -> bool {
 
 /// 4.2.2.
 fn guess_ms(request: &Request, response: &Response, date_s: u64) -> u64 {
-    if request.cookies || !guessable(response.status) {
+    let unknown = request.cookies && !mutation::on(Mutation::CacheGuessedForCookies);
+    if unknown || !guessable(response.status) {
         return 0;
     }
     let unchanged_s = response.last_modified_s.map_or(0, |modified_s| date_s.saturating_sub(modified_s));

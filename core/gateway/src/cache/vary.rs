@@ -79,7 +79,8 @@ impl Vary {
                 // One header on two lines is a list; none is another thing than an empty one.
                 selector.push(if there { b',' } else { b':' });
                 there = true;
-                if LISTS.contains(&name.as_str()) {
+                // What is quoted is its maker's: letters and commas count.
+                if LISTS.contains(&name.as_str()) && !line.contains(&b'"') {
                     normal(line, name, &mut selector)
                 } else {
                     selector.extend(line.trim_ascii())
@@ -145,6 +146,15 @@ mod tests {
             assert_ne!(selector(&by, &[("accept-encoding", other)]), same, "{other}");
         }
         assert_ne!(selector(&by, &[]), selector(&by, &[("accept-encoding", "")]));
+    }
+
+    #[test]
+    fn what_is_quoted_stays_as_it_is() {
+        let by = vary("accept");
+        let of = |value: &str| selector(&by, &[("accept", value)]);
+        assert_eq!(of("text/HTML, a/b"), of("text/html,a/b"));
+        assert_ne!(of("a/b;profile=\"http://x/A\""), of("a/b;profile=\"http://x/a\""));
+        assert_ne!(of("a/b;profile=\"x y\""), of("a/b;profile=\"xy\""));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use hyper::body::Body;
 use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri};
+use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct Fetch {
     pub stale: Option<Arc<Object>>,
     pub missed: Missed,
     pub notes: Notes,
+    /// Its flight was handed on: it is another's to end.
+    pub handed_on: Cell<bool>,
 }
 
 /// What came of it for the leader, on whose lane it runs.
@@ -68,13 +71,15 @@ pub enum Lead {
 
 type Leader = Option<oneshot::Sender<Lead>>;
 
-/// Whoever waits hears of the end, however it ends.
+/// Whoever waits hears of the end, however it ends, unless another goes on with it.
 struct Ending<'a>(&'a Fetch);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.0.store.end(&self.0.place, &self.0.flight);
-        self.0.flight.tell(Outcome::Again);
+        if !self.0.handed_on.get() {
+            self.0.store.end(&self.0.place, &self.0.flight);
+            self.0.flight.tell(Outcome::Again);
+        }
     }
 }
 
@@ -130,6 +135,7 @@ impl Fetch {
         let (mut parts, ()) = Request::new(()).into_parts();
         (parts.uri, parts.headers) = (self.uri.clone(), self.headers.clone());
         key::without_traps(&mut parts.headers);
+        key::spell_host(&mut parts.headers, self.call.scheme());
         self.stale.iter().for_each(|stale| stale.head.ask(&mut parts.headers));
         parts
     }
@@ -211,19 +217,21 @@ impl Fetch {
         let (head, fill) = match (made, fill) {
             (Ok(head), Some(fill)) => (Arc::new(head), fill),
             (made, _) => {
+                if made.is_ok() && !too_large && !until_close {
+                    self.hand_on();
+                    return lead(leader, Lead::Passed(response, Box::new(download)));
+                }
                 let failed = status.is_server_error();
-                let no_room = made.is_ok() && !too_large && !until_close;
                 let whose = match made.err() {
-                    None if too_large || until_close => Whose::All,
+                    None => Whose::All,
                     Some(why) => whose(why, status),
-                    _ => Whose::Nobody,
                 };
                 self.store.pass(&self.place, &self.flight, whose, arrival.at);
                 self.flight.tell(match (failed, &leader) {
                     // Who waited for an endpoint that fails doesn't go there too.
                     (true, Some(_)) => Outcome::Refused(self.refusal(status)),
                     (true, None) => Outcome::Again,
-                    (false, _) if no_room => Outcome::NoRoom,
+                    (false, _) if whose == Whose::Cookies => Outcome::AloneWithCookies,
                     (false, _) => Outcome::Alone,
                 });
                 if failed {
@@ -243,6 +251,11 @@ impl Fetch {
             lead(leader, Lead::Coming(head.clone(), fill.clone(), rest.clone(), self.missed.stored()));
         }
         self.come_in(head, &fill, (download, rest), arrival).await;
+    }
+
+    /// There is no room to share it. Where nobody waits, it is over.
+    fn hand_on(&self) {
+        self.handed_on.set(self.flight.hand_on());
     }
 
     fn new_fill(&self, length: Option<u64>) -> Option<Arc<Fill>> {
@@ -271,12 +284,12 @@ impl Fetch {
             }
             End::Broken => self.store.end(&self.place, &self.flight),
             End::Over => {
-                let (whose, outcome) = match fill.is_too_large() {
-                    true => (Whose::All, Outcome::Alone),
-                    false => (Whose::Nobody, Outcome::NoRoom),
-                };
-                self.store.pass(&self.place, &self.flight, whose, crate::clock::boot());
-                self.flight.tell(outcome);
+                if fill.is_too_large() {
+                    self.store.pass(&self.place, &self.flight, Whose::All, crate::clock::boot());
+                    self.flight.tell(Outcome::Alone);
+                } else {
+                    self.hand_on();
+                }
                 // Gone with us, if the leader's client has gone.
                 *rest.borrow_mut() = Some(download);
             }

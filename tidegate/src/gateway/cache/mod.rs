@@ -227,7 +227,8 @@ enum Followed {
     /// It has to ask for itself.
     Alone,
     Again,
-    NoRoom,
+    /// It goes on with it.
+    Lead,
 }
 
 /// A request that looks.
@@ -287,11 +288,7 @@ impl Look<'_> {
                     Followed::Answer(answer) => Some(*answer),
                     Followed::Alone => break,
                     Followed::Again => None,
-                    // His own deadline ends it.
-                    Followed::NoRoom => {
-                        looks = 0;
-                        None
-                    }
+                    Followed::Lead => self.lead(place, waiting.flight(), stale).await?,
                 },
             };
             if let Some(answer) = done {
@@ -372,6 +369,7 @@ impl Look<'_> {
             stale,
             missed,
             notes: self.record.notes(),
+            handed_on: Cell::new(false),
         }
     }
 
@@ -411,9 +409,10 @@ impl Look<'_> {
                 self.share(&serving).map_or(Followed::Again, |answer| Followed::Answer(Box::new(answer)))
             }
             Outcome::Refused(refusal) => return Err(refusal),
-            Outcome::Alone => Followed::Alone,
+            Outcome::AloneWithCookies if !self.asked.cookies => Followed::Again,
+            Outcome::Alone | Outcome::AloneWithCookies => Followed::Alone,
             Outcome::Again => Followed::Again,
-            Outcome::NoRoom => Followed::NoRoom,
+            Outcome::Lead => Followed::Lead,
         })
     }
 

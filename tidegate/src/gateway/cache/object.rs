@@ -87,8 +87,7 @@ impl Head {
         rules: &Rules,
         arrival: Arrival,
     ) -> Option<Result<Self, Unstored>> {
-        let strong = |headers: &HeaderMap| headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")).cloned();
-        if strong(news).is_some_and(|tag| strong(&self.headers) != Some(tag)) {
+        if !self.is_told_of_by(news) {
             return None;
         }
         let mut headers = self.headers.clone();
@@ -104,6 +103,19 @@ impl Head {
             });
         }
         Some(Self::new(self.status, &headers, request, rules, arrival))
+    }
+
+    /// RFC 9111, 4.3.4: whether a 304 with these headers speaks of this response. A weak tag may be told for a strong one, not the other way
+    /// round, and where there is no tag the date counts.
+    fn is_told_of_by(&self, news: &HeaderMap) -> bool {
+        let opaque = |tag: &HeaderValue| tag.as_bytes().strip_prefix(b"W/").unwrap_or(tag.as_bytes()).to_vec();
+        match (news.get(ETAG), self.headers.get(ETAG)) {
+            (Some(told), own) if told.as_bytes().starts_with(b"W/") => {
+                own.is_some_and(|own| opaque(own) == opaque(told))
+            }
+            (Some(told), own) => own == Some(told),
+            (None, _) => news.get(LAST_MODIFIED).is_none_or(|told| self.headers.get(LAST_MODIFIED) == Some(told)),
+        }
     }
 
     /// How the origin is asked whether it still holds.
@@ -204,7 +216,7 @@ fn conditions(head: &Head, asked: &HeaderMap, length: u64, method: &Method) -> P
     let conditions =
         Conditions { none_match: &none_match, modified_since: get(IF_MODIFIED_SINCE), range, if_range: get(IF_RANGE) };
     let own = |name: HeaderName| head.headers.get(name).map(HeaderValue::as_bytes);
-    conditions.of(&Validators { etag: own(ETAG), last_modified: own(LAST_MODIFIED) }, length)
+    conditions.of(&Validators { etag: own(ETAG), last_modified: own(LAST_MODIFIED), date: own(DATE) }, length)
 }
 
 fn whole(kept: Kept, rest: Option<Rest>) -> From {
@@ -222,5 +234,42 @@ fn part_of(kept: Kept, first: u64, last: u64) -> From {
             From::Bytes(body.slice(place(first)..place(last.saturating_add(1))))
         }
         Kept::Coming(fill, _) => From::Reader(Reader::part(fill, first, last - first + 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (HeaderName::from_bytes(name.as_bytes()).expect("a name"), HeaderValue::from_str(value).expect("a value"))
+        };
+        fields.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn a_304_is_believed_of_what_it_speaks_of() {
+        let arrival = Arrival { at: base::Instant(1), wall_s: 784_111_777, delay_ms: 0 };
+        let (request, rules) = (Request::default(), Rules::default());
+        let (old, new) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:38 GMT");
+        for (own, told, wanted) in [
+            (vec![("etag", "\"a\"")], vec![("etag", "\"a\"")], true),
+            (vec![("etag", "\"a\"")], vec![("etag", "\"b\"")], false),
+            (vec![("etag", "\"a\"")], vec![("etag", "W/\"a\"")], true),
+            (vec![("etag", "W/\"a\"")], vec![("etag", "W/\"a\"")], true),
+            (vec![("etag", "W/\"a\"")], vec![("etag", "W/\"b\"")], false),
+            (vec![("etag", "W/\"a\"")], vec![("etag", "\"a\"")], false),
+            (vec![("last-modified", old)], vec![("etag", "W/\"a\"")], false),
+            (vec![("last-modified", old)], vec![("last-modified", old)], true),
+            (vec![("last-modified", old)], vec![("last-modified", new)], false),
+            (vec![("etag", "\"a\""), ("last-modified", old)], vec![("etag", "\"a\""), ("last-modified", new)], true),
+            (vec![("etag", "\"a\"")], vec![], true),
+        ] {
+            let (own, told) = (headers(&own), headers(&told));
+            let head = Head::new(StatusCode::OK, &own, &request, &rules, arrival).expect("it may be stored");
+            let fresh = head.freshened(&told, &request, &rules, arrival);
+            assert_eq!(fresh.is_some(), wanted, "{told:?} of {own:?}");
+        }
     }
 }

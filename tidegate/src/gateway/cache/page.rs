@@ -5,11 +5,11 @@
 //! POST /v1/gateway/cache:purge         {"url": ".."}, {"prefix": ".."}, {"tag": ".."} or {"all": true}
 //! ```
 
+use super::key::Named;
 use super::object::{Object, lines};
 use super::store::{Figures, Store, What};
 use super::{Counts, Lane};
 use crate::meters::text::Page;
-use gateway::cache::origin;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -97,28 +97,31 @@ enum Purge {
 }
 
 /// Forgets what the body says; how many objects that were, or what is wrong with the body.
-pub fn purge(store: Option<&Store>, body: &[u8]) -> Result<u64, String> {
+pub async fn purge(store: Option<&Store>, body: &[u8]) -> Result<u64, String> {
     let how = "give {\"url\": \"http://..\"}, {\"prefix\": \"http://..\"}, {\"tag\": \"..\"} or {\"all\": true}";
     let purge: Purge =
         serde_json::from_slice(body).map_err(|error| format!("the body can't be understood: {error}; {how}"))?;
     let Some(store) = store else { return Err("no route has a cache".to_owned()) };
-    let whole = |url: &str| origin::url(url).ok_or_else(|| format!("'{url}' is no whole URL; {how}"));
+    let whole = |url: &str| Named::read(url).ok_or_else(|| format!("'{url}' is no whole URL; {how}"));
     Ok(match purge {
         Purge::Url(url) => {
-            let url = whole(&url)?;
-            store.purge(|there, _| there == url.as_bytes())
+            let named = whole(&url)?;
+            store.purge(|key, _| named.is_at(key)).await
         }
         Purge::Prefix(prefix) => {
-            let prefix = whole(&prefix)?;
-            store.purge(|there, _| there.starts_with(prefix.as_bytes()))
+            let named = whole(&prefix)?;
+            store.purge(|key, _| named.is_above(key)).await
         }
-        Purge::Tag(tag) => store.purge(|_, what| match what {
-            What::Object(object) => has_tag(object, tag.as_bytes()),
-            What::Mark => false,
-            // Its tags aren't known yet.
-            What::Flight => true,
-        }),
-        Purge::All(true) => store.purge(|_, _| true),
+        Purge::Tag(tag) => {
+            let has = |what: What<'_>| match what {
+                What::Object(object) => has_tag(object, tag.as_bytes()),
+                What::Mark => false,
+                // Its tags aren't known yet.
+                What::Flight => true,
+            };
+            store.purge(|_, what| has(what)).await
+        }
+        Purge::All(true) => store.purge(|_, _| true).await,
         Purge::All(false) => return Err(how.to_owned()),
     })
 }

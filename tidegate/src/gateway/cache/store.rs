@@ -9,7 +9,6 @@
 
 use super::fill::Room;
 use super::flight::{Flight, Member, Outcome};
-use super::key;
 use super::object::{Object, lines};
 use base::Instant;
 use gateway::cache::Vary;
@@ -124,6 +123,9 @@ const ON_TRIAL: f64 = 0.1;
 const OBJECTS_OF_SHARD: u64 = 16;
 /// The table is laid out for objects of this size at first; it grows where they are smaller.
 const OBJECT_BYTES_USUAL: u64 = 16 * 1024;
+
+/// A purge looks at so many entries at a time.
+const SLICE: u64 = 1_000;
 
 /// Under what a resource's responses stand.
 enum Marked {
@@ -329,22 +331,26 @@ impl Store {
         self.table.remove(key);
     }
 
-    /// Forgets all of which `which` says so, by its URL and its object; how many objects that were.
-    pub fn purge(&self, which: impl Fn(&[u8], What<'_>) -> bool) -> u64 {
-        let mut flights = self.lock();
+    /// Forgets all of which `which` says so, by its key and its object; how many objects that were.
+    ///
+    /// What is on its way is taken off the list at once, so that nothing comes in behind it that is older than the purge. Then the table
+    /// is gone through, one entry under one shard's lock at a time, and every [`SLICE`] of them others on this thread have their turn:
+    /// no lane waits longer than for a look at the flights under way, or for one entry.
+    pub async fn purge(&self, which: impl Fn(&[u8], What<'_>) -> bool) -> u64 {
         self.changes.fetch_add(1, Ordering::Relaxed);
-        flights.retain(|key, _| !which(key::url_of(key), What::Flight));
-        let count = AtomicU64::new(0);
-        self.table.retain(|key, held| {
-            let (what, counts) = match held {
-                Held::Object(object) => (What::Object(object), true),
-                _ => (What::Mark, false),
-            };
-            let gone = which(key::url_of(key), what);
-            count.fetch_add(u64::from(gone && counts), Ordering::Relaxed);
-            !gone
-        });
-        count.into_inner()
+        self.lock().retain(|key, _| !which(key, What::Flight));
+        let mut purged = 0;
+        for (number, (key, held)) in (1..).zip(self.table.iter()) {
+            if which(&key, held.what()) {
+                // It may be another by now.
+                let gone = self.table.remove_if(&*key, |held| which(&key, held.what()));
+                purged += u64::from(matches!(gone, Some((_, Held::Object(_)))));
+            }
+            if number % SLICE == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        purged
     }
 
     /// Bytes and entries that are stored, those that were displaced, fetches under way.
@@ -369,6 +375,15 @@ pub enum What<'a> {
     Mark,
     /// What is on its way.
     Flight,
+}
+
+impl Held {
+    fn what(&self) -> What<'_> {
+        match self {
+            Self::Object(object) => What::Object(object),
+            Self::Varies(_) | Self::Pass(_) => What::Mark,
+        }
+    }
 }
 
 /// How a store stands.
@@ -493,5 +508,56 @@ impl Lifecycle<Arc<[u8]>, Held> for Evictions {
 
     fn on_evict(&self, (): &mut (), _: Arc<[u8]>, _: Held) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::object::Head;
+    use super::*;
+    use std::task::{Context, Poll, Waker};
+
+    fn object() -> Arc<Object> {
+        let mut headers = HeaderMap::new();
+        headers.insert("cache-control", "max-age=60".parse().expect("a value"));
+        let arrival = gateway::cache::Arrival { at: Instant(1), wall_s: 0, delay_ms: 0 };
+        let head = Head::new(hyper::StatusCode::OK, &headers, &Default::default(), &Default::default(), arrival);
+        Object::new(Arc::new(head.expect("it may be stored")), bytes::Bytes::new())
+    }
+
+    #[test]
+    fn a_purge_holds_nobody_up() {
+        const OBJECTS: u64 = 100_000;
+        let limits = Limits { bytes_max: 1 << 30, object_bytes_max: 1 << 20 };
+        let (store, object, none) = (Store::new(limits, 1), object(), HeaderMap::new());
+        let key = |number: u64| format!("http://a.test/{number}\nshop\n").into_bytes();
+        for number in 0..OBJECTS {
+            store.table.insert(key(number).into(), Held::Object(object.clone()));
+        }
+        let under_way = store.place(&key(OBJECTS), &none, false);
+        let flight = store.begin_in_background(&under_way).expect("there is none");
+        let mut purge = std::pin::pin!(store.purge(|key, what| {
+            let held = matches!(what, What::Object(_)) && store.flights.try_lock().is_err();
+            assert!(!held, "nobody who begins a fetch waits for it");
+            key.ends_with(b"7\nshop\n") || matches!(what, What::Flight)
+        }));
+        let (mut turns, mut others) = (0, 0);
+        let purged = loop {
+            match purge.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(purged) => break purged,
+                Poll::Pending => turns += 1,
+            }
+            // What comes meanwhile is neither lost nor in the way.
+            others += u64::from(matches!(store.find(&key(turns), &none, false, Instant(2)), Found::Object(_)));
+            store.table.insert(key(OBJECTS + turns).into(), Held::Object(object.clone()));
+        };
+        assert_eq!((turns, others > 80), (OBJECTS / SLICE, true));
+        assert!((OBJECTS / 10..=OBJECTS / 10 + turns).contains(&purged), "{purged}");
+        assert!((0..OBJECTS).all(|number| {
+            let there = matches!(store.find(&key(number), &none, false, Instant(2)), Found::Object(_));
+            there == (number % 10 != 7)
+        }));
+        store.keep(&under_way, &flight, object, &none);
+        assert!(matches!(store.find(&key(OBJECTS), &none, false, Instant(2)), Found::Nothing), "it began before");
     }
 }
