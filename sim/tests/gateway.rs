@@ -5,7 +5,7 @@ use sim::gateway::load::{Again, Clients, Load};
 use sim::gateway::scenarios::{self, balance, measure_drift, measure_overload};
 use sim::gateway::server::Work;
 use sim::gateway::theory::hold;
-use sim::gateway::world::{Picking, World};
+use sim::gateway::world::World;
 use sim::gateway::{Effort, caching, run};
 use sim::hunt::hunt;
 

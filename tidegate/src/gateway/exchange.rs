@@ -160,7 +160,7 @@ async fn forward(
     let route = table.config.routes.find(&parts).ok_or_else(|| Refusal::of(Code::NoRoute))?;
     let upstream = &table.upstreams[route.service(|below| lane.draw(below))];
     record.set_upstream(upstream.clone());
-    check_limits(table, call, &route.limits, &parts, record)?;
+    limit::check(table, call, &route.limits, &parts, record)?;
     let mut way = Way { lane, table, call, upstream, class: route.class, tee: None };
     way.tee = route.mirror.as_ref().and_then(|mirror| mirror::begin(&way, mirror, &parts, &body));
     let (parts, body, passed) = if table.config.cache.is_none() {
@@ -548,22 +548,6 @@ pub fn deadline_of(headers: &HeaderMap, upstream: &Upstream, begun: Instant) -> 
     let time = asked.into_iter().chain(allowed).min();
     let impatient = asked.is_some() && time == asked && asked != allowed;
     (time.map(|time| begun.plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))), impatient)
-}
-
-/// Counts the request where its route has limits.
-fn check_limits(table: &Table, call: &Call, limits: &[usize], parts: &Parts, record: &Record) -> Result<(), Refusal> {
-    for limit in limits.iter().map(|at| &table.config.limits[*at]) {
-        // What can't be told apart by the key is one client.
-        let key = limit.by.of(call.told().client(&parts.headers), &parts.uri, &parts.headers).unwrap_or_default();
-        let verdict = limit.take(crate::clock::boot(), &key);
-        record.set_limited(verdict);
-        if let Some(seconds) = limit::retry_after_s(&verdict) {
-            return Err(Refusal::of(Code::TooManyRequests)
-                .because(format!("limit '{}'", limit.name))
-                .retry_after(seconds));
-        }
-    }
-    Ok(())
 }
 
 /// The seconds after which an endpoint closes an idle connection, as it says.

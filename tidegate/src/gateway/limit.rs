@@ -3,10 +3,15 @@
 //! A limit is one for the whole process, whichever lane a request comes to: its table stands behind a lock, which is held for a
 //! look-up. A changed file keeps what is known by limits that it doesn't change.
 
+use super::call::Call;
 use super::config::Key;
+use super::lane::Table;
+use super::record::Record;
+use super::refusal::{Code, Refusal};
 use base::Instant;
 use gateway::quota::{Allowed, Quota, Rule, Verdict};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 use std::sync::Mutex;
@@ -66,4 +71,20 @@ pub fn tell(headers: &mut HeaderMap, verdict: &Verdict) {
 /// The stricter of two, for those that are under several limits.
 pub fn stricter(one: Option<Verdict>, other: Verdict) -> Verdict {
     one.filter(|one| one.remaining <= other.remaining).unwrap_or(other)
+}
+
+/// Counts the request where its route has limits.
+pub fn check(table: &Table, call: &Call, limits: &[usize], parts: &Parts, record: &Record) -> Result<(), Refusal> {
+    for limit in limits.iter().map(|at| &table.config.limits[*at]) {
+        // What can't be told apart by the key is one client.
+        let key = limit.by.of(call.told().client(&parts.headers), &parts.uri, &parts.headers).unwrap_or_default();
+        let verdict = limit.take(crate::clock::boot(), &key);
+        record.set_limited(verdict);
+        if let Some(seconds) = retry_after_s(&verdict) {
+            return Err(Refusal::of(Code::TooManyRequests)
+                .because(format!("limit '{}'", limit.name))
+                .retry_after(seconds));
+        }
+    }
+    Ok(())
 }

@@ -190,18 +190,7 @@ impl Config {
         if lanes == 0 || lanes > LANES_MAX {
             return Err(Wrong::whole(format!("gateway.lanes is {lanes}; give 1 to {LANES_MAX}")));
         }
-        let head = HeadLimits {
-            bytes_max: small(limits.header.0),
-            headers_max: usize::from(limits.headers),
-            target_bytes_max: small(limits.uri.0),
-        };
-        if head.bytes_max < 256
-            || head.bytes_max > HEAD_BYTES_MOST
-            || head.headers_max == 0
-            || head.headers_max > HEADERS_MOST
-        {
-            return Err(Wrong::whole("limits.header wants 256 bytes to 1 MiB, and limits.headers 1 to 10000"));
-        }
+        let head = head_limits(&limits)?;
         check_requests(&limits)?;
         let listeners = listener::listeners(text, &gateway, listener)?;
         let admin = resolve(&gateway.admin).map_err(|why| Wrong::whole(format!("gateway.admin: {why}")))?;
@@ -240,6 +229,17 @@ impl Config {
             cache,
         })
     }
+}
+
+fn head_limits(limits: &document::Limits) -> Result<HeadLimits, Wrong> {
+    let head = HeadLimits {
+        bytes_max: small(limits.header.0),
+        headers_max: usize::from(limits.headers),
+        target_bytes_max: small(limits.uri.0),
+    };
+    let fits = (256..=HEAD_BYTES_MOST).contains(&head.bytes_max) && (1..=HEADERS_MOST).contains(&head.headers_max);
+    fits.then_some(head)
+        .ok_or_else(|| Wrong::whole("limits.header wants 256 bytes to 1 MiB, and limits.headers 1 to 10000"))
 }
 
 fn admin_names(mut names: Vec<String>, address: &Address) -> Result<Vec<String>, Wrong> {
