@@ -5,6 +5,7 @@
 # Nginx is the endpoint: it has the body as a hole in a file, and passes uploads on unbuffered to a sink that counts them.
 #
 #   GB=5 MOST_MB=64 bash bench/gateway-stream.sh
+#   ONLY="h1-h1 h2-h2tls" for some pairs
 #   NGINX=path where it isn't installed (Debian: nginx curl openssl python3)
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -70,6 +71,7 @@ await_port "$secure"
 pass() {
     local name=$1 endpoint=$2 keys=$3 scheme=$4 port tls="" got peak seconds
     shift 4
+    [[ " ${ONLY:-$name} " == *" $name "* ]] || return 0
     free_port; port=$last_port
     [ "$scheme" = https ] && tls="tls = { certificates = [{ certificate = \"$work/certificate.pem\", key = \"$work/key.pem\" }] }"
     cat >"$work/gateway.toml" <<T

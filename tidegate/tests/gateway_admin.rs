@@ -66,8 +66,10 @@ fn pages_of_a_browser_change_nothing_and_read_nothing() {
 fn it_answers_to_the_names_that_it_is_given() {
     let upstream = Upstream::start("a");
     let gateway = Gateway::before(&[&upstream]);
-    let read = |host: &str| ask(&gateway, "GET", "/readyz", &format!("host: {host}\r\n"), "").status;
+    let get = |path: &str, host: &str| ask(&gateway, "GET", path, &format!("host: {host}\r\n"), "").status;
+    let read = |host: &str| get("/metrics", host);
     assert_eq!((read("localhost:7379"), read("[::1]"), read("gateway.internal:7379")), (200, 200, 421));
+    assert_eq!(get("/readyz", "gateway.internal:7379"), 200, "probes are told by any name");
     gateway.rewrite(&format!("admin_names = [\"Gateway.internal\"]\n{}", service(&[&upstream], "")));
     gateway.until("it goes by the file", |_| read("gateway.internal:7379") == 200);
     gateway.rewrite(&format!("admin_names = [\"gateway.internal:7379\"]\n{}", service(&[&upstream], "")));

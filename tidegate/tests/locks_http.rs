@@ -11,7 +11,7 @@ use support::schema::Document;
 use support::{Folder, Node, Page, Reply, http};
 
 fn post_text(path: &str, headers: &str, body: &str) -> String {
-    format!("POST {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
+    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }
 
 const JSON: &str = "content-type: application/json\r\n";
@@ -22,7 +22,7 @@ fn post(admin: &str, path: &str, body: &Value) -> Page {
 }
 
 fn get(admin: &str, path: &str) -> Page {
-    http(admin, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).expect("the admin port takes connections")
+    http(admin, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).expect("the admin port takes connections")
 }
 
 fn value(page: &Page) -> Value {
@@ -177,7 +177,7 @@ fn those_who_wait_take_no_place_of_those_who_probe() {
     let at = node.admin();
     fine(&post(at, "/v1/locks/l:acquire", &json!({"owner": "a", "ttl_ms": 60000})));
     // More than there are places for requests that are answered at once.
-    let watching = "GET /v1/locks/l?newer_than=1&wait_ms=60000 HTTP/1.1\r\nhost: x\r\n\r\n";
+    let watching = "GET /v1/locks/l?newer_than=1&wait_ms=60000 HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let mut watchers: Vec<TcpStream> = Vec::new();
     let waiting = |node: &Node| {
         let page = node.get("/metrics").body;
@@ -206,7 +206,7 @@ fn a_watch_ends_with_the_next_change_or_with_its_time() {
     let free = fine(&get(at, "/v1/locks/l"));
     assert_eq!((&free["mode"], &free["version"]), (&json!("free"), &json!("0")));
     let begun = Instant::now();
-    let watch = begin(at, "GET /v1/locks/l?newer_than=0&wait_ms=60000 HTTP/1.1\r\nhost: x\r\n\r\n");
+    let watch = begin(at, "GET /v1/locks/l?newer_than=0&wait_ms=60000 HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let grant = fine(&post(at, "/v1/locks/l:acquire", &json!({"owner": "a", "ttl_ms": 60000})));
     let seen = finish(watch);
     assert_eq!((&seen["version"], &seen["holders"][0]["token"]), (&json!("1"), &grant["token"]));
@@ -253,26 +253,37 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
         (post_text(acquire, &format!("{JSON}origin: http://evil\r\n"), &sound), 403, "forbidden", "Origin"),
         (post_text("/v1/locks/l:steal", JSON, &sound), 404, "not_found", "acquire, renew and release"),
         (post_text("/v1/locks/l", JSON, &sound), 405, "read_only", "answers GET"),
-        ("PUT /v1/locks/l:renew HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 405, "post_only", "answers POST"),
-        ("GET /v1/locks/a/b HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 404, "not_found", "%2F"),
+        ("PUT /v1/locks/l:renew HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 405, "post_only", "answers POST"),
+        ("GET /v1/locks/a/b HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 404, "not_found", "%2F"),
         (
-            "GET /v1/locks/l?newer=1 HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(),
+            "GET /v1/locks/l?newer=1 HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
             400,
             "bad_request",
             "newer_than and wait_ms",
         ),
-        ("GET /v1/locks/l?newer_than=x HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 400, "bad_request", "whole number"),
-        ("GET /v1/locks?count=0 HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 400, "bad_request", "COUNT is from 1"),
+        (
+            "GET /v1/locks/l?newer_than=x HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
+            400,
+            "bad_request",
+            "whole number",
+        ),
+        ("GET /v1/locks?count=0 HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 400, "bad_request", "COUNT is from 1"),
     ] {
         let page = node.http(&request);
         assert_eq!(told(&page), problem(status, code), "{request}");
         assert!(value(&page)["message"].as_str().is_some_and(|text| text.contains(why)), "{}", page.body);
     }
-    let refused = node.http("DELETE /v1/locks/l HTTP/1.1\r\nhost: x\r\n\r\n");
+    // A page that has made its name stand for this address is of its own origin; the name tells it.
+    for (path, status) in [("/v1/locks", 421), ("/metrics", 421), ("/status", 421), ("/healthz", 200), ("/readyz", 200)]
+    {
+        let page = node.http(&format!("GET {path} HTTP/1.1\r\nhost: evil.test\r\n\r\n"));
+        assert_eq!(page.status, status, "{path}: {page:?}");
+    }
+    let refused = node.http("DELETE /v1/locks/l HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert!(refused.head.contains("allow: get, head"), "{}", refused.head);
     assert_eq!(fine(&get(at, "/v1/locks/l"))["version"], "0", "none of that has changed anything");
     // Half a body takes a place for seconds, and changes nothing.
-    drop(begin(at, &format!("POST {acquire} HTTP/1.1\r\nhost: x\r\n{JSON}content-length: 100\r\n\r\n{{")));
+    drop(begin(at, &format!("POST {acquire} HTTP/1.1\r\nhost: localhost\r\n{JSON}content-length: 100\r\n\r\n{{")));
     assert_eq!(node.get("/healthz").status, 200);
 }
 
@@ -357,7 +368,8 @@ fn the_document_is_true() {
     for (path, methods) in document.0["paths"].as_object().expect("there are paths") {
         for method in methods.as_object().expect("with methods").keys() {
             assert!(checked.contains(&(path.clone(), method.clone())), "{method} {path} was tried");
-            let wrong = node.http(&format!("DELETE {} HTTP/1.1\r\nhost: x\r\n\r\n", path.replace("{name}", "l")));
+            let wrong =
+                node.http(&format!("DELETE {} HTTP/1.1\r\nhost: localhost\r\n\r\n", path.replace("{name}", "l")));
             assert_eq!(wrong.status, 405);
             document.check(method, path, &wrong);
         }
@@ -385,7 +397,7 @@ fn any_node_of_a_cluster_takes_calls_over_http_and_one_death_stops_none() {
         assert_eq!(fine(&get(at, "/v1/locks/l"))["holders"][0]["token"], grant["token"]);
     }
     // One that watches and one that waits, at a node that lives on; whoever gives the lock back, they are told.
-    let watch = begin(&admin[1], "GET /v1/locks/l?newer_than=1&wait_ms=60000 HTTP/1.1\r\nhost: x\r\n\r\n");
+    let watch = begin(&admin[1], "GET /v1/locks/l?newer_than=1&wait_ms=60000 HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let body = json!({"owner": "c", "ttl_ms": 60000, "wait_ms": 60000, "id": "c"}).to_string();
     let waiter = begin(&admin[1], &post_text("/v1/locks/l:acquire", JSON, &body));
     await_lock(&admin[1], "/v1/locks/l", |lock| lock["waiting"] == 1);

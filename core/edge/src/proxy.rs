@@ -126,7 +126,8 @@ fn binary(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         return Err(Malformed::Length);
     }
     let Some(rest) = bytes.get(FIXED_BYTES..FIXED_BYTES + length) else { return Ok(None) };
-    if !local {
+    // What says nothing of the client is passed over whole.
+    if !local && family != 0 {
         check_values(&rest[addresses..])?;
     }
     let source = if local { None } else { source(family, rest) };

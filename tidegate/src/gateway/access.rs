@@ -176,7 +176,7 @@ impl Line {
                 _ => "HTTP/1.1",
             },
             session: session.cloned(),
-            method: request.method().to_string(),
+            method: cut(request.method().as_str().as_bytes()),
             target: request
                 .uri()
                 .path_and_query()

@@ -31,7 +31,7 @@ pub struct Upload {
 /// Where it comes from.
 #[derive(Debug)]
 pub enum Payload {
-    Client(Front),
+    Client(Box<Front>),
     /// What another request's body was; none once it is read.
     Copy(Option<Bytes>),
 }
@@ -45,7 +45,7 @@ impl Body for Payload {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
-            Self::Client(body) => Pin::new(body).poll_frame(context),
+            Self::Client(body) => Pin::new(&mut **body).poll_frame(context),
             Self::Copy(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
@@ -280,7 +280,9 @@ impl Body for Upload {
                 if let (Some(tee), Some(data)) = (&state.tee, frame.data_ref()) {
                     tee.push(data);
                 }
-                let last = frame.is_trailers() || body.is_end_stream();
+                // A body of HTTP/2 that is whole by its length may not have said yet that it ends, and nobody asks it any more.
+                let whole = body.size_hint().exact() == Some(0);
+                let last = frame.is_trailers() || whole || body.is_end_stream();
                 if let Some(trailers) = frame.trailers_mut() {
                     strip_trailers(trailers);
                 }

@@ -117,6 +117,8 @@ impl Control {
         let change = self.change.as_ref().filter(|_| self.file.is_some());
         let change = change.ok_or("the demo goes by no file: start the gateway with --config FILE")?;
         let (tell, told) = oneshot::channel();
+        // Who has waited too long hears nothing any more.
+        self.asked.retain(|tell| !tell.is_closed());
         self.asked.push(tell);
         // Where a change waits to be read already, that is enough.
         let _ = change.try_send(());

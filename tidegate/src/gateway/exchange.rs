@@ -171,7 +171,7 @@ async fn forward(
             Consulted::Passes(passing) => passing.into_parts(),
         }
     };
-    let body = body.map(|body| Payload::Client(Front::new(body)));
+    let body = body.filter(|body| !body.is_end_stream()).map(|body| Payload::Client(Box::new(Front::new(body))));
     let (mut response, behind) = send(&way, parts, body, &record.notes(), record.begun()).await?;
     passed.on_answer(&mut response);
     let behind = match behind {

@@ -119,11 +119,11 @@ impl Places {
 
     /// Others want in, and there is no room.
     pub fn press(&self, full: impl FnOnce() -> bool) {
-        if self.uploads.borrow().is_empty() && self.bodies.borrow().is_empty() {
+        if !full() {
             return;
         }
         let now = crate::clock::boot();
-        if self.press_at.get() <= now && full() {
+        if self.press_at.get() <= now {
             self.press_at.set(now.plus_ms(PRESS_EVERY_MS));
             self.sweep_uploads(now, PRESSED_MS);
             self.sweep_unread(now);
@@ -167,7 +167,7 @@ impl Places {
         let slow = |place: &Place| place.upload.waited_ns(now).saturating_sub(place.waited_ns) > most_ms * NS_PER_MS;
         let mut aside: Vec<Rc<Place>> = Vec::new();
         self.uploads.borrow_mut().retain(|place| match place.upgrade() {
-            Some(place) if slow(&place) => {
+            Some(place) if !place.upload.ended() && slow(&place) => {
                 aside.push(place);
                 false
             }

@@ -197,6 +197,9 @@ impl Upstream {
     }
 
     pub fn on_timer(self: &Rc<Self>) {
+        // Before anybody is shed who has waited for nothing but slow clients.
+        let waits = self.core.borrow().waiting() > 0;
+        self.places.press(|| waits);
         self.with(gateway::Service::on_timer);
     }
 

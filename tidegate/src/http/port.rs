@@ -128,14 +128,14 @@ pub fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// The port is asked for by an address, as localhost, or by one of its names. Programs that name no
 /// host at all are no browsers.
-pub fn check_host(head: &Parts, names: &[String]) -> Result<(), Problem> {
+pub fn check_host(head: &Parts, names: &[String], hint: &str) -> Result<(), Problem> {
     let of_header = head.headers.get_all(HOST).iter().map(|value| std::str::from_utf8(value.as_bytes()).ok());
     let of_target = head.uri.authority().map(|authority| Some(authority.as_str()));
     for host in of_header.chain(of_target) {
         let known = host.and_then(|host| host.parse::<Authority>().ok()).is_some_and(|host| is_own(host.host(), names));
         if !known {
             let message = format!(
-                "'{}' is no name of this port: ask by its address or as localhost, or put the name into gateway.admin_names",
+                "'{}' is no name of this port: ask by its address or as localhost, {hint}",
                 host.unwrap_or("what stands in Host")
             );
             return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message));
@@ -145,6 +145,7 @@ pub fn check_host(head: &Parts, names: &[String]) -> Result<(), Problem> {
 }
 
 fn is_own(host: &str, names: &[String]) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     bare.parse::<IpAddr>().is_ok()
         || host.eq_ignore_ascii_case("localhost")
@@ -178,14 +179,21 @@ mod tests {
             request = request.header(HOST, *host);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        check_host(&head, &["gateway.internal".to_owned()]).err().map(|problem| problem.code)
+        check_host(&head, &["gateway.internal".to_owned()], "").err().map(|problem| problem.code)
     }
 
     #[test]
     fn addresses_and_names_of_its_own_are_answered_to() {
-        for host in
-            ["127.0.0.1:7379", "10.0.0.7", "[::1]:7379", "[::1]", "localhost:1", "LocalHost", "Gateway.internal:7"]
-        {
+        for host in [
+            "127.0.0.1:7379",
+            "10.0.0.7",
+            "[::1]:7379",
+            "[::1]",
+            "localhost:1",
+            "LocalHost",
+            "localhost.:1",
+            "Gateway.internal:7",
+        ] {
             assert_eq!(told("/x", &[host]), None, "{host}");
         }
         assert_eq!(told("/x", &[]), None, "a program of HTTP/1.0");

@@ -26,8 +26,8 @@ struct Pending {
     gives_up: Instant,
     /// When it is sent again to the homes that have said nothing to it, and after how long then.
     again: Option<(Instant, u64)>,
-    /// It was sent again, to a home that may have answered before.
-    resent: bool,
+    /// It was sent again so often, to a home that may have answered before.
+    resent: u32,
 }
 
 /// A home as its requests see it.
@@ -90,7 +90,7 @@ impl Edge {
         let gives_up = now.plus_ms(wait_ms + shared.tuning.patience_ms + GRACE_MS);
         let waiter = Some(waiter);
         let pending =
-            Pending { waiter, name, command, asked: Vec::new(), twice: false, gives_up, again: None, resent: false };
+            Pending { waiter, name, command, asked: Vec::new(), twice: false, gives_up, again: None, resent: 0 };
         self.pending.insert(number, pending);
         (number, self.pass_on(now, number, shared, out))
     }
@@ -154,7 +154,7 @@ impl Edge {
             return Vec::new();
         }
         let releases = matches!(pending.command, Command::Release { .. });
-        let twice = pending.twice || pending.resent;
+        let twice = pending.twice || pending.resent > 0;
         let outcome = match outcome {
             Outcome::NoQuorum | Outcome::Overloaded if twice => Outcome::Unknown,
             // The other home may have released it, or this one, when it was asked first.
@@ -231,13 +231,17 @@ impl Edge {
         }
     }
 
-    /// A home has the request, and has not answered it before.
-    pub(crate) fn on_queued(&mut self, asker: Asker, shared: &Shared) {
+    /// A home has the request: it was not lost.
+    pub(crate) fn on_queued(&mut self, from: NodeId, asker: Asker, shared: &Shared) {
         if (asker.node, asker.incarnation) != (shared.me, shared.incarnation) {
             return;
         }
-        if let Some(pending) = self.pending.get_mut(&asker.number) {
-            pending.resent = false;
+        let pending = self.pending.get_mut(&asker.number).filter(|pending| pending.asked == [from]);
+        if let Some(pending) = pending {
+            // What was sent twice, and is there, came the first time and is not answered. Of more, the first may be, and the second be there.
+            if pending.resent == 1 {
+                pending.resent = 0;
+            }
             set_again(&mut self.agains, pending, asker.number, None);
         }
     }
@@ -250,7 +254,7 @@ impl Edge {
             let Some(pending) = self.pending.get_mut(&number) else { continue };
             let wait_ms = pending.again.map_or(shared.tuning.resend_ms, |(_, wait_ms)| wait_ms * 2);
             set_again(&mut self.agains, pending, number, Some((now, wait_ms.min(AGAIN_MS_MAX))));
-            pending.resent = true;
+            pending.resent += 1;
             let asker = Asker { node: shared.me, incarnation: shared.incarnation, number };
             for to in pending.asked.iter().filter(|node| **node != shared.me) {
                 let (name, command) = (pending.name.clone(), pending.command_now(now, shared));
@@ -269,6 +273,10 @@ impl Edge {
     pub(crate) fn on_gone(&mut self, number: u64, shared: &Shared, out: &mut Outbox) -> Vec<Here> {
         let Some(pending) = self.pending.get_mut(&number) else { return Vec::new() };
         pending.waiter = None;
+        // Its home says nothing to what nobody waits for, so it isn't asked again; what gives back or keeps is.
+        if matches!(pending.command, Command::Acquire(_) | Command::Info) {
+            set_again(&mut self.agains, pending, number, None);
+        }
         let asker = Asker { node: shared.me, incarnation: shared.incarnation, number };
         let (name, asked) = (pending.name.clone(), pending.asked.clone());
         if asked.contains(&shared.me) {
@@ -353,8 +361,8 @@ impl Edge {
         while let Some((at, number)) = self.ends.first().copied().filter(|(at, _)| *at <= now) {
             self.ends.remove(&(at, number));
             if let Some(pending) = self.pending.get(&number) {
-                let untold =
-                    pending.asked.is_empty() && !pending.twice && !pending.resent || pending.command == Command::Info;
+                let untold = pending.asked.is_empty() && !pending.twice && pending.resent == 0
+                    || pending.command == Command::Info;
                 let outcome = if untold { Outcome::NoQuorum } else { Outcome::Unknown };
                 let asker = Asker { node: shared.me, incarnation: shared.incarnation, number };
                 here.extend(self.finish(asker, outcome, (shared.me, shared), out));

@@ -334,7 +334,7 @@ impl Plane {
             Message::Ask { asker, name, command } => self.admit(now, asker, &name, command, out),
             Message::Cancel { asker, name } => self.desert(now, asker, &name, out),
             Message::Pong | Message::NotReady { .. } => {}
-            Message::Queued { asker } => self.edge.on_queued(asker, &self.shared),
+            Message::Queued { asker } => self.edge.on_queued(from, asker, &self.shared),
             Message::Ping => self.shared.send(from, Message::Pong, out),
             Message::Answer { asker, name, outcome } => {
                 let here = self.edge.on_answer(from, asker, (name, outcome), &self.shared, out);

@@ -193,7 +193,7 @@ impl Fetch {
         };
         add(&self.lane.cache.revalidated, 1);
         let object = Object::new(head.clone(), stale.body.clone());
-        self.store.keep(&self.place, &self.flight, object, &self.headers);
+        self.store.renew(&self.place, &self.flight, stale, (object, &self.headers));
         let serving = Arc::new(self.serving(head, Kept::Whole(stale.body.clone())));
         self.tell_others(&serving, arrival);
         lead(leader, Lead::Served(serving, REVALIDATED));

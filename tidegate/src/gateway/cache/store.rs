@@ -251,6 +251,21 @@ impl Store {
         }
     }
 
+    /// The same of one that was `stale` and holds, if that is still there: else it was purged meanwhile, and its body doesn't come back.
+    pub fn renew(
+        &self,
+        place: &Place,
+        flight: &Arc<Flight>,
+        stale: &Arc<Object>,
+        (object, headers): (Arc<Object>, &HeaderMap),
+    ) {
+        let mut flights = self.lock();
+        let stands = matches!(self.table.get(&*place.object), Some(Held::Object(there)) if Arc::ptr_eq(&there, stale));
+        if unlist(&mut flights, place, flight) && stands {
+            self.put(place, object, headers);
+        }
+    }
+
     /// Where the resource varies, or has varied, the object stands under what all its responses so far vary by.
     fn put(&self, place: &Place, object: Arc<Object>, headers: &HeaderMap) {
         match self.mark(place, &object.head.vary) {
@@ -335,13 +350,15 @@ impl Store {
     ///
     /// What is on its way is taken off the list at once, so that nothing comes in behind it that is older than the purge. Then the table
     /// is gone through, one entry under one shard's lock at a time, and every [`SLICE`] of them others on this thread have their turn:
-    /// no lane waits longer than for a look at the flights under way, or for one entry.
+    /// no lane waits longer than for a look at the flights under way, or for one entry. An entry goes under the flights' lock, so that what is
+    /// being renewed is either gone by then or found here in its place.
     pub async fn purge(&self, which: impl Fn(&[u8], What<'_>) -> bool) -> u64 {
         self.changes.fetch_add(1, Ordering::Relaxed);
         self.lock().retain(|key, _| !which(key, What::Flight));
         let mut purged = 0;
         for (number, (key, held)) in (1..).zip(self.table.iter()) {
             if which(&key, held.what()) {
+                let _flights = self.lock();
                 // It may be another by now.
                 let gone = self.table.remove_if(&*key, |held| which(&key, held.what()));
                 purged += u64::from(matches!(gone, Some((_, Held::Object(_)))));
@@ -536,17 +553,15 @@ mod tests {
         }
         let under_way = store.place(&key(OBJECTS), &none, false);
         let flight = store.begin_in_background(&under_way).expect("there is none");
-        let mut purge = std::pin::pin!(store.purge(|key, what| {
-            let held = matches!(what, What::Object(_)) && store.flights.try_lock().is_err();
-            assert!(!held, "nobody who begins a fetch waits for it");
-            key.ends_with(b"7\nshop\n") || matches!(what, What::Flight)
-        }));
+        let of_purge = |key: &[u8], what: What<'_>| key.ends_with(b"7\nshop\n") || matches!(what, What::Flight);
+        let mut purge = std::pin::pin!(store.purge(of_purge));
         let (mut turns, mut others) = (0, 0);
         let purged = loop {
             match purge.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(purged) => break purged,
                 Poll::Pending => turns += 1,
             }
+            assert!(store.flights.try_lock().is_ok(), "nobody who begins a fetch waits for more than an entry");
             // What comes meanwhile is neither lost nor in the way.
             others += u64::from(matches!(store.find(&key(turns), &none, false, Instant(2)), Found::Object(_)));
             store.table.insert(key(OBJECTS + turns).into(), Held::Object(object.clone()));
@@ -559,5 +574,21 @@ mod tests {
         }));
         store.keep(&under_way, &flight, object, &none);
         assert!(matches!(store.find(&key(OBJECTS), &none, false, Instant(2)), Found::Nothing), "it began before");
+    }
+
+    #[test]
+    fn what_is_renewed_while_it_is_purged_does_not_come_back() {
+        let store = Store::new(Limits { bytes_max: 1 << 20, object_bytes_max: 1 << 20 }, 1);
+        let (key, none) = (b"http://a.test/\nshop\n", HeaderMap::new());
+        for purged in [false, true] {
+            let (stale, place) = (object(), store.place(key, &none, false));
+            store.table.insert(place.object.clone(), Held::Object(stale.clone()));
+            let flight = store.begin_in_background(&place).expect("there is none");
+            if purged {
+                store.table.remove(&*place.object);
+            }
+            store.renew(&place, &flight, &stale, (object(), &none));
+            assert_eq!(store.table.get(&*place.object).is_some(), !purged);
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::stream::Stream;
 use super::strict::HeadLimits;
 use super::visit::Visit;
 use super::watch::{Phase, Watch};
+use base::Instant;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -38,6 +39,8 @@ use websocket::{Asked, Half};
 pub struct Streams {
     open: Cell<u32>,
     begun: Cell<u64>,
+    /// Both counts begin anew then.
+    counts_until: Cell<Instant>,
     /// Those that their client took back before the head of an answer could leave, whoever would have given it.
     taken_back: Cell<u64>,
     leave: Cell<Leave>,
@@ -92,6 +95,8 @@ const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const _: () = assert!(STREAM_WINDOW_BYTES as u64 * STREAMS_MOST as u64 <= 0x7fff_ffff, "the largest window there is");
 /// Bytes of a response that its client doesn't read: of each of a hundred streams.
 const SEND_BYTES_MAX: usize = 16 * 1024;
+/// Requests, and those that were taken back, are counted for so long.
+const COUNTS_MS: u64 = 10_000;
 /// Streams that came and were reset before anybody has looked at them: at once, as in one write.
 const RESET_STREAMS_MAX: usize = 20;
 /// Streams that were refused while their client sent on.
@@ -106,6 +111,13 @@ const PING_TIME_MAX: Duration = Duration::from_secs(20);
 impl Streams {
     /// One more; true if the connection's own time is to stand still.
     pub fn begin(&self) -> bool {
+        let now = crate::clock::boot();
+        if now >= self.counts_until.get() {
+            // Who changes his mind now and then is no flood, however long he stays.
+            self.counts_until.set(now.plus_ms(COUNTS_MS));
+            self.begun.set(self.open.get().into());
+            self.taken_back.set(0);
+        }
         self.open.set(self.open.get() + 1);
         self.begun.set(self.begun.get() + 1);
         self.leave.get() != Leave::Wanted

@@ -85,12 +85,17 @@ impl Asked {
         let mut response = response;
         *response.status_mut() = StatusCode::OK;
         [CONNECTION, UPGRADE, ACCEPT].iter().for_each(|name| drop(response.headers_mut().remove(name)));
-        let half = Rc::new(Half { tail: Watch::new(wheel), joined: call.watch.clone(), gone: Cell::default() });
+        let half = Rc::new(Half {
+            tail: Watch::new(wheel),
+            joined: call.watch.clone(),
+            gone: Cell::default(),
+            shut: Cell::default(),
+        });
         let (of_task, stall_time) = (half.clone(), call.stall_time());
         tokio::task::spawn_local(async move {
             // Without it the stream has ended meanwhile, and the tunnel with it.
             if let Ok(upgraded) = self.upgrade.await {
-                let client = Client { io: TokioIo::new(upgraded), half: of_task.clone(), shut: false };
+                let client = Client { io: TokioIo::new(upgraded), half: of_task.clone() };
                 tunnel.run(client, Bytes::new(), of_task.joined.clone()).await;
             }
             of_task.end(stall_time);
@@ -107,6 +112,8 @@ pub struct Half {
     /// That of the tunnel.
     joined: Rc<Watch>,
     gone: Cell<bool>,
+    /// The tunnel has said the end of this half, or has ended.
+    shut: Cell<bool>,
 }
 
 impl Half {
@@ -114,11 +121,15 @@ impl Half {
     pub async fn run(self: Rc<Self>, task: impl Future<Output = ()>) {
         super::bounded(self.tail.clone(), pin!(task)).await;
         self.gone.set(true);
-        self.joined.wake();
+        if !self.shut.get() {
+            // Nobody may read any more and find out: the tunnel looks at its time first.
+            self.joined.expire(Phase::Tunnel);
+        }
     }
 
     /// The tunnel has ended: what is left has as long as anything that its client doesn't read.
     fn end(&self, stall_time: Duration) {
+        self.shut.set(true);
         if !self.gone.get() {
             self.tail.begin(Phase::Flush, crate::clock::boot(), stall_time);
         }
@@ -130,12 +141,11 @@ impl Half {
 struct Client {
     io: TokioIo<Upgraded>,
     half: Rc<Half>,
-    shut: bool,
 }
 
 impl AsyncRead for Client {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        if self.half.gone.get() && !self.shut {
+        if self.half.gone.get() && !self.half.shut.get() {
             return Poll::Ready(Err(Error::from(ErrorKind::ConnectionReset)));
         }
         Pin::new(&mut self.io).poll_read(context, into)
@@ -152,7 +162,7 @@ impl AsyncWrite for Client {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        self.shut = true;
+        self.half.shut.set(true);
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 }

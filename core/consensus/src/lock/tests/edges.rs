@@ -71,6 +71,25 @@ fn what_a_home_has_not_heard_is_asked_again() {
     assert_eq!(cluster.count(Event::GivenBack), 0, "it stands in line once");
 }
 
+/// Its home drops a request that is cancelled and says nothing: asked again behind that, it would stand in line for nobody.
+#[test]
+fn what_nobody_waits_for_is_not_asked_again() {
+    let mut cluster = Cluster::new(3);
+    let name = name_at_home(&cluster, 1);
+    let held = token(&cluster.acquire(2, name, "x"));
+    let mut number = 0;
+    cluster.input(NodeId(2), |plane, now, out| {
+        let name = Bytes::from_static(name.as_bytes());
+        number = plane.on_request(now, crate::lock::Waiter(900), name, waits("gone", 60_000), out);
+    });
+    cluster.input(NodeId(2), |plane, now, out| plane.on_cancel(now, number, out));
+    cluster.pass(500);
+    let next = cluster.ask(3, name, waits("next", 60_000));
+    assert_eq!(cluster.release(2, name, "x", held), Outcome::Released);
+    token(&cluster.answer(next).expect("it is its turn"));
+    assert_eq!(cluster.count(Event::GivenBack), 0);
+}
+
 #[test]
 fn a_lost_link_costs_nothing() {
     let mut cluster = Cluster::new(3);
