@@ -205,7 +205,7 @@ fn a_log_that_is_long_at_the_start_is_covered_by_snapshots() {
 fn await_metric(cluster: &Cluster, name: &str, least: f64) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        let page = support::http(&cluster.admin(0), "GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n");
+        let page = support::http(&cluster.admin(0), "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let body = page.map(|page| page.body).unwrap_or_default();
         let lines = body.lines().filter(|line| line.starts_with(name));
         let sum: f64 = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();

@@ -209,12 +209,15 @@ fn a_websocket_on_a_stream_passes_both_ways_until_each_side_has_ended() {
         two.sent.send_reset(Reason::CANCEL);
         let ended = tokio::task::spawn_blocking(move || endpoint.ended.recv_timeout(TIME_MAX));
         assert_eq!(ended.await.expect("it waits"), Ok(()));
-        // And where that hears nothing, it is so here.
-        let mut deaf = client.open("/deaf", Some("websocket")).await;
-        assert_eq!(deaf.text(5).await, "early");
-        deaf.sent.send_reset(Reason::CANCEL);
-        while gateway.app()["endpoints"][0]["in_flight"] != 0 {
-            tokio::task::yield_now().await;
+        // And where that hears nothing, it is so here; also behind an end, where nobody reads any more, and behind data in the same write.
+        for before in [None, Some(("", true)), Some(("x", false)), Some(("x", true))] {
+            let mut deaf = client.open("/deaf", Some("websocket")).await;
+            assert_eq!(deaf.text(5).await, "early");
+            before.iter().for_each(|(text, last)| deaf.send(text, *last));
+            deaf.sent.send_reset(Reason::CANCEL);
+            while gateway.app()["endpoints"][0]["in_flight"] != 0 {
+                tokio::task::yield_now().await;
+            }
         }
     });
     gateway.until("nothing is left", |app| app["endpoints"][0]["in_flight"] == 0 && app["inside"] == 0);

@@ -86,7 +86,8 @@ impl Stage {
 
     fn metric(&self, name: &str) -> u64 {
         let address = format!("127.0.0.1:{}", self.cluster.ports[0][1]);
-        let page = support::http(&address, "GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").expect("the admin port answers");
+        let page = support::http(&address, "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            .expect("the admin port answers");
         let line = page.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no metric {name}"))
     }

@@ -76,6 +76,8 @@ pub struct UploadState {
     /// When it has ended: how long the upstream has for the head of its response.
     response_time: Duration,
     bytes_max: u64,
+    /// The endpoint's protocol asks for no more of a body that is whole by its length.
+    by_length: bool,
     bytes: Cell<u64>,
     /// What was read and has not passed yet.
     ahead: Cell<u64>,
@@ -116,7 +118,7 @@ impl UploadState {
         watch: Rc<Watch>,
         times: &ClientTimes,
         response_time: Duration,
-        (bytes_max, empty): (u64, bool),
+        (bytes_max, empty, by_length): (u64, bool, bool),
         tee: Option<Rc<Tee>>,
     ) -> Rc<Self> {
         let ClientTimes { body: time, body_grace: grace, body_rate: rate, .. } = *times;
@@ -127,6 +129,7 @@ impl UploadState {
             rate,
             response_time,
             bytes_max,
+            by_length,
             bytes: Cell::new(0),
             ahead: Cell::new(0),
             ended: Cell::new(empty),
@@ -280,8 +283,8 @@ impl Body for Upload {
                 if let (Some(tee), Some(data)) = (&state.tee, frame.data_ref()) {
                     tee.push(data);
                 }
-                // A body of HTTP/2 that is whole by its length may not have said yet that it ends, and nobody asks it any more.
-                let whole = body.size_hint().exact() == Some(0);
+                // A body of HTTP/2 that is whole by its length may not have said yet that it ends, and by HTTP/1.1 nobody asks it any more.
+                let whole = state.by_length && body.size_hint().exact() == Some(0);
                 let last = frame.is_trailers() || whole || body.is_end_stream();
                 if let Some(trailers) = frame.trailers_mut() {
                     strip_trailers(trailers);

@@ -240,7 +240,9 @@ impl<'a> Going<'a> {
         let response_time = upstream.plan.times.response;
         let bytes_max = table.config.body_bytes_max;
         let tee = way.tee.clone();
-        let upload = UploadState::new(call.watch.clone(), times, response_time, (bytes_max, !has_body), tee);
+        let by_length = plan.protocol == Protocol::H1;
+        let body_is = (bytes_max, !has_body, by_length);
+        let upload = UploadState::new(call.watch.clone(), times, response_time, body_is, tee);
         let uri = uri.into_parts().path_and_query.map_or_else(|| Ok(Uri::from_static("/")), Uri::try_from);
         let uri = uri.map_err(|error| Refusal::of(Code::BodyBroken).because(error))?;
         Ok(Self { call, upstream, method, uri, headers, body, has_body, upload, deadline, impatient, upgrade })

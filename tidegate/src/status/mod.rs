@@ -80,7 +80,7 @@ pub fn get(address: &str, path: &str, password: Option<&str>) -> Result<String, 
     stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
     stream.set_write_timeout(Some(ANSWER_TIME_MAX))?;
     let password = password.map_or(String::new(), |password| format!("authorization: Bearer {password}\r\n"));
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\n{password}connection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {socket}\r\n{password}connection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("what answers is no node")?;

@@ -96,7 +96,7 @@ impl Cluster {
         self.held.extend(held);
         self.children.push(Some(self.spawn(at, First::Join)));
         let deadline = Instant::now() + Duration::from_secs(30);
-        while super::http(&self.admin(at), "GET /status HTTP/1.1\r\nhost: a\r\n\r\n").is_none() {
+        while super::http(&self.admin(at), "GET /status HTTP/1.1\r\nhost: localhost\r\n\r\n").is_none() {
             assert!(Instant::now() < deadline, "node {at} can be asked for its status");
         }
         at
@@ -124,7 +124,7 @@ impl Cluster {
 
     /// How many shards with slots each node leads, as node `at` sees it; nothing if a shard has no leader.
     pub fn led(&self, at: usize) -> Option<[usize; NODES]> {
-        let page = super::http(&self.admin(at), "GET /status/self HTTP/1.1\r\nhost: a\r\n\r\n")?;
+        let page = super::http(&self.admin(at), "GET /status/self HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
         let document: serde_json::Value = serde_json::from_str(&page.body).expect("it is JSON");
         let mut led = [0; NODES];
         for shard in document["shards"].as_array()?.iter().filter(|shard| shard["id"].as_u64() < Some(SHARDS)) {

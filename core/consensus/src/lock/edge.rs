@@ -19,8 +19,9 @@ struct Pending {
     waiter: Option<Waiter>,
     name: Bytes,
     command: Command,
-    /// Homes that may still answer.
+    /// Homes that may still answer, and those of them that have said that they have it.
     asked: Vec<NodeId>,
+    queued: Vec<NodeId>,
     /// More than one home had it: it may take effect at another than the one that answers.
     twice: bool,
     gives_up: Instant,
@@ -89,8 +90,17 @@ impl Edge {
         }
         let gives_up = now.plus_ms(wait_ms + shared.tuning.patience_ms + GRACE_MS);
         let waiter = Some(waiter);
-        let pending =
-            Pending { waiter, name, command, asked: Vec::new(), twice: false, gives_up, again: None, resent: 0 };
+        let pending = Pending {
+            waiter,
+            name,
+            command,
+            asked: Vec::new(),
+            queued: Vec::new(),
+            twice: false,
+            gives_up,
+            again: None,
+            resent: 0,
+        };
         self.pending.insert(number, pending);
         (number, self.pass_on(now, number, shared, out))
     }
@@ -147,7 +157,7 @@ impl Edge {
         let Some(pending) = self.pending.get_mut(&number) else {
             return self.on_late(number, from, (name, outcome), shared, out);
         };
-        pending.asked.retain(|node| *node != from);
+        pending.forget(from);
         let vague = matches!(outcome, Outcome::NoQuorum | Outcome::Overloaded | Outcome::Unknown);
         if vague && !pending.asked.is_empty() {
             pending.twice = true;
@@ -236,12 +246,17 @@ impl Edge {
         if (asker.node, asker.incarnation) != (shared.me, shared.incarnation) {
             return;
         }
-        let pending = self.pending.get_mut(&asker.number).filter(|pending| pending.asked == [from]);
-        if let Some(pending) = pending {
-            // What was sent twice, and is there, came the first time and is not answered. Of more, the first may be, and the second be there.
-            if pending.resent == 1 {
-                pending.resent = 0;
-            }
+        let Some(pending) = self.pending.get_mut(&asker.number).filter(|pending| pending.asked.contains(&from)) else {
+            return;
+        };
+        // What was sent twice, and is there, came the first time and is not answered. Of more, the first may be, and the second be there.
+        if pending.resent == 1 && pending.asked == [from] {
+            pending.resent = 0;
+        }
+        if !pending.queued.contains(&from) {
+            pending.queued.push(from);
+        }
+        if pending.silent(shared.me).next().is_none() {
             set_again(&mut self.agains, pending, asker.number, None);
         }
     }
@@ -256,9 +271,9 @@ impl Edge {
             set_again(&mut self.agains, pending, number, Some((now, wait_ms.min(AGAIN_MS_MAX))));
             pending.resent += 1;
             let asker = Asker { node: shared.me, incarnation: shared.incarnation, number };
-            for to in pending.asked.iter().filter(|node| **node != shared.me) {
+            for to in pending.silent(shared.me) {
                 let (name, command) = (pending.name.clone(), pending.command_now(now, shared));
-                shared.send(*to, Message::Ask { asker, name, command }, out);
+                shared.send(to, Message::Ask { asker, name, command }, out);
             }
         }
     }
@@ -273,10 +288,6 @@ impl Edge {
     pub(crate) fn on_gone(&mut self, number: u64, shared: &Shared, out: &mut Outbox) -> Vec<Here> {
         let Some(pending) = self.pending.get_mut(&number) else { return Vec::new() };
         pending.waiter = None;
-        // Its home says nothing to what nobody waits for, so it isn't asked again; what gives back or keeps is.
-        if matches!(pending.command, Command::Acquire(_) | Command::Info) {
-            set_again(&mut self.agains, pending, number, None);
-        }
         let asker = Asker { node: shared.me, incarnation: shared.incarnation, number };
         let (name, asked) = (pending.name.clone(), pending.asked.clone());
         if asked.contains(&shared.me) {
@@ -310,7 +321,7 @@ impl Edge {
         let mut here = Vec::new();
         for number in peer.outstanding {
             if let Some(pending) = self.pending.get_mut(&number) {
-                pending.asked.retain(|node| *node != lost);
+                pending.forget(lost);
                 pending.twice = true;
                 if pending.asked.is_empty() {
                     out.events.push(Event::Hedged);
@@ -378,12 +389,25 @@ impl Edge {
 }
 
 impl Pending {
-    /// What a home is asked now: it waits no longer than the client does.
+    /// Other nodes that were asked and have said nothing to it.
+    fn silent(&self, me: NodeId) -> impl Iterator<Item = NodeId> {
+        self.asked.iter().copied().filter(move |node| *node != me && !self.queued.contains(node))
+    }
+
+    /// A node answers it no more.
+    fn forget(&mut self, node: NodeId) {
+        self.asked.retain(|asked| *asked != node);
+        self.queued.retain(|queued| *queued != node);
+    }
+
+    /// What a home is asked now: it waits no longer than the client does, and for nobody not at all. Then it says what it has granted, if it has,
+    /// which is given back.
     fn command_now(&self, now: Instant, shared: &Shared) -> Command {
         let mut command = self.command.clone();
         if let Command::Acquire(acquire) = &mut command {
             let left_ms = self.gives_up.since_ns(now) / 1_000_000;
-            acquire.wait_ms = acquire.wait_ms.min(left_ms.saturating_sub(shared.tuning.patience_ms + GRACE_MS));
+            acquire.wait_ms = if self.waiter.is_none() { 0 } else { acquire.wait_ms }
+                .min(left_ms.saturating_sub(shared.tuning.patience_ms + GRACE_MS));
         }
         command
     }

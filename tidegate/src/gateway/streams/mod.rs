@@ -39,7 +39,7 @@ use websocket::{Asked, Half};
 pub struct Streams {
     open: Cell<u32>,
     begun: Cell<u64>,
-    /// Both counts begin anew then.
+    /// Half of both counts is forgotten then.
     counts_until: Cell<Instant>,
     /// Those that their client took back before the head of an answer could leave, whoever would have given it.
     taken_back: Cell<u64>,
@@ -113,10 +113,10 @@ impl Streams {
     pub fn begin(&self) -> bool {
         let now = crate::clock::boot();
         if now >= self.counts_until.get() {
-            // Who changes his mind now and then is no flood, however long he stays.
+            // Who changes his mind now and then is no flood, however long he stays; what was is forgotten by and by.
             self.counts_until.set(now.plus_ms(COUNTS_MS));
-            self.begun.set(self.open.get().into());
-            self.taken_back.set(0);
+            self.begun.set((self.begun.get() / 2).max(self.open.get().into()));
+            self.taken_back.set(self.taken_back.get() / 2);
         }
         self.open.set(self.open.get() + 1);
         self.begun.set(self.begun.get() + 1);
