@@ -3,11 +3,13 @@
 mod support;
 
 use std::time::{Duration, Instant};
-use support::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, Outcome, WINDOW_UPDATE, block, get_but};
+use support::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, Outcome, WINDOW_UPDATE, block, get_but};
 use support::gateway::{Event, Gateway, Raw, Upstream, service};
 
 /// One may be inside at a time, and nobody waits.
 const ONE_PLACE: &str = "admission = { limit = 1, queue = 0 }\n";
+/// Another listener, which takes HTTP/2 in clear.
+const H2: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\nprotocols = [\"h2\", \"http/1.1\"]\n";
 
 fn with_one_place(upstream: &Upstream) -> Gateway {
     Gateway::start_with_one_lane(&service(&[upstream], ONE_PLACE))
@@ -90,11 +92,30 @@ fn a_body_that_stops_gives_its_place_to_others_and_takes_it_again() {
     gateway.until("nothing is inside", |app| app["inside"] == 0);
 }
 
+/// By HTTP/2 a body may be whole by its length before its stream ends; an endpoint of HTTP/1.1 has it then.
+#[test]
+fn a_body_that_is_whole_by_its_length_takes_its_place_again() {
+    let upstream = Upstream::start("a");
+    let gateway = Gateway::start_with_one_lane(&format!("{H2}{}", service(&[&upstream], ONE_PLACE)));
+    let mut client = Frames::connect(gateway.http.split(',').nth(1).expect("there are two"));
+    let head = [(":method", "POST"), (":scheme", "http"), (":authority", "a.test"), (":path", "/hold")];
+    let head: Vec<_> = head.into_iter().chain([("content-length", "20000")]).collect();
+    client.send(HEADERS, END_HEADERS, 1, &block(&head));
+    client.send(DATA, 0, 1, &[b'x'; 16_384]);
+    gateway.until("it is in flight", |app| app["endpoints"][0]["in_flight"] == 1);
+    get_in(&gateway);
+    client.send(DATA, 0, 1, &[b'x'; 3_616]);
+    assert_eq!(upstream.event(), Event::Held);
+    gateway.until("it is inside again", |app| app["inside"] == 1);
+    upstream.release();
+    assert_eq!(client.outcome(1), Outcome::Answered("released".to_owned()));
+    gateway.until("nothing is inside", |app| app["inside"] == 0);
+}
+
 #[test]
 fn a_response_that_is_not_read_gives_its_place_to_others() {
     let upstream = Upstream::start("a");
-    let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\nprotocols = [\"h2\", \"http/1.1\"]\n";
-    let gateway = Gateway::start_with_one_lane(&format!("{listener}{}", service(&[&upstream], ONE_PLACE)));
+    let gateway = Gateway::start_with_one_lane(&format!("{H2}{}", service(&[&upstream], ONE_PLACE)));
     let address = gateway.http.split(',').nth(1).expect("there are two");
     let mut client = Frames::connect(address);
     let mut soonest = Duration::MAX;
