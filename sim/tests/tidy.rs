@@ -97,6 +97,9 @@ fn no_header(source: &Source) -> Vec<Finding> {
     (!told).then(|| source.finding(1, what)).into_iter().collect()
 }
 
+/// In two parts, so that this file has none itself.
+const NAP: &str = concat!("thread::", "sleep");
+
 fn sleeping_test(source: &Source) -> Vec<Finding> {
     let all = code(&source.text);
     let product = if is_test_file(&source.path) { String::new() } else { product(&all) };
@@ -104,7 +107,7 @@ fn sleeping_test(source: &Source) -> Vec<Finding> {
     let mut found = Vec::new();
     for (index, line) in all.lines().enumerate() {
         let in_test = outside.next() != Some(line);
-        let sleeps = line.contains("thread::sleep") || (line.contains("thread::{") && has_word(line, "sleep"));
+        let sleeps = line.contains(NAP) || (line.contains("thread::{") && has_word(line, "sleep"));
         if in_test && sleeps {
             found.push(source.finding(index + 1, "a test sleeps: wait for a line, a reply or a read timeout instead"));
         }
@@ -222,7 +225,7 @@ mod the_checks_can_fail {
 
     #[test]
     fn a_sleeping_test_is_found() {
-        let nap = "fn f() { std::thread::sleep(d) }\n";
+        let nap = &format!("fn f() {{ std::{NAP}(d) }}\n");
         let mixed = format!("{nap}#[cfg(test)]\nmod tests {{\n{nap}}}\n");
         assert_eq!(sleeping_test(&sample(&mixed)).iter().map(|f| f.line).collect::<Vec<_>>(), [4]);
         assert_eq!(sleeping_test(&Source::new("x/tests/a.rs", nap)).len(), 1);

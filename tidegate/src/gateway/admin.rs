@@ -66,11 +66,8 @@ type Answer = Result<Response<Full<Bytes>>, Problem>;
 async fn try_answer(control: &Shared, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
-    // Probes tell nothing that a page may not know.
-    if path != "/healthz" && path != "/readyz" {
-        let hint = "or put the name into gateway.admin_names";
-        port::check_host(&head, &control.borrow().config.admin_names, hint)?;
-    }
+    let hint = "or put the name into gateway.admin_names";
+    port::check_host(&head.headers, &head.uri, &control.borrow().config.admin_names, hint)?;
     let reads = head.method == Method::GET || head.method == Method::HEAD;
     if reads {
         return read(control, &path).await;

@@ -43,17 +43,12 @@ pub fn start(listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<()> 
 async fn visit(stream: tokio::net::TcpStream, shared: Arc<Shared>, place: OwnedSemaphorePermit) {
     let visit = Arc::new(Visit::new(place));
     let of_request = visit.clone();
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let (shared, visit) = (shared.clone(), of_request.clone());
         async move {
-            let path = request.uri().path();
-            // Probes tell nothing that a page may not know.
-            if path != "/healthz" && path != "/readyz" {
-                let (head, body) = request.into_parts();
-                if let Err(problem) = port::check_host(&head, &[], "which is all that it answers to") {
-                    return Ok(problem.respond());
-                }
-                request = Request::from_parts(head, body);
+            let hint = "which is all that it answers to";
+            if let Err(problem) = port::check_host(request.headers(), request.uri(), &[], hint) {
+                return Ok(problem.respond());
             }
             if locks::serves(request.uri().path()) {
                 return Ok(locks::serve(&shared, &visit, request).await);
