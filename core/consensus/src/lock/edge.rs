@@ -206,9 +206,16 @@ impl Edge {
                 out.replies.push((waiter, outcome));
             }
             (Some(waiter), _, _) => out.replies.push((waiter, outcome)),
-            (None, Command::Acquire(_), Some(token)) => {
+            (None, Command::Acquire(acquire), Some(token)) => {
                 self.remember(number, None);
-                here.extend(give_back(from, pending.name, token, shared, out));
+                // With an id of its own the client may have asked at another node too, and use the grant. Of one that was made up here nobody
+                // else knows, however often it was asked for.
+                let command = if acquire.id == made_up_id(shared, number) {
+                    Command::Release { owner: acquire.owner, token }
+                } else {
+                    Command::GiveBack { token }
+                };
+                here.extend(give_back(from, pending.name, command, shared, out));
             }
             (None, ..) => {}
         }
@@ -236,7 +243,9 @@ impl Edge {
     ) -> Vec<Here> {
         let Outcome::Granted { token, .. } = outcome else { return Vec::new() };
         match self.told.get(&number) {
-            Some(told) if *told != Some(token) => give_back(from, name, token, shared, out).into_iter().collect(),
+            Some(told) if *told != Some(token) => {
+                give_back(from, name, Command::GiveBack { token }, shared, out).into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -267,6 +276,10 @@ impl Edge {
         while let Some((at, number)) = self.agains.first().copied().filter(|(at, _)| *at <= now) {
             self.agains.remove(&(at, number));
             let Some(pending) = self.pending.get_mut(&number) else { continue };
+            if pending.silent(shared.me).next().is_none() {
+                pending.again = None;
+                continue;
+            }
             let wait_ms = pending.again.map_or(shared.tuning.resend_ms, |(_, wait_ms)| wait_ms * 2);
             set_again(&mut self.agains, pending, number, Some((now, wait_ms.min(AGAIN_MS_MAX))));
             pending.resent += 1;
@@ -405,9 +418,9 @@ impl Pending {
     fn command_now(&self, now: Instant, shared: &Shared) -> Command {
         let mut command = self.command.clone();
         if let Command::Acquire(acquire) = &mut command {
-            let left_ms = self.gives_up.since_ns(now) / 1_000_000;
-            acquire.wait_ms = if self.waiter.is_none() { 0 } else { acquire.wait_ms }
-                .min(left_ms.saturating_sub(shared.tuning.patience_ms + GRACE_MS));
+            let left_ms = self.gives_up.since_ns(now) / base::time::NS_PER_MS;
+            let waits_ms = left_ms.saturating_sub(shared.tuning.patience_ms + GRACE_MS);
+            acquire.wait_ms = if self.waiter.is_some() { acquire.wait_ms.min(waits_ms) } else { 0 };
         }
         command
     }
@@ -434,10 +447,9 @@ fn made_up_id(shared: &Shared, number: u64) -> Bytes {
     Bytes::from(id)
 }
 
-fn give_back(home: NodeId, name: Bytes, token: u64, shared: &Shared, out: &mut Outbox) -> Option<Here> {
+fn give_back(home: NodeId, name: Bytes, command: Command, shared: &Shared, out: &mut Outbox) -> Option<Here> {
     out.events.push(Event::GivenBack);
     let asker = Asker { node: shared.me, incarnation: shared.incarnation, number: NOBODY };
-    let command = Command::GiveBack { token };
     if home == shared.me {
         return Some(Here::Admit(asker, name, command));
     }

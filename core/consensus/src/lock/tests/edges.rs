@@ -77,17 +77,31 @@ fn what_nobody_waits_for_is_not_asked_again() {
     let mut cluster = Cluster::new(3);
     let name = name_at_home(&cluster, 1);
     let held = token(&cluster.acquire(2, name, "x"));
-    let mut number = 0;
-    cluster.input(NodeId(2), |plane, now, out| {
-        let name = Bytes::from_static(name.as_bytes());
-        number = plane.on_request(now, crate::lock::Waiter(900), name, waits("gone", 60_000), out);
-    });
-    cluster.input(NodeId(2), |plane, now, out| plane.on_cancel(now, number, out));
+    let number = cluster.begin_request(2, name, waits("gone", 60_000));
+    cluster.cancel(2, number);
     cluster.pass(500);
     let next = cluster.ask(3, name, waits("next", 60_000));
     assert_eq!(cluster.release(2, name, "x", held), Outcome::Released);
     token(&cluster.answer(next).expect("it is its turn"));
     assert_eq!(cluster.count(Event::GivenBack), 0);
+}
+
+#[test]
+fn a_grant_that_was_never_told_comes_back_when_its_client_is_gone() {
+    let mut cluster = Cluster::new(3);
+    let name = name_at_home(&cluster, 1);
+    let number = cluster.begin_request(2, name, Command::Acquire(acquire("gone", 60_000)));
+    let answers = |parcel: &Parcel| matches!(parcel.message, Message::Answer { .. });
+    while !cluster.flying.iter().any(answers) {
+        cluster.deliver_next().expect("it is granted");
+    }
+    cluster.flying.retain(|parcel| !answers(parcel));
+    cluster.cancel(2, number);
+    cluster.run();
+    assert_eq!(cluster.acquire(3, name, "next"), Outcome::Refused, "its home has told, and knows nothing more of it");
+    cluster.pass(150);
+    token(&cluster.acquire(3, name, "next"));
+    assert_eq!(cluster.count(Event::GivenBack), 1);
 }
 
 #[test]
@@ -110,12 +124,8 @@ fn what_nobody_waits_for_is_given_back() {
     let name = name_at_home(&cluster, 1);
     for asker in [1, 2] {
         // It is on its way when its client goes.
-        let mut number = 0;
-        cluster.input(NodeId(asker), |plane, now, out| {
-            let command = Command::Acquire(acquire("gone", 60_000));
-            number = plane.on_request(now, crate::lock::Waiter(900), Bytes::from_static(name.as_bytes()), command, out);
-        });
-        cluster.input(NodeId(asker), |plane, now, out| plane.on_cancel(now, number, out));
+        let number = cluster.begin_request(asker, name, Command::Acquire(acquire("gone", 60_000)));
+        cluster.cancel(asker, number);
         cluster.run();
         let held = token(&cluster.acquire(3, name, "next"));
         assert_eq!(cluster.release(3, name, "next", held), Outcome::Released);
@@ -127,13 +137,10 @@ fn what_nobody_waits_for_is_given_back() {
 fn a_waiter_that_is_gone_is_passed_over() {
     let mut cluster = Cluster::new(3);
     let held = token(&cluster.acquire(1, "a", "x"));
-    let mut number = 0;
-    cluster.input(NodeId(2), |plane, now, out| {
-        number = plane.on_request(now, crate::lock::Waiter(900), owner("a"), waits("gone", 9000), out);
-    });
+    let number = cluster.begin_request(2, "a", waits("gone", 9000));
     cluster.run();
     let next = cluster.ask(3, "a", waits("next", 9000));
-    cluster.input(NodeId(2), |plane, now, out| plane.on_cancel(now, number, out));
+    cluster.cancel(2, number);
     cluster.run();
     assert_eq!(cluster.release(1, "a", "x", held), Outcome::Released);
     token(&cluster.answer(next).expect("it is its turn"));

@@ -27,6 +27,9 @@ pub struct Node {
     incarnation: u64,
 }
 
+/// Above those of [`Cluster::ask`].
+const NOBODYS: u64 = 900;
+
 pub fn view(epoch: u64, voters: u64, before: Option<(u64, u64)>) -> View {
     let of = |count: u64| (1..=count).map(NodeId).collect::<Vec<_>>();
     View::new(Epoch(epoch), of(voters), before.map(|(epoch, count)| (Epoch(epoch), of(count)))).unwrap()
@@ -173,6 +176,19 @@ impl Cluster {
         });
         self.run();
         waiter
+    }
+
+    /// A request whose client may go before anything of it has passed: its number, by which it is cancelled.
+    pub fn begin_request(&mut self, id: u64, name: &'static str, command: Command) -> u64 {
+        let mut number = 0;
+        self.input(NodeId(id), |plane, now, out| {
+            number = plane.on_request(now, Waiter(NOBODYS), Bytes::from_static(name.as_bytes()), command, out);
+        });
+        number
+    }
+
+    pub fn cancel(&mut self, id: u64, number: u64) {
+        self.input(NodeId(id), |plane, now, out| plane.on_cancel(now, number, out));
     }
 
     pub fn answer(&mut self, waiter: u64) -> Option<Outcome> {
