@@ -158,6 +158,8 @@ pub enum Mutation {
     ScanWithoutSeal,
     /// A new voter takes over from one of the former voters (hazard 18).
     RescanOfOne,
+    /// A new voter brings along what was accepted in its epoch, and doesn't promise what goes with it (hazard 13).
+    RescanPromisesTooLittle,
     /// Messages of another epoch count (hazard 17).
     EpochIgnored,
     /// A sweep leaves the floors behind (hazard 3).
@@ -349,7 +351,7 @@ impl Mutation {
         Self::LostDiskKeepsName,
     ];
     /// Rules of registers and locks.
-    pub const OF_LOCKS: [Self; 31] = [
+    pub const OF_LOCKS: [Self; 32] = [
         Self::AnswerBeforeDurable,
         Self::ReadBeforeDurable,
         Self::AcceptBelowPromise,
@@ -364,6 +366,7 @@ impl Mutation {
         Self::OldEpochCountsAsChosen,
         Self::ScanWithoutSeal,
         Self::RescanOfOne,
+        Self::RescanPromisesTooLittle,
         Self::EpochIgnored,
         Self::SweepForgetsFloors,
         Self::SweepUnchosen,

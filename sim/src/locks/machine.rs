@@ -101,10 +101,7 @@ impl Machine {
     pub(super) fn start(&mut self, now: u64, idle_ms: u64, rng: &mut Rng) {
         self.life += 1;
         (self.syncing, self.timer_at) = (false, 0);
-        let mut table = Table::default();
-        for record in &self.log {
-            table.replay(record).expect("what was written can be read");
-        }
+        let table = self.durable_table();
         let config = Config {
             me: self.id,
             incarnation: self.life,
@@ -132,11 +129,30 @@ impl Machine {
 
     /// The power goes: of what is not synced, a first part survives, though nobody was told. It is returned.
     pub(super) fn crash(&mut self, kept: usize) -> Vec<RegisterWrite> {
-        self.snapshot = None;
         let survived = self.sync(kept);
+        if self.unsynced.is_empty() {
+            self.what_was_written_says_what_stood_in_memory();
+        }
+        self.snapshot = None;
         self.unsynced.clear();
         self.state = State::Down;
         survived
+    }
+
+    /// The table that its durable records come to.
+    fn durable_table(&self) -> Table {
+        let mut table = Table::default();
+        for record in &self.log {
+            table.replay(record).expect("what was written can be read");
+        }
+        table
+    }
+
+    fn what_was_written_says_what_stood_in_memory(&self) {
+        let (State::Up(plane) | State::Frozen(plane, _)) = &self.state else { return };
+        let all = |table: &Table| table.part(None, usize::MAX).0;
+        let same = all(&self.durable_table()) == all(plane.table());
+        assert!(same, "what_was_written_says_what_stood_in_memory: {:?}", self.id);
     }
 
     /// Cuts the next part of a snapshot. True if it was the last.

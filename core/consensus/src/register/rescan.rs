@@ -164,22 +164,19 @@ impl Rescan {
         if mutation::on(Mutation::SweepForgetsFloors) {
             self.floors.clear();
         }
-        for (slot, floor) in std::mem::take(&mut self.floors) {
-            let known = acceptor.table.floors.entry(slot).or_default();
-            if floor > *known {
-                *known = floor;
-                acceptor.keep(&Record::Floor { slot, floor }, Vec::new(), out);
-            }
-        }
+        std::mem::take(&mut self.floors).into_iter().for_each(|(slot, floor)| acceptor.raise_floor(slot, floor, out));
         let names: BTreeSet<&Bytes> = kept.iter().map(|(name, _)| name).collect();
-        let gone: Vec<Bytes> = acceptor.table.cells.keys().filter(|name| !names.contains(name)).cloned().collect();
+        // What a rescan that a crash cut short has brought along from this epoch is accepted, whoever is asked now.
+        let of_former = |cell: &Cell| cell.accepted.epoch < epoch;
+        let gone = acceptor.table.cells.iter().filter(|(name, cell)| of_former(cell) && !names.contains(name));
+        let gone: Vec<Bytes> = gone.map(|(name, _)| name.clone()).collect();
         for name in gone {
             acceptor.table.cells.remove(&name);
             acceptor.keep(&Record::Swept { name, epoch }, Vec::new(), out);
         }
         for (name, Found { accepted, lock, .. }) in kept {
             let cell = acceptor.table.cells.entry(name.clone()).or_default();
-            if cell.accepted == accepted {
+            if cell.accepted == accepted || (cell.accepted > accepted && !of_former(cell)) {
                 continue;
             }
             if cell.promised > accepted {
@@ -187,7 +184,9 @@ impl Rescan {
             }
             let cell = acceptor.table.cells.entry(name.clone()).or_default();
             cell.let_to(&lock, now);
-            *cell = Cell { promised: accepted, accepted, lock, touched: now, ..std::mem::take(cell) };
+            // Others may have accepted it in this epoch: its proposer hears of this voter as of them, and goes on with the next ballot.
+            let promised = if mutation::on(Mutation::RescanPromisesTooLittle) { accepted } else { accepted.next() };
+            *cell = Cell { promised, accepted, lock, touched: now, ..std::mem::take(cell) };
             let record = cell.record(&name);
             acceptor.keep(&record, Vec::new(), out);
         }

@@ -288,10 +288,9 @@ impl Acceptor {
         gone
     }
 
-    fn raise_floor(&mut self, slot: Slot, floor: u64, out: &mut Outbox) {
-        let known = self.table.floors.entry(slot).or_default();
-        if floor > *known {
-            *known = floor;
+    pub(crate) fn raise_floor(&mut self, slot: Slot, floor: u64, out: &mut Outbox) {
+        if floor > self.table.floors.get(&slot).copied().unwrap_or(0) {
+            self.table.floors.insert(slot, floor);
             self.keep(&Record::Floor { slot, floor }, Vec::new(), out);
         }
     }

@@ -1,6 +1,7 @@
 //! What clients of a few nodes see, step by step.
 
 mod edges;
+mod epochs;
 mod lines;
 mod support;
 mod sweeps;
@@ -8,7 +9,7 @@ mod sweeps;
 use crate::lock::{Acquire, Claim, Command, Event, Invalid, Outcome};
 use base::NodeId;
 use bytes::Bytes;
-use support::{Cluster, acquire, token, view};
+use support::{Cluster, acquire, token};
 
 fn owner(name: &'static str) -> Bytes {
     Bytes::from_static(name.as_bytes())
@@ -167,37 +168,6 @@ fn a_restarted_voter_waits_in_full() {
     assert_eq!(cluster.acquire(2, "a", "y"), Outcome::Refused);
     cluster.pass(200);
     token(&cluster.acquire(2, "a", "y"));
-}
-
-#[test]
-fn a_new_epoch_has_all_locks_and_a_sweep_leaves_the_floors() {
-    let mut cluster = Cluster::new(3);
-    let held = token(&cluster.acquire(1, "a", "x"));
-    let freed = token(&cluster.acquire(1, "b", "x"));
-    cluster.release(1, "b", "x", freed);
-    let peers = |id: u64| (1..=3).filter(move |peer| *peer != id).map(move |peer| (NodeId(id), NodeId(peer)));
-    // Without links nobody sweeps before.
-    for (id, peer) in (1..=3).flat_map(peers) {
-        cluster.input(id, |plane, now, out| plane.on_peer_lost(now, peer, out));
-    }
-    cluster.pass(61_000);
-    for (id, peer) in (1..=3).flat_map(peers) {
-        cluster.input(id, |plane, now, out| plane.on_peer_up(now, peer, out));
-    }
-    assert_eq!(cluster.call(1, "a", renew("x", held)), Outcome::Renewed { remaining_ms: 1000 });
-    let next = view(2, 3, Some((1, 3)));
-    for id in (1..=3).map(NodeId) {
-        let next = next.clone();
-        cluster.input(id, |plane, now, out| plane.on_view(now, next, out));
-    }
-    cluster.run();
-    cluster.pass(500);
-    assert_eq!(
-        cluster.events.iter().filter(|event| matches!(event, Event::Ready { cells: 1, swept: 1, .. })).count(),
-        3
-    );
-    assert_eq!(cluster.call(2, "a", renew("x", held)), Outcome::Renewed { remaining_ms: 1000 });
-    assert!(token(&cluster.acquire(2, "b", "y")) > freed);
 }
 
 #[test]

@@ -86,9 +86,37 @@ impl Cluster {
 
     /// It forgets all but what was synced.
     pub fn restart(&mut self, id: u64) {
-        let id = NodeId(id);
-        let Node { log, incarnation, .. } = self.nodes.remove(&id).unwrap();
+        self.crash(NodeId(id), 0);
+        self.run();
+    }
+
+    /// It forgets all but what was synced and the first `kept` writes that were not, and starts again.
+    pub fn crash(&mut self, id: NodeId, kept: usize) {
+        let Node { mut log, unsynced, incarnation, .. } = self.nodes.remove(&id).unwrap();
+        unsynced.iter().take(kept).for_each(|write| log.extend_from_slice(&write.record));
         self.begin(id, incarnation + 1, log);
+    }
+
+    /// How many writes it has that aren't synced.
+    pub fn unsynced(&self, id: NodeId) -> usize {
+        self.nodes[&id].unsynced.len()
+    }
+
+    /// It has no link to a peer.
+    pub fn lose(&mut self, id: NodeId, peer: NodeId) {
+        self.input(id, |plane, now, out| plane.on_peer_lost(now, peer, out));
+    }
+
+    /// Nodes are told of a view.
+    pub fn begin_turn_over(&mut self, view: &View, ids: impl IntoIterator<Item = u64>) {
+        for id in ids {
+            self.input(NodeId(id), |plane, now, out| plane.on_view(now, view.clone(), out));
+        }
+    }
+
+    /// Nodes are told of a view, and do what they can do about it at once.
+    pub fn turn_over(&mut self, view: &View, ids: impl IntoIterator<Item = u64>) {
+        self.begin_turn_over(view, ids);
         self.run();
     }
 
