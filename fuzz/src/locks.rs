@@ -156,9 +156,9 @@ fn message(rng: &mut Rng) -> Message {
         14 => {
             let stand =
                 [Stand::Needs, Stand::Has, Stand::Lacks, Stand::Behind][usize::try_from(rng.below(4)).expect("small")];
-            Message::Stands { serial: rng.below(4), stands: vec![stand] }
+            Message::Stands { serial: rng.below(4), promised: ballot(rng, PEER), stands: vec![stand] }
         }
-        15 => Message::Forget { cells: vec![(name, ballot(rng, PEER))] },
+        15 => Message::Forget { promised: ballot(rng, PEER), cells: vec![(name, ballot(rng, PEER))] },
         _ => {
             let cells = vec![Scanned { name, accepted: ballot(rng, PEER), lock: lock(rng), idle: rng.one_in(2) }];
             Message::Part { of: Epoch(2), after: None, cells, floors: vec![(7, 9)], last: rng.one_in(2) }

@@ -108,7 +108,12 @@ fn locks_that_once_failed_stay_clean() {
     // 249: a voter whose rescan came late asked about a register of a later epoch than its own, which others took for a forgery.
     // 5516: a voter that entered an epoch late brought along what another had accepted there, without the promise that goes with it; its
     // proposer counted it in and went on unasked, while it accepted another's proposal: two states were chosen.
-    for seed in [250, 657, 1759, 3462, 61, 212, 942, 1749, 39868, 7528, 29086, 11, 249, 5516] {
+    // 18183: a voter had promised a proposal with an old state before a sweep gave it the newest; all forgot that one, and the proposal, which
+    // only its own voter had heard of, went on from the old one.
+    // 19676: a wait was over whose grant had been proposed ahead in vain; it was refused though nobody had found the lock held.
+    // 13624: a client of the world believed in a renewal of what it had asked to give back; who was next had been told.
+    let seeds = [250, 657, 1759, 3462, 61, 212, 942, 1749, 39868, 7528, 29086, 11, 249, 5516, 18183, 19676, 13624];
+    for seed in seeds {
         let _ = locks::World::run(seed, locks::Effort { steps: 10_000 });
     }
 }

@@ -170,6 +170,8 @@ pub enum Mutation {
     ForgottenByMost,
     /// Old proposals count for registers that are forgotten (hazard 16).
     ForgottenBallots,
+    /// Proposals count for registers that are forgotten which a voter had promised before it took a newer state over (hazard 16).
+    SweepForgetsPromises,
     /// A voter takes over from a sweep what is perhaps not chosen (hazard 16).
     SweepSpreadsUnchosen,
     /// A voter takes a grant or a renewal for one that it knows, for their numbers are alike (hazard 9).
@@ -351,7 +353,7 @@ impl Mutation {
         Self::LostDiskKeepsName,
     ];
     /// Rules of registers and locks.
-    pub const OF_LOCKS: [Self; 32] = [
+    pub const OF_LOCKS: [Self; 33] = [
         Self::AnswerBeforeDurable,
         Self::ReadBeforeDurable,
         Self::AcceptBelowPromise,
@@ -372,6 +374,7 @@ impl Mutation {
         Self::SweepUnchosen,
         Self::ForgottenByMost,
         Self::ForgottenBallots,
+        Self::SweepForgetsPromises,
         Self::SweepSpreadsUnchosen,
         Self::LeaseByNumbersAlone,
         Self::LockTokenIgnored,

@@ -220,6 +220,8 @@ impl World {
             (Outcome::Granted { remaining_ms: 0, .. }, Command::Acquire(acquire)) if hasty => {
                 self.now + self.client(id).clock.takes(acquire.ttl_ms * MS)
             }
+            // It had given this up, and was only curious: whoever has asked to give a lock back holds it no more.
+            (_, Command::Renew { .. }) if held.is_none() => 0,
             _ if lease_ms > 0 => from + self.client(id).clock.takes(lease_ms * MS),
             _ => 0,
         };
@@ -243,7 +245,6 @@ impl World {
             }
             (Outcome::Renewed { .. }, Command::Renew { token, .. }) => match held {
                 Some(held) => self.client(id).doing = Doing::Holding(Held { until, ..held }),
-                // It had given this up, and was only curious.
                 None => self.ledger.let_go(&request.name, *token),
             },
             (Outcome::Lost, _) => {

@@ -24,6 +24,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) line: bool,
     /// Something was given back.
     pub(crate) freed: bool,
+    /// Grants that were given back, as is known here though nobody has written it yet: whoever is next was told so.
+    pub(crate) over: Vec<u64>,
     /// Grants that were made ahead for somebody who doesn't wait here.
     pub(crate) strangers: Vec<u64>,
     /// Grants that were made ahead and have begun by this change.
@@ -71,6 +73,9 @@ impl Draft<'_> {
         let again = |one: &Holder| one.owner == acquire.owner && one.ids.contains(&acquire.id);
         let retries = !mutation::on(Mutation::LockRetryForgotten);
         let holder = self.lock.holders.iter().find(|one| again(one)).map(|holder| holder.token);
+        if holder.is_some_and(|token| self.over.contains(&token)) {
+            return Decision::Done(Outcome::Lost);
+        }
         if let Some(token) = holder.filter(|token| self.ahead == Some(*token) && self.begun.contains(token)) {
             return Decision::Done(self.take_up(token, acquire.ttl_ms, 1));
         }
@@ -112,7 +117,7 @@ impl Draft<'_> {
     }
 
     /// A request leaves the line whose grant may be made ahead. What has begun by this very change and nobody has taken up is its own;
-    /// what holds the lock else was told to one who asked again.
+    /// what holds the lock else was told to one who asked again. Whose client still waits is refused by what is found now, like all others.
     pub(crate) fn leave(&mut self, acquire: &Acquire, waits: bool) -> Decision {
         let its = |one: &Holder| one.owner == acquire.owner && one.ids.contains(&acquire.id);
         if let Some(token) = self.lock.holders.iter().find(|one| its(one)).map(|one| one.token) {
@@ -125,7 +130,7 @@ impl Draft<'_> {
         let before = self.lock.line.len();
         self.lock.line.retain(|one| !its(one));
         self.changed |= self.lock.line.len() < before;
-        Decision::Done(Outcome::Refused)
+        if waits { self.acquire(acquire) } else { Decision::Done(Outcome::Refused) }
     }
 
     /// Makes the grant of a request ahead, which waits behind all who are in line; false if there is no room.
@@ -265,11 +270,11 @@ impl Draft<'_> {
     /// The owner of a grant asks again, for as much or for another mode.
     fn reenter(&mut self, acquire: &Acquire, token: u64) -> Decision {
         self.prove(&acquire.owner, token);
-        let Some(mut at) = self.place(&acquire.owner, token) else { return Decision::Done(Outcome::Lost) };
+        let Some(mut at) = self.held(&acquire.owner, token) else { return Decision::Done(Outcome::Lost) };
         if !self.turns_into(acquire.claim, at) {
             self.lives_on(self.lock.holders[at].token);
             self.evict();
-            at = match self.place(&acquire.owner, token) {
+            at = match self.held(&acquire.owner, token) {
                 Some(at) => at,
                 None => return Decision::Done(Outcome::Lost),
             };
@@ -320,6 +325,11 @@ impl Draft<'_> {
         }
     }
 
+    /// Where a grant stands that its owner has not given back.
+    fn held(&self, owner: &[u8], token: u64) -> Option<usize> {
+        self.place(owner, token).filter(|_| !self.over.contains(&token))
+    }
+
     fn place(&self, owner: &[u8], token: u64) -> Option<usize> {
         let blind = mutation::on(Mutation::LockTokenIgnored);
         self.lock.holders.iter().position(|one| one.owner == owner && (one.token == token || blind))
@@ -327,7 +337,7 @@ impl Draft<'_> {
 
     fn renew(&mut self, owner: &[u8], token: u64, ttl_ms: u64) -> Outcome {
         self.prove(owner, token);
-        let Some(at) = self.place(owner, token) else { return Outcome::Lost };
+        let Some(at) = self.held(owner, token) else { return Outcome::Lost };
         let holder = &mut self.lock.holders[at];
         holder.ttl_ms = ttl_ms;
         if !mutation::on(Mutation::RenewalUncounted) {
@@ -359,7 +369,7 @@ impl Draft<'_> {
     /// The fence of a grant becomes larger than one that was seen. Whoever shares the lock has to ask for his fence again.
     fn raise(&mut self, owner: &[u8], token: u64, above: u64) -> Outcome {
         self.prove(owner, token);
-        let Some(at) = self.place(owner, token) else { return Outcome::Lost };
+        let Some(at) = self.held(owner, token) else { return Outcome::Lost };
         let ttl_ms = self.lock.holders[at].ttl_ms;
         let above = above.min(self.tokens.floor() + GIVEN_OUT_MAX);
         if self.lock.fence <= above && !matches!(self.lock.mode, Mode::Permits { .. }) {

@@ -140,6 +140,7 @@ impl Line {
             stolen: 0,
             line: false,
             freed: false,
+            over: self.over(basis.lock),
             strangers: self.strangers(basis.lock),
             begun: Vec::new(),
             ahead: None,
@@ -175,6 +176,13 @@ impl Line {
         let Draft { mut lock, changed, stolen, .. } = draft;
         lock.version += u64::from(changed);
         Plan { lock, changed, done, blocked, stolen, ahead }
+    }
+
+    /// Grants that were given back to those who were told here that they are next, which nobody has written yet.
+    fn over(&self, lock: &Lock) -> Vec<u64> {
+        let told: Vec<u64> = self.told().collect();
+        let Some(last) = lock.line.iter().rposition(|one| told.contains(&one.token)) else { return Vec::new() };
+        lock.holders.iter().chain(&lock.line[..last]).map(|one| one.token).collect()
     }
 
     /// Grants that were made ahead for nobody who waits here.

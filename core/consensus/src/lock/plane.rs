@@ -16,6 +16,7 @@ use base::limits::LOCK_COUNT_MAX;
 use base::mutation::{self, Mutation};
 use base::{Epoch, Instant, NodeId};
 use bytes::Bytes;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -279,12 +280,14 @@ impl Plane {
             Message::Refused { promised, .. } if leaps(promised, self.shared.acceptor.highest) => {
                 Err(PeerMisbehaved::BallotLeaps(*promised))
             }
-            // What is said to be accepted raises what is promised for names that aren't there.
-            Message::Idle { cells, .. } => {
-                let of_later = |ballot: &Ballot| ballot.epoch > parcel.epoch;
-                let leaps =
-                    |ballot: &Ballot| ballot.epoch == parcel.epoch && leaps(ballot, self.shared.acceptor.highest);
-                let forged = cells.iter().map(|cell| cell.accepted).find(|ballot| of_later(ballot) || leaps(ballot));
+            // What is said to be accepted or promised raises what is promised for names that aren't there.
+            Message::Idle { .. } | Message::Stands { .. } | Message::Forget { .. } => {
+                let highest = self.shared.acceptor.highest;
+                let forged = parcel.message.swept().find(|ballot| match ballot.epoch.cmp(&parcel.epoch) {
+                    Ordering::Greater => true,
+                    Ordering::Equal => leaps(ballot, highest),
+                    Ordering::Less => false,
+                });
                 forged.map_or(Ok(()), |ballot| Err(PeerMisbehaved::BallotLeaps(ballot)))
             }
             Message::Ask { asker, name, command } => {
@@ -394,18 +397,18 @@ impl Plane {
                 let (epoch, idle_ms) = (self.shared.view.epoch(), self.shared.tuning.idle_ms);
                 self.shared.acceptor.on_idle(now, (from, serial), (cells, chosen), (epoch, idle_ms), out);
             }
-            Message::Stands { serial, stands } => {
-                self.sweep.on_stands(now, (from, serial), &stands, &self.shared, out);
+            Message::Stands { serial, promised, stands } => {
+                self.sweep.on_stands(now, (from, serial), (promised, &stands), &self.shared, out);
                 self.tidy(now, out);
             }
-            Message::Forget { cells } if votes => self.forget(&cells, out),
+            Message::Forget { promised, cells } if votes => self.forget(promised, &cells, out),
             _ => {}
         }
     }
 
     /// Registers are forgotten, and with them what this node knows as their home.
-    fn forget(&mut self, cells: &[(Bytes, Ballot)], out: &mut Outbox) {
-        let gone = self.shared.acceptor.on_forget(cells, out);
+    fn forget(&mut self, promised: Ballot, cells: &[(Bytes, Ballot)], out: &mut Outbox) {
+        let gone = self.shared.acceptor.on_forget(promised, cells, out);
         for name in &gone {
             if self.homes.get(name).is_some_and(Home::is_idle) {
                 self.forget_home(name);

@@ -146,14 +146,16 @@ impl Message {
                 put_varint(out, cells.len() as u64);
                 cells.iter().for_each(|cell| cell.encode(out));
             }
-            Self::Stands { serial, stands } => {
+            Self::Stands { serial, promised, stands } => {
                 out.push(STANDS);
                 put_varint(out, *serial);
+                promised.encode(out);
                 put_varint(out, stands.len() as u64);
                 stands.iter().for_each(|stand| out.push(stand.number()));
             }
-            Self::Forget { cells } => {
+            Self::Forget { promised, cells } => {
                 out.push(FORGET);
+                promised.encode(out);
                 put_varint(out, cells.len() as u64);
                 for (name, ballot) in cells {
                     put_bytes(out, name);
@@ -210,12 +212,13 @@ impl Message {
                 Self::Idle { serial, chosen, cells: many(reader, LOCK_SWEEP_COUNT_MAX, Idle::decode)? }
             }
             STANDS => {
-                let serial = reader.varint()?;
-                Self::Stands { serial, stands: many(reader, LOCK_SWEEP_COUNT_MAX, Stand::decode)? }
+                let (serial, promised) = (reader.varint()?, Ballot::decode(reader)?);
+                Self::Stands { serial, promised, stands: many(reader, LOCK_SWEEP_COUNT_MAX, Stand::decode)? }
             }
             FORGET => {
                 let forgotten = |reader: &mut Reader<'_>| Ok((name(reader)?, Ballot::decode(reader)?));
-                Self::Forget { cells: many(reader, LOCK_SWEEP_COUNT_MAX, forgotten)? }
+                let promised = Ballot::decode(reader)?;
+                Self::Forget { promised, cells: many(reader, LOCK_SWEEP_COUNT_MAX, forgotten)? }
             }
             other => return Err(DecodeError::Unknown(u64::from(other))),
         })

@@ -178,13 +178,15 @@ pub enum Message {
         chosen: bool,
         cells: Vec<Idle>,
     },
-    /// For each of them, in their order.
+    /// For each of them, in their order; and the highest ballot that was promised for those that the sender has.
     Stands {
         serial: u64,
+        promised: Ballot,
         stands: Vec<Stand>,
     },
-    /// No voter needs these registers, which were last accepted under these ballots.
+    /// No voter needs these registers, which were last accepted under these ballots. No proposal up to `promised` counts for them.
     Forget {
+        promised: Ballot,
         cells: Vec<(Bytes, Ballot)>,
     },
     /// To oneself: the records of a rescan are durable.

@@ -10,6 +10,9 @@
 //! A lock whose holder died and that nobody wants is free first: its home takes it from him by the rounds of a steal. By such a round it
 //! also settles what only a minority has accepted.
 //!
+//! What was promised before a state was taken over may have been promised with an older one: a proposal that goes on from that must not
+//! find voters who have forgotten the newer. So each says what it has promised, and all are told the most of it with *Forget*.
+//!
 //! Two numbers stay behind. The slot's **floor**: no token, fence or version up to it is given out again. The **passed ballot**: for a register
 //! that isn't there nothing below it is promised or accepted, so that a proposal from before, however late, doesn't bring the old state back.
 
@@ -50,6 +53,8 @@ struct Asked {
     cells: Vec<Idle>,
     /// How many have each, and how many are behind; nothing if somebody needs it.
     stand: Vec<Option<(usize, usize)>>,
+    /// The highest ballot that any of them has promised for one of these.
+    promised: Ballot,
     owing: BTreeSet<NodeId>,
     until: Instant,
 }
@@ -108,7 +113,8 @@ impl Sweep {
         shared.ask_voters(&[], &Message::Idle { serial: self.serial, chosen, cells: cells.clone() }, out);
         let owing = shared.view.voters().iter().copied().collect();
         let stand = vec![Some((0, 0)); cells.len()];
-        self.asked = Some(Asked { cells, stand, owing, until: now.plus_ms(ANSWER_MS) });
+        let promised = Ballot::ZERO;
+        self.asked = Some(Asked { cells, stand, promised, owing, until: now.plus_ms(ANSWER_MS) });
     }
 
     /// A voter has said how it stands with each. Once all have, what they can do without is forgotten.
@@ -116,7 +122,7 @@ impl Sweep {
         &mut self,
         now: Instant,
         (from, serial): (NodeId, u64),
-        stands: &[Stand],
+        (promised, stands): (Ballot, &[Stand]),
         shared: &Shared,
         out: &mut Outbox,
     ) {
@@ -125,13 +131,14 @@ impl Sweep {
         if !asked.owing.remove(&from) {
             return;
         }
+        asked.promised = asked.promised.max(promised);
         asked.stand.iter_mut().zip(stands).for_each(|(all, one)| *all = one.added_to(*all));
         let (voters, quorum) = (shared.view.voters().len(), shared.view.quorum());
         let enough = if mutation::on(Mutation::ForgottenByMost) { quorum } else { voters };
         if voters - asked.owing.len() < enough {
             return;
         }
-        let Some(Asked { cells, stand, .. }) = self.asked.take() else { return };
+        let Some(Asked { cells, stand, promised, .. }) = self.asked.take() else { return };
         let most = if mutation::on(Mutation::SweepSpreadsUnchosen) { 1 } else { quorum };
         let (mut go, mut behind) = (Vec::new(), Vec::new());
         for (cell, stand) in cells.into_iter().zip(stand) {
@@ -145,7 +152,7 @@ impl Sweep {
         }
         self.found |= !go.is_empty() || !behind.is_empty();
         if !go.is_empty() {
-            shared.ask_voters(&[], &Message::Forget { cells: go }, out);
+            shared.ask_voters(&[], &Message::Forget { promised, cells: go }, out);
         }
         if !behind.is_empty() {
             self.ask(now, behind, true, shared, out);
@@ -183,6 +190,18 @@ impl Sweep {
         }
         self.after = last.filter(|last| table.behind(Some(last)).next().is_some()).cloned();
         cells
+    }
+}
+
+impl Message {
+    /// Ballots of which a sweep's message says that they were accepted or promised.
+    pub(crate) fn swept(&self) -> impl Iterator<Item = Ballot> {
+        let (promised, cells) = match self {
+            Self::Idle { cells, .. } => (None, &cells[..]),
+            Self::Stands { promised, .. } | Self::Forget { promised, .. } => (Some(*promised), &[][..]),
+            _ => (None, &[][..]),
+        };
+        promised.into_iter().chain(cells.iter().map(|cell| cell.accepted))
     }
 }
 
@@ -230,8 +249,17 @@ impl Acceptor {
         (epoch, idle_ms): (Epoch, u64),
         out: &mut Outbox,
     ) {
-        let stands = cells.into_iter().map(|cell| self.stand(now, cell, chosen, idle_ms, out)).collect();
-        let parcel = Parcel { from: self.me(), to: from, epoch, message: Message::Stands { serial, stands } };
+        let (mut promised, mut stands) = (Ballot::ZERO, Vec::with_capacity(cells.len()));
+        for cell in cells {
+            let name = cell.name.clone();
+            let stand = self.stand(now, cell, chosen, idle_ms, out);
+            if stand == Stand::Has && !mutation::on(Mutation::SweepForgetsPromises) {
+                promised = promised.max(self.table.promised(&name));
+            }
+            stands.push(stand);
+        }
+        let message = Message::Stands { serial, promised, stands };
+        let parcel = Parcel { from: self.me(), to: from, epoch, message };
         self.send_behind(self.written(), parcel, out);
     }
 
@@ -264,16 +292,15 @@ impl Acceptor {
         }
     }
 
-    /// These registers are to be forgotten, if they are still as they were.
-    pub(crate) fn on_forget(&mut self, cells: &[(Bytes, Ballot)], out: &mut Outbox) -> Vec<Bytes> {
+    /// These registers are to be forgotten, if they are still as they were; no proposal up to `promised` counts for them.
+    pub(crate) fn on_forget(&mut self, promised: Ballot, cells: &[(Bytes, Ballot)], out: &mut Outbox) -> Vec<Bytes> {
         let as_it_was = |(name, ballot): &&(Bytes, Ballot)| {
             self.table.cells.get(name).is_some_and(|cell| cell.accepted == *ballot && cell.is_free())
         };
         let going: Vec<&(Bytes, Ballot)> = cells.iter().filter(as_it_was).collect();
         // Durable no later than what it stands for.
-        if let Some(promised) = going.iter().map(|(name, _)| self.table.promised(name)).max() {
-            self.pass(beyond(promised), out);
-        }
+        let own = going.iter().map(|(name, _)| self.table.promised(name)).max();
+        self.pass(beyond(own.unwrap_or_default().max(promised)), out);
         let mut gone = Vec::new();
         for (name, ballot) in going {
             let Some(cell) = self.table.cells.get(name) else { continue };

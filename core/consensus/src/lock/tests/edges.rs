@@ -214,9 +214,14 @@ fn forged_messages_are_refused() {
     };
     assert_eq!(judge(&cluster, idle(foreign)), Ok(()), "whoever proposed it");
     let of_later = Ballot { epoch: Epoch(2), ..own };
+    let stands = |promised| Message::Stands { serial: 1, promised, stands: Vec::new() };
+    let forget = |promised| Message::Forget { promised, cells: Vec::new() };
     for forged in [huge, of_later] {
-        assert_eq!(judge(&cluster, idle(forged)), Err(PeerMisbehaved::BallotLeaps(forged)));
+        for message in [idle(forged), stands(forged), forget(forged)] {
+            assert_eq!(judge(&cluster, message), Err(PeerMisbehaved::BallotLeaps(forged)));
+        }
     }
+    assert_eq!((judge(&cluster, stands(own)), judge(&cluster, forget(own))), (Ok(()), Ok(())));
     assert_eq!(judge(&cluster, Message::Rescanned { epoch: Epoch(1) }), Err(PeerMisbehaved::NotForOthers));
     let asker = Asker { node: NodeId(2), incarnation: 1, number: 1 };
     let ask = |asker, token| Message::Ask {
@@ -254,26 +259,70 @@ fn a_fence_is_raised_for_its_holder_alone_and_never_goes_back() {
     assert_eq!(cluster.call(2, "a", raise("x", held, 1)), Outcome::Lost);
 }
 
+fn holder() -> Holder {
+    let (owner, ids) = (owner("x"), vec![owner("id")]);
+    Holder { owner, token: 5, renewal: 0, ttl_ms: 50, weight: 1, since: Ballot::ZERO, ids }
+}
+
+fn push(line: &mut Line, command: Command, place: Place) {
+    let asker = Asker { node: NodeId(1), incarnation: 1, number: line.next() };
+    let (until, gives_up) = (Instant(0), Instant(9));
+    line.push(Op {
+        number: 0,
+        asker,
+        command,
+        until,
+        gives_up,
+        tried: Tried::Never,
+        place,
+        confirmed: false,
+        ahead: None,
+    });
+}
+
+/// Its wait is over, and a grant was proposed for it ahead, by a round of which nothing came; whether the lock is held was never found.
+#[test]
+fn who_leaves_the_line_is_refused_only_if_the_lock_is_held() {
+    let mut line = Line::default();
+    push(&mut line, Command::Acquire(acquire("y", 50)), Place::Leaving);
+    let held = |holders| Lock { holders, ..Lock::fresh(5) };
+    let plan = |lock: &Lock| {
+        let basis = Basis { lock, expired: &[], remaining: &[], before: u64::MAX, now: Instant(1) };
+        line.plan(basis, &mut Tokens::new(0)).done.remove(0).1
+    };
+    assert_eq!(plan(&held(Vec::new())), Outcome::Granted { token: 6, fence: 6, remaining_ms: 0 });
+    assert_eq!(plan(&held(vec![holder()])), Outcome::Refused);
+}
+
+/// Its release was handed on, so the next in line was told; then it was given up before any round had it.
+#[test]
+fn who_gave_back_what_another_was_told_of_keeps_nothing_by_asking_again() {
+    let ahead = Holder { owner: owner("y"), token: 6, ..holder() };
+    let lock = Lock { holders: vec![holder()], line: vec![ahead], ..Lock::fresh(6) };
+    let again = Command::Acquire(Acquire { id: owner("id"), ..acquire("x", 50) });
+    let enters = Command::Acquire(Acquire { token: Some(5), ..acquire("x", 50) });
+    for keeps in [again, enters, renew("x", 5)] {
+        for place in [Place::Told, Place::InLine] {
+            let mut line = Line::default();
+            push(&mut line, Command::Acquire(Acquire { id: owner("id"), ..acquire("y", 50) }), place);
+            line.note_ahead(&[(1, 6)]);
+            push(&mut line, keeps.clone(), Place::New);
+            let basis = Basis { lock: &lock, expired: &[], remaining: &[], before: u64::MAX, now: Instant(1) };
+            let done = line.plan(basis, &mut Tokens::new(0)).done;
+            let lost = done.last().is_some_and(|(number, outcome)| (*number, outcome) == (2, &Outcome::Lost));
+            assert_eq!(lost, place == Place::Told, "{keeps:?} {done:?}");
+        }
+    }
+}
+
 #[test]
 fn who_renews_in_a_round_is_not_stolen_from_in_it() {
-    let holder = Holder {
-        owner: owner("x"),
-        token: 5,
-        renewal: 0,
-        ttl_ms: 50,
-        weight: 1,
-        since: Ballot::ZERO,
-        ids: vec![owner("id")],
-    };
-    let lock = Lock { holders: vec![holder], ..Lock::fresh(5) };
+    let lock = Lock { holders: vec![holder()], ..Lock::fresh(5) };
     let again = Command::Acquire(Acquire { id: owner("id"), ..acquire("x", 50) });
     for keeps in [again, renew("x", 5)] {
         let mut line = Line::default();
         for command in [keeps, Command::Acquire(acquire("y", 50))] {
-            let asker = Asker { node: NodeId(1), incarnation: 1, number: line.next() };
-            let (until, gives_up) = (Instant(0), Instant(9));
-            let (tried, place) = (Tried::Never, Place::New);
-            line.push(Op { number: 0, asker, command, until, gives_up, tried, place, confirmed: false, ahead: None });
+            push(&mut line, command, Place::New);
         }
         let basis = Basis { lock: &lock, expired: &[5], remaining: &[], before: u64::MAX, now: Instant(1) };
         let plan = line.plan(basis, &mut Tokens::new(0));

@@ -12,6 +12,8 @@ pub struct Cluster {
     pub flying: VecDeque<Parcel>,
     /// Neither heard nor hearing.
     pub stopped: BTreeSet<NodeId>,
+    /// Messages that are lost.
+    pub loses: fn(&Parcel) -> bool,
     pub replies: Vec<(u64, Outcome)>,
     pub notices: Vec<Notice>,
     pub events: Vec<Event>,
@@ -60,6 +62,7 @@ impl Cluster {
             nodes: BTreeMap::new(),
             flying: VecDeque::new(),
             stopped: BTreeSet::new(),
+            loses: |_| false,
             replies: Vec::new(),
             notices: Vec::new(),
             events: Vec::new(),
@@ -165,7 +168,8 @@ impl Cluster {
             }
         }
         let parcel = self.flying.pop_front()?;
-        let heard = !self.stopped.contains(&parcel.from) && !self.stopped.contains(&parcel.to);
+        let heard =
+            !self.stopped.contains(&parcel.from) && !self.stopped.contains(&parcel.to) && !(self.loses)(&parcel);
         if heard && self.nodes.contains_key(&parcel.to) {
             let mut bytes = Vec::new();
             parcel.encode(&mut bytes);

@@ -5,6 +5,7 @@ use super::support::{Cluster, acquire, token};
 use crate::lock::{Acquire, Claim, Command, Event, Outcome, Waiter};
 use crate::register::{Message, Parcel};
 use base::NodeId;
+use base::time::NS_PER_MS;
 
 const IDLE_MS: u64 = 120_000;
 
@@ -124,6 +125,47 @@ fn an_old_proposal_does_not_bring_back_what_was_forgotten() {
     cluster.run();
     assert_eq!((registers(&cluster), cluster.holders()), (vec![0; 3], vec![0; 3]));
     assert!(token(&cluster.acquire(3, "a", "z")) > stolen);
+}
+
+/// A voter missed that the lock was given back, and promises a proposal with what it knows; then it catches up, and all forget. That proposal,
+/// however late the others hear of it, doesn't go on from what its own voter had.
+#[test]
+fn a_proposal_from_before_a_voter_caught_up_does_not_bring_back_what_was_forgotten() {
+    let mut cluster = Cluster::new(3);
+    let homes: Vec<u64> = cluster.view.homes(&owner("a")).map(|node| node.0).collect();
+    let [sweeper, away, asks] = homes[..] else { panic!("there are three") };
+    let held = token(&cluster.acquire(asks, "a", "x"));
+    link(&mut cluster, away, false);
+    assert_eq!(cluster.release(asks, "a", "x", held), Outcome::Released);
+    cluster.pass(IDLE_MS);
+    link(&mut cluster, away, true);
+    // It is the home for its own clients.
+    cluster.lose(NodeId(away), NodeId(sweeper));
+    let renew = || Command::Renew { owner: owner("x"), token: held, ttl_ms: 1_000 };
+    // It tries often enough to be far above what the others have accepted.
+    cluster.loses = |parcel| matches!(parcel.message, Message::Prepare { .. } | Message::Idle { .. });
+    for _ in 0..5 {
+        let tried = cluster.ask(away, "a", renew());
+        cluster.pass(6_000);
+        assert_eq!(cluster.answer(tried), Some(Outcome::NoQuorum));
+    }
+    cluster.loses = |parcel| matches!(parcel.message, Message::Prepare { .. });
+    let mut asked = 0;
+    for _ in 0..100 {
+        // Just before somebody has something to do, so that the sweep comes while the proposal is under way.
+        let next = cluster.nodes.values().map(|node| node.plane.next_deadline()).min().expect("there are nodes");
+        cluster.pass((next.since_ns(cluster.now) / NS_PER_MS).saturating_sub(1));
+        asked = cluster.ask(away, "a", renew());
+        cluster.pass(3);
+        if forgotten(&cluster) > 0 {
+            break;
+        }
+    }
+    assert_eq!((registers(&cluster), cluster.answer(asked)), (vec![0; 3], None), "the proposal is still under way");
+    cluster.loses = |_| false;
+    cluster.pass(1_000);
+    assert_eq!(cluster.answer(asked), Some(Outcome::Lost));
+    assert_eq!(cluster.holders(), [0; 3]);
 }
 
 /// What was sent to have a grant accepted, and arrives a second time later.
