@@ -24,13 +24,14 @@ fail() {
 ulimit -n "$(ulimit -Hn)"
 [ "$(ulimit -n)" -ge 4000 ] || fail "4,000 open files are needed, there are $(ulimit -n)"
 
-# An endpoint that reads what it is sent, and sends 512 KB.
+# An endpoint that reads what it is sent, and sends 4 MB: more than what the system takes off the gateway's hands for a client that doesn't read.
 cat >"$work/endpoint.py" <<'END'
 import http.server
+import socket
 
 class Endpoint(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    page = bytes(512 << 10)
+    page = bytes(4 << 20)
 
     def do_GET(self):
         self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -48,6 +49,11 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
 
 class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 1024
+
+    # So that the system holds little of a page on this side.
+    def server_bind(self):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
+        super().server_bind()
 
     # Who goes in the middle of a page is expected here.
     def handle_error(self, *_):
@@ -107,14 +113,14 @@ look_on() {
     echo "$worst"
 }
 
-# attack NAME URL CONNECTIONS SECONDS ENDS OPTIONS..: ENDS says that all connections are ended before its time is over.
+# attack NAME URL CONNECTIONS PER_SECOND SECONDS ENDS OPTIONS..: ENDS says that all connections are ended before its time is over.
 attack() {
-    local name=$1 url=$2 count=$3 seconds=$4 ends=$5 watcher worst
-    shift 5
+    local name=$1 url=$2 count=$3 rate=$4 seconds=$5 ends=$6 watcher worst
+    shift 6
     touch "$work/goes"
     look_on "${url%/large}" >"$work/worst" &
     watcher=$!
-    slowhttptest "$@" -u "$url" -c "$count" -r 400 -l "$seconds" -p 3 >"$work/report" 2>&1 || fail "$name: slowhttptest fails"
+    slowhttptest "$@" -u "$url" -c "$count" -r "$rate" -l "$seconds" -p 3 >"$work/report" 2>&1 || fail "$name: slowhttptest fails"
     rm "$work/goes"
     wait "$watcher"
     worst=$(cat "$work/worst")
@@ -127,19 +133,18 @@ attack() {
     echo "$name: $count connections; others are served, within $worst ms at most"
 }
 
-memory() { awk '/^VmRSS/ { print $2 }' "/proc/$gateway/status"; }
-before=$(memory)
+memory() { awk -v what="^$1:" '$0 ~ what { print $2 }' "/proc/$gateway/status"; }
+before=$(memory VmRSS)
 for url in "$clear" "$tls"; do
-    attack "slow heads, ${url%%:*}" "$url/" 600 30 yes -H -i 1
-    attack "slow bodies, ${url%%:*}" "$url/" 600 30 yes -B -i 1 -s 8192
-    attack "slow reading, ${url%%:*}" "$url/large" 300 12 no -X -n 1 -z 5 -w 1 -y 64 -k 1
+    attack "slow heads, ${url%%:*}" "$url/" 600 400 30 yes -H -i 1
+    attack "slow bodies, ${url%%:*}" "$url/" 600 400 30 yes -B -i 1 -s 8192
+    # No more per second than the endpoint can send: else who is shed says nothing of slow clients.
+    attack "slow reading, ${url%%:*}" "$url/large" 200 50 12 no -X -n 1 -z 5 -w 1 -y 64 -k 1
 done
-attack "ranges" "$clear/" 200 20 no -R -a 5 -b 2000
-after=$(memory)
-grown=$((after - before))
+attack "ranges" "$clear/" 200 400 20 no -R -a 5 -b 2000
+most=$(memory VmHWM)
+grown=$((most - before))
 # Every connection of the largest crowd with all that a request may hold.
 [ "$grown" -lt 100000 ] || fail "resident memory has grown by $grown KB"
 [ "$(curl -s -o /dev/null -w '%{http_code}' "$clear/large")" = 200 ] || fail "the gateway does not serve any more"
-curl -s "http://$admin/metrics" >"$work/metrics"
-
-echo "slow clients: resident memory has grown by $grown KB"
+echo "slow clients: resident memory has grown by $grown KB at most"

@@ -44,8 +44,10 @@ pub struct Places {
 /// A body that is longer, or takes longer, is a stream.
 pub const STREAM_BYTES: u64 = 1024 * 1024;
 const STREAM_MS: u64 = 1_000;
-/// A client that is waited for so long, where others wait for a place; so often they are looked for.
+/// A client that is waited for so long, where others wait for a place: for its body, of which the endpoint will want to hear the rest, or
+/// to take what the endpoint has made of it, which is nearly done with it. So often they are looked for.
 const PRESSED_MS: u64 = 20;
+const UNREAD_MS: u64 = 5;
 const PRESS_EVERY_MS: u64 = 5;
 const NEVER: Instant = Instant(u64::MAX);
 
@@ -149,7 +151,7 @@ impl Places {
 
     /// Those whose clients don't take what there is.
     fn sweep_unread(&self, now: Instant) {
-        let unread = |place: &Place| now.since_ns(place.handed.get()) > PRESSED_MS * NS_PER_MS;
+        let unread = |place: &Place| now.since_ns(place.handed.get()) > UNREAD_MS * NS_PER_MS;
         let mut streams: Vec<Rc<Place>> = Vec::new();
         self.bodies.borrow_mut().retain(|place| match place.upgrade() {
             Some(place) if unread(&place) => {
