@@ -156,6 +156,12 @@ pub enum Mutation {
     OldEpochCountsAsChosen,
     /// Voters of a former epoch go on while their registers are taken over (hazard 17).
     ScanWithoutSeal,
+    /// A renewal may cut short what a later one was told (hazard 6).
+    RenewalShortens,
+    /// A fence is raised above those of grants that were made ahead (hazard 3).
+    RaisedAboveThoseAhead,
+    /// What was held before is given back when whoever asked for it again goes (hazard 5).
+    ReentryReleased,
     /// A new voter takes over from one of the former voters (hazard 18).
     RescanOfOne,
     /// A new voter brings along what was accepted in its epoch, and doesn't promise what goes with it (hazard 13).
@@ -353,7 +359,7 @@ impl Mutation {
         Self::LostDiskKeepsName,
     ];
     /// Rules of registers and locks.
-    pub const OF_LOCKS: [Self; 33] = [
+    pub const OF_LOCKS: [Self; 36] = [
         Self::AnswerBeforeDurable,
         Self::ReadBeforeDurable,
         Self::AcceptBelowPromise,
@@ -368,6 +374,9 @@ impl Mutation {
         Self::OldEpochCountsAsChosen,
         Self::ScanWithoutSeal,
         Self::RescanOfOne,
+        Self::RenewalShortens,
+        Self::RaisedAboveThoseAhead,
+        Self::ReentryReleased,
         Self::RescanPromisesTooLittle,
         Self::EpochIgnored,
         Self::SweepForgetsFloors,

@@ -55,6 +55,16 @@ const CLAIM_MS: u64 = 1_000;
 /// No block of tokens ends above this, within a generation: what claims to have seen more is not believed.
 const GIVEN_OUT_MAX: u64 = 1 << 47;
 
+impl Holder {
+    /// Its time begins again. It never gets shorter: an older request that comes late, or a copy of one, would else cut short what a
+    /// later one was told.
+    fn begin_anew(&mut self, ttl_ms: u64) {
+        let shortens = mutation::on(Mutation::RenewalShortens);
+        self.ttl_ms = if shortens { ttl_ms } else { self.ttl_ms.max(ttl_ms) };
+        (self.renewal, self.since) = (self.renewal + 1, Ballot::ZERO);
+    }
+}
+
 impl Draft<'_> {
     /// Does what the request asks for.
     pub(crate) fn decide(&mut self, command: &Command, tried: Tried) -> Decision {
@@ -81,8 +91,7 @@ impl Draft<'_> {
         }
         if let Some(holder) = self.lock.holders.iter_mut().find(|one| again(one)).filter(|_| retries) {
             // A retry is a renewal: the client counts from its sending, so voters must count anew.
-            (holder.renewal, holder.since) = (holder.renewal + 1, Ballot::ZERO);
-            holder.ttl_ms = acquire.ttl_ms;
+            holder.begin_anew(acquire.ttl_ms);
             let token = holder.token;
             self.lives_on(token);
             return Decision::Done(self.granted(token, acquire.ttl_ms));
@@ -111,7 +120,7 @@ impl Draft<'_> {
     fn take_up(&mut self, token: u64, ttl_ms: u64, told: u64) -> Outcome {
         self.begun.retain(|begun| *begun != token);
         for one in self.lock.holders.iter_mut().filter(|one| one.token == token) {
-            (one.ttl_ms, one.renewal, one.since) = (ttl_ms, one.renewal + told, Ballot::ZERO);
+            (one.ttl_ms, one.renewal, one.since) = (one.ttl_ms.max(ttl_ms), one.renewal + told, Ballot::ZERO);
         }
         self.granted(token, ttl_ms)
     }
@@ -284,8 +293,7 @@ impl Draft<'_> {
         }
         let holder = &mut self.lock.holders[at];
         let token = holder.token;
-        (holder.renewal, holder.since) = (holder.renewal + 1, Ballot::ZERO);
-        holder.ttl_ms = acquire.ttl_ms;
+        holder.begin_anew(acquire.ttl_ms);
         holder.ids.push(acquire.id.clone());
         if holder.ids.len() > KEPT_COUNT_MAX {
             holder.ids.remove(0);
@@ -339,9 +347,10 @@ impl Draft<'_> {
         self.prove(owner, token);
         let Some(at) = self.held(owner, token) else { return Outcome::Lost };
         let holder = &mut self.lock.holders[at];
-        holder.ttl_ms = ttl_ms;
-        if !mutation::on(Mutation::RenewalUncounted) {
-            (holder.renewal, holder.since) = (holder.renewal + 1, Ballot::ZERO);
+        let before = holder.clone();
+        holder.begin_anew(ttl_ms);
+        if mutation::on(Mutation::RenewalUncounted) {
+            (holder.renewal, holder.since) = (before.renewal, before.since);
         }
         let token = holder.token;
         self.lives_on(token);
@@ -375,6 +384,10 @@ impl Draft<'_> {
         if self.lock.fence <= above && !matches!(self.lock.mode, Mode::Permits { .. }) {
             self.lock.fence = above + 1;
             self.lock.token = self.lock.token.max(self.lock.fence);
+            // Its grants made ahead may be below that now. Nobody was told of one yet: the holder is here.
+            if !mutation::on(Mutation::RaisedAboveThoseAhead) {
+                self.lock.line.clear();
+            }
             self.changed = true;
         }
         let fence = self.lock.fence;

@@ -8,6 +8,7 @@ use super::command::{Command, Outcome};
 use super::outbox::{Event, Outbox, Waiter};
 use super::shared::{NOBODY, Shared};
 use crate::register::{Asker, Message};
+use base::mutation::{self, Mutation};
 use base::{Instant, NodeId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -209,13 +210,15 @@ impl Edge {
             (None, Command::Acquire(acquire), Some(token)) => {
                 self.remember(number, None);
                 // With an id of its own the client may have asked at another node too, and use the grant. Of one that was made up here nobody
-                // else knows, however often it was asked for.
-                let command = if acquire.id == made_up_id(shared, number) {
-                    Command::Release { owner: acquire.owner, token }
-                } else {
-                    Command::GiveBack { token }
+                // else knows, however often it was asked for. What was held before is held still.
+                let again = acquire.token.is_some() && !mutation::on(Mutation::ReentryReleased);
+                let command = match acquire.id == made_up_id(shared, number) {
+                    _ if again => None,
+                    true => Some(Command::Release { owner: acquire.owner, token }),
+                    false => Some(Command::GiveBack { token }),
                 };
-                here.extend(give_back(from, pending.name, command, shared, out));
+                let back = command.and_then(|command| give_back(from, pending.name, command, shared, out));
+                here.extend(back);
             }
             (None, ..) => {}
         }
@@ -306,8 +309,12 @@ impl Edge {
         if asked.contains(&shared.me) {
             // Its home drops it, or gives back what comes of it, and answers no more.
             set_again(&mut self.agains, pending, number, None);
+            let grants = matches!(&pending.command, Command::Acquire(acquire) if acquire.token.is_none());
             self.pending.remove(&number);
-            self.remember(number, None);
+            // What comes late of an acquisition is given back. Whoever asked for more of what he holds, as by raising its fence, keeps that.
+            if grants || mutation::on(Mutation::ReentryReleased) {
+                self.remember(number, None);
+            }
         }
         let mut here = Vec::new();
         for node in asked {

@@ -163,7 +163,7 @@ pub enum Message {
         of: Epoch,
         after: Option<Bytes>,
         cells: Vec<Scanned>,
-        /// The slots' floors, in the first part alone.
+        /// The slots' floors, in the last part alone.
         floors: Vec<(u16, u64)>,
         last: bool,
     },

@@ -179,13 +179,16 @@ impl Rescan {
             if cell.accepted == accepted || (cell.accepted > accepted && !of_former(cell)) {
                 continue;
             }
-            if cell.promised > accepted {
+            // It was not among those who were asked: else it would have been found.
+            if cell.accepted > accepted {
                 acceptor.keep(&Record::Swept { name: name.clone(), epoch }, Vec::new(), out);
             }
             let cell = acceptor.table.cells.entry(name.clone()).or_default();
             cell.let_to(&lock, now);
             // Others may have accepted it in this epoch: its proposer hears of this voter as of them, and goes on with the next ballot.
             let promised = if mutation::on(Mutation::RescanPromisesTooLittle) { accepted } else { accepted.next() };
+            // In the log it takes the place of what was there before, which is not taken away first: a crash might come between the two.
+            let promised = promised.max(cell.promised);
             *cell = Cell { promised, accepted, lock, touched: now, ..std::mem::take(cell) };
             let record = cell.record(&name);
             acceptor.keep(&record, Vec::new(), out);
@@ -220,10 +223,6 @@ impl Acceptor {
             self.table.sealed = of;
             self.keep(&Record::Sealed { epoch: of }, Vec::new(), out);
         }
-        let floors = match &after {
-            None => self.table.floors.iter().map(|(slot, floor)| (slot.0, *floor)).collect(),
-            Some(_) => Vec::new(),
-        };
         let (mut cells, mut bytes, mut last) = (Vec::new(), 0, true);
         for (name, cell) in self.table.behind(after.as_ref()) {
             if bytes >= SNAPSHOT_PIECE_BYTES_MAX {
@@ -237,6 +236,9 @@ impl Acceptor {
                 cells.push(Scanned { name: name.clone(), accepted: cell.accepted, lock: Arc::clone(&cell.lock), idle });
             }
         }
+        // Behind all registers, so that none is left out that was swept between two parts.
+        let floors =
+            if last { self.table.floors.iter().map(|(slot, floor)| (slot.0, *floor)).collect() } else { Vec::new() };
         let message = Message::Part { of, after, cells, floors, last };
         let parcel = Parcel { from: me, to, epoch, message };
         self.send_behind(self.written(), parcel, out);

@@ -11,7 +11,8 @@
 //! also settles what only a minority has accepted.
 //!
 //! What was promised before a state was taken over may have been promised with an older one: a proposal that goes on from that must not
-//! find voters who have forgotten the newer. So each says what it has promised, and all are told the most of it with *Forget*.
+//! find voters who have forgotten the newer. So each says what it has promised, also if it has forgotten already, and all are told the most
+//! of it with *Forget*.
 //!
 //! Two numbers stay behind. The slot's **floor**: no token, fence or version up to it is given out again. The **passed ballot**: for a register
 //! that isn't there nothing below it is promised or accepted, so that a proposal from before, however late, doesn't bring the old state back.
@@ -253,7 +254,7 @@ impl Acceptor {
         for cell in cells {
             let name = cell.name.clone();
             let stand = self.stand(now, cell, chosen, idle_ms, out);
-            if stand == Stand::Has && !mutation::on(Mutation::SweepForgetsPromises) {
+            if stand != Stand::Needs && !mutation::on(Mutation::SweepForgetsPromises) {
                 promised = promised.max(self.table.promised(&name));
             }
             stands.push(stand);

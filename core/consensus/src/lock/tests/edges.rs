@@ -104,6 +104,59 @@ fn a_grant_that_was_never_told_comes_back_when_its_client_is_gone() {
     assert_eq!(cluster.count(Event::GivenBack), 1);
 }
 
+/// What it asks again for it holds already: nothing of that is given back when one of its connections goes.
+#[test]
+fn what_is_held_stays_when_a_connection_that_asked_for_it_again_is_gone() {
+    for on_its_way in [false, true] {
+        let mut cluster = Cluster::new(3);
+        let name = name_at_home(&cluster, 1);
+        let held = token(&cluster.call(3, name, Command::Acquire(acquire("x", 60_000))));
+        let number =
+            cluster.begin_request(2, name, Command::Acquire(Acquire { token: Some(held), ..acquire("x", 60_000) }));
+        let answers = |parcel: &Parcel| matches!(parcel.message, Message::Answer { .. });
+        while on_its_way && !cluster.flying.iter().any(answers) {
+            cluster.deliver_next().expect("it is granted");
+        }
+        cluster.cancel(2, number);
+        cluster.run();
+        cluster.pass(500);
+        assert_eq!(cluster.acquire(2, name, "y"), Outcome::Refused);
+        assert_eq!(cluster.call(3, name, renew("x", held)), Outcome::Renewed { remaining_ms: 1000 });
+    }
+}
+
+#[test]
+fn what_is_held_stays_when_a_connection_that_raised_its_fence_is_gone() {
+    for asker in [1, 2] {
+        let mut cluster = Cluster::new(3);
+        let name = name_at_home(&cluster, 1);
+        let held = token(&cluster.call(3, name, Command::Acquire(acquire("x", 60_000))));
+        let number = cluster.begin_request(asker, name, Command::Raise { owner: owner("x"), token: held, above: 99 });
+        cluster.cancel(asker, number);
+        cluster.run();
+        cluster.pass(500);
+        assert_eq!(cluster.acquire(2, name, "y"), Outcome::Refused);
+        assert_eq!(cluster.call(3, name, renew("x", held)), Outcome::Renewed { remaining_ms: 1000 });
+    }
+}
+
+/// A copy of an older request may come late; so none cuts short what a later one was told.
+#[test]
+fn a_renewal_for_less_time_takes_nothing_from_what_was_told() {
+    let mut cluster = Cluster::new(3);
+    let held = token(&cluster.call(1, "a", Command::Acquire(acquire("x", 30_000))));
+    let again = Command::Acquire(Acquire { token: Some(held), ..acquire("x", 1_000) });
+    for shorter in [renew("x", held), again] {
+        let told = cluster.call(2, "a", shorter);
+        let tells = |left| matches!(told, Outcome::Renewed { remaining_ms } | Outcome::Granted { remaining_ms, .. } if remaining_ms == left);
+        assert!(tells(1_000), "who asked counts what it asked for: {told:?}");
+        cluster.pass(14_000);
+        assert_eq!(cluster.acquire(3, "a", "y"), Outcome::Refused);
+    }
+    cluster.pass(18_000);
+    token(&cluster.acquire(3, "a", "y"));
+}
+
 #[test]
 fn a_lost_link_costs_nothing() {
     let mut cluster = Cluster::new(3);
@@ -266,7 +319,7 @@ fn holder() -> Holder {
 
 fn push(line: &mut Line, command: Command, place: Place) {
     let asker = Asker { node: NodeId(1), incarnation: 1, number: line.next() };
-    let (until, gives_up) = (Instant(0), Instant(9));
+    let (until, gives_up) = (Instant(1), Instant(9));
     line.push(Op {
         number: 0,
         asker,
@@ -292,6 +345,22 @@ fn who_leaves_the_line_is_refused_only_if_the_lock_is_held() {
     };
     assert_eq!(plan(&held(Vec::new())), Outcome::Granted { token: 6, fence: 6, remaining_ms: 0 });
     assert_eq!(plan(&held(vec![holder()])), Outcome::Refused);
+}
+
+/// Else who is next would come with a fence below the one that its predecessor wrote under.
+#[test]
+fn a_fence_is_raised_above_those_of_grants_that_were_made_ahead() {
+    let ahead = Holder { owner: owner("y"), token: 6, ..holder() };
+    let lock = Lock { holders: vec![holder()], line: vec![ahead], ..Lock::fresh(6) };
+    let mut line = Line::default();
+    push(&mut line, Command::Acquire(Acquire { id: owner("id"), ..acquire("y", 50) }), Place::InLine);
+    push(&mut line, Command::Raise { owner: owner("x"), token: 5, above: 40 }, Place::New);
+    let basis = Basis { lock: &lock, expired: &[], remaining: &[], before: u64::MAX, now: Instant(0) };
+    let plan = line.plan(basis, &mut Tokens::new(0));
+    assert_eq!(plan.done, [(2, Outcome::Granted { token: 5, fence: 41, remaining_ms: 50 })]);
+    let [next] = &plan.lock.line[..] else { panic!("it waits still") };
+    assert_eq!((next.token, plan.ahead), (42, vec![(1, 42)]));
+    assert_eq!(Lock::fence_behind(plan.lock.fence, next), 42);
 }
 
 /// Its release was handed on, so the next in line was told; then it was given up before any round had it.

@@ -72,6 +72,36 @@ fn who_brings_along_what_was_accepted_in_its_epoch_promises_what_goes_with_it() 
     assert!(cluster.flying.iter().any(|parcel| parcel.from == late && parcel.message == refused));
 }
 
+/// A voter that has promised more than was accepted elsewhere takes that over, and the power goes at any time: what it had accepted itself
+/// is not gone before the new state is there.
+#[test]
+fn no_crash_within_a_rescan_leaves_a_voter_with_less_than_it_had() {
+    let mut cluster = Cluster::new(3);
+    let (name, late) = (owner("a"), NodeId(3));
+    let held = token(&cluster.acquire(1, "a", "x"));
+    cluster.stopped.insert(late);
+    (1..=2).for_each(|id| cluster.lose(NodeId(id), late));
+    assert_eq!(cluster.release(1, "a", "x", held), Outcome::Released);
+    cluster.stopped.clear();
+    let (before, _) = stands(&cluster, late, &name);
+    let ballot = Ballot { epoch: before.epoch, counter: 50, node: NodeId(2), incarnation: 1 };
+    let prepare = Message::Prepare { name: name.clone(), ballot };
+    let parcel = Parcel { from: NodeId(2), to: late, epoch: before.epoch, message: prepare };
+    cluster.input(late, |plane, now, out| plane.on_message(now, parcel, out));
+    cluster.sync(late);
+    assert_eq!(stands(&cluster, late, &name), (before, ballot));
+    cluster.lose(late, NodeId(2));
+    cluster.begin_turn_over(&view(2, 3, Some((1, 3))), [late.0]);
+    while cluster.unsynced(late) < 2 {
+        assert!(cluster.deliver_next().is_some(), "it takes all over");
+    }
+    let (accepted, _) = stands(&cluster, late, &name);
+    assert!(accepted > before);
+    let states = (0..=cluster.unsynced(late)).map(|kept| cluster.durable(late, kept).cells[&name].accepted);
+    assert!(states.clone().all(|state| state == before || state == accepted) && states.clone().is_sorted());
+    assert_eq!(states.last(), Some(accepted));
+}
+
 /// A voter's way into an epoch is cut short by a crash when it has brought along what one voter alone had accepted there; that one is
 /// not among those who are asked the next time.
 #[test]

@@ -100,6 +100,15 @@ impl Cluster {
         self.begin(id, incarnation + 1, log);
     }
 
+    /// What its log says with so many of the writes that aren't synced.
+    pub fn durable(&self, id: NodeId, kept: usize) -> Table {
+        let node = &self.nodes[&id];
+        let mut table = Table::default();
+        table.replay(&node.log).unwrap();
+        node.unsynced.iter().take(kept).for_each(|write| table.replay(&write.record).unwrap());
+        table
+    }
+
     /// How many writes it has that aren't synced.
     pub fn unsynced(&self, id: NodeId) -> usize {
         self.nodes[&id].unsynced.len()

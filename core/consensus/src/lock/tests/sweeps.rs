@@ -2,10 +2,11 @@
 
 use super::owner;
 use super::support::{Cluster, acquire, token};
-use crate::lock::{Acquire, Claim, Command, Event, Outcome, Waiter};
-use crate::register::{Message, Parcel};
-use base::NodeId;
+use crate::lock::{Acquire, Claim, Command, Event, Lock, Outcome, Waiter};
+use crate::register::{Ballot, Idle, Message, Parcel, Stand};
 use base::time::NS_PER_MS;
+use base::{Epoch, NodeId};
+use std::sync::Arc;
 
 const IDLE_MS: u64 = 120_000;
 
@@ -166,6 +167,32 @@ fn a_proposal_from_before_a_voter_caught_up_does_not_bring_back_what_was_forgott
     cluster.pass(1_000);
     assert_eq!(cluster.answer(asked), Some(Outcome::Lost));
     assert_eq!(cluster.holders(), [0; 3]);
+}
+
+/// Else a proposal that only its own voter had heard of, and that one promised before it forgot, would find all others ready for it.
+#[test]
+fn who_has_forgotten_still_says_what_it_had_promised() {
+    let mut cluster = Cluster::new(3);
+    used(&mut cluster, "a");
+    let ballot = Ballot { epoch: cluster.view.epoch(), counter: 50, node: NodeId(2), incarnation: 1 };
+    let asks = |message| Parcel { from: NodeId(2), to: NodeId(3), epoch: Epoch(1), message };
+    let prepare = asks(Message::Prepare { name: owner("a"), ballot });
+    cluster.input(NodeId(3), |plane, now, out| plane.on_message(now, prepare, out));
+    cluster.pass(2 * IDLE_MS);
+    assert_eq!(registers(&cluster), [0; 3]);
+    for (id, node) in &cluster.nodes {
+        assert!(node.plane.table().passed > ballot, "{id:?}");
+    }
+    let asked = Idle { name: owner("a"), accepted: Ballot { counter: 60, ..ballot }, lock: Arc::new(Lock::fresh(9)) };
+    let idle = asks(Message::Idle { serial: 1, chosen: false, cells: vec![asked] });
+    cluster.input(NodeId(3), |plane, now, out| plane.on_message(now, idle, out));
+    cluster.sync(NodeId(3));
+    let says = |parcel: &Parcel| match &parcel.message {
+        Message::Stands { promised, stands, .. } => Some((*promised, stands.clone())),
+        _ => None,
+    };
+    let (promised, stands) = cluster.flying.iter().find_map(says).expect("it answers");
+    assert_eq!((promised, stands), (cluster.nodes[&NodeId(3)].plane.table().passed, vec![Stand::Lacks]));
 }
 
 /// What was sent to have a grant accepted, and arrives a second time later.
