@@ -11,11 +11,12 @@ usage: sim [WORLD] --seed N                    replay one run; a broken invarian
 worlds:  node     one node: real lanes, storage and sessions over a faulty disk, against a model (the default)
          group    replicas of one shard: the real Raft core over a faulty network, disks and clocks
          locks    registers and locks: the real planes over a faulty network, disks and clocks, with clients that hold, pause and vanish
+         storm    the same, with a lock or two that all want, while voters change and machines fail all the time
          gateway  the HTTP gateway's decisions between clients and servers that queue, die, slow down and come back
          cluster  whole nodes: real lanes, storage and peer messages over faulty links, disks and clocks; histories checked
 options: --commands N (2000)  node, cluster (500): commands that take effect or are answered in a run
          --crashes N (5)      node: crashes in a run
-         --steps N (10000)    group, locks: inputs to replicas or planes in a run
+         --steps N (10000)    group, locks, storm (4000): inputs to replicas or planes in a run
          --ms N (6000)        gateway: virtual milliseconds of a run
        sim gateway figures DIR      the pictures of docs/gateway-overload.md
        sim gateway compare          its table of other algorithms
@@ -90,7 +91,8 @@ fn run(args: &[String]) -> Result<ExitCode, String> {
     let (mut kind, options) = match args.first().map(String::as_str) {
         Some("cluster") => (Kind::Cluster(cluster::Effort { commands: 500 }), &args[1..]),
         Some("gateway") => (Kind::Gateway(gateway::Effort { ms: 6_000 }), &args[1..]),
-        Some("locks") => (Kind::Locks(locks::Effort { steps: 10_000 }), &args[1..]),
+        Some("locks") => (Kind::Locks(locks::Effort::USUAL), &args[1..]),
+        Some("storm") => (Kind::Locks(locks::Effort::STORM), &args[1..]),
         Some("group") => (Kind::Group(group::Effort { steps: 10_000 }), &args[1..]),
         Some("node") => (NODE, &args[1..]),
         _ => (NODE, args),

@@ -75,7 +75,8 @@ fn one_seed_is_one_run_of_a_cluster() {
 
 #[test]
 fn a_short_campaign_of_locks_is_clean() {
-    let outcome = hunt(0..60, 2, 1, || {}, |seed| locks::World::run(seed, locks::Effort { steps: 3000 }));
+    let outcome =
+        hunt(0..60, 2, 1, || {}, |seed| locks::World::run(seed, locks::Effort { steps: 3000, ..locks::Effort::USUAL }));
     assert!(outcome.caught.is_empty(), "{:#?}", outcome.caught);
     let missing = outcome.tally.missing(locks::REQUIRED);
     assert!(missing.len() <= 3, "{missing:?} never happened\n{}", outcome.tally);
@@ -83,7 +84,7 @@ fn a_short_campaign_of_locks_is_clean() {
 
 #[test]
 fn one_seed_is_one_run_of_locks() {
-    let run = || locks::World::run(7, locks::Effort { steps: 2000 }).to_string();
+    let run = || locks::World::run(7, locks::Effort { steps: 2000, ..locks::Effort::USUAL }).to_string();
     assert_eq!(run(), run());
 }
 
@@ -95,7 +96,7 @@ fn locks_that_once_failed_stay_clean() {
     // 125: INFO told a state that a round had only passed through.
     // 105: one late voter kept those in line from looking again soon.
     for seed in [55, 89, 20, 125, 105] {
-        let _ = locks::World::run(seed, locks::Effort { steps: 3000 });
+        let _ = locks::World::run(seed, locks::Effort { steps: 3000, ..locks::Effort::USUAL });
     }
     // 250, 657: readiness was told before it was durable; the next epoch was opened, a crash undid it, and nobody had a majority.
     // 1759, 3462: a late voter brought a register along from a minority that had missed its last changes, because those who
@@ -114,7 +115,7 @@ fn locks_that_once_failed_stay_clean() {
     // 13624: a client of the world believed in a renewal of what it had asked to give back; who was next had been told.
     let seeds = [250, 657, 1759, 3462, 61, 212, 942, 1749, 39868, 7528, 29086, 11, 249, 5516, 18183, 19676, 13624];
     for seed in seeds {
-        let _ = locks::World::run(seed, locks::Effort { steps: 10_000 });
+        let _ = locks::World::run(seed, locks::Effort::USUAL);
     }
 }
 

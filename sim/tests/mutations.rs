@@ -36,9 +36,17 @@ const OF_A_GROUP: Trial = Trial {
 
 const OF_LOCKS: Trial = Trial {
     mutations: &Mutation::OF_LOCKS,
-    run: |seed| locks::World::run(seed, locks::Effort { steps: 10_000 }),
+    run: |seed| locks::World::run(seed, locks::Effort::USUAL),
     seeds_max: 4_000,
     seeds_min: 60,
+};
+
+/// What needs clients that do what few do.
+const OF_LOCKS_IN_STORMS: Trial = Trial {
+    mutations: &[Mutation::RenewalShortens, Mutation::RaisedAboveThoseAhead, Mutation::ReentryReleased],
+    run: |seed| locks::World::run(seed, locks::Effort::STORM),
+    seeds_max: 6_000,
+    seeds_min: 200,
 };
 
 /// What clients of whole nodes would suffer from: a part of the rules, for the world itself.
@@ -122,14 +130,20 @@ fn every_mutation_of_a_group_is_noticed() {
 #[test]
 fn every_mutation_of_locks_is_noticed() {
     // Seeds that show these are too rare; tests beside the code do: sweeps of what is not chosen, leases that share numbers, the way into
-    // an epoch (one seed of 24,000), promises from before a state was taken over (one of 24,000).
-    let elsewhere = [
+    // an epoch (one seed of 24,000), promises from before a state was taken over (one storm of 7,500).
+    let beside = [
         Mutation::SweepSpreadsUnchosen,
         Mutation::SweepForgetsPromises,
         Mutation::LeaseByNumbersAlone,
         Mutation::RescanPromisesTooLittle,
     ];
+    let elsewhere = [OF_LOCKS_IN_STORMS.mutations, &beside].concat();
     all_are_noticed(&OF_LOCKS, &elsewhere);
+}
+
+#[test]
+fn storms_notice_what_is_rare_for_locks() {
+    all_are_noticed(&OF_LOCKS_IN_STORMS, &[]);
 }
 
 #[test]

@@ -99,7 +99,7 @@ pids+=("$gateway")
 exec 3<"$work/out"
 read -r -t 30 line <&3 || true
 [[ ${line:-} =~ ^ready\ http=([^ ]+)\ https=([^ ]+)\ admin=([^ ]+) ]] || fail "no ready line within 30 s, but: '${line:-}'"
-clear=http://${BASH_REMATCH[1]} tls=https://${BASH_REMATCH[2]} admin=${BASH_REMATCH[3]}
+clear=http://${BASH_REMATCH[1]} tls=https://${BASH_REMATCH[2]}
 
 # What one says who looks on: the longest that anybody well-behaved waits, in milliseconds, or that somebody was not served.
 look_on() {

@@ -36,6 +36,13 @@ impl Network {
         }
     }
 
+    /// A network that loses, doubles and delays many.
+    pub(crate) fn storm(rng: &mut Rng) -> Self {
+        let often = |rng: &mut Rng| crate::group::one_of(rng, [10, 30, 200]);
+        let (lost_one_in, doubled_one_in, late_one_in) = (often(rng), often(rng), often(rng));
+        Self { lost_one_in, doubled_one_in, late_one_in, ..Self::new(rng) }
+    }
+
     pub(crate) fn send(&self, rng: &mut Rng, from: NodeId, to: NodeId) -> Fate {
         let one_in = |rng: &mut Rng, n: u64| n != u64::MAX && rng.one_in(n);
         if self.cut.contains(&(from, to)) {

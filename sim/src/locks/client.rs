@@ -198,8 +198,11 @@ impl World {
     fn leave(&mut self, id: u64, asking: Asking) {
         self.count("client gone");
         self.input(asking.node, |plane, now, out| plane.on_cancel(now, asking.number, out));
-        if let Some(held) = asking.held {
-            self.ledger.let_go(&held.name, held.token);
+        match asking.held {
+            // Its connection is gone, not the lock.
+            Some(held) if self.mood.bold && held.until > self.now => self.client(id).doing = Doing::Holding(held),
+            Some(held) => self.ledger.let_go(&held.name, held.token),
+            None => {}
         }
         self.later(id, 5 * MS);
     }
@@ -263,12 +266,17 @@ impl World {
 
     fn renew(&mut self, id: u64, held: Held) {
         let owner = self.client(id).owner.clone();
-        let command = if self.rng.one_in(5) {
-            let (claim, ttl_ms, token) = (held.claim, held.ttl_ms, Some(held.token));
-            let request = Bytes::from(format!("again-{id}-{}", self.next_ask));
+        let ttl_ms = if self.mood.bold { 10 + self.rng.below(self.mood.ttl_ms_max) } else { held.ttl_ms };
+        let command = if self.mood.bold && self.rng.one_in(8) {
+            self.count("fence raised");
+            Command::Raise { owner, token: held.token, above: held.token + self.rng.below(20) }
+        } else if self.rng.one_in(5) {
+            let (claim, token) = (held.claim, Some(held.token));
+            let has_id = !self.mood.bold || self.rng.one_in(2);
+            let request = Bytes::from(if has_id { format!("again-{id}-{}", self.next_ask) } else { String::new() });
             Command::Acquire(Acquire { owner, ttl_ms, wait_ms: 0, claim, token, id: request })
         } else {
-            Command::Renew { owner, token: held.token, ttl_ms: held.ttl_ms }
+            Command::Renew { owner, token: held.token, ttl_ms }
         };
         self.ask(id, held.name.clone(), command, Some(held));
     }

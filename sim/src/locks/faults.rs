@@ -36,7 +36,7 @@ impl World {
             _ if node != other => {
                 self.count("link lost wrongly");
                 self.give(Happening::LinkLost(node, other));
-                let pause = self.rng.below(800 * MS);
+                let pause = self.rng.below(800 * MS / self.mood.haste);
                 self.plan(pause, Happening::LinkUp(node, other));
             }
             _ => {}
@@ -87,13 +87,13 @@ impl World {
             self.count("crash: restarted at once");
             self.rng.below(30 * MS)
         } else {
-            self.rng.below(2000 * MS)
+            self.rng.below(2000 * MS / self.mood.haste)
         };
         self.plan(pause, Happening::Start(node));
     }
 
     fn freeze(&mut self, node: NodeId) {
-        let pause = self.rng.below(1000 * MS);
+        let pause = self.rng.below(1000 * MS / self.mood.haste);
         let machine = self.machine(node);
         if !machine.is_up() {
             return;
@@ -132,7 +132,7 @@ impl World {
         self.ledger.add_view(view.clone());
         self.ready.clear();
         self.view = view.clone();
-        let slow = if self.rng.one_in(2) { 20 } else { 1500 };
+        let slow = if self.rng.one_in(2) { 20 } else { 1500 / self.mood.haste };
         for node in self.machines.keys().copied().collect::<Vec<_>>() {
             let delay = self.rng.below(slow * MS);
             self.plan(delay, Happening::View(node, view.clone()));

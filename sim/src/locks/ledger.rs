@@ -33,6 +33,8 @@ struct Name {
     grants: BTreeMap<u64, Grant>,
     /// The highest token that a client was told, and the highest fence.
     told: (u64, u64),
+    /// The highest fence that one may have been raised to.
+    raised: u64,
     /// The highest fence that the store has seen, and the highest token with it.
     stored: (u64, u64),
 }
@@ -125,14 +127,16 @@ impl Ledger {
         }
     }
 
-    /// A register stays behind: what all former voters had of it counts from now on, though it was perhaps never chosen.
+    /// A register stays behind: what all former voters had of it counts from now on, though it was perhaps never chosen. What they have
+    /// accepted in the new epoch since is the affair of its quorums.
     fn on_swept(&mut self, now: u64, node: NodeId, name: Bytes, epoch: Epoch) {
-        let of = (node, name);
-        let Some(ballot) = self.accepted.remove(&of) else { return };
+        let own = self.accepted.remove(&(node, name.clone()));
         let former = self.views.get(&epoch).and_then(View::before).map_or(&[][..], |(_, voters)| voters);
-        let has = |voter: &NodeId| *voter == node || self.accepted.get(&(*voter, of.1.clone())) == Some(&ballot);
-        if former.iter().all(has) {
-            self.counts(now, of.1, ballot);
+        let of =
+            |voter: &NodeId| if *voter == node { own } else { self.accepted.get(&(*voter, name.clone())).copied() };
+        let Some(ballot) = former.first().and_then(of) else { return };
+        if ballot.epoch < epoch && former.iter().all(|voter| of(voter) == Some(ballot)) {
+            self.counts(now, name, ballot);
         }
     }
 
@@ -148,7 +152,11 @@ impl Ledger {
 
     /// A client asks.
     pub fn begin(&mut self, now: u64, client: u64, name: Bytes, command: Command) -> Request {
-        let told = self.names.entry(name.clone()).or_default().told;
+        let of = self.names.entry(name.clone()).or_default();
+        if let Command::Raise { above, .. } = command {
+            of.raised = of.raised.max(above + 1);
+        }
+        let told = of.told;
         Request { client, name, command, begun: now, told }
     }
 
@@ -165,6 +173,7 @@ impl Ledger {
                 name.only_what_is_chosen_is_told(*token);
                 name.a_token_has_one_owner(request, *token, acquire);
                 name.tokens_and_fences_grow(request, (*token, *fence), acquire.claim);
+                let until = name.grants.get(token).map_or(until, |known| known.until.max(until));
                 let grant = Grant { client: request.client, claim: acquire.claim, fence: *fence, until };
                 name.grants.insert(*token, grant);
                 name.told = (name.told.0.max(*token), name.told.1.max(*fence));
@@ -179,6 +188,13 @@ impl Ledger {
                 assert_eq!(grant.client, request.client, "a_token_has_one_owner");
                 grant.until = grant.until.max(until);
                 name.those_who_hold_may_hold_together(now, *token);
+            }
+            (Command::Raise { token, above, .. }, Outcome::Granted { fence, .. }) => {
+                assert!(fence > above, "a_raised_fence_is_above_what_was_seen");
+                let grant = name.grants.get_mut(token).expect("only what was told is raised");
+                assert!(*fence >= grant.fence, "a_fence_never_goes_back");
+                grant.fence = *fence;
+                name.told.1 = name.told.1.max(*fence);
             }
             (Command::Renew { token, .. } | Command::Release { token, .. }, Outcome::Lost) => {
                 let held =
@@ -253,12 +269,15 @@ impl Name {
             return;
         }
         assert!(token > request.told.0, "tokens_grow: {token} after {:?}", request.told);
-        assert!(fence <= token, "a fence is never above its token");
+        // Sharers that come before a fence is raised may be told of their grant behind it.
+        assert!(fence <= token.max(self.raised), "a fence is never above its token, unless it was raised");
         if claim == Claim::Exclusive {
             assert!(fence > request.told.1, "fences_grow: {fence} after {:?}", request.told);
         }
         let earlier = self.grants.range(..token).map(|(_, grant)| grant.fence).max().unwrap_or(0);
-        assert!(fence >= earlier || matches!(claim, Claim::Permits { .. }), "fences_grow_with_tokens");
+        // One that shares the lock may be told of its grant only behind another's raise.
+        let grows = fence >= earlier || earlier <= self.raised;
+        assert!(grows || matches!(claim, Claim::Permits { .. }), "fences_grow_with_tokens");
     }
 
     /// By their own view, no two hold what can't be held together.

@@ -29,6 +29,15 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Effort {
     /// Inputs given to planes, before all is healed.
     pub steps: u64,
+    /// A lock or two that all want, forgotten as soon as they are free, while voters change and machines fail all the time.
+    pub storm: bool,
+}
+
+impl Effort {
+    /// What a campaign's runs are like.
+    pub const USUAL: Self = Self { steps: 10_000, storm: false };
+    /// What two or three things at once need that are rare enough alone.
+    pub const STORM: Self = Self { steps: 4_000, storm: true };
 }
 
 /// One run's world; see the module.
@@ -69,8 +78,44 @@ struct Mood {
     epochs_one_in: u64,
     /// Free registers are forgotten after so long.
     idle_ms: u64,
+    /// What is broken is so many times sooner whole again.
+    haste: u64,
+    /// Clients ask for other times when they renew, raise fences, and lose connections but no locks.
+    bold: bool,
     /// So often tokens can't be leased: one in so many times they can.
     leases_one_in: u64,
+}
+
+impl Mood {
+    fn usual(rng: &mut Rng) -> Self {
+        Self {
+            fault_every_ns: (20 + rng.below(600)) * MS,
+            think_ns_max: (1 + rng.below(100)) * MS,
+            sync_ns_max: one_of(rng, [MS / 2, 5 * MS, 40 * MS]),
+            ttl_ms_max: one_of(rng, [60, 300, 1000]),
+            names: one_of(rng, [1, 2, 4]),
+            epochs_one_in: one_of(rng, [4, 12, 1000]),
+            idle_ms: one_of(rng, [5, 100, 1_500]),
+            haste: 1,
+            bold: false,
+            leases_one_in: one_of(rng, [1, 2, 1000]),
+        }
+    }
+
+    fn storm(rng: &mut Rng) -> Self {
+        Self {
+            fault_every_ns: (10 + rng.below(60)) * MS,
+            think_ns_max: (1 + rng.below(20)) * MS,
+            sync_ns_max: one_of(rng, [MS / 2, 5 * MS, 40 * MS]),
+            ttl_ms_max: one_of(rng, [25, 60, 300]),
+            names: one_of(rng, [1, 1, 2]),
+            epochs_one_in: one_of(rng, [3, 8, 1000]),
+            idle_ms: one_of(rng, [2, 5, 30]),
+            haste: 20,
+            bold: true,
+            leases_one_in: one_of(rng, [1, 2, 1000]),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -95,7 +140,7 @@ impl World {
     /// Runs a seed; a broken invariant is a panic that names it.
     #[must_use]
     pub fn run(seed: u64, effort: Effort) -> Tally {
-        let mut world = Self::new(seed);
+        let mut world = Self::new(seed, effort.storm);
         while world.steps < effort.steps {
             world.step();
         }
@@ -103,23 +148,14 @@ impl World {
         world.tally()
     }
 
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, storm: bool) -> Self {
         let mut rng = Rng::new(seed);
-        let mood = Mood {
-            fault_every_ns: (20 + rng.below(600)) * MS,
-            think_ns_max: (1 + rng.below(100)) * MS,
-            sync_ns_max: one_of(&mut rng, [MS / 2, 5 * MS, 40 * MS]),
-            ttl_ms_max: one_of(&mut rng, [60, 300, 1000]),
-            names: one_of(&mut rng, [1, 2, 4]),
-            epochs_one_in: one_of(&mut rng, [4, 12, 1000]),
-            idle_ms: one_of(&mut rng, [5, 100, 1_500]),
-            leases_one_in: one_of(&mut rng, [1, 2, 1000]),
-        };
+        let mood = if storm { Mood::storm(&mut rng) } else { Mood::usual(&mut rng) };
         let count = one_of(&mut rng, [1, 2, 3, 3, 3, 4, 5]);
         let nodes = count + rng.below(3);
         let voters = (1..=count).map(NodeId).collect();
         let view = View::new(Epoch(1), voters, None).expect("a few distinct voters");
-        let network = Network::new(&mut rng);
+        let network = if storm { Network::storm(&mut rng) } else { Network::new(&mut rng) };
         let mut world = Self {
             rng,
             now: 0,
