@@ -4,7 +4,7 @@
 mod support;
 
 use std::time::{Duration, Instant};
-use support::calls::{ask, begins, fenced};
+use support::calls::{ask, await_number, begins, fenced, reply, send};
 use support::cluster::{Cluster, NODES};
 use support::{Client, Folder, Node, Reply};
 
@@ -106,6 +106,15 @@ fn a_grant_jumps_above_floors_and_what_nobody_was_given_is_refused() {
     // An administrator may poison a name. Nobody is told that he holds it under a fence that is refused.
     assert_eq!(ask(&mut client, &format!("FENCE.RESET l {beyond}")), Reply::ok());
     assert!(begins(&ask(&mut client, "LOCK.ACQUIRE l q 60000 FENCING k"), "NOQUORUM "));
+    assert!(is_free(&mut client, "l"), "it was given back");
+    // So is a grant that was waited for.
+    let (held, _) = fenced(ask(&mut client, "LOCK.ACQUIRE l p 60000"));
+    let mut waits = node.client();
+    send(&mut waits, "LOCK.ACQUIRE l w 60000 WAIT 30000 FENCING k");
+    await_number(&mut client, "locks", "locks_waiting", |count| count == 1);
+    release(&mut client, "l", "p", held);
+    let told = reply(&mut waits);
+    assert!(begins(&told, "NOQUORUM "), "{told:?}");
     assert!(is_free(&mut client, "l"), "it was given back");
     let (token, _) = fenced(ask(&mut client, "LOCK.ACQUIRE l q 60000"));
     let again = ask(&mut client, &format!("LOCK.ACQUIRE l q 60000 TOKEN {token} FENCING k"));

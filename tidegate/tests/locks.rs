@@ -5,28 +5,9 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::calls::{ask, begins, granted, reply, send};
+use support::calls::{ask, await_number, begins, granted, number, reply, send};
 use support::cluster::{Cluster, First, NODES};
 use support::{Client, Folder, Node, Reply};
-
-/// A number of INFO, which is some hundred milliseconds old at most.
-fn number(client: &mut Client, section: &str, name: &str) -> u64 {
-    let Reply::Bulk(text) = ask(client, &format!("INFO {section}")) else { panic!("INFO is text") };
-    let text = String::from_utf8(text).expect("it is text");
-    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    found.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("{name} is told"))
-}
-
-fn await_number(client: &mut Client, section: &str, name: &str, wanted: impl Fn(u64) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let value = number(client, section, name);
-        if wanted(value) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{name} is {value}");
-    }
-}
 
 /// The owners that LOCK.INFO names.
 fn owners(client: &mut Client, name: &str) -> Vec<String> {

@@ -223,8 +223,8 @@ impl World {
             (Outcome::Granted { remaining_ms: 0, .. }, Command::Acquire(acquire)) if hasty => {
                 self.now + self.client(id).clock.takes(acquire.ttl_ms * MS)
             }
-            // It had given this up, and was only curious: whoever has asked to give a lock back holds it no more.
-            (_, Command::Renew { .. }) if held.is_none() => 0,
+            // It is only curious.
+            (_, Command::Renew { token, .. }) if self.ledger.gave_up(&request.name, *token) => 0,
             _ if lease_ms > 0 => from + self.client(id).clock.takes(lease_ms * MS),
             _ => 0,
         };

@@ -33,6 +33,8 @@ struct Name {
     grants: BTreeMap<u64, Grant>,
     /// The highest token that a client was told, and the highest fence.
     told: (u64, u64),
+    /// Tokens that their owners have asked to release: whoever has asked holds the lock no more, whatever he is told.
+    given_up: BTreeSet<u64>,
     /// The highest fence that one may have been raised to.
     raised: u64,
     /// The highest fence that the store has seen, and the highest token with it.
@@ -153,8 +155,10 @@ impl Ledger {
     /// A client asks.
     pub fn begin(&mut self, now: u64, client: u64, name: Bytes, command: Command) -> Request {
         let of = self.names.entry(name.clone()).or_default();
-        if let Command::Raise { above, .. } = command {
-            of.raised = of.raised.max(above + 1);
+        match &command {
+            Command::Raise { above, .. } => of.raised = of.raised.max(above + 1),
+            Command::Release { token, .. } => drop(of.given_up.insert(*token)),
+            _ => {}
         }
         let told = of.told;
         Request { client, name, command, begun: now, told }
@@ -187,6 +191,7 @@ impl Ledger {
                 let grant = name.grants.get_mut(token).expect("only what was told is renewed");
                 assert_eq!(grant.client, request.client, "a_token_has_one_owner");
                 grant.until = grant.until.max(until);
+                name.who_holds_has_the_highest_fence(*token);
                 name.those_who_hold_may_hold_together(now, *token);
             }
             (Command::Raise { token, above, .. }, Outcome::Granted { fence, .. }) => {
@@ -196,7 +201,13 @@ impl Ledger {
                 grant.fence = *fence;
                 name.told.1 = name.told.1.max(*fence);
             }
-            (Command::Renew { token, .. } | Command::Release { token, .. }, Outcome::Lost) => {
+            (
+                Command::Renew { token, .. }
+                | Command::Release { token, .. }
+                | Command::Raise { token, .. }
+                | Command::Acquire(Acquire { token: Some(token), .. }),
+                Outcome::Lost,
+            ) => {
                 let held =
                     name.states(request.begun, now).all(|lock| lock.holders.iter().any(|one| one.token == *token));
                 assert!(!held, "who_holds_is_not_told_otherwise: {request:?}");
@@ -206,6 +217,11 @@ impl Ledger {
             }
             _ => {}
         }
+    }
+
+    /// Whether its owner has asked to release this.
+    pub fn gave_up(&self, name: &Bytes, token: u64) -> bool {
+        self.names.get(name).is_some_and(|name| name.given_up.contains(&token))
     }
 
     /// A client believes no more that it holds this.
@@ -270,14 +286,22 @@ impl Name {
         }
         assert!(token > request.told.0, "tokens_grow: {token} after {:?}", request.told);
         // Sharers that come before a fence is raised may be told of their grant behind it.
-        assert!(fence <= token.max(self.raised), "a fence is never above its token, unless it was raised");
+        let raised = if claim == Claim::Shared { self.raised } else { 0 };
+        assert!(fence <= token.max(raised), "a fence is never above its token, unless it was raised");
         if claim == Claim::Exclusive {
             assert!(fence > request.told.1, "fences_grow: {fence} after {:?}", request.told);
         }
         let earlier = self.grants.range(..token).map(|(_, grant)| grant.fence).max().unwrap_or(0);
-        // One that shares the lock may be told of its grant only behind another's raise.
+        // One may be told of its grant only behind another's raise, or be told of one ahead that a raise has taken back, and not hold it.
         let grows = fence >= earlier || earlier <= self.raised;
         assert!(grows || matches!(claim, Claim::Permits { .. }), "fences_grow_with_tokens");
+    }
+
+    fn who_holds_has_the_highest_fence(&self, token: u64) {
+        let mine = &self.grants[&token];
+        let earlier = self.grants.range(..token).map(|(_, grant)| grant.fence).max().unwrap_or(0);
+        let fenced = mine.claim == Claim::Exclusive;
+        assert!(!fenced || mine.fence >= earlier, "who_holds_has_the_highest_fence: {mine:?} behind {earlier}");
     }
 
     /// By their own view, no two hold what can't be held together.

@@ -83,7 +83,8 @@ impl Draft<'_> {
         let again = |one: &Holder| one.owner == acquire.owner && one.ids.contains(&acquire.id);
         let retries = !mutation::on(Mutation::LockRetryForgotten);
         let holder = self.lock.holders.iter().find(|one| again(one)).map(|holder| holder.token);
-        if holder.is_some_and(|token| self.over.contains(&token)) {
+        if let Some(token) = holder.filter(|token| self.over.contains(token)) {
+            self.release(&acquire.owner, token, Tried::Never);
             return Decision::Done(Outcome::Lost);
         }
         if let Some(token) = holder.filter(|token| self.ahead == Some(*token) && self.begun.contains(token)) {
@@ -333,9 +334,14 @@ impl Draft<'_> {
         }
     }
 
-    /// Where a grant stands that its owner has not given back.
-    fn held(&self, owner: &[u8], token: u64) -> Option<usize> {
-        self.place(owner, token).filter(|_| !self.over.contains(&token))
+    /// Where a grant stands that its owner has not given back. If he has, that is written now: whoever is told that it is lost need not wait for it.
+    fn held(&mut self, owner: &[u8], token: u64) -> Option<usize> {
+        let at = self.place(owner, token)?;
+        if !self.over.contains(&token) {
+            return Some(at);
+        }
+        self.release(owner, token, Tried::Never);
+        None
     }
 
     fn place(&self, owner: &[u8], token: u64) -> Option<usize> {
@@ -384,7 +390,7 @@ impl Draft<'_> {
         if self.lock.fence <= above && !matches!(self.lock.mode, Mode::Permits { .. }) {
             self.lock.fence = above + 1;
             self.lock.token = self.lock.token.max(self.lock.fence);
-            // Its grants made ahead may be below that now. Nobody was told of one yet: the holder is here.
+            // Grants made ahead may be below that now. Nobody counts on one: the holder is here. Those who wait get others at once.
             if !mutation::on(Mutation::RaisedAboveThoseAhead) {
                 self.lock.line.clear();
             }

@@ -151,6 +151,7 @@ impl Home {
             return;
         };
         let Some(asker) = self.line.tell(heir, now) else { return };
+        self.line.note_handed_on();
         if self.told.is_empty() {
             self.write_by = now.plus_ms(WRITE_MS);
         }

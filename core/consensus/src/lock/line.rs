@@ -221,6 +221,11 @@ impl Line {
         }
     }
 
+    /// The last request has taken effect, as another was told, and may be given up before any round has it.
+    pub(crate) fn note_handed_on(&mut self) {
+        self.ops.back_mut().into_iter().for_each(|op| op.tried = Tried::Perhaps);
+    }
+
     /// Grants are made ahead for these requests by a proposal.
     pub(crate) fn note_ahead(&mut self, ahead: &[(u64, u64)]) {
         for (number, token) in ahead {

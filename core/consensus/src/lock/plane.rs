@@ -286,8 +286,13 @@ impl Plane {
                 let forged = parcel.message.swept().find(|ballot| match ballot.epoch.cmp(&parcel.epoch) {
                     Ordering::Greater => true,
                     Ordering::Equal => leaps(ballot, highest),
-                    Ordering::Less => false,
+                    Ordering::Less => ballot.counter > COUNTER_MAX / 2,
                 });
+                forged.map_or(Ok(()), |ballot| Err(PeerMisbehaved::BallotLeaps(ballot)))
+            }
+            // A later epoch's may be among them, where its sender is ahead.
+            Message::Part { cells, .. } => {
+                let forged = cells.iter().map(|cell| cell.accepted).find(|ballot| ballot.counter > COUNTER_MAX / 2);
                 forged.map_or(Ok(()), |ballot| Err(PeerMisbehaved::BallotLeaps(ballot)))
             }
             Message::Ask { asker, name, command } => {

@@ -178,7 +178,7 @@ pub enum Message {
         chosen: bool,
         cells: Vec<Idle>,
     },
-    /// For each of them, in their order; and the highest ballot that was promised for those that the sender has.
+    /// For each of them, in their order; and the highest ballot that the sender has promised for those that it doesn't need.
     Stands {
         serial: u64,
         promised: Ballot,

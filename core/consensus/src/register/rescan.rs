@@ -1,5 +1,5 @@
 //! The way into an epoch: a new voter gets all registers from a majority of the former voters, each of whom has sealed the former
-//! epoch, and keeps of each the one with the highest ballot. What it had before counts only if it is itself among those asked.
+//! epoch, and keeps of each the one with the highest ballot. What it had before counts only if it is itself among those asked, or was accepted in the new epoch.
 
 use super::acceptor::Acceptor;
 use super::ballot::Ballot;

@@ -17,6 +17,7 @@ use base::limits::LOCK_BLOCK_COUNT;
 use base::{Instant, ShardId};
 use bytes::Bytes;
 use consensus::lock::{Command, Outcome, Waiter};
+use data::command::locks::Wish;
 use data::command::prefix;
 use data::fence::floor_told;
 use data::{Refused, Reply};
@@ -37,6 +38,8 @@ const FIRST: u64 = 1 << 63;
 pub(super) struct Fencing {
     /// One key of each shard.
     keys: BTreeMap<ShardId, Bytes>,
+    /// The lock's owner, if nobody else can know of the grant: it was asked for under no id, and for nothing that is held already.
+    alone: Option<Bytes>,
     at: At,
 }
 
@@ -75,15 +78,22 @@ pub(super) struct Fences {
 
 impl Fencing {
     /// What a call wants; nothing if it named no keys.
-    pub(super) fn of(keys: &[Bytes], routing: Routing) -> Option<Box<Self>> {
-        let keys: BTreeMap<ShardId, Bytes> = keys.iter().map(|key| (routing.shard_of_key(key), key.clone())).collect();
+    pub(super) fn of(wish: &Wish, routing: Routing) -> Option<Box<Self>> {
+        let keyed = wish.fencing.iter().map(|key| (routing.shard_of_key(key), key.clone()));
+        let keys: BTreeMap<ShardId, Bytes> = keyed.collect();
+        let alone = (wish.id.is_empty() && wish.token.is_none()).then(|| wish.owner.clone());
         let wanted = !keys.is_empty();
-        wanted.then(|| Box::new(Self { keys, at: At::Wanted }))
+        wanted.then(|| Box::new(Self { keys, alone, at: At::Wanted }))
     }
 
-    /// The token of a grant that its client wasn't told of.
-    pub(super) fn untold(&self) -> Option<u64> {
-        if let At::Installing(grant) = &self.at { Some(grant.token) } else { None }
+    /// What gives back a grant that its client wasn't told of.
+    pub(super) fn give_back(&self) -> Option<Command> {
+        let At::Installing(Grant { token, .. }) = self.at else { return None };
+        // One that was waited for looks like one that is in use, which GIVEBACK leaves.
+        Some(match self.alone.clone() {
+            Some(owner) => Command::Release { owner, token },
+            None => Command::GiveBack { token },
+        })
     }
 }
 
@@ -229,7 +239,7 @@ impl Lane {
     }
 
     fn tell_if_installed(&mut self, waiter: Waiter, out: &mut Outbox) {
-        let Some(Fencing { at: At::Installing(grant), keys }) = self.fencing_of(waiter) else { return };
+        let Some(Fencing { at: At::Installing(grant), keys, .. }) = self.fencing_of(waiter) else { return };
         if !grant.left.is_empty() {
             return;
         }
@@ -243,11 +253,10 @@ impl Lane {
     /// The fence doesn't stand: nobody is to hold the lock under it.
     fn give_back_fenced(&mut self, now: Now, waiter: Waiter, why: &str, out: &mut Outbox) {
         let Some(fencing) = self.fencing_of(waiter) else { return };
-        let At::Installing(grant) = &fencing.at else { return };
-        let token = grant.token;
+        let Some(back) = fencing.give_back() else { return };
         fencing.at =
             At::GivingBack(format!("the fence of the lock is not installed in all shards of the keys ({why})"));
-        self.ask_plane(now, waiter, Command::GiveBack { token }, out);
+        self.ask_plane(now, waiter, back, out);
     }
 
     /// Gives up what takes too long.

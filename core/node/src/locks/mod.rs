@@ -19,7 +19,7 @@ use crate::waiting::Ending;
 use base::record::{Record, RecoveredRegisters};
 use base::{ClientId, Epoch, Index, Instant, LaneId, NodeId};
 use bytes::Bytes;
-use consensus::lock::{self, Command, Outcome, Plane, Waiter};
+use consensus::lock::{self, Outcome, Plane, Waiter};
 use consensus::register::{Parcel, Table};
 use data::command::locks::Ask;
 use data::{Refused, Reply};
@@ -309,7 +309,7 @@ impl Lane {
         let cancels = matches!(ask, Ask::Acquire { .. });
         if let Ask::Acquire { name: lock, wish } = &ask {
             (name, owner) = (lock.clone(), wish.owner.clone());
-            fencing = Fencing::of(&wish.fencing, self.config.routing);
+            fencing = Fencing::of(wish, self.config.routing);
         }
         locks.by_client.insert((lane, client, seq), waiter);
         let early = Some((now.boot, ask));
@@ -399,9 +399,8 @@ impl Lane {
 
     /// What a call that is forgotten takes is given back; what it gives back stays given back.
     fn cancel(&mut self, now: Now, call: &Call, out: &mut Outbox) {
-        if let Some(token) = call.fencing.as_ref().and_then(|fencing| fencing.untold()) {
+        if let Some(command) = call.fencing.as_ref().and_then(|fencing| fencing.give_back()) {
             let name = call.name.clone();
-            let command = Command::GiveBack { token };
             return self.with_plane(now, out, |plane, effects| {
                 plane.on_request(now.boot, Waiter(NOBODYS), name, command, effects);
             });
