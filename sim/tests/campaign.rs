@@ -119,6 +119,17 @@ fn locks_that_once_failed_stay_clean() {
     }
 }
 
+/// Storms that once failed, each with the bug that it found.
+#[test]
+fn storms_that_once_failed_stay_clean() {
+    // 46776, 78936, 119760: a client raised its fence and its connection went; the late answer was taken for a grant, and given back.
+    // 888, 13319, 42502: the ledger took a state for chosen that was not, or not for what it was: of a rescan that left it behind, and of
+    // a fence that another had raised.
+    for seed in [46776, 78936, 119760, 888, 13319, 42502] {
+        let _ = locks::World::run(seed, locks::Effort::STORM);
+    }
+}
+
 /// Seeds of whole clusters that once failed, each with the bug that it found.
 #[test]
 fn seeds_of_clusters_that_once_failed_stay_clean() {

@@ -72,6 +72,26 @@ fn who_brings_along_what_was_accepted_in_its_epoch_promises_what_goes_with_it() 
     assert!(cluster.flying.iter().any(|parcel| parcel.from == late && parcel.message == refused));
 }
 
+/// What is swept between two parts is in neither, and its floor must not be missing.
+#[test]
+fn floors_come_behind_all_registers() {
+    let mut cluster = Cluster::new(3);
+    let used = token(&cluster.acquire(1, "a", "x"));
+    cluster.release(1, "a", "x", used);
+    cluster.pass(240_000);
+    assert!(cluster.nodes[&NodeId(3)].plane.table().cells.is_empty(), "it is forgotten");
+    let scan = Message::Scan { of: cluster.view.epoch(), after: Some(owner("z")) };
+    let parcel = Parcel { from: NodeId(2), to: NodeId(3), epoch: cluster.view.epoch(), message: scan };
+    cluster.input(NodeId(3), |plane, now, out| plane.on_message(now, parcel, out));
+    cluster.sync(NodeId(3));
+    let part = |parcel: &Parcel| match &parcel.message {
+        Message::Part { floors, last: true, .. } => Some(floors.clone()),
+        _ => None,
+    };
+    let floors = cluster.flying.iter().find_map(part).expect("it answers");
+    assert!(floors.iter().any(|(_, floor)| *floor >= used), "{floors:?}");
+}
+
 /// A voter that has promised more than was accepted elsewhere takes that over, and the power goes at any time: what it had accepted itself
 /// is not gone before the new state is there.
 #[test]

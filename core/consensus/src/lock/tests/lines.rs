@@ -74,6 +74,16 @@ fn a_token_that_was_told_before_its_home_died_holds_at_the_next_home() {
     assert!(token(&cluster.acquire(other, "a", "v")) > next);
 }
 
+/// A round is under way that can't end, so none has this release; but w was told, so it can't be answered as if nothing had happened.
+#[test]
+fn a_release_that_was_handed_on_is_never_said_to_have_changed_nothing() {
+    let (id, mut cluster, next, [w, _], _) = home();
+    let gave = cluster.ask(id, "a", release("z", next));
+    assert!(matches!(cluster.answer(w), Some(Outcome::Granted { .. })));
+    cluster.pass(6_000);
+    assert_eq!(cluster.answer(gave), Some(Outcome::Unknown));
+}
+
 #[test]
 fn who_leaves_the_line_is_passed_over() {
     let (mut cluster, held, [z, w]) = line_at(1);
