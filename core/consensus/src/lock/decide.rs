@@ -353,10 +353,10 @@ impl Draft<'_> {
         self.prove(owner, token);
         let Some(at) = self.held(owner, token) else { return Outcome::Lost };
         let holder = &mut self.lock.holders[at];
-        let before = holder.clone();
+        let before = (holder.renewal, holder.since);
         holder.begin_anew(ttl_ms);
         if mutation::on(Mutation::RenewalUncounted) {
-            (holder.renewal, holder.since) = (before.renewal, before.since);
+            (holder.renewal, holder.since) = before;
         }
         let token = holder.token;
         self.lives_on(token);

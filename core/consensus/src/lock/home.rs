@@ -5,7 +5,6 @@
 //! behind, a change is one round.
 
 use super::command::{Command, Outcome};
-use super::decide::Tried;
 use super::line::{Basis, Found, Line, Op, Place, Verdict};
 use super::outbox::{Event, Outbox};
 use super::round::Round;
@@ -105,17 +104,7 @@ impl Home {
         let until = now.plus_ms(wait_ms);
         let gives_up = until.plus_ms(shared.tuning.patience_ms);
         self.expires_at = self.expires_at.min(if wait_ms > 0 { until } else { gives_up });
-        let op = Op {
-            number: 0,
-            asker,
-            command,
-            until,
-            gives_up,
-            tried: Tried::Never,
-            place: Place::New,
-            confirmed: false,
-            ahead: None,
-        };
+        let op = Op::new(asker, command, (until, gives_up));
         let over = match &op.command {
             Command::Release { owner, token } => Some((owner.clone(), *token)),
             Command::Renew { owner, token, .. } if mutation::on(Mutation::ToldTooSoon) => Some((owner.clone(), *token)),
@@ -271,17 +260,7 @@ impl Home {
         let gives_up = now.plus_ms(shared.tuning.patience_ms);
         self.expires_at = self.expires_at.min(gives_up);
         let command = Command::GiveBack { token };
-        self.line.push(Op {
-            number: 0,
-            asker,
-            command,
-            until: now,
-            gives_up,
-            tried: Tried::Never,
-            place: Place::New,
-            confirmed: false,
-            ahead: None,
-        });
+        self.line.push(Op::new(asker, command, (now, gives_up)));
     }
 
     /// Those whom the last round left over stand in line, and voters are asked to tell of changes. The lock may be free after

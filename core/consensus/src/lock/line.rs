@@ -180,6 +180,9 @@ impl Line {
 
     /// Grants that were given back to those who were told here that they are next, which nobody has written yet.
     fn over(&self, lock: &Lock) -> Vec<u64> {
+        if lock.line.is_empty() {
+            return Vec::new();
+        }
         let told: Vec<u64> = self.told().collect();
         let Some(last) = lock.line.iter().rposition(|one| told.contains(&one.token)) else { return Vec::new() };
         lock.holders.iter().chain(&lock.line[..last]).map(|one| one.token).collect()
@@ -370,6 +373,12 @@ fn grant_ahead(draft: &mut Draft<'_>, left: &[&Op]) -> Vec<(u64, u64)> {
 }
 
 impl Op {
+    /// One that no round has looked at; it is numbered when it comes into line.
+    pub(crate) fn new(asker: Asker, command: Command, (until, gives_up): (Instant, Instant)) -> Self {
+        let (tried, place) = (Tried::Never, Place::New);
+        Self { number: 0, asker, command, until, gives_up, tried, place, confirmed: false, ahead: None }
+    }
+
     fn decide(&self, draft: &mut Draft<'_>) -> Decision {
         draft.ahead = self.ahead;
         match (self.place, &self.command) {

@@ -2,7 +2,6 @@
 
 use super::support::{Cluster, acquire, token};
 use super::{owner, renew, waits};
-use crate::lock::decide::Tried;
 use crate::lock::line::{Basis, Line, Op, Place};
 use crate::lock::tokens::Tokens;
 use crate::lock::{Acquire, Claim, Command, Event, Holder, Invalid, Lock, Outcome, PeerMisbehaved};
@@ -87,15 +86,23 @@ fn what_nobody_waits_for_is_not_asked_again() {
     assert_eq!(cluster.count(Event::GivenBack), 0);
 }
 
+fn answers(parcel: &Parcel) -> bool {
+    matches!(parcel.message, Message::Answer { .. })
+}
+
+/// Until an answer is on its way.
+fn until_answered(cluster: &mut Cluster) {
+    while !cluster.flying.iter().any(answers) {
+        cluster.deliver_next().expect("it is granted");
+    }
+}
+
 #[test]
 fn a_grant_that_was_never_told_comes_back_when_its_client_is_gone() {
     let mut cluster = Cluster::new(3);
     let name = name_at_home(&cluster, 1);
     let number = cluster.begin_request(2, name, Command::Acquire(acquire("gone", 60_000)));
-    let answers = |parcel: &Parcel| matches!(parcel.message, Message::Answer { .. });
-    while !cluster.flying.iter().any(answers) {
-        cluster.deliver_next().expect("it is granted");
-    }
+    until_answered(&mut cluster);
     cluster.flying.retain(|parcel| !answers(parcel));
     cluster.cancel(2, number);
     cluster.run();
@@ -114,9 +121,8 @@ fn what_is_held_stays_when_a_connection_that_asked_for_it_again_is_gone() {
         let held = token(&cluster.call(3, name, Command::Acquire(acquire("x", 60_000))));
         let number =
             cluster.begin_request(2, name, Command::Acquire(Acquire { token: Some(held), ..acquire("x", 60_000) }));
-        let answers = |parcel: &Parcel| matches!(parcel.message, Message::Answer { .. });
-        while on_its_way && !cluster.flying.iter().any(answers) {
-            cluster.deliver_next().expect("it is granted");
+        if on_its_way {
+            until_answered(&mut cluster);
         }
         cluster.cancel(2, number);
         cluster.run();
@@ -329,18 +335,7 @@ fn holder() -> Holder {
 
 fn push(line: &mut Line, command: Command, place: Place) {
     let asker = Asker { node: NodeId(1), incarnation: 1, number: line.next() };
-    let (until, gives_up) = (Instant(1), Instant(9));
-    line.push(Op {
-        number: 0,
-        asker,
-        command,
-        until,
-        gives_up,
-        tried: Tried::Never,
-        place,
-        confirmed: false,
-        ahead: None,
-    });
+    line.push(Op { place, ..Op::new(asker, command, (Instant(1), Instant(9))) });
 }
 
 /// Its wait is over, and a grant was proposed for it ahead, by a round of which nothing came; whether the lock is held was never found.
